@@ -1,0 +1,233 @@
+// Package exporters holds the contracts of storage. A backend writes its store
+// and reads it back; each passes package exportertest. Collector, pipeline and
+// web know only what stands here; cmd/hoptrace chooses the backends.
+package exporters
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hoptrace/hoptrace/schemas"
+)
+
+// Errors that callers act on.
+var (
+	// ErrTooLarge: the batch exceeds what the store takes at once; split it.
+	ErrTooLarge = errors.New("batch too large for the store")
+	// ErrNotFound: nothing is stored under that name.
+	ErrNotFound = errors.New("not found")
+	// ErrUnavailable: the store cannot be reached now; try again.
+	ErrUnavailable = errors.New("store unavailable")
+)
+
+// SpanWriter stores spans and the message rows derived from them.
+type SpanWriter interface {
+	// WriteSpans returns nil once all rows are durable, so the caller may
+	// commit its offsets. On ErrTooLarge split the batch; any other error may
+	// be retried after asking WrittenSpans again: part of the batch may be
+	// stored. It keeps no part of its arguments.
+	WriteSpans(ctx context.Context, spans []schemas.Span, messages []schemas.Message) error
+
+	// WrittenSpans tells which rows of a source are stored at or after an
+	// offset, so that a replay writes only what is missing. The caller asks for
+	// the offset it last committed; what lies behind it is at most a few
+	// batches. It fails with ErrTooLarge beyond 2,000,000 rows.
+	WrittenSpans(ctx context.Context, source schemas.Source, from int64) (Written, error)
+}
+
+// Written holds the positions of rows that are stored already.
+type Written struct {
+	Spans    map[schemas.Position]struct{}
+	Messages map[schemas.Position]struct{}
+}
+
+// EventWriter stores events.
+type EventWriter interface {
+	// WriteEvents returns nil once all are durable. See SpanWriter.WriteSpans.
+	WriteEvents(ctx context.Context, events []schemas.Event) error
+	// WrittenEvents is to events what WrittenSpans is to spans.
+	WrittenEvents(ctx context.Context, source schemas.Source, from int64) (map[schemas.Position]struct{}, error)
+}
+
+// Range is a stretch of time, [From, To). Zero From means the beginning, zero
+// To means now.
+type Range struct {
+	From, To time.Time
+}
+
+// TraceQuery selects traces. Empty fields do not filter.
+type TraceQuery struct {
+	Project    uint64
+	Range      Range
+	Service    string
+	Topic      string
+	Group      string
+	MinLatency time.Duration // of the whole trace: first start to last end
+	ErrorsOnly bool
+	// Before pages: only traces that start before this time (Unix ns); zero
+	// means from the newest.
+	Before int64
+	Limit  int // 1 to 500; zero means 50
+}
+
+// TraceSummary is one line of the list of traces.
+type TraceSummary struct {
+	TraceID  schemas.TraceID
+	Start    int64 // Unix ns of the earliest span
+	Duration time.Duration
+	Root     string // name of the root span, or of the earliest one
+	Service  string // of that span
+	Services []string
+	Topics   []string
+	Spans    uint64
+	Errors   uint64
+}
+
+// SpanReader reads traces back.
+type SpanReader interface {
+	// FindTraces lists traces, newest first.
+	FindTraces(ctx context.Context, q TraceQuery) ([]TraceSummary, error)
+	// Spans gives the spans of some traces (at most 100 ids), by start time,
+	// at most limit of them (1 to 20,000).
+	Spans(ctx context.Context, project uint64, traces []schemas.TraceID, limit int) ([]schemas.Span, error)
+	// Names lists what can be filtered by, each sorted, at most 1,000 a kind.
+	Names(ctx context.Context, project uint64, r Range) (Names, error)
+}
+
+// Names are the values that a person can filter by.
+type Names struct {
+	Services, Topics, Groups []string
+}
+
+// MessageReader reads message rows and what follows from them. A record that
+// was stored twice (see SpanWriter) comes back once.
+type MessageReader interface {
+	// MessagesOfTraces gives the rows whose span lies in one of these traces
+	// (at most 100 ids), at most limit.
+	MessagesOfTraces(ctx context.Context, project uint64, traces []schemas.TraceID, limit int) ([]schemas.Message, error)
+	// MessagesOfRecords gives all rows, producer's and consumers', of these
+	// records (at most 1,000), at most limit.
+	MessagesOfRecords(ctx context.Context, project uint64, records []schemas.RecordRef, limit int) ([]schemas.Message, error)
+	// MessagesFrom gives the consumer rows whose record carried one of these
+	// contexts (at most 1,000): the hops of a producer that was told no offset.
+	MessagesFrom(ctx context.Context, project uint64, creation []schemas.SpanRef, limit int) ([]schemas.Message, error)
+	// Hops lists hops, by the time the consumer was done, newest or slowest first.
+	Hops(ctx context.Context, q HopQuery) ([]schemas.Hop, error)
+	// Topics gives the parts of each topic and group, topics sorted.
+	Topics(ctx context.Context, project uint64, r Range) ([]TopicStats, error)
+}
+
+// HopQuery selects hops. Empty fields do not filter.
+type HopQuery struct {
+	Project uint64
+	Range   Range
+	Topic   string
+	Group   string
+	Slowest bool // order by end-to-end, largest first; otherwise newest first
+	Limit   int  // 1 to 500; zero means 50
+}
+
+// TopicStats are the parts of one topic as one group sees it. Group is empty
+// for records that nobody has been seen to read.
+type TopicStats struct {
+	Topic, Group string
+	Produced     uint64 // records seen at the producer
+	Consumed     uint64 // records seen at the consumer, each once
+	Failed       uint64 // of the consumed ones
+	LastSeen     int64  // Unix ns
+	Parts        map[PartName]Quantiles
+}
+
+// PartName names a part of a hop, as the API and the UI write it.
+type PartName string
+
+// The parts in time order, then what is no tile.
+const (
+	PartBatchQueue PartName = "batch_queue"
+	PartRetry      PartName = "retry"
+	PartAck        PartName = "ack"
+	PartBacklog    PartName = "backlog"
+	PartLongPoll   PartName = "long_poll"
+	PartFetchQueue PartName = "fetch_queue"
+	PartProcessing PartName = "processing"
+	PartEndToEnd   PartName = "end_to_end"
+)
+
+// Quantiles of one part. Count is how many hops had it known; with zero the
+// others mean nothing.
+type Quantiles struct {
+	Count         uint64
+	P50, P95, P99 time.Duration
+	Negative      uint64 // how many were below zero: clocks that disagree
+}
+
+// EventReader reads events back.
+type EventReader interface {
+	// Events lists an issue's events, newest first, at most limit (1 to 500).
+	Events(ctx context.Context, project uint64, issue schemas.IssueID, limit int) ([]schemas.Event, error)
+	// Event finds one by its id, or fails with ErrNotFound.
+	Event(ctx context.Context, project uint64, id schemas.EventID) (schemas.Event, error)
+	// EventsOfTraces gives events that happened in one of these traces (at most 100).
+	EventsOfTraces(ctx context.Context, project uint64, traces []schemas.TraceID, limit int) ([]schemas.Event, error)
+	// IssueStats counts the events of these issues (at most 500). An event that
+	// was sent twice counts once.
+	IssueStats(ctx context.Context, project uint64, issues []schemas.IssueID, r Range) (map[schemas.IssueID]IssueStats, error)
+}
+
+// IssueStats are counts over events.
+type IssueStats struct {
+	Events uint64
+	// Records is how many different Kafka records caused them, as far as told.
+	Records uint64
+	// Hours holds the events of each of the last 24 hours before Range.To, oldest first.
+	Hours [24]uint64
+}
+
+// Projects are read by the collector, which authenticates with them.
+type Projects interface {
+	// ProjectByKey finds the project of a DSN's public key, or fails with ErrNotFound.
+	ProjectByKey(ctx context.Context, key string) (schemas.Project, error)
+	// Projects lists all, by id.
+	Projects(ctx context.Context) ([]schemas.Project, error)
+	// EnsureProject makes the project with this slug and one new random key
+	// unless it is there, and returns it.
+	EnsureProject(ctx context.Context, slug, name string) (schemas.Project, error)
+}
+
+// Issues are written by the group stage and read by the web.
+type Issues interface {
+	// SeeIssue makes the issue or moves its FirstSeen, LastSeen, Level and
+	// Title; ID is ignored. Seeing the same event twice changes nothing. It
+	// returns the id, and whether the issue is new.
+	SeeIssue(ctx context.Context, seen schemas.Issue) (id schemas.IssueID, isNew bool, err error)
+	// Issues lists a project's, last seen first.
+	Issues(ctx context.Context, q IssueQuery) ([]schemas.Issue, error)
+	// Issue finds one, or fails with ErrNotFound.
+	Issue(ctx context.Context, project uint64, id schemas.IssueID) (schemas.Issue, error)
+}
+
+// IssueQuery selects issues. Empty fields do not filter.
+type IssueQuery struct {
+	Project uint64
+	Range   Range  // of LastSeen
+	Text    string // contained in title or culprit, without regard to case
+	Before  int64  // pages: LastSeen before this (Unix ns)
+	Limit   int    // 1 to 500; zero means 50
+}
+
+// Blobs keeps payloads as they came.
+type Blobs interface {
+	// Put stores data under key until it is deleted and returns nil once it is
+	// durable. Putting the same key again replaces it.
+	Put(ctx context.Context, key string, data []byte) error
+	// Get fails with ErrNotFound. The caller owns the result.
+	Get(ctx context.Context, key string) ([]byte, error)
+	// Delete of what is not there is no error.
+	Delete(ctx context.Context, key string) error
+}
+
+// Pinger tells whether a store answers; /readyz asks it.
+type Pinger interface {
+	Ping(ctx context.Context) error
+}
