@@ -1,0 +1,172 @@
+package harness
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Kafka is one real Apache Kafka broker.
+type Kafka struct {
+	Address string
+	Version string
+	Process *Process
+}
+
+// StartKafka starts a KRaft node of Apache Kafka in a temporary folder and
+// waits until it answers. It needs java and mvn (scripts/install-test-parts);
+// the jars come once from Maven and are kept in the user's cache folder.
+func StartKafka(t testing.TB) *Kafka {
+	t.Helper()
+	jars, version := kafkaJars(t)
+	java := lookPath(t, "java")
+	dir := t.TempDir()
+	address, controller := FreeAddress(t), FreeAddress(t)
+	config := filepath.Join(dir, "server.properties")
+	properties := strings.Join([]string{
+		"process.roles=broker,controller",
+		"node.id=1",
+		"controller.quorum.voters=1@" + controller,
+		"listeners=PLAINTEXT://" + address + ",CONTROLLER://" + controller,
+		"advertised.listeners=PLAINTEXT://" + address,
+		"controller.listener.names=CONTROLLER",
+		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"log.dirs=" + filepath.Join(dir, "log"),
+		"num.partitions=3",
+		"offsets.topic.replication.factor=1",
+		"offsets.topic.num.partitions=4",
+		"transaction.state.log.replication.factor=1",
+		"transaction.state.log.min.isr=1",
+		"group.initial.rebalance.delay.ms=0",
+		"auto.create.topics.enable=true",
+		"",
+	}, "\n")
+	if err := os.WriteFile(config, []byte(properties), 0o600); err != nil {
+		t.Fatalf("cannot write Kafka's configuration: %v", err)
+	}
+	classpath := filepath.Join(jars, "*")
+	id := strings.TrimSpace(string(Output(t, time.Minute, Command{
+		Name: "kafka-random-uuid", Path: java, Args: []string{"-cp", classpath, "kafka.tools.StorageTool", "random-uuid"},
+	})))
+	Output(t, time.Minute, Command{
+		Name: "kafka-format", Path: java,
+		Args: []string{"-cp", classpath, "kafka.tools.StorageTool", "format", "-t", id, "-c", config},
+	})
+	k := &Kafka{Address: address, Version: version}
+	k.Process = Start(t, Command{
+		Name: "kafka", Path: java,
+		Args: []string{"-Xmx512m", "-cp", classpath, "kafka.Kafka", config},
+	})
+	took := Until(t, "Apache Kafka answers on "+address, 90*time.Second, func() error {
+		if !k.Process.Running() {
+			t.Fatalf("Apache Kafka ended while starting: %v\n%s", k.Process.err, k.Process.Tail(40))
+		}
+		return PingKafka(t.Context(), address)
+	})
+	t.Logf("real part: Apache Kafka %s (KRaft), answering after %s", version, took.Round(time.Millisecond))
+	return k
+}
+
+// PingKafka asks a broker for its versions and metadata.
+func PingKafka(ctx context.Context, address string) error {
+	// A client in its back-off is slower to notice than a plain dial.
+	conn, err := net.DialTimeout("tcp", address, time.Second)
+	if err != nil {
+		return err
+	}
+	_ = conn.Close()
+	client, err := kgo.NewClient(kgo.SeedBrokers(address), kgo.RetryTimeout(2*time.Second))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	return client.Ping(ctx)
+}
+
+var kafkaVersion = regexp.MustCompile(`<kafka\.version>([0-9.]+)</kafka\.version>`)
+
+// kafkaJars gets the jars of integration/kafka/pom.xml, once per content of it.
+func kafkaJars(t testing.TB) (dir, version string) {
+	t.Helper()
+	pom := filepath.Join(Root(t), "integration", "kafka", "pom.xml")
+	b, err := os.ReadFile(pom)
+	if err != nil {
+		t.Fatalf("cannot read Kafka's pom: %v", err)
+	}
+	m := kafkaVersion.FindSubmatch(b)
+	if m == nil {
+		t.Fatalf("%s names no kafka.version", pom)
+	}
+	version = string(m[1])
+	sum := sha256.Sum256(b)
+	dir = filepath.Join(cacheDir(t, "kafka"), version+"-"+hex.EncodeToString(sum[:6]))
+	broker := filepath.Join(dir, "kafka_2.13-"+version+".jar")
+	if _, err := os.Stat(broker); err == nil {
+		return dir, version
+	}
+	// Fill a folder beside it and rename: a cut-off download is no cache.
+	half, err := os.MkdirTemp(filepath.Dir(dir), "half-")
+	if err != nil {
+		t.Fatalf("cannot make a folder for Kafka's jars: %v", err)
+	}
+	defer os.RemoveAll(half) //nolint:errcheck // gone when the rename succeeded
+	Output(t, 5*time.Minute, Command{
+		Name: "mvn", Path: lookPath(t, "mvn"),
+		Args: []string{"-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DoutputDirectory=" + half},
+	})
+	if _, err := os.Stat(filepath.Join(half, filepath.Base(broker))); err != nil {
+		t.Fatalf("Maven succeeded, but the broker is not among the jars: %v", err)
+	}
+	if err := os.Rename(half, dir); err != nil {
+		if _, statErr := os.Stat(broker); statErr != nil {
+			t.Fatalf("cannot keep Kafka's jars: %v", err)
+		}
+	}
+	return dir, version
+}
+
+// lookPath finds a program or fails with the way to get it.
+func lookPath(t testing.TB, names ...string) string {
+	t.Helper()
+	for _, name := range names {
+		if path, err := findProgram(name); err == nil {
+			return path
+		}
+	}
+	t.Fatalf("%s is not installed; scripts/install-test-parts installs what the tests need", strings.Join(names, ", "))
+	return ""
+}
+
+func findProgram(name string) (string, error) {
+	if path, err := lookPathIn(os.Getenv("PATH"), name); err == nil {
+		return path, nil
+	}
+	// Debian keeps the Postgres server's programs off the PATH.
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
+	if err != nil || len(found) == 0 {
+		return "", fmt.Errorf("%s: not found", name)
+	}
+	return found[len(found)-1], nil
+}
+
+func lookPathIn(path, name string) (string, error) {
+	for _, dir := range filepath.SplitList(path) {
+		full := filepath.Join(dir, name)
+		if info, err := os.Stat(full); err == nil && !info.IsDir() && info.Mode()&0o111 != 0 {
+			return full, nil
+		}
+	}
+	return "", os.ErrNotExist
+}
