@@ -122,9 +122,11 @@ func (b *Broker) Start(ctx context.Context) (err error) {
 
 	b.client, err = kgo.NewClient(
 		kgo.SeedBrokers(b.listener.local()),
-		kgo.ClientID(internalClientID),
-		kgo.Dialer(b.dialSelf),
+		kgo.ClientID("hoptrace-embedded-broker"),
+		kgo.Dialer(func(ctx context.Context, _, _ string) (net.Conn, error) { return b.listener.dial(ctx) }),
 		kgo.RetryTimeout(10*time.Second),
+		// Topics that users make are the cleaner's at its next pass.
+		kgo.MetadataMinAge(10*time.Millisecond),
 	)
 	if err != nil {
 		return fmt.Errorf("cannot open the broker's own client: %w", err)
@@ -217,13 +219,6 @@ func (b *Broker) Addr() string {
 
 func (b *Broker) logDir() string        { return filepath.Join(b.cfg.Dir, "log") }
 func (b *Broker) watermarkFile() string { return filepath.Join(b.cfg.Dir, "watermarks.json") }
-
-// dialSelf connects the broker's own client to the bound address, whatever
-// address is advertised to others.
-func (b *Broker) dialSelf(ctx context.Context, _, _ string) (net.Conn, error) {
-	var d net.Dialer
-	return d.DialContext(ctx, "tcp", b.listener.local())
-}
 
 // brokerConfigs are the broker-level defaults that topics without their own
 // setting follow.

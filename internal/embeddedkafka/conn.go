@@ -18,10 +18,6 @@ import (
 )
 
 const (
-	// internalClientID names the broker's own client, whose requests the
-	// hooks leave alone.
-	internalClientID = "hoptrace-embedded-broker"
-
 	// maxHookedBytes bounds the requests that are held back whole to be
 	// looked at: a name is at most 249 bytes, so this is thousands of topics.
 	maxHookedBytes = 4 << 20
@@ -40,8 +36,22 @@ type listener struct {
 	log   *slog.Logger
 	hooks atomic.Pointer[Broker] // nil while there is nobody to ask
 
-	mu    sync.Mutex // guards the following
-	conns map[*conn]struct{}
+	logged   atomic.Int64  // when mayLog last said yes, ns
+	accepted chan accepted // from the port and from dialSelf
+	closed   chan struct{}
+	once     sync.Once
+	pumped   chan struct{} // closed when the port's goroutine has ended
+
+	mu      sync.Mutex // guards the following
+	conns   map[*conn]struct{}
+	foreign int // those of clients
+}
+
+// accepted is a connection, or the error that ends the listener.
+type accepted struct {
+	net.Conn
+	own bool // the broker's own client: not counted, so always served
+	err error
 }
 
 func listen(cfg Config, stats *stats, log *slog.Logger) (*listener, error) {
@@ -49,7 +59,66 @@ func listen(cfg Config, stats *stats, log *slog.Logger) (*listener, error) {
 	if err != nil {
 		return nil, listenError(cfg.Listen, err)
 	}
-	return &listener{Listener: ln, cfg: cfg, stats: stats, log: log, conns: make(map[*conn]struct{})}, nil
+	l := &listener{
+		Listener: ln, cfg: cfg, stats: stats, log: log,
+		accepted: make(chan accepted), closed: make(chan struct{}), pumped: make(chan struct{}),
+		conns: make(map[*conn]struct{}),
+	}
+	go l.pump()
+	return l, nil
+}
+
+// pump accepts from the port until it is closed.
+func (l *listener) pump() {
+	defer close(l.pumped)
+	for {
+		nc, err := l.Listener.Accept()
+		var temporary interface{ Temporary() bool }
+		if errors.As(err, &temporary) && temporary.Temporary() {
+			// Out of file descriptors, say. kfake would stop listening for
+			// good on the first error.
+			l.log.Warn("cannot accept a connection; trying again", "error", err)
+			select {
+			case <-l.closed:
+			case <-time.After(50 * time.Millisecond):
+			}
+			continue
+		}
+		select {
+		case l.accepted <- accepted{Conn: nc, err: err}:
+		case <-l.closed:
+			if err == nil {
+				_ = nc.Close()
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// dial connects the broker's own client, by no port.
+func (l *listener) dial(ctx context.Context) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	select {
+	case l.accepted <- accepted{Conn: theirs, own: true}:
+		return ours, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Close stops accepting. It is safe twice.
+func (l *listener) Close() error {
+	err := net.ErrClosed
+	l.once.Do(func() {
+		close(l.closed)
+		err = l.Listener.Close()
+		<-l.pumped
+	})
+	return err
 }
 
 // advertised is the address that metadata responses carry.
@@ -74,34 +143,43 @@ func (l *listener) setHooks(b *Broker) { l.hooks.Store(b) }
 // Accept waits for the next connection within the bound.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
-		nc, err := l.Listener.Accept()
-		if err != nil {
-			var temporary interface{ Temporary() bool }
-			if errors.As(err, &temporary) && temporary.Temporary() && !errors.Is(err, net.ErrClosed) {
-				// Out of file descriptors, say. kfake would stop listening
-				// for good on the first error.
-				l.log.Warn("cannot accept a connection; trying again", "error", err)
-				time.Sleep(50 * time.Millisecond)
-				continue
-			}
-			return nil, err
+		var a accepted
+		select {
+		case a = <-l.accepted:
+		case <-l.closed:
+			return nil, net.ErrClosed
 		}
-		c := &conn{Conn: nc, r: bufio.NewReaderSize(nc, 4<<10), l: l}
+		if a.err != nil {
+			return nil, a.err
+		}
+		c := &conn{Conn: a.Conn, r: bufio.NewReaderSize(a.Conn, 4<<10), l: l, own: a.own}
 		l.mu.Lock()
-		full := len(l.conns) >= l.cfg.MaxConnections
+		full := !c.own && l.foreign >= l.cfg.MaxConnections
 		if !full {
 			l.conns[c] = struct{}{}
+			if !c.own {
+				l.foreign++
+			}
 		}
 		l.mu.Unlock()
 		if full {
 			l.stats.refused.Add(1)
-			l.log.Warn("connection refused: too many are open", "client", nc.RemoteAddr().String(),
-				"limit", l.cfg.MaxConnections, "setting", "embedded_kafka.max_connections")
-			_ = nc.Close()
+			if l.mayLog() {
+				l.log.Warn("connection refused: too many are open", "client", a.RemoteAddr().String(),
+					"limit", l.cfg.MaxConnections, "setting", "embedded_kafka.max_connections")
+			}
+			_ = a.Conn.Close()
 			continue
 		}
 		return c, nil
 	}
+}
+
+// mayLog keeps a flood of bad connections out of the log: one line a second,
+// the rest is in the metrics.
+func (l *listener) mayLog() bool {
+	now, last := time.Now().UnixNano(), l.logged.Load()
+	return now-last >= int64(time.Second) && l.logged.CompareAndSwap(last, now)
 }
 
 func (l *listener) closeConns() {
@@ -119,7 +197,7 @@ func (l *listener) closeConns() {
 func (l *listener) open() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.conns)
+	return l.foreign
 }
 
 // conn reads requests frame by frame for kfake. Read is called by one
@@ -130,6 +208,7 @@ type conn struct {
 	l       *listener
 	pending []byte // bytes to hand out before reading on
 	left    int    // bytes of the current frame that follow pending
+	own     bool   // the broker's own client
 	once    sync.Once
 }
 
@@ -139,6 +218,9 @@ func (c *conn) Close() error {
 	c.once.Do(func() {
 		c.l.mu.Lock()
 		delete(c.l.conns, c)
+		if !c.own {
+			c.l.foreign--
+		}
 		c.l.mu.Unlock()
 		err = c.Conn.Close()
 	})
@@ -176,8 +258,10 @@ func (c *conn) nextFrame() error {
 	version := int16(binary.BigEndian.Uint16(head[6:])) //nolint:gosec // the wire's type
 	refuse := func(why string) error {
 		c.l.stats.badRequests.Add(1)
-		c.l.log.Warn("connection closed: "+why, "client", c.RemoteAddr().String(),
-			"size", size, "request_key", key, "request_version", version)
+		if c.l.mayLog() {
+			c.l.log.Warn("connection closed: "+why, "client", c.RemoteAddr().String(),
+				"size", size, "request_key", key, "request_version", version)
+		}
 		return fmt.Errorf("bad request: %s", why)
 	}
 	if size > int64(c.l.cfg.MaxRequestBytes) {
@@ -191,7 +275,7 @@ func (c *conn) nextFrame() error {
 	}
 	switch kmsg.Key(key) {
 	case kmsg.Metadata, kmsg.CreateTopics, kmsg.CreatePartitions, kmsg.DeleteRecords:
-		if b := c.l.hooks.Load(); b != nil && size <= maxHookedBytes {
+		if b := c.l.hooks.Load(); b != nil && !c.own && size <= maxHookedBytes {
 			frame := make([]byte, size+4)
 			copy(frame, head)
 			if _, err := io.ReadFull(c.r, frame[8:]); err != nil {
@@ -208,16 +292,15 @@ func (c *conn) nextFrame() error {
 // request is one whole request frame, taken apart.
 type request struct {
 	kmsg.Request
-	head     []byte // everything before the body, without the size
-	clientID string
+	head []byte // everything before the body, without the size
 }
 
 // parseRequest takes apart a frame that begins with its size.
 func parseRequest(frame []byte) (request, error) {
 	r := kbin.Reader{Src: frame[4:]}
 	key, version := r.Int16(), r.Int16()
-	_ = r.Int32() // correlation id
-	clientID := r.NullableString()
+	_ = r.Int32()          // correlation id
+	_ = r.NullableString() // client id
 	req := kmsg.RequestForKey(key)
 	if req == nil {
 		return request{}, fmt.Errorf("unknown request key %d", key)
@@ -232,11 +315,7 @@ func parseRequest(frame []byte) (request, error) {
 	if !r.Ok() {
 		return request{}, errors.New("request header is cut short")
 	}
-	out := request{Request: req, head: frame[4 : len(frame)-len(r.Src)]}
-	if clientID != nil {
-		out.clientID = *clientID
-	}
-	return out, req.ReadFrom(r.Src)
+	return request{req, frame[4 : len(frame)-len(r.Src)]}, req.ReadFrom(r.Src)
 }
 
 // frame puts the request together again.
@@ -251,8 +330,8 @@ func (r request) frame() []byte {
 // frame that kfake shall see.
 func (b *Broker) hook(frame []byte) []byte {
 	req, err := parseRequest(frame)
-	if err != nil || req.clientID == internalClientID {
-		return frame // kfake answers broken ones in its own words
+	if err != nil {
+		return frame // kfake answers it in its own words
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), hookTimeout)
 	defer cancel()

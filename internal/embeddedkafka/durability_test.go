@@ -397,7 +397,7 @@ func TestTopicsOwnRetentionGoesFirst(t *testing.T) {
 		}
 	}
 	adm := kadm.NewClient(cl)
-	eventually(t, "the short topic is trimmed", func() bool { s, _ := offsets(t, adm, "short", 0); return s == 2 })
+	eventually(t, "the short topic is trimmed", func() bool { s, _ := offsets(t, adm, "short", 0); return s >= 2 })
 	for _, topic := range []string{"kept", "compacted"} {
 		if s, e := offsets(t, adm, topic, 0); s != 0 || e != 3 {
 			t.Errorf("topic %s has offsets %d to %d; want 0 to 3", topic, s, e)
