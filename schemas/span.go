@@ -5,11 +5,11 @@ import (
 	"fmt"
 )
 
-// TraceID names a trace, SpanID a span in it. The zero value means none.
-type (
-	TraceID [16]byte
-	SpanID  [8]byte
-)
+// TraceID names a trace. The zero value means none.
+type TraceID [16]byte
+
+// SpanID names a span in a trace. The zero value means none.
+type SpanID [8]byte
 
 // String is the lower-case hex form, as W3C trace context writes it.
 func (id TraceID) String() string { return hex.EncodeToString(id[:]) }

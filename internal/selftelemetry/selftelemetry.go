@@ -135,8 +135,8 @@ func (s *Server) Addr() string {
 }
 
 // Start listens.
-func (s *Server) Start(context.Context) error {
-	ln, err := net.Listen("tcp", s.listen)
+func (s *Server) Start(ctx context.Context) error {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", s.listen)
 	if err != nil {
 		return fmt.Errorf("cannot listen on telemetry.listen %s: %w; choose another address with --telemetry.listen", s.listen, err)
 	}
