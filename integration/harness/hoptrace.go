@@ -77,6 +77,8 @@ type Hoptrace struct {
 	HTTP    string // http://host:port
 	Kafka   string // host:port of the embedded broker, or of the broker given
 	Own     string // http://host:port of /metrics, /healthz and /readyz
+	// EngineAddress is host:port of the engine, only of the role clickhouse.
+	EngineAddress string
 	// ReadyAfter is the time from the start of the process to /readyz.
 	ReadyAfter time.Duration
 
@@ -128,6 +130,9 @@ func LaunchHoptrace(t testing.TB, o Options) *Hoptrace {
 	h := &Hoptrace{
 		t: t, Data: o.Data, GRPC: address("collector.grpc"), HTTP: "http://" + address("collector.http"),
 		Web: "http://" + address("web.listen"), Own: "http://" + address("telemetry.listen"), Kafka: address("embedded_kafka.listen"),
+	}
+	if o.Role == "clickhouse" {
+		h.EngineAddress = address("embedded_clickhouse.listen")
 	}
 	if o.Brokers != "" {
 		settings["kafka.brokers"] = o.Brokers

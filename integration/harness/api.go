@@ -1,0 +1,234 @@
+package harness
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// The answers of the web API, as far as the tests read them. They are written
+// anew here, from openapi.yaml: a test that shared the server's types would not
+// see a field change its name.
+
+// Status is the answer to status.
+type Status struct {
+	Version   string    `json:"version"`
+	Project   string    `json:"project"`
+	HasSpans  bool      `json:"hasSpans"`
+	HasEvents bool      `json:"hasEvents"`
+	Projects  []Project `json:"projects"`
+}
+
+// Project is one project.
+type Project struct {
+	ID   string   `json:"id"`
+	DSNs []string `json:"dsns"`
+}
+
+// TraceList is the answer to traces.
+type TraceList struct {
+	Traces []TraceSummary `json:"traces"`
+	Next   *string        `json:"next"`
+}
+
+// TraceSummary is one of them.
+type TraceSummary struct {
+	TraceID  string   `json:"traceId"`
+	Services []string `json:"services"`
+	Topics   []string `json:"topics"`
+	Spans    int      `json:"spans"`
+	Errors   int      `json:"errors"`
+}
+
+// Journey is the answer to traces/{id}.
+type Journey struct {
+	TraceID string            `json:"traceId"`
+	Traces  []string          `json:"traces"`
+	Spans   []Span            `json:"spans"`
+	Hops    []Hop             `json:"hops"`
+	Events  []EventRef        `json:"events"`
+	Cut     []json.RawMessage `json:"cut"`
+}
+
+// Span is one span of a journey.
+type Span struct {
+	TraceID  string `json:"traceId"`
+	SpanID   string `json:"spanId"`
+	ParentID string `json:"parentId"`
+	Name     string `json:"name"`
+	Service  string `json:"service"`
+	Links    []struct {
+		TraceID string `json:"traceId"`
+		SpanID  string `json:"spanId"`
+	} `json:"links"`
+}
+
+// HopList is the answer to hops.
+type HopList struct {
+	Hops []Hop `json:"hops"`
+}
+
+// Hop is one record read by one group.
+type Hop struct {
+	Topic     string    `json:"topic"`
+	Partition *int32    `json:"partition"`
+	Offset    *int64    `json:"offset"`
+	Group     string    `json:"group"`
+	Producer  *Side     `json:"producer"`
+	Consumer  *Side     `json:"consumer"`
+	Parts     []HopPart `json:"parts"`
+	EndToEnd  HopPart   `json:"endToEnd"`
+	Failed    bool      `json:"failed"`
+	Delivery  int       `json:"delivery"`
+}
+
+// Side is one end of a hop.
+type Side struct {
+	TraceID string `json:"traceId"`
+	SpanID  string `json:"spanId"`
+	Service string `json:"service"`
+	Start   string `json:"start"`
+	End     string `json:"end"`
+}
+
+// HopPart is one part of a hop.
+type HopPart struct {
+	Name  string `json:"name"`
+	Known bool   `json:"known"`
+	Ns    int64  `json:"ns"`
+}
+
+// Record names the record of a hop and who read it.
+func (h Hop) Record() string {
+	if h.Partition == nil || h.Offset == nil {
+		return fmt.Sprintf("%s/?/? by %q", h.Topic, h.Group)
+	}
+	return fmt.Sprintf("%s/%d/%d by %q", h.Topic, *h.Partition, *h.Offset, h.Group)
+}
+
+// TopicList is the answer to topics.
+type TopicList struct {
+	Topics []TopicStats `json:"topics"`
+}
+
+// TopicStats is one topic and group.
+type TopicStats struct {
+	Topic    string      `json:"topic"`
+	Group    string      `json:"group"`
+	Produced int         `json:"produced"`
+	Consumed int         `json:"consumed"`
+	Failed   int         `json:"failed"`
+	Parts    []Quantiles `json:"parts"`
+}
+
+// Quantiles are of one part, in ns.
+type Quantiles struct {
+	Name  string `json:"name"`
+	Count int    `json:"count"`
+	P50   int64  `json:"p50Ns"`
+	P95   int64  `json:"p95Ns"`
+	P99   int64  `json:"p99Ns"`
+}
+
+// IssueList is the answer to issues.
+type IssueList struct {
+	Issues []Issue `json:"issues"`
+}
+
+// Issue is one issue.
+type Issue struct {
+	ID       string   `json:"id"`
+	Title    string   `json:"title"`
+	Platform string   `json:"platform"`
+	Events   int      `json:"events"`
+	Records  int      `json:"records"`
+	Grouping []string `json:"grouping"`
+}
+
+// IssueDetail is the answer to issues/{id}.
+type IssueDetail struct {
+	Issue  Issue   `json:"issue"`
+	Events []Event `json:"events"`
+}
+
+// Event is one event of an issue.
+type Event struct {
+	ID          string `json:"id"`
+	Type        string `json:"type"`
+	Value       string `json:"value"`
+	Release     string `json:"release"`
+	Environment string `json:"environment"`
+	SDK         string `json:"sdk"`
+	TraceID     string `json:"traceId"`
+	Topic       string `json:"topic"`
+	Partition   *int32 `json:"partition"`
+	Offset      *int64 `json:"offset"`
+	Group       string `json:"group"`
+}
+
+// EventRef is an event on the way of a journey.
+type EventRef struct {
+	ID    string `json:"id"`
+	Issue string `json:"issue"`
+}
+
+// EventDetail is the answer to issues/{id}/events/{event}.
+type EventDetail struct {
+	Event      Event  `json:"event"`
+	Payload    string `json:"payload"`
+	Exceptions []struct {
+		Type   string `json:"type"`
+		Value  string `json:"value"`
+		Frames []struct {
+			Function string `json:"function"`
+			InApp    bool   `json:"inApp"`
+		} `json:"frames"`
+	} `json:"exceptions"`
+	Message *struct {
+		FoundBy string `json:"foundBy"`
+		Hop     Hop    `json:"hop"`
+		Age     struct {
+			Known bool  `json:"known"`
+			Ns    int64 `json:"ns"`
+		} `json:"age"`
+	} `json:"message"`
+}
+
+// DSN is the first project's, as the product tells it.
+func (h *Hoptrace) DSN(t testing.TB) string {
+	t.Helper()
+	var s Status
+	h.MustGet(t, "status", &s)
+	for _, p := range s.Projects {
+		for _, dsn := range p.DSNs {
+			return dsn
+		}
+	}
+	t.Fatalf("status names no DSN: %+v", s)
+	return ""
+}
+
+// mostHops is what the API lists at once.
+const mostHops = 500
+
+// AllHops pages through the hops of a topic and group that were done in
+// [from, to), by halving the time until an answer is not full.
+func (h *Hoptrace) AllHops(t testing.TB, topic, group string, from, to time.Time) []Hop {
+	t.Helper()
+	q := url.Values{"topic": {topic}, "group": {group}, "limit": {strconv.Itoa(mostHops)}}
+	q.Set("from", strconv.FormatInt(from.UnixNano(), 10))
+	q.Set("to", strconv.FormatInt(to.UnixNano(), 10))
+	var list HopList
+	h.MustGet(t, "hops?"+q.Encode(), &list)
+	if len(list.Hops) < mostHops {
+		return list.Hops
+	}
+	half := to.Sub(from) / 2
+	if half < time.Microsecond {
+		t.Fatalf("more than %d hops of %s ended within %s: cannot page through them", mostHops, topic, to.Sub(from))
+	}
+	return append(h.AllHops(t, topic, group, from, from.Add(half)), h.AllHops(t, topic, group, from.Add(half), to)...)
+}
