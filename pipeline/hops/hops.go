@@ -1,0 +1,383 @@
+// Package hops derives message rows from messaging spans: one row for each
+// record that a span says it sent, received or processed. It reads the names of
+// the OpenTelemetry conventions, old and new, the raw times of our own
+// instrumentation, and Sentry's queue operations. It joins nothing: producer and
+// consumer meet in storage, by the record's coordinates or by link.
+package hops
+
+import (
+	"math"
+	"strconv"
+
+	"github.com/hoptrace/hoptrace/instrumentation/messaging"
+	"github.com/hoptrace/hoptrace/schemas"
+)
+
+// Derive appends the rows of one span to dst and tells how many attribute
+// values it could not read: those are unknown in the row and stay on the span.
+// The hoptrace.* attributes that a row now holds are taken off the span. Rows
+// alias what the span aliases.
+//
+// Position.Index of a row is the span's own shifted left by 8, plus the row's
+// number within the span, so it does not depend on what became of other spans.
+//
+// A receive span of our own kafka-go wrapper gives no row: the process span of
+// the same record does. A span about several records gives a row a link that
+// carries an offset, and none otherwise.
+func Derive(dst []schemas.Message, s *schemas.Span) (rows []schemas.Message, malformed int) {
+	f := fields{partition: schemas.Unknown, offset: schemas.Unknown, highWatermark: schemas.Unknown, bodySize: schemas.Unknown}
+	if !f.read(s.Attributes) {
+		return dst, 0
+	}
+	side := f.side(s.Kind)
+	if f.system != messaging.SystemKafka || f.topic == "" || side == 0 {
+		return dst, 0
+	}
+	if side == schemas.SideReceive && s.Scope == messaging.ScopeKafkaGo {
+		return dst, 0
+	}
+	m := schemas.Message{
+		Project: s.Project, Side: side, Topic: f.topic, Partition: f.partition, Offset: f.offset,
+		Group: f.group, Service: s.Service, ClientID: f.clientID,
+		TraceID: s.TraceID, SpanID: s.SpanID, Start: s.Start, End: s.End,
+		FirstWritten: f.firstWritten, Written: f.written, Acked: f.acked, Appended: f.appended,
+		Asked: f.asked, Answered: f.answered, Handed: f.handed, RecordTime: f.recordTime,
+		HighWatermark: f.highWatermark, Attempts: f.attempts, Throttle: f.throttle,
+		BodySize: f.bodySize, KeyHash: f.keyHash, EstimatedEnd: f.estimated,
+		Failed: s.Status == schemas.StatusError || f.hasError,
+		Source: s.Source, Position: schemas.Position{Offset: s.Position.Offset, Index: s.Position.Index << 8},
+	}
+	if m.FirstWritten == m.Written {
+		m.FirstWritten = 0
+	}
+	if m.Attempts == 0 && m.Written != 0 {
+		m.Attempts = 1
+	}
+	m.BootID, _ = schemas.Lookup(s.Resource, messaging.AttrBootID)
+
+	rows = dst
+	if f.count > 1 || (f.offset == schemas.Unknown && linksWithOffset(s.Links) > 0) {
+		rows, malformed = perLink(dst, m, s.Links)
+		malformed += f.malformed
+	} else {
+		if side != schemas.SideProduce {
+			m.CreationTrace, m.CreationSpan = creation(s, &f)
+		}
+		rows, malformed = append(dst, m), f.malformed
+	}
+	if len(rows) > len(dst) && f.ours {
+		s.Attributes = f.strip(s.Attributes)
+	}
+	return rows, malformed
+}
+
+// creation is the context that the record carried: the link that names the
+// record, else the first link, else the parent of a consumer span.
+func creation(s *schemas.Span, f *fields) (schemas.TraceID, schemas.SpanID) {
+	first := -1
+	for i := range s.Links {
+		l := &s.Links[i]
+		if l.TraceID.IsZero() || l.SpanID.IsZero() {
+			continue
+		}
+		if first < 0 {
+			first = i
+		}
+		if f.offset == schemas.Unknown || len(l.Attributes) == 0 {
+			continue
+		}
+		if p, o, _ := coordinates(l.Attributes); o == f.offset && (p == f.partition || p == schemas.Unknown) {
+			return l.TraceID, l.SpanID
+		}
+	}
+	if first >= 0 {
+		return s.Links[first].TraceID, s.Links[first].SpanID
+	}
+	if s.Kind == schemas.KindConsumer && !s.ParentID.IsZero() {
+		return s.TraceID, s.ParentID
+	}
+	return schemas.TraceID{}, schemas.SpanID{}
+}
+
+// linkRows bounds the rows of one span: their number has 8 bits of the position.
+const linkRows = 256
+
+func linksWithOffset(links []schemas.Link) int {
+	n := 0
+	for i := range links {
+		for j := range links[i].Attributes {
+			if k := links[i].Attributes[j].Key; k == messaging.AttrKafkaOffset || k == oldOffset {
+				n++
+				break
+			}
+		}
+	}
+	return n
+}
+
+func perLink(dst []schemas.Message, m schemas.Message, links []schemas.Link) ([]schemas.Message, int) {
+	malformed := 0
+	index := m.Position.Index
+	for i := range links[:min(len(links), linkRows)] {
+		p, o, bad := coordinates(links[i].Attributes)
+		malformed += bad
+		if o == schemas.Unknown {
+			continue
+		}
+		row := m
+		row.Offset = o
+		if p != schemas.Unknown {
+			row.Partition = p
+		}
+		if row.Side != schemas.SideProduce {
+			row.CreationTrace, row.CreationSpan = links[i].TraceID, links[i].SpanID
+		}
+		// What the span tells of one record is not true of each.
+		row.BodySize, row.KeyHash, row.RecordTime = schemas.Unknown, 0, 0
+		row.Position.Index = index + uint32(i) //nolint:gosec // below linkRows
+		dst = append(dst, row)
+	}
+	return dst, malformed
+}
+
+func coordinates(attrs []schemas.Attribute) (partition int32, offset int64, malformed int) {
+	f := fields{partition: schemas.Unknown, offset: schemas.Unknown}
+	f.read(attrs)
+	return f.partition, f.offset, f.malformed
+}
+
+// Older names of the same things, as instrumentations in the field still write
+// them.
+const (
+	oldOperation    = "messaging.operation"                   // until 1.27
+	oldDestination  = "messaging.destination"                 // until 1.16
+	oldOffset       = "messaging.kafka.message.offset"        // until 1.28
+	oldPartition124 = "messaging.kafka.destination.partition" // 1.17 to 1.24
+	oldSource       = "messaging.kafka.source.partition"      // 1.17 to 1.20
+	oldPartition    = "messaging.kafka.partition"             // until 1.16
+	oldGroup        = "messaging.kafka.consumer.group"        // until 1.26
+	oldGroup116     = "messaging.kafka.consumer_group"        // until 1.16
+	oldClientID     = "messaging.client_id"                   // until 1.25
+	oldKafkaClient  = "messaging.kafka.client_id"             // until 1.22
+	oldBodySize     = "messaging.message.payload_size_bytes"  // until 1.21
+	sentryOp        = "sentry.op"
+)
+
+// fields are what attributes tell about a record.
+type fields struct {
+	system, topic, group, clientID      string
+	opType, opName, opOld, sentryOp     string
+	partition                           int32
+	offset, highWatermark, bodySize     int64
+	firstWritten, written               int64
+	acked, appended                     int64
+	asked, answered, handed, recordTime int64
+	throttle, count                     int64
+	keyHash                             uint64
+	attempts                            uint16
+	estimated, hasError, ours           bool
+	newOffset, newPartition             bool
+	malformed                           int
+	held                                [16]int32 // places of attributes that the row holds
+	heldN                               int
+}
+
+// read tells whether there was anything about messaging at all.
+func (f *fields) read(attrs []schemas.Attribute) bool {
+	any := false
+	for i := range attrs {
+		key := attrs[i].Key
+		if len(key) < len("sentry.op") {
+			continue
+		}
+		switch {
+		case key[0] == 'm' && len(key) > 10 && key[:10] == "messaging.":
+			f.messaging(key, attrs[i].Value)
+			any = true
+		case key[0] == 'h' && len(key) > 9 && key[:9] == "hoptrace.":
+			if f.own(key, attrs[i].Value) && f.heldN < len(f.held) {
+				f.held[f.heldN] = int32(i) //nolint:gosec // attributes of a span are bounded
+				f.heldN++
+				f.ours = true
+			}
+		case key == sentryOp:
+			f.sentryOp = attrs[i].Value
+		case key == messaging.AttrErrorType:
+			f.hasError = attrs[i].Value != ""
+		}
+	}
+	return any
+}
+
+func (f *fields) messaging(key, value string) {
+	switch key {
+	case messaging.AttrSystem:
+		f.system = value
+	case messaging.AttrOperationType:
+		f.opType = value
+	case messaging.AttrOperationName:
+		f.opName = value
+	case oldOperation:
+		f.opOld = value
+	case messaging.AttrDestinationName:
+		f.topic = value
+	case oldDestination:
+		or(&f.topic, value)
+	case messaging.AttrPartitionID:
+		if p, ok := f.number(value, math.MaxInt32); ok {
+			f.partition, f.newPartition = int32(p), true //nolint:gosec // bounded by number
+		}
+	case oldPartition124, oldSource, oldPartition:
+		if p, ok := f.number(value, math.MaxInt32); ok && !f.newPartition {
+			f.partition = int32(p) //nolint:gosec // bounded by number
+		}
+	case messaging.AttrKafkaOffset:
+		if o, ok := f.number(value, math.MaxInt64); ok {
+			f.offset, f.newOffset = o, true
+		}
+	case oldOffset:
+		if o, ok := f.number(value, math.MaxInt64); ok && !f.newOffset {
+			f.offset = o
+		}
+	case messaging.AttrConsumerGroup:
+		f.group = value
+	case oldGroup, oldGroup116:
+		or(&f.group, value)
+	case messaging.AttrClientID:
+		f.clientID = value
+	case oldClientID, oldKafkaClient:
+		or(&f.clientID, value)
+	case messaging.AttrBodySize, oldBodySize:
+		if n, ok := f.number(value, math.MaxInt64); ok {
+			f.bodySize = n
+		}
+	case messaging.AttrBatchMessageCount:
+		if n, ok := f.number(value, math.MaxInt64); ok {
+			f.count = n
+		}
+	}
+}
+
+func or(s *string, value string) {
+	if *s == "" {
+		*s = value
+	}
+}
+
+// own reads one of our attributes and tells whether the row holds it.
+func (f *fields) own(key, value string) bool {
+	var to *int64
+	switch key {
+	case messaging.AttrProduceFirstWritten:
+		to = &f.firstWritten
+	case messaging.AttrProduceWritten:
+		to = &f.written
+	case messaging.AttrProduceAcked:
+		to = &f.acked
+	case messaging.AttrProduceAppended:
+		to = &f.appended
+	case messaging.AttrConsumeAsked:
+		to = &f.asked
+	case messaging.AttrConsumeAnswered:
+		to = &f.answered
+	case messaging.AttrConsumeHanded:
+		to = &f.handed
+	case messaging.AttrConsumeRecordTime:
+		to = &f.recordTime
+	case messaging.AttrProduceThrottle:
+		n, ok := f.number(value, math.MaxInt64)
+		if ok {
+			f.throttle = n
+		}
+		return ok
+	case messaging.AttrConsumeHighWatermark:
+		n, ok := f.number(value, math.MaxInt64)
+		if ok {
+			f.highWatermark = n
+		}
+		return ok
+	case messaging.AttrProduceAttempts:
+		n, ok := f.number(value, math.MaxUint16)
+		if ok {
+			f.attempts = uint16(n) //nolint:gosec // bounded by number
+		}
+		return ok
+	case messaging.AttrConsumeEstimated:
+		b, err := strconv.ParseBool(value)
+		if err != nil {
+			f.malformed++
+			return false
+		}
+		f.estimated = b
+		return true
+	case messaging.AttrKeyHash:
+		h, err := strconv.ParseUint(value, 10, 64)
+		if err != nil {
+			f.malformed++
+			return false
+		}
+		f.keyHash = h
+		return true
+	default:
+		return false
+	}
+	t, ok := f.number(value, math.MaxInt64)
+	if ok && t == 0 { // the year 1970: nobody's time, and zero means unknown
+		f.malformed++
+		return false
+	}
+	if ok {
+		*to = t
+	}
+	return ok
+}
+
+// number reads a decimal from 0 to most.
+func (f *fields) number(s string, most int64) (int64, bool) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 || n > most {
+		f.malformed++
+		return 0, false
+	}
+	return n, true
+}
+
+// side tells what the span did: by the operation's type, Sentry's operation, the
+// operation's name, and last by the span's kind.
+func (f *fields) side(kind schemas.SpanKind) schemas.Side {
+	for _, op := range [...]string{f.opType, f.opOld, f.sentryOp, f.opName} {
+		switch op {
+		case "":
+			continue
+		case messaging.OperationSend, "publish", messaging.OperationCreate, "queue.publish", "queue.create":
+			return schemas.SideProduce
+		case messaging.OperationReceive, "poll", "queue.receive":
+			return schemas.SideReceive
+		case messaging.OperationProcess, "deliver", "queue.process":
+			return schemas.SideProcess
+		case messaging.OperationSettle, "commit", "ack", "queue.settle":
+			return 0
+		}
+	}
+	switch kind {
+	case schemas.KindProducer:
+		return schemas.SideProduce
+	case schemas.KindConsumer:
+		return schemas.SideProcess
+	}
+	return 0
+}
+
+// strip takes the held attributes out, in place.
+func (f *fields) strip(attrs []schemas.Attribute) []schemas.Attribute {
+	n, h := 0, 0
+	for i := range attrs {
+		if h < f.heldN && int(f.held[h]) == i {
+			h++
+			continue
+		}
+		attrs[n] = attrs[i]
+		n++
+	}
+	return attrs[:n]
+}
