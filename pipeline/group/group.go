@@ -1,0 +1,223 @@
+// Package group puts events of one cause into one issue: it hashes what stays
+// the same between them (exception types, the program's own frames, the shape of
+// a message) and leaves out what does not (line numbers, ids, numbers). It
+// assigns nothing and stores nothing.
+package group
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"path"
+	"strings"
+
+	"github.com/hoptrace/hoptrace/pipeline/normalize"
+	"github.com/hoptrace/hoptrace/schemas"
+)
+
+// Version is hashed into every fingerprint. A change of what contributes is a
+// new version: the same event must not fall into a different issue silently.
+const Version = "hoptrace:1"
+
+// maxLines bounds the explanation, not the hash.
+const maxLines = 64
+
+// Of gives an event's fingerprint, and why: one line a component that went into
+// it, in order.
+//
+// All exceptions of the chain contribute: the type, and the frames that are the
+// program's own; when the whole event has none of these, all frames. Where an
+// exception has no frames that count its value contributes instead, with numbers,
+// ids and quoted text taken out. An event without an exception type contributes
+// its message too: that is what it is about. A client's own fingerprint replaces
+// all that, except where it says {{ default }}.
+func Of(e *normalize.Event) (schemas.Fingerprint, []string) {
+	if len(e.Fingerprint) > 0 && !(len(e.Fingerprint) == 1 && isDefault(e.Fingerprint[0])) {
+		return custom(e)
+	}
+	return sum(components(e))
+}
+
+// component is one contributing value.
+type component struct{ kind, value string }
+
+func sum(cs []component) (id schemas.Fingerprint, lines []string) {
+	h := sha256.New()
+	write := func(s string) {
+		var n [8]byte
+		binary.LittleEndian.PutUint64(n[:], uint64(len(s)))
+		h.Write(n[:])
+		h.Write([]byte(s))
+	}
+	write(Version)
+	for _, c := range cs {
+		write(c.kind)
+		write(c.value)
+		switch {
+		case len(lines) < maxLines:
+			lines = append(lines, c.kind+" "+c.value)
+		case len(lines) == maxLines:
+			lines = append(lines, "and more")
+		}
+	}
+	copy(id[:], h.Sum(nil))
+	return id, lines
+}
+
+func isDefault(s string) bool {
+	s = strings.TrimSpace(s)
+	if !strings.HasPrefix(s, "{{") || !strings.HasSuffix(s, "}}") || len(s) < 4 {
+		return false
+	}
+	return strings.TrimSpace(s[2:len(s)-2]) == "default"
+}
+
+const maxFingerprintPart = 1 << 10
+
+func custom(e *normalize.Event) (schemas.Fingerprint, []string) {
+	var cs []component
+	for _, part := range e.Fingerprint {
+		if isDefault(part) {
+			cs = append(cs, components(e)...)
+			continue
+		}
+		if len(part) > maxFingerprintPart {
+			part = part[:maxFingerprintPart]
+		}
+		cs = append(cs, component{"fingerprint", part})
+	}
+	return sum(cs)
+}
+
+func components(e *normalize.Event) []component {
+	if len(e.Exceptions) == 0 {
+		cs := stack(nil, e.Frames, !anyInApp(e.Frames))
+		return message(cs, e)
+	}
+	all := true // no frame of the program anywhere: take every frame
+	typed := false
+	for i := range e.Exceptions {
+		if anyInApp(e.Exceptions[i].Frames) {
+			all = false
+		}
+		typed = typed || e.Exceptions[i].Type != ""
+	}
+	var cs []component
+	for i := range e.Exceptions {
+		x := &e.Exceptions[i]
+		if x.Type != "" && !x.Synthetic {
+			cs = append(cs, component{"type", x.Type})
+		}
+		n := len(cs)
+		cs = stack(cs, x.Frames, all)
+		if len(cs) == n || !typed {
+			if v := Parameterise(x.Value); v != "" {
+				cs = append(cs, component{"value", v})
+			}
+		}
+	}
+	if len(cs) == 0 {
+		return message(nil, e)
+	}
+	return cs
+}
+
+func message(cs []component, e *normalize.Event) []component {
+	text := e.Template
+	if text == "" {
+		text = e.Message
+	}
+	if v := Parameterise(text); v != "" {
+		return append(cs, component{"message", v})
+	}
+	if len(cs) == 0 {
+		// Nothing is known of it. Level and place keep apart what can be.
+		cs = append(cs, component{"level", e.Level})
+		if e.Culprit != "" {
+			cs = append(cs, component{"culprit", e.Culprit})
+		}
+	}
+	return cs
+}
+
+func anyInApp(frames []normalize.Frame) bool {
+	for i := range frames {
+		if frames[i].InApp && frame(&frames[i]) != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// stack appends the frames that count, the outermost first. A frame like the
+// one before it is recursion and counts once.
+func stack(cs []component, frames []normalize.Frame, all bool) []component {
+	last := ""
+	for i := range frames {
+		if !all && !frames[i].InApp {
+			continue
+		}
+		f := frame(&frames[i])
+		if f == "" || f == last {
+			continue
+		}
+		last = f
+		cs = append(cs, component{"frame", f})
+	}
+	return cs
+}
+
+// frame is where and what: the module, else the file's name, and the function.
+// It has no line numbers, so a change above a function does not split an issue.
+func frame(f *normalize.Frame) string {
+	where, what := f.Module, function(f.Function)
+	if where == "" {
+		where = file(f)
+	}
+	switch {
+	case what == "":
+		return where
+	case where == "":
+		return what
+	}
+	return where + "." + what
+}
+
+func file(f *normalize.Frame) string {
+	name := f.Filename
+	if name == "" {
+		name = f.AbsPath
+	}
+	name = strings.ReplaceAll(name, `\`, "/")
+	if i := strings.IndexAny(name, "?#"); i >= 0 {
+		name = name[:i]
+	}
+	if i := strings.Index(name, "://"); i >= 0 && strings.Count(name[i+3:], "/") == 0 {
+		return "" // an origin names no file
+	}
+	if name == "" || strings.HasPrefix(name, "<") || name == "[native code]" {
+		return ""
+	}
+	name = strings.ToLower(path.Base(name))
+	// A bundler's content hash changes with each build.
+	parts := strings.Split(name, ".")
+	kept := parts[:1]
+	for _, p := range parts[1:] {
+		if !(len(p) >= 7 && isHexToken(p)) {
+			kept = append(kept, p)
+		}
+	}
+	return strings.Join(kept, ".")
+}
+
+func function(name string) string {
+	name = strings.TrimSpace(name)
+	if i := strings.IndexByte(name, '['); i > 0 && strings.HasSuffix(name, "]") {
+		name = name[:i] // type arguments
+	}
+	name = strings.TrimPrefix(name, "async ")
+	switch name {
+	case "?", "<anonymous>", "<unknown>", "<redacted>", "anonymous", "Object.<anonymous>":
+		return ""
+	}
+	return name
+}

@@ -1,0 +1,78 @@
+package normalize
+
+import "strings"
+
+// inApp tells for a frame whose SDK did not say whether it belongs to the
+// program or to what the program is built from.
+func inApp(platform string, f *Frame) bool {
+	path := or(f.AbsPath, f.Filename)
+	if strings.IndexByte(path, '\\') >= 0 {
+		path = strings.ReplaceAll(path, `\`, "/")
+	}
+	for _, part := range librariesIn {
+		if strings.Contains(path, part) {
+			return false
+		}
+	}
+	switch platform {
+	case "go":
+		return !goLibrary(f.Module, path)
+	case "node", "javascript":
+		return !strings.HasPrefix(path, "node:") && !strings.HasPrefix(path, "internal/") && path != "<anonymous>" && path != "native"
+	case "python":
+		return !strings.HasPrefix(path, "<frozen ")
+	case "java":
+		for _, p := range javaLibraries {
+			if strings.HasPrefix(f.Module, p) {
+				return false
+			}
+		}
+	}
+	return f.Module != "" || path != "" || f.Function != ""
+}
+
+// librariesIn are parts of paths under which package managers and languages
+// put what is not the program's own.
+var librariesIn = [...]string{
+	"/node_modules/", "/site-packages/", "/dist-packages/", "/vendor/", "/pkg/mod/",
+	"/lib/python", "/usr/lib/", "/usr/local/go/src/", "/libexec/src/", "/gems/", "/rubygems/",
+	"/.cargo/registry/", "/rustc/",
+}
+
+var javaLibraries = [...]string{
+	"java.", "javax.", "jdk.", "sun.", "com.sun.", "kotlin.", "kotlinx.", "scala.",
+	"org.springframework.", "org.apache.", "io.netty.", "io.sentry.", "reactor.",
+}
+
+// goLibrary tells a package of the language or of our own instrumentation: the
+// standard library's first path element has no dot. A program outside any host
+// ("main", "shop/payments") is told from it by the list of the library's roots.
+func goLibrary(module, path string) bool {
+	if module == "" {
+		return strings.HasSuffix(path, "/src/runtime/proc.go")
+	}
+	root, _, _ := strings.Cut(module, "/")
+	if strings.IndexByte(root, '.') < 0 {
+		_, std := goRoots[root]
+		return std
+	}
+	for _, p := range [...]string{"github.com/getsentry/sentry-go", "github.com/segmentio/kafka-go", "github.com/twmb/franz-go", "go.opentelemetry.io/", "golang.org/x/", "google.golang.org/", "github.com/hoptrace/hoptrace/instrumentation"} {
+		if strings.HasPrefix(module, p) {
+			return true
+		}
+	}
+	return false
+}
+
+var goRoots = set("archive", "bufio", "bytes", "cmp", "compress", "container", "context", "crypto", "database", "debug",
+	"embed", "encoding", "errors", "expvar", "flag", "fmt", "go", "hash", "html", "image", "index", "internal", "io", "iter",
+	"log", "maps", "math", "mime", "net", "os", "path", "plugin", "reflect", "regexp", "runtime", "slices", "sort", "strconv",
+	"strings", "structs", "sync", "syscall", "testing", "text", "time", "unicode", "unique", "unsafe", "vendor", "weak")
+
+func set(names ...string) map[string]struct{} {
+	m := make(map[string]struct{}, len(names))
+	for _, n := range names {
+		m[n] = struct{}{}
+	}
+	return m
+}
