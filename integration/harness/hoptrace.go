@@ -25,10 +25,10 @@ func Binary(t testing.TB) string {
 	return program(t, "hoptrace", "HOPTRACE_BIN", Root(t), "./cmd/hoptrace")
 }
 
-// Orders is the path of the example: HOPTRACE_ORDERS_BIN, or built once.
+// Orders is the path of the example: ORDERS_BIN, or built once.
 func Orders(t testing.TB) string {
 	t.Helper()
-	return program(t, "orders", "HOPTRACE_ORDERS_BIN", filepath.Join(Root(t), "examples"), "./orders")
+	return program(t, "orders", "ORDERS_BIN", filepath.Join(Root(t), "examples"), "./orders")
 }
 
 func program(t testing.TB, name, variable, dir, pkg string) string {

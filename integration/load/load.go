@@ -53,6 +53,7 @@ const (
 type template struct {
 	body    []byte
 	patches []patch
+	spans   []int // places in SpanIDs of the round, in the order of the request
 }
 
 // Generator makes rounds of requests. It is for one goroutine; two generators
@@ -106,6 +107,15 @@ func (g *Generator) SpanIDs(round uint64, trace int) [][8]byte {
 	out := make([][8]byte, spansPerTrace)
 	for i := range out {
 		putSpanID(out[i][:], g.seed, round, uint64(trace*spansPerTrace+i))
+	}
+	return out
+}
+
+// RequestSpanIDs gives the ids of the spans in one request of an earlier round.
+func (g *Generator) RequestSpanIDs(round uint64, request int) [][8]byte {
+	out := make([][8]byte, len(g.templates[request].spans))
+	for i, place := range g.templates[request].spans {
+		putSpanID(out[i][:], g.seed, round, uint64(place))
 	}
 	return out
 }
@@ -180,6 +190,7 @@ type builder struct {
 	resource []*common.KeyValue
 	scope    string
 	spans    []*trace.Span
+	places   []int // of the spans in the round
 	marks    []mark
 }
 
@@ -198,7 +209,7 @@ func (b *builder) template() (template, error) {
 	if err != nil {
 		return template{}, err
 	}
-	t := template{body: body}
+	t := template{body: body, spans: b.places}
 	for _, m := range b.marks {
 		at := bytes.Index(body, m.pattern)
 		if at < 0 || bytes.Contains(body[at+1:], m.pattern) {

@@ -10,7 +10,7 @@ import (
 )
 
 // decode reads all spans of a round by service and id.
-func decode(t *testing.T, requests [RequestsPerRound][]byte) map[[8]byte]*trace.Span {
+func decode(t *testing.T, g *Generator, round uint64, requests [RequestsPerRound][]byte) map[[8]byte]*trace.Span {
 	t.Helper()
 	out := map[[8]byte]*trace.Span{}
 	for i, body := range requests {
@@ -19,9 +19,13 @@ func decode(t *testing.T, requests [RequestsPerRound][]byte) map[[8]byte]*trace.
 			t.Fatalf("request %d is broken: %v", i, err)
 		}
 		n := 0
+		want := g.RequestSpanIDs(round, i)
 		for _, rs := range r.ResourceSpans {
 			for _, ss := range rs.ScopeSpans {
 				for _, s := range ss.Spans {
+					if [8]byte(s.SpanId) != want[n] {
+						t.Fatalf("span %d of request %d has id %x, want %x", n, i, s.SpanId, want[n])
+					}
 					n++
 					out[[8]byte(s.SpanId)] = s
 				}
@@ -55,7 +59,7 @@ func TestEachRoundHoldsWholeTracesWithNewIdsAndTimesInOrder(t *testing.T) {
 	ids, records := map[[8]byte]bool{}, map[record]bool{}
 	now := time.Now()
 	for round := range uint64(3) {
-		spans := decode(t, g.Next(now))
+		spans := decode(t, g, round, g.Next(now))
 		if len(spans) != TracesPerRound*spansPerTrace {
 			t.Fatalf("round %d has %d different span ids, want %d", round, len(spans), TracesPerRound*spansPerTrace)
 		}

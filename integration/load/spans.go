@@ -109,10 +109,11 @@ func newBuilders(service string, n int) *builders {
 	return out
 }
 
-func (b *builders) add(s *trace.Span, marks []mark) {
+func (b *builders) add(s *trace.Span, place int, marks []mark) {
 	for _, r := range b.all {
 		if len(r.spans) < SpansPerRequest {
 			r.spans = append(r.spans, s)
+			r.places = append(r.places, place)
 			r.marks = append(r.marks, marks...)
 			return
 		}
@@ -128,7 +129,7 @@ type traceBuilder struct {
 	marks []mark
 }
 
-func (tr *traceBuilder) span(which, parent int, kind trace.Span_SpanKind, name string, start, end int, attrs ...*common.KeyValue) (*trace.Span, []mark) {
+func (tr *traceBuilder) span(which, parent int, kind trace.Span_SpanKind, name string, start, end int, attrs ...*common.KeyValue) (*trace.Span, int, []mark) {
 	s := &trace.Span{
 		TraceId: tr.trace(), SpanId: tr.id(which), Name: name, Kind: kind, Flags: 0x101,
 		StartTimeUnixNano: tr.fixed(start), EndTimeUnixNano: tr.fixed(end), Attributes: attrs,
@@ -138,22 +139,22 @@ func (tr *traceBuilder) span(which, parent int, kind trace.Span_SpanKind, name s
 	}
 	marks := tr.marks
 	tr.marks = nil
-	return s, marks
+	return s, tr.index*spansPerTrace + which, marks
 }
 
-func (tr *traceBuilder) send(which, parent int, topic string, start, written, acked, end int) (*trace.Span, []mark) {
+func (tr *traceBuilder) send(which, parent int, topic string, start, written, acked, end int) (*trace.Span, int, []mark) {
 	attrs := append(tr.messaging(topic, "send", "send", which),
 		tr.moment("hoptrace.produce.written", written), tr.moment("hoptrace.produce.acked", acked))
 	return tr.span(which, parent, trace.Span_SPAN_KIND_PRODUCER, "send "+topic, start, end, attrs...)
 }
 
-func (tr *traceBuilder) process(which, producer int, topic, group string, asked, answered, handed, end int) (*trace.Span, []mark) {
+func (tr *traceBuilder) process(which, producer int, topic, group string, asked, answered, handed, end int) (*trace.Span, int, []mark) {
 	attrs := append(tr.messaging(topic, "process", "process", producer), text("messaging.consumer.group.name", group),
 		tr.moment("hoptrace.consume.asked", asked), tr.moment("hoptrace.consume.answered", answered), tr.moment("hoptrace.consume.handed", handed))
 	link := &trace.Span_Link{TraceId: tr.trace(), SpanId: tr.id(producer), Flags: 0x301}
-	s, marks := tr.span(which, producer, trace.Span_SPAN_KIND_CONSUMER, "process "+topic, handed, end, attrs...)
+	s, place, marks := tr.span(which, producer, trace.Span_SPAN_KIND_CONSUMER, "process "+topic, handed, end, attrs...)
 	s.Links = []*trace.Span_Link{link}
-	return s, marks
+	return s, place, marks
 }
 
 // messaging are the attributes that both ends of a record have. The record is
