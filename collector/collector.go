@@ -1,0 +1,206 @@
+// Package collector is the role that stands beside applications: it receives
+// OTLP traces and what Sentry SDKs send, checks them, and answers when Kafka
+// has them. It decodes nothing that it does not have to (see package pipeline
+// for what the data means).
+package collector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/net/netutil"
+	"google.golang.org/grpc"
+
+	"github.com/hoptrace/hoptrace/collector/bound"
+	"github.com/hoptrace/hoptrace/collector/envelope"
+	"github.com/hoptrace/hoptrace/collector/otlp"
+	"github.com/hoptrace/hoptrace/collector/outcome"
+	"github.com/hoptrace/hoptrace/collector/produce"
+	"github.com/hoptrace/hoptrace/collector/project"
+	"github.com/hoptrace/hoptrace/exporters"
+)
+
+// Deps are what a collector works with. All are needed; it closes none.
+type Deps struct {
+	// Kafka is a *kgo.Client that asks for the acknowledgement of all in-sync
+	// replicas and takes records of Config.MaxRecordBytes and a header.
+	Kafka produce.Client
+	// Projects authenticates.
+	Projects exporters.Projects
+	// Registerer gets the metrics hoptrace_collector_*.
+	Registerer prometheus.Registerer
+	Log        *slog.Logger
+}
+
+// Collector is the role. Start and Shutdown may be called from any goroutine.
+type Collector struct {
+	cfg      Config
+	log      *slog.Logger
+	counts   *outcome.Counts
+	producer *produce.Producer
+	otlp     *otlp.Receiver
+	envelope *envelope.Receiver
+
+	mu       sync.Mutex // guards the following
+	grpc     *grpc.Server
+	http     *http.Server
+	grpcAddr net.Addr
+	httpAddr net.Addr
+	failed   error // why a listener ended by itself
+	running  sync.WaitGroup
+}
+
+// New wires the parts. It opens nothing before Start.
+func New(cfg Config, deps Deps) (*Collector, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	budget := bound.NewBudget(int64(cfg.MaxInFlightBytes))
+	counts, err := outcome.New(deps.Registerer, budget.InFlight)
+	if err != nil {
+		return nil, err
+	}
+	producer := produce.New(deps.Kafka, cfg.ProduceTimeout, counts.Produced)
+	projects := project.NewResolver(deps.Projects, project.Config{Default: cfg.DefaultProject})
+	return &Collector{
+		cfg: cfg, log: deps.Log, counts: counts, producer: producer,
+		otlp: otlp.New(otlp.Config{
+			MaxRequestBytes: int64(cfg.MaxRequestBytes), MaxDecompressedBytes: int64(cfg.MaxDecompressedBytes),
+			MaxRecordBytes: int(cfg.MaxRecordBytes), RequireAuth: cfg.RequireAuth, RetryAfter: cfg.RetryAfter,
+		}, otlp.Deps{Projects: projects, Producer: producer, Budget: budget, Counts: counts, Log: deps.Log}),
+		envelope: envelope.New(envelope.Config{
+			MaxBytes: min(int64(cfg.MaxEnvelopeBytes), int64(cfg.MaxRequestBytes)), MaxRaw: int64(cfg.MaxEnvelopeBytes),
+			MaxEventBytes: int(cfg.MaxEventBytes), MaxItems: cfg.MaxEnvelopeItems, RetryAfter: cfg.RetryAfter,
+		}, envelope.Deps{Projects: projects, Producer: producer, Budget: budget, Counts: counts, Log: deps.Log}),
+	}, nil
+}
+
+// Name is "collector".
+func (c *Collector) Name() string { return "collector" }
+
+// Start listens and serves. It fails when an address is taken; it must not be
+// called twice.
+func (c *Collector) Start(ctx context.Context) error {
+	grpcListener, err := c.listen(ctx, "grpc", c.cfg.GRPC)
+	if err != nil {
+		return err
+	}
+	httpListener, err := c.listen(ctx, "http", c.cfg.HTTP)
+	if err != nil {
+		_ = grpcListener.Close()
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.grpcAddr, c.httpAddr = grpcListener.Addr(), httpListener.Addr()
+	grpcServer := c.otlp.NewGRPCServer(otlp.GRPCConfig{
+		MaxHeaderBytes: uint32(c.cfg.MaxHeaderBytes), MaxConcurrentStreams: uint32(c.cfg.MaxStreams), //nolint:gosec // Validate bounds both
+		Timeout: c.cfg.RequestTimeout + c.cfg.ProduceTimeout, IdleTimeout: c.cfg.IdleTimeout,
+	})
+	httpServer := c.newHTTPServer()
+	c.grpc, c.http = grpcServer, httpServer
+	c.serve("grpc", func() error { return grpcServer.Serve(grpcListener) }, grpc.ErrServerStopped)
+	c.serve("http", func() error { return httpServer.Serve(httpListener) }, http.ErrServerClosed)
+	c.log.Info("collector listens", "otlp_grpc", c.grpcAddr.String(), "otlp_http_and_sentry", c.httpAddr.String())
+	return nil
+}
+
+func (c *Collector) listen(ctx context.Context, setting, addr string) (net.Listener, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on collector.%s %s: %w; choose another address with --collector.%s", setting, addr, err, setting)
+	}
+	return netutil.LimitListener(l, c.cfg.MaxConnections), nil
+}
+
+func (c *Collector) serve(name string, run func() error, stopped error) {
+	c.running.Go(func() {
+		if err := run(); err != nil && !errors.Is(err, stopped) {
+			c.log.Error("a collector listener ended", "listener", name, "err", err)
+			c.mu.Lock()
+			c.failed = fmt.Errorf("collector's %s listener ended: %w", name, err)
+			c.mu.Unlock()
+		}
+	})
+}
+
+func (c *Collector) newHTTPServer() *http.Server {
+	return &http.Server{
+		Handler:           c.handler(),
+		ReadHeaderTimeout: c.cfg.HeaderTimeout,
+		ReadTimeout:       c.cfg.RequestTimeout,
+		WriteTimeout:      c.cfg.RequestTimeout + c.cfg.ProduceTimeout + 10*time.Second,
+		IdleTimeout:       c.cfg.IdleTimeout,
+		MaxHeaderBytes:    int(c.cfg.MaxHeaderBytes),
+		ErrorLog:          slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// GRPCAddr is where OTLP over gRPC is served; nil before Start.
+func (c *Collector) GRPCAddr() net.Addr {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.grpcAddr
+}
+
+// HTTPAddr is where OTLP over HTTP and the Sentry endpoints are served; nil
+// before Start.
+func (c *Collector) HTTPAddr() net.Addr {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.httpAddr
+}
+
+// Ready tells whether the collector can take data: it listens and Kafka answers.
+func (c *Collector) Ready(ctx context.Context) error {
+	c.mu.Lock()
+	started, failed := c.grpc != nil, c.failed
+	c.mu.Unlock()
+	if failed != nil {
+		return failed
+	}
+	if !started {
+		return errors.New("the collector does not run")
+	}
+	return c.producer.Ping(ctx)
+}
+
+// Shutdown takes no new requests and waits for those under way, at most as
+// long as ctx lives; then it cuts them off. What was acknowledged is durable.
+func (c *Collector) Shutdown(ctx context.Context) error {
+	c.mu.Lock()
+	grpcServer, httpServer := c.grpc, c.http
+	c.grpc, c.http = nil, nil
+	c.mu.Unlock()
+	if grpcServer == nil {
+		return nil
+	}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		grpcServer.GracefulStop()
+	}()
+	err := httpServer.Shutdown(ctx)
+	if err != nil {
+		_ = httpServer.Close()
+	}
+	select {
+	case <-stopped:
+	case <-ctx.Done():
+		grpcServer.Stop()
+		<-stopped
+		err = errors.Join(err, ctx.Err())
+	}
+	c.running.Wait()
+	if err != nil {
+		return fmt.Errorf("cannot finish the collector's requests: %w", err)
+	}
+	return nil
+}

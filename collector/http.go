@@ -1,0 +1,144 @@
+package collector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hoptrace/hoptrace/collector/envelope"
+	"github.com/hoptrace/hoptrace/collector/outcome"
+	"github.com/hoptrace/hoptrace/collector/project"
+)
+
+// handler is the one mux for OTLP over HTTP and the Sentry endpoints.
+func (c *Collector) handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		defer func() {
+			p := recover()
+			if p == nil {
+				return
+			}
+			if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
+				panic(p)
+			}
+			c.counts.Panic()
+			c.log.Error("panic in an HTTP handler", "path", clip(req.URL.Path, 200), "panic", p, "stack", string(debug.Stack()))
+			c.answer(w, http.StatusInternalServerError, errors.New("the collector met a bug with this request; its log says more"))
+		}()
+		c.route(w, req)
+	})
+}
+
+// route finds who serves a path, with or without its final slash.
+func (c *Collector) route(w http.ResponseWriter, req *http.Request) {
+	path := strings.TrimSuffix(req.URL.Path, "/")
+	if path == "/v1/traces" {
+		if c.allow(w, req, http.MethodPost) {
+			c.otlp.ServeHTTP(w, req)
+		}
+		return
+	}
+	rest, isAPI := strings.CutPrefix(path, "/api/")
+	if !isAPI {
+		c.notFound(w, req)
+		return
+	}
+	switch rest {
+	case "store":
+		if c.allow(w, req, http.MethodPost) {
+			c.envelope.Store(w, req, "")
+		}
+		return
+	case "relay/healthcheck/ready", "relay/healthcheck/live":
+		if c.allow(w, req, http.MethodGet, http.MethodHead) {
+			c.health(w, req, strings.HasSuffix(rest, "ready"))
+		}
+		return
+	}
+	id, what, _ := strings.Cut(rest, "/")
+	switch what {
+	case "envelope":
+		if c.allow(w, req, http.MethodPost) {
+			c.envelope.Envelope(w, req, id)
+		}
+	case "store":
+		if c.allow(w, req, http.MethodPost) {
+			c.envelope.Store(w, req, id)
+		}
+	case "integration/otlp/v1/traces", "otlp/v1/traces":
+		if !c.allow(w, req, http.MethodPost) {
+			return
+		}
+		number, err := project.ParseID(id)
+		if err != nil {
+			c.counts.Refused("bad_auth")
+			c.answer(w, http.StatusBadRequest, err)
+			return
+		}
+		envelope.CORS(w.Header())
+		c.otlp.ServeSentry(w, req, number)
+	default:
+		c.notFound(w, req)
+	}
+}
+
+// allow refuses other methods than the ones given, and answers browsers that
+// ask beforehand.
+func (c *Collector) allow(w http.ResponseWriter, req *http.Request, methods ...string) bool {
+	for _, m := range methods {
+		if req.Method == m {
+			return true
+		}
+	}
+	if req.Method == http.MethodOptions {
+		envelope.Preflight(w)
+		c.counts.Request(outcome.Other, strconv.Itoa(http.StatusNoContent), 0)
+		return false
+	}
+	c.counts.Refused("method")
+	w.Header().Set("Allow", strings.Join(append(methods, http.MethodOptions), ", "))
+	c.answer(w, http.StatusMethodNotAllowed, fmt.Errorf("method %s is not allowed here: use %s", clip(req.Method, 20), methods[0]))
+	return false
+}
+
+func (c *Collector) notFound(w http.ResponseWriter, req *http.Request) {
+	c.counts.Refused("unknown_path")
+	what := "unknown path"
+	if p := strings.TrimSuffix(req.URL.Path, "/"); strings.HasSuffix(p, "/v1/metrics") || strings.HasSuffix(p, "/v1/logs") {
+		what = "hoptrace takes traces only; unknown path"
+	}
+	c.answer(w, http.StatusNotFound, fmt.Errorf("%s %s", what, strconv.QuoteToASCII(clip(req.URL.Path, 200))))
+}
+
+func (c *Collector) answer(w http.ResponseWriter, code int, err error) {
+	envelope.Error(w, code, err)
+	c.counts.Request(outcome.Other, strconv.Itoa(code), 0)
+}
+
+// health has Relay's names, which some set-ups of Sentry SDKs ask for.
+func (c *Collector) health(w http.ResponseWriter, req *http.Request, ready bool) {
+	code := http.StatusOK
+	if ready {
+		ctx, cancel := context.WithTimeout(req.Context(), 3*time.Second)
+		defer cancel()
+		if err := c.Ready(ctx); err != nil {
+			code = http.StatusServiceUnavailable
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_, _ = fmt.Fprintf(w, `{"is_healthy":%t}`, code == http.StatusOK)
+	c.counts.Request(outcome.Other, strconv.Itoa(code), 0)
+}
+
+func clip(s string, n int) string {
+	if len(s) > n {
+		return s[:n] + "…"
+	}
+	return s
+}

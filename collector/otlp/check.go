@@ -1,0 +1,310 @@
+// Package otlp receives OTLP traces over gRPC and HTTP and hands them on as
+// the bytes they came in. It checks the wire format and every span's ids and
+// times without decoding, drops what is invalid, and splits by encoded size.
+// What a span means is not its business (see pipeline/normalize).
+package otlp
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Reason tells why a span was refused.
+type Reason uint8
+
+// Reasons.
+const (
+	BadTraceID Reason = iota
+	BadSpanID
+	BadParentID
+	BadLinkID
+	NoStart
+	EndBeforeStart
+	InFuture
+	TooDeep
+	reasons
+)
+
+// String is the value of the metric's label "reason".
+func (r Reason) String() string {
+	return [...]string{"trace_id", "span_id", "parent_id", "link_id", "no_start", "end_before_start", "future", "nesting"}[r]
+}
+
+func (r Reason) text() string {
+	return [...]string{
+		"with a trace id that is zero or not 16 bytes",
+		"with a span id that is zero or not 8 bytes",
+		"with a parent span id that is not 8 bytes",
+		"with a link whose ids are not 16 and 8 bytes",
+		"without a start time",
+		"ending before they start",
+		"more than a day in the future",
+		"with values nested deeper than " + strconv.Itoa(maxNesting) + " levels",
+	}[r]
+}
+
+// maxFuture is how far a span's times may lie ahead of the collector's clock.
+const maxFuture = 24 * time.Hour
+
+// Report tells what a request holds.
+type Report struct {
+	Spans     int // valid ones
+	Rejected  [reasons]int
+	First     string // the first refused span: where, its name, and why
+	Truncated int    // spans, resources and scopes that were cut to fit a record
+}
+
+// RejectedSpans is the sum of Rejected.
+func (r *Report) RejectedSpans() int {
+	n := 0
+	for _, v := range r.Rejected {
+		n += v
+	}
+	return n
+}
+
+// Message says for people what was refused; empty when nothing was.
+func (r *Report) Message() string {
+	total := r.RejectedSpans()
+	if total == 0 {
+		return ""
+	}
+	var kinds []string
+	for i, n := range r.Rejected {
+		if n > 0 {
+			kinds = append(kinds, fmt.Sprintf("%d %s", n, Reason(i).text()))
+		}
+	}
+	return fmt.Sprintf("%d of %d spans refused: %s; first: %s", total, total+r.Spans, strings.Join(kinds, ", "), r.First)
+}
+
+// scanner walks one request.
+type scanner struct {
+	latest uint64 // Unix ns: later than this is the future
+	report Report
+	where  [3]int // indices of resource, scope, span
+}
+
+// Scan checks a whole ExportTraceServiceRequest and counts its spans. It fails
+// when the bytes are no such protobuf. It allocates only for what is refused.
+func Scan(data []byte, now time.Time) (Report, error) {
+	s := scanner{latest: uint64(now.Add(maxFuture).UnixNano())}
+	c := cursor{rest: data}
+	for c.next() {
+		if c.num != 1 {
+			continue
+		}
+		if c.typ != wireBytes {
+			return Report{}, fmt.Errorf("ExportTraceServiceRequest: field 1 has wire type %d, want %d", c.typ, wireBytes)
+		}
+		if err := s.resource(c.data); err != nil {
+			return Report{}, fmt.Errorf("resourceSpans[%d].%w", s.where[0], err)
+		}
+		s.where[0]++
+	}
+	if c.err != nil {
+		return Report{}, fmt.Errorf("ExportTraceServiceRequest: %w", c.err)
+	}
+	return s.report, nil
+}
+
+func (s *scanner) resource(data []byte) error {
+	c := cursor{rest: data}
+	s.where[1] = 0
+	for c.next() {
+		switch c.num {
+		case 1:
+			if c.typ != wireBytes {
+				return fmt.Errorf("resource: wire type %d, want %d", c.typ, wireBytes)
+			}
+			if err := check(c.data, resourceShape, 0); err != nil {
+				return fmt.Errorf("resource: %w", err)
+			}
+		case 2:
+			if c.typ != wireBytes {
+				return fmt.Errorf("scopeSpans: wire type %d, want %d", c.typ, wireBytes)
+			}
+			if err := s.scope(c.data); err != nil {
+				return fmt.Errorf("scopeSpans[%d].%w", s.where[1], err)
+			}
+			s.where[1]++
+		case 3:
+			if c.typ != wireBytes {
+				return fmt.Errorf("schemaUrl: wire type %d, want %d", c.typ, wireBytes)
+			}
+		}
+	}
+	if c.err != nil {
+		return fmt.Errorf("message: %w", c.err)
+	}
+	return nil
+}
+
+func (s *scanner) scope(data []byte) error {
+	c := cursor{rest: data}
+	s.where[2] = 0
+	for c.next() {
+		switch c.num {
+		case 1:
+			if c.typ != wireBytes {
+				return fmt.Errorf("scope: wire type %d, want %d", c.typ, wireBytes)
+			}
+			if err := check(c.data, scopeShape, 0); err != nil {
+				return fmt.Errorf("scope: %w", err)
+			}
+		case 2:
+			if c.typ != wireBytes {
+				return fmt.Errorf("spans: wire type %d, want %d", c.typ, wireBytes)
+			}
+			v, err := examine(c.data, s.latest)
+			if err != nil {
+				return fmt.Errorf("spans[%d]: %w", s.where[2], err)
+			}
+			if v.ok {
+				s.report.Spans++
+			} else {
+				s.reject(v)
+			}
+			s.where[2]++
+		case 3:
+			if c.typ != wireBytes {
+				return fmt.Errorf("schemaUrl: wire type %d, want %d", c.typ, wireBytes)
+			}
+		}
+	}
+	if c.err != nil {
+		return fmt.Errorf("message: %w", c.err)
+	}
+	return nil
+}
+
+func (s *scanner) reject(v verdict) {
+	s.report.Rejected[v.reason]++
+	if s.report.First == "" {
+		s.report.First = fmt.Sprintf("resourceSpans[%d].scopeSpans[%d].spans[%d] %s %s",
+			s.where[0], s.where[1], s.where[2], strconv.QuoteToASCII(clip(v.name, 64)), v.detail())
+	}
+}
+
+// verdict is what examine thinks of a span.
+type verdict struct {
+	ok         bool
+	reason     Reason
+	name       string
+	start, end uint64
+	size       int // of the id that is wrong
+	clock      uint64
+}
+
+func (v verdict) detail() string {
+	switch v.reason {
+	case BadTraceID, BadSpanID, BadParentID:
+		want := 8
+		if v.reason == BadTraceID {
+			want = 16
+		}
+		if v.size == want {
+			return fmt.Sprintf("has a %s of zeroes", strings.ReplaceAll(v.reason.String(), "_", " "))
+		}
+		return fmt.Sprintf("has a %s of %d bytes, want %d", strings.ReplaceAll(v.reason.String(), "_", " "), v.size, want)
+	case EndBeforeStart:
+		return fmt.Sprintf("starts at %d and ends at %d (Unix ns)", v.start, v.end)
+	case InFuture:
+		return fmt.Sprintf("starts at %d and ends at %d (Unix ns), where the latest time taken is %d", v.start, v.end, v.clock)
+	case NoStart:
+		return "has no start time"
+	case BadLinkID:
+		return "has a link whose trace id is not 16 bytes or whose span id is not 8"
+	case TooDeep:
+		return fmt.Sprintf("has values nested deeper than %d levels", maxNesting)
+	}
+	return v.reason.String()
+}
+
+// examine checks one span. An error means that it is no well-formed protobuf.
+func examine(data []byte, latest uint64) (verdict, error) {
+	v := verdict{clock: latest}
+	var trace, span, parent, name []byte
+	var minor error
+	c := cursor{rest: data}
+	for c.next() {
+		if c.num >= uint32(len(spanShape.fields)) {
+			continue
+		}
+		f := &spanShape.fields[c.num]
+		if !f.known {
+			continue
+		}
+		if f.typ != c.typ {
+			return v, fmt.Errorf("field %d has wire type %d, want %d", c.num, c.typ, f.typ)
+		}
+		switch c.num {
+		case 1:
+			trace = c.data
+		case 2:
+			span = c.data
+		case 4:
+			parent = c.data
+		case 5:
+			name = c.data
+		case 7:
+			v.start = c.value
+		case 8:
+			v.end = c.value
+		default:
+			if f.in == nil {
+				continue
+			}
+			if err := check(c.data, f.in, 0); err != nil {
+				if err != errTooDeep && err != errBadID { //nolint:errorlint // never wrapped, and this is the hot path
+					return v, err
+				}
+				minor = err
+			}
+		}
+	}
+	if c.err != nil {
+		return v, c.err
+	}
+	switch {
+	case len(trace) != 16 || zero(trace):
+		v.reason, v.size = BadTraceID, len(trace)
+	case len(span) != 8 || zero(span):
+		v.reason, v.size = BadSpanID, len(span)
+	case len(parent) != 0 && len(parent) != 8:
+		v.reason, v.size = BadParentID, len(parent)
+	case minor == errBadID: //nolint:errorlint // never wrapped
+		v.reason = BadLinkID
+	case minor == errTooDeep: //nolint:errorlint // never wrapped
+		v.reason = TooDeep
+	case v.start == 0:
+		v.reason = NoStart
+	case v.start > latest || v.end > latest:
+		v.reason = InFuture
+	case v.end < v.start:
+		v.reason = EndBeforeStart
+	default:
+		v.ok = true
+		return v, nil
+	}
+	v.name = string(name)
+	return v, nil
+}
+
+func zero(b []byte) bool {
+	for _, x := range b {
+		if x != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func clip(s string, n int) string {
+	if len(s) > n {
+		return s[:n] + "…"
+	}
+	return s
+}

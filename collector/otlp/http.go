@@ -1,0 +1,136 @@
+package otlp
+
+import (
+	"fmt"
+	"mime"
+	"net/http"
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
+
+	"github.com/hoptrace/hoptrace/collector/bound"
+	"github.com/hoptrace/hoptrace/collector/outcome"
+)
+
+// Content types of OTLP over HTTP.
+const (
+	typeProto = "application/x-protobuf"
+	typeJSON  = "application/json"
+)
+
+// maxJSONDepth bounds JSON before a parser that recurses sees it.
+const maxJSONDepth = 5 * maxNesting
+
+// ServeHTTP takes a request to /v1/traces.
+func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	r.serve(w, req, 0, http.StatusOK)
+}
+
+// ServeSentry takes a request to Sentry's route for OTLP, which names the
+// project and answers 202.
+func (r *Receiver) ServeSentry(w http.ResponseWriter, req *http.Request, projectID uint64) {
+	r.serve(w, req, projectID, http.StatusAccepted)
+}
+
+func (r *Receiver) serve(w http.ResponseWriter, req *http.Request, wanted uint64, ok int) {
+	isJSON, err := contentType(req)
+	if err != nil {
+		r.refuse(w, err, isJSON, 0)
+		return
+	}
+	lease, err := r.deps.Budget.Lease(0)
+	if err != nil {
+		r.refuse(w, err, isJSON, 0)
+		return
+	}
+	defer lease.Release()
+	report, wire, err := r.receive(w, req, wanted, isJSON, lease)
+	if err != nil {
+		r.refuse(w, err, isJSON, wire)
+		return
+	}
+	body := responseProto(&report)
+	if isJSON {
+		body = responseJSON(&report)
+	}
+	r.write(w, ok, isJSON, body, wire)
+}
+
+func (r *Receiver) receive(w http.ResponseWriter, req *http.Request, wanted uint64, isJSON bool, lease *bound.Lease) (Report, int64, error) {
+	ctx := req.Context()
+	projectID, err := r.sender(ctx, req.Header.Get("X-Sentry-Auth"), req.Header.Get("Authorization"), wanted)
+	if err != nil {
+		return Report{}, 0, err
+	}
+	limits := bound.Body{MaxBytes: r.cfg.MaxRequestBytes, MaxDecompressed: r.cfg.MaxDecompressedBytes}
+	data, wire, err := limits.Read(w, req, lease)
+	if err != nil {
+		return Report{}, wire, err
+	}
+	if isJSON {
+		if data, err = fromJSON(data, lease); err != nil {
+			return Report{}, wire, err
+		}
+	}
+	report, err := r.take(ctx, projectID, data, lease)
+	return report, wire, err
+}
+
+// refuse answers an error in the request's encoding.
+func (r *Receiver) refuse(w http.ResponseWriter, err error, isJSON bool, wire int64) {
+	a := r.fail(outcome.OTLPHTTP, err)
+	var retry time.Duration
+	if a.retry {
+		retry = r.cfg.RetryAfter
+		w.Header().Set("Retry-After", r.retryAfter())
+	}
+	body, err := statusBody(statusOf(a.grpc, err.Error(), retry), isJSON)
+	if err != nil {
+		r.deps.Log.Error("cannot encode an error", "err", err)
+	}
+	r.write(w, a.http, isJSON, body, wire)
+}
+
+func (r *Receiver) write(w http.ResponseWriter, code int, isJSON bool, body []byte, wire int64) {
+	w.Header().Set("Content-Type", typeProto)
+	if isJSON {
+		w.Header().Set("Content-Type", typeJSON)
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(code)
+	_, _ = w.Write(body) // a sender that is gone learns nothing
+	r.deps.Counts.Request(outcome.OTLPHTTP, strconv.Itoa(code), wire)
+}
+
+// contentType tells whether the body is JSON, or fails with ErrContentType.
+func contentType(req *http.Request) (isJSON bool, err error) {
+	t, _, err := mime.ParseMediaType(req.Header.Get("Content-Type"))
+	switch {
+	case err == nil && t == typeJSON:
+		return true, nil
+	case err == nil && (t == typeProto || t == "application/protobuf"):
+		return false, nil
+	}
+	return false, fmt.Errorf("%w %q: want %s or %s", ErrContentType, clip(req.Header.Get("Content-Type"), 100), typeProto, typeJSON)
+}
+
+// fromJSON gives the protobuf form of a JSON request.
+func fromJSON(data []byte, lease *bound.Lease) ([]byte, error) {
+	if err := bound.CheckObject(data, maxJSONDepth); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	// Objects take about three times their text, the protobuf less than it.
+	if err := lease.Grow(4 * len(data)); err != nil {
+		return nil, err
+	}
+	request := ptraceotlp.NewExportRequest()
+	if err := request.UnmarshalJSON(data); err != nil {
+		return nil, fmt.Errorf("%w: OTLP as JSON: %w", ErrMalformed, err)
+	}
+	out, err := request.MarshalProto()
+	if err != nil {
+		return nil, fmt.Errorf("%w: OTLP as JSON: %w", ErrMalformed, err)
+	}
+	return out, nil
+}

@@ -1,0 +1,119 @@
+// Package produce hands records to Kafka and returns when they are durable. It
+// opens no client (see internal/kafka) and keeps no spool.
+package produce
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/hoptrace/hoptrace/schemas"
+)
+
+// Errors that receivers turn into their protocol's answers.
+var (
+	// ErrUnavailable: Kafka did not acknowledge in time. The sender may try
+	// again; what was written in spite of the error is then there twice.
+	ErrUnavailable = errors.New("Kafka did not take the data in time") //nolint:staticcheck // a name
+	// ErrTooLarge: the topic refuses records of this size.
+	ErrTooLarge = errors.New("record is larger than the topic takes")
+)
+
+// Client is the part of a *kgo.Client that is needed. It must ask for the
+// acknowledgement of all in-sync replicas.
+type Client interface {
+	ProduceSync(ctx context.Context, records ...*kgo.Record) kgo.ProduceResults
+	Ping(ctx context.Context) error
+}
+
+// Producer writes to the ingest topics.
+type Producer struct {
+	client  Client
+	timeout time.Duration
+	observe func(time.Duration, error)
+}
+
+// New makes a producer that waits at most timeout for an acknowledgement.
+// observe is told of each write; it may be nil.
+func New(client Client, timeout time.Duration, observe func(time.Duration, error)) *Producer {
+	if observe == nil {
+		observe = func(time.Duration, error) {}
+	}
+	return &Producer{client, timeout, observe}
+}
+
+// Produce returns nil once all records are durable. It does not end with ctx:
+// a sender that goes away does not leave half a request behind. It fails with
+// ErrTooLarge or ErrUnavailable. The records belong to the producer from here on.
+func (p *Producer) Produce(ctx context.Context, records ...*kgo.Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.timeout)
+	defer cancel()
+	begin := time.Now()
+	var err error
+	for _, r := range p.client.ProduceSync(ctx, records...) {
+		if r.Err != nil {
+			err = classify(r.Err, records[0].Topic)
+			break
+		}
+	}
+	p.observe(time.Since(begin), err)
+	return err
+}
+
+func classify(err error, topic string) error {
+	kind := ErrUnavailable
+	if errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.RecordListTooLarge) {
+		kind = ErrTooLarge
+	}
+	return fmt.Errorf("cannot produce to topic %q: %w (%w)", topic, kind, err)
+}
+
+// Ping tells whether Kafka answers.
+func (p *Producer) Ping(ctx context.Context) error {
+	if err := p.client.Ping(ctx); err != nil {
+		return fmt.Errorf("cannot reach Kafka: %w", err)
+	}
+	return nil
+}
+
+// Spans makes a record of an ExportTraceServiceRequest.
+func Spans(project uint64, received time.Time, value []byte, count int, truncated bool) *kgo.Record {
+	r := record(schemas.TopicIngestSpans, project, received, value, schemas.SchemaOTLPTraces)
+	r.Headers = append(r.Headers, header(schemas.HeaderCount, strconv.Itoa(count)))
+	if truncated {
+		r.Headers = append(r.Headers, header(schemas.HeaderTruncate, "1"))
+	}
+	return r
+}
+
+// Event makes a record of a Sentry event's JSON.
+func Event(project uint64, received time.Time, value []byte, id schemas.EventID) *kgo.Record {
+	r := record(schemas.TopicIngestEvents, project, received, value, schemas.SchemaSentryEvent)
+	r.Headers = append(r.Headers, header(schemas.HeaderEventID, id.String()))
+	return r
+}
+
+func record(topic string, project uint64, received time.Time, value []byte, schema string) *kgo.Record {
+	// A random key spreads each project over all partitions.
+	key := binary.BigEndian.AppendUint64(make([]byte, 0, 8), rand.Uint64()) //nolint:gosec // no secret
+	headers := make([]kgo.RecordHeader, 0, 5)
+	headers = append(headers,
+		header(schemas.HeaderSchema, schema),
+		header(schemas.HeaderProject, strconv.FormatUint(project, 10)),
+		header(schemas.HeaderReceived, strconv.FormatInt(received.UnixNano(), 10)))
+	return &kgo.Record{Topic: topic, Key: key, Value: value, Headers: headers}
+}
+
+func header(key, value string) kgo.RecordHeader {
+	return kgo.RecordHeader{Key: key, Value: []byte(value)}
+}
