@@ -1,3 +1,9 @@
 module github.com/hoptrace/hoptrace/instrumentation/messaging
 
 go 1.25.0
+
+require (
+	github.com/cespare/xxhash/v2 v2.3.0
+	go.opentelemetry.io/otel v1.46.0
+	go.opentelemetry.io/otel/trace v1.46.0
+)

@@ -1,0 +1,123 @@
+package messaging
+
+import (
+	"context"
+
+	"go.opentelemetry.io/otel/baggage"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Injector writes contexts into the headers of the records of one send call. It
+// is copy-on-write: the slices it returns are its own, with their capacity cut
+// to their length, so neither the caller's slice nor its backing array nor the
+// headers of another record can be reached through them.
+//
+// Its memory is taken in slabs, one for all records of a call, and is never used
+// again for anything else: Kafka clients may read headers after they reported a
+// record as done. An Injector is not safe for concurrent use.
+type Injector[H KeyValue] struct {
+	headers []H
+	values  []byte
+	baggage []byte // nil when there is none to send
+	sentry  bool
+	skipped bool
+}
+
+// NewInjector prepares what is the same for all records sent from ctx. sentry
+// asks for a sentry-trace header even if ctx did not come in that form.
+func NewInjector[H KeyValue](ctx context.Context, sentry bool) Injector[H] {
+	in := Injector[H]{sentry: sentry || HasSentryForm(ctx)}
+	if b := baggage.FromContext(ctx); b.Len() > 0 {
+		if b.Len() <= MaxBaggageMembers {
+			if s := b.String(); len(s) <= MaxBaggageBytes {
+				in.baggage = []byte(s)
+			}
+		}
+		in.skipped = in.baggage == nil
+	}
+	return in
+}
+
+// BaggageSkipped reports whether the context's baggage is over the limits and is
+// therefore not sent.
+func (in *Injector[H]) BaggageSkipped() bool { return in.skipped }
+
+// Grow makes room for records more records that have headers headers among them.
+func (in *Injector[H]) Grow(records, headers int) {
+	in.headers = make([]H, 0, headers+records*in.headersPerRecord())
+	values := traceparentLen
+	if in.sentry {
+		values += sentryTraceLen
+	}
+	in.values = make([]byte, 0, records*values)
+}
+
+func (in *Injector[H]) headersPerRecord() int {
+	n := 1
+	if in.sentry {
+		n++
+	}
+	if in.baggage != nil {
+		n++
+	}
+	return n
+}
+
+// Overhead is the number of bytes that Inject adds to a record for sc, in record
+// format v2 and rounded up.
+func (in *Injector[H]) Overhead(sc trace.SpanContext) int {
+	const lengths = 1 + 3 // key below 64 bytes, value below 1 MiB
+	n := lengths + len(HeaderTraceparent) + traceparentLen
+	if ts := sc.TraceState(); ts.Len() > 0 {
+		n += lengths + len(HeaderTracestate) + len(ts.String())
+	}
+	if in.baggage != nil {
+		n += lengths + len(HeaderBaggage) + len(in.baggage)
+	}
+	if in.sentry {
+		n += lengths + len(HeaderSentryTrace) + sentryTraceLen
+	}
+	return n
+}
+
+// Inject returns a copy of headers with the context sc added: traceparent
+// always, tracestate and baggage when there is any, sentry-trace when asked for.
+// Context headers that are in the way, which [Extract] found to be malformed,
+// are left out of the copy; a baggage header that the caller set stays.
+//
+// Records that already carry a valid context must not be given to Inject: the
+// one they have is never changed.
+func (in *Injector[H]) Inject(headers []H, sc trace.SpanContext) []H {
+	from := len(in.headers)
+	hasBaggage := false
+	for i := range headers {
+		switch Header(headers[i]).Key {
+		case HeaderTraceparent, HeaderTracestate, HeaderSentryTrace:
+			continue
+		case HeaderBaggage:
+			hasBaggage = true
+		}
+		in.headers = append(in.headers, headers[i])
+	}
+	at := len(in.values)
+	in.values = AppendTraceparent(in.values, sc)
+	in.add(HeaderTraceparent, in.values[at:len(in.values):len(in.values)])
+	if ts := sc.TraceState(); ts.Len() > 0 {
+		if s := ts.String(); len(s) <= MaxTracestateBytes {
+			in.add(HeaderTracestate, []byte(s))
+		}
+	}
+	if in.baggage != nil && !hasBaggage {
+		in.add(HeaderBaggage, in.baggage[:len(in.baggage):len(in.baggage)])
+	}
+	if in.sentry {
+		at = len(in.values)
+		in.values = AppendSentryTrace(in.values, sc)
+		in.add(HeaderSentryTrace, in.values[at:len(in.values):len(in.values)])
+	}
+	return in.headers[from:len(in.headers):len(in.headers)]
+}
+
+func (in *Injector[H]) add(key string, value []byte) {
+	in.headers = append(in.headers, H(Header{Key: key, Value: value}))
+}
