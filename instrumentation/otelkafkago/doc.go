@@ -1,0 +1,32 @@
+// Package otelkafkago instruments github.com/segmentio/kafka-go: it wraps its
+// Writer and Reader, passes the trace context on in record headers, and records
+// spans that tell where each record spent its time.
+//
+//	w := otelkafkago.NewWriter(&kafka.Writer{Addr: kafka.TCP("broker:9092"), Topic: "orders"})
+//	err := w.WriteMessages(ctx, kafka.Message{Value: value})
+//
+//	r := otelkafkago.NewReader(kafka.ReaderConfig{Brokers: brokers, Topic: "orders", GroupID: "billing"})
+//	msg, err := r.FetchMessage(ctx)
+//	err = r.Process(ctx, msg, func(ctx context.Context, msg kafka.Message) error { … })
+//	err = r.CommitMessages(ctx, msg)
+//
+// [Writer] and [Reader] embed the types they wrap, so every method is still
+// there. A record sent has a span "send topic", with its true partition and
+// offset for synchronous and asynchronous writers alike, ended by the broker's
+// answer and not by a cancelled context. A record read has a span "poll topic" and
+// a span "process topic". The exact times on them (names in package messaging)
+// come from the produce and fetch requests themselves, seen by a wrapped
+// Writer.Transport and a connection from Dialer.DialFunc. A time that was not
+// seen is absent, never guessed; the only guess, the end of a process span of
+// which the program did not tell the end, is marked as one.
+//
+// Consumers link to the producer's span. [WithParent] makes them its children
+// too, so that one trace spans all services.
+//
+// What the package never does: change a message, header or slice of the caller,
+// change a creation context that is already on a record, start a goroutine, or
+// panic into the program.
+//
+// It is not a Kafka client and adds no feature to one. The low-level APIs
+// of kafka-go (Conn, Client, ConsumerGroup) are not wrapped.
+package otelkafkago
