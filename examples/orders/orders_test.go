@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	collectpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// collector takes spans and Sentry envelopes, as the hoptrace collector does.
+type collector struct {
+	*httptest.Server
+	mu     sync.Mutex
+	spans  []span
+	events []map[string]any
+	auth   map[string]bool
+}
+
+type span struct {
+	service string
+	*tracepb.Span
+}
+
+func (s span) attr(key string) *commonpb.AnyValue {
+	for _, kv := range s.Attributes {
+		if kv.Key == key {
+			return kv.Value
+		}
+	}
+	return nil
+}
+
+func newCollector(t *testing.T) *collector {
+	t.Helper()
+	c := &collector{auth: make(map[string]bool)}
+	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body := io.Reader(r.Body)
+		if r.Header.Get("Content-Encoding") == "gzip" {
+			z, err := gzip.NewReader(r.Body)
+			if err != nil {
+				t.Errorf("gzip: %v", err)
+				return
+			}
+			body = z
+		}
+		raw, err := io.ReadAll(body)
+		if err != nil {
+			t.Errorf("read %s: %v", r.URL.Path, err)
+			return
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if strings.HasSuffix(r.URL.Path, "/envelope/") {
+			c.addEnvelope(raw)
+			return
+		}
+		c.auth[r.Header.Get("X-Sentry-Auth")] = true
+		var req collectpb.ExportTraceServiceRequest
+		if err := proto.Unmarshal(raw, &req); err != nil {
+			t.Errorf("unmarshal: %v", err)
+			return
+		}
+		for _, rs := range req.ResourceSpans {
+			service := ""
+			for _, kv := range rs.Resource.Attributes {
+				if kv.Key == "service.name" {
+					service = kv.Value.GetStringValue()
+				}
+			}
+			for _, ss := range rs.ScopeSpans {
+				for _, s := range ss.Spans {
+					c.spans = append(c.spans, span{service, s})
+				}
+			}
+		}
+	}))
+	t.Cleanup(c.Close)
+	return c
+}
+
+func (c *collector) addEnvelope(raw []byte) {
+	lines := bytes.Split(raw, []byte("\n"))
+	for _, line := range lines {
+		var event map[string]any
+		if json.Unmarshal(line, &event) == nil && event["exception"] != nil {
+			c.events = append(c.events, event)
+		}
+	}
+}
+
+func TestEveryOrderMakesThreeHops(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.AllowAutoTopicCreation())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	c := newCollector(t)
+	const orders, failEvery = 300, 50
+	cfg := config{
+		brokers: cluster.ListenAddrs(), otlp: c.URL, protocol: "http",
+		dsn:  strings.Replace(c.URL, "://", "://0123456789abcdef0123456789abcdef@", 1) + "/1",
+		rate: 400, count: orders, failEvery: failEvery, partitions: 4, workers: 16,
+		linger: 10 * time.Millisecond, drain: 30 * time.Second,
+	}
+	summary, err := run(context.Background(), cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%+v", summary)
+	if summary.Unfinished != 0 || summary.SpansDropped != 0 || summary.Failed != orders/failEvery || summary.ErrorsReported != orders/failEvery {
+		t.Fatalf("summary = %+v; want nothing unfinished or dropped and %d failures reported", summary, orders/failEvery)
+	}
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	byName := make(map[string][]span)
+	traces := make(map[string]map[string]bool) // trace id → services
+	processIDs := make(map[string]span)
+	for _, s := range c.spans {
+		byName[s.Name] = append(byName[s.Name], s)
+		id := string(s.TraceId)
+		if traces[id] == nil {
+			traces[id] = make(map[string]bool)
+		}
+		traces[id][s.service] = true
+		if strings.HasPrefix(s.Name, "process ") {
+			processIDs[string(s.SpanId)] = s
+		}
+	}
+	for _, topic := range []string{topicOrders, topicPayments, topicShipping} {
+		for _, op := range []string{"send ", "poll ", "process "} {
+			if got := len(byName[op+topic]); got < orders {
+				t.Errorf("%d spans %q; want at least %d", got, op+topic, orders)
+			}
+		}
+		for _, s := range byName["process "+topic] {
+			for _, key := range []string{"hoptrace.consume.asked", "hoptrace.consume.answered", "hoptrace.consume.handed", "messaging.kafka.offset"} {
+				if s.attr(key) == nil {
+					t.Fatalf("span %q lacks %s: %v", s.Name, key, s.Attributes)
+				}
+			}
+			if len(s.Links) != 1 || !bytes.Equal(s.Links[0].SpanId, s.ParentSpanId) {
+				t.Fatalf("span %q: parent %x, links %v; want the sender as both", s.Name, s.ParentSpanId, s.Links)
+			}
+		}
+		for _, s := range byName["send "+topic] {
+			if s.attr("hoptrace.produce.acked") == nil || s.attr("messaging.kafka.offset") == nil {
+				t.Fatalf("span %q lacks its acknowledgement or offset: %v", s.Name, s.Attributes)
+			}
+		}
+	}
+	if len(traces) != orders {
+		t.Errorf("%d traces; want one an order, %d", len(traces), orders)
+	}
+	for id, services := range traces {
+		if len(services) != 4 {
+			t.Fatalf("trace %x has the services %v; want all four", id, services)
+		}
+	}
+	if len(c.events) != orders/failEvery {
+		t.Fatalf("%d events; want %d", len(c.events), orders/failEvery)
+	}
+	for _, e := range c.events {
+		contexts := e["contexts"].(map[string]any)
+		spanID := contexts["trace"].(map[string]any)["span_id"].(string)
+		found := false
+		for id, s := range processIDs {
+			if hexOf(id) == spanID {
+				found = s.service == "payments"
+			}
+		}
+		if !found {
+			t.Errorf("the event's span %s is no process span of payments", spanID)
+		}
+		k := contexts["kafka"].(map[string]any)
+		if k["topic"] != topicPayments || k["consumer_group"] != topicPayments || k["offset"] == nil {
+			t.Errorf("context kafka = %v", k)
+		}
+		exception := e["exception"].([]any)[0].(map[string]any)
+		if exception["type"] != "*main.CardDeclinedError" {
+			t.Errorf("exception type = %v", exception["type"])
+		}
+		frames := exception["stacktrace"].(map[string]any)["frames"].([]any)
+		last := frames[len(frames)-1].(map[string]any)
+		if last["function"] != "(*service).charge" && last["function"] != "declineCard" {
+			t.Errorf("the innermost frame is %v; want where the card was declined", last["function"])
+		}
+	}
+	if !c.auth["Sentry sentry_version=7, sentry_client=hoptrace-go/0.1.0, sentry_key=0123456789abcdef0123456789abcdef"] || len(c.auth) != 1 {
+		t.Errorf("X-Sentry-Auth = %v", c.auth)
+	}
+}
+
+func hexOf(s string) string {
+	const digits = "0123456789abcdef"
+	out := make([]byte, 0, 2*len(s))
+	for i := range len(s) {
+		out = append(out, digits[s[i]>>4], digits[s[i]&15])
+	}
+	return string(out)
+}
