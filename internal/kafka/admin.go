@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/hoptrace/hoptrace/schemas/topics"
 )
@@ -74,7 +75,7 @@ func (a *Admin) ensureTopic(ctx context.Context, t topics.Topic) error {
 		}
 		for _, kv := range rc.Configs {
 			// A broker may list its default beside the topic's own.
-			isOwn := kv.Source.String() == "DYNAMIC_TOPIC_CONFIG"
+			isOwn := kv.Source == kmsg.ConfigSourceDynamicTopicConfig
 			if kv.Key != "max.message.bytes" || own && !isOwn {
 				continue
 			}
@@ -105,16 +106,17 @@ type TopicID [16]byte
 
 // TopicID returns the id of topic.
 func (a *Admin) TopicID(ctx context.Context, topic string) (TopicID, error) {
-	details, err := a.adm.ListTopics(ctx, topic)
+	req := kmsg.NewPtrMetadataRequest() // kadm would answer from a cache
+	req.Topics = []kmsg.MetadataRequestTopic{{Topic: &topic}}
+	resp, err := req.RequestWith(ctx, a.cl)
+	if err == nil && len(resp.Topics) != 1 {
+		err = fmt.Errorf("the broker answered for %d topics", len(resp.Topics))
+	}
+	if err == nil {
+		err = kerr.ErrorForCode(resp.Topics[0].ErrorCode)
+	}
 	if err != nil {
 		return TopicID{}, fmt.Errorf("cannot look up topic %q: %w", topic, err)
 	}
-	d, ok := details[topic]
-	if !ok {
-		return TopicID{}, fmt.Errorf("cannot look up topic %q: %w", topic, kerr.UnknownTopicOrPartition)
-	}
-	if d.Err != nil {
-		return TopicID{}, fmt.Errorf("cannot look up topic %q: %w", topic, d.Err)
-	}
-	return TopicID(d.ID), nil
+	return resp.Topics[0].TopicID, nil
 }

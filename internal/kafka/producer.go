@@ -33,8 +33,9 @@ type ProducerConfig struct {
 	DeliveryTimeout time.Duration `yaml:"delivery_timeout"`
 }
 
-// DefaultProducerConfig returns our choices. lz4, because on OTLP it costs a
-// third of zstd's CPU for a fifth more bytes (BenchmarkCompression).
+// DefaultProducerConfig returns our choices. lz4, because on OTLP-like bytes it
+// costs 0.4 of zstd's CPU, there and back, for a quarter more bytes
+// (BenchmarkCompression: 0.8 against 2.0 µs a span, ratio 3.7 against 4.7).
 func DefaultProducerConfig() ProducerConfig {
 	return ProducerConfig{
 		MaxBufferedBytes:   64 << 20,
