@@ -7,3 +7,5 @@ require (
 	go.opentelemetry.io/otel v1.46.0
 	go.opentelemetry.io/otel/trace v1.46.0
 )
+
+require github.com/google/go-cmp v0.7.0
