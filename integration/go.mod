@@ -11,6 +11,8 @@ replace (
 
 require (
 	github.com/ClickHouse/ch-go v0.74.0
+	github.com/getsentry/sentry-go v0.50.0
+	github.com/segmentio/kafka-go v0.4.51
 	github.com/twmb/franz-go v1.22.2
 	github.com/twmb/franz-go/pkg/kadm v1.19.0
 	go.opentelemetry.io/proto/otlp v1.11.1

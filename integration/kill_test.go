@@ -119,7 +119,7 @@ func sendSpans(ctx context.Context, address string, seed uint8, pause time.Durat
 }
 
 // sendEvents sends Sentry events one by one until ctx ends or the receiver does.
-func sendEvents(ctx context.Context, dsn string, seed uint8, l *ledger) error {
+func sendEvents(ctx context.Context, dsn string, seed uint8, pause time.Duration, l *ledger) error {
 	u, err := url.Parse(dsn)
 	if err != nil {
 		return err
@@ -155,6 +155,10 @@ func sendEvents(ctx context.Context, dsn string, seed uint8, l *ledger) error {
 		if err != nil {
 			return err
 		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
 	}
 	return nil
 }
@@ -188,7 +192,7 @@ func TestKillNineInTheMiddle(t *testing.T) {
 				endedMu.Unlock()
 			})
 			wg.Go(func() {
-				err := sendEvents(ctx, dsn, seed, events)
+				err := sendEvents(ctx, dsn, seed, 5*time.Millisecond, events)
 				endedMu.Lock()
 				ended = append(ended, fmt.Sprintf("events: %v", err))
 				endedMu.Unlock()
@@ -248,9 +252,7 @@ func TestKillNineInTheMiddle(t *testing.T) {
 		}
 		return nil
 	})
-	if err := h.Process.Stop(30 * time.Second); err != nil {
-		t.Errorf("hoptrace did not end cleanly: %v", err)
-	}
+	stopClean(t, h)
 	engine := harness.OpenEngine(t, h.Data)
 	t.Logf("real part: ClickHouse engine %s", engine.Version())
 	spans.check(t, "span", countByID(engine, "SELECT lower(hex(span_id)), count() FROM spans GROUP BY span_id"))

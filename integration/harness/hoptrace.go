@@ -47,7 +47,7 @@ func program(t testing.TB, name, variable, dir, pkg string) string {
 	build, ok := buildOnce[name]
 	if !ok {
 		out := filepath.Join(cacheDir(t, "bin"), name)
-		goTool := lookPath(t, "go")
+		goTool := LookPath(t, "go")
 		build = sync.OnceValues(func() (string, error) {
 			p := Start(t, Command{
 				Name: "build-" + name, Path: goTool, Dir: dir, Env: []string{"CGO_ENABLED=0"},

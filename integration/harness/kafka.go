@@ -29,7 +29,7 @@ type Kafka struct {
 func StartKafka(t testing.TB) *Kafka {
 	t.Helper()
 	jars, version := kafkaJars(t)
-	java := lookPath(t, "java")
+	java := LookPath(t, "java")
 	dir := t.TempDir()
 	address, controller := FreeAddress(t), FreeAddress(t)
 	config := filepath.Join(dir, "server.properties")
@@ -123,7 +123,7 @@ func kafkaJars(t testing.TB) (dir, version string) {
 	}
 	defer os.RemoveAll(half) //nolint:errcheck // gone when the rename succeeded
 	Output(t, 5*time.Minute, Command{
-		Name: "mvn", Path: lookPath(t, "mvn"),
+		Name: "mvn", Path: LookPath(t, "mvn"),
 		Args: []string{"-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DoutputDirectory=" + half},
 	})
 	if _, err := os.Stat(filepath.Join(half, filepath.Base(broker))); err != nil {
@@ -137,8 +137,8 @@ func kafkaJars(t testing.TB) (dir, version string) {
 	return dir, version
 }
 
-// lookPath finds a program or fails with the way to get it.
-func lookPath(t testing.TB, names ...string) string {
+// LookPath finds a program or fails with the way to get it.
+func LookPath(t testing.TB, names ...string) string {
 	t.Helper()
 	for _, name := range names {
 		if path, err := findProgram(name); err == nil {

@@ -45,7 +45,7 @@ func TestApacheKafkaStartsTakesARecordAndEndsCleanly(t *testing.T) {
 func TestPostgresStartsAsAnUnprivilegedUser(t *testing.T) {
 	p := StartPostgres(t)
 	got := string(Output(t, 10*time.Second, Command{
-		Name: "psql", Path: lookPath(t, "psql"), Args: []string{p.DSN, "-Atc", "select 40 + 2"},
+		Name: "psql", Path: LookPath(t, "psql"), Args: []string{p.DSN, "-Atc", "select 40 + 2"},
 	}))
 	if got != "42\n" {
 		t.Errorf("select 40 + 2 = %q, want 42", got)

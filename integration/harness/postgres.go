@@ -26,7 +26,7 @@ var postgresVersion = regexp.MustCompile(`[0-9]+(\.[0-9]+)+`)
 // until it answers. As root it runs as the user postgres: the server refuses root.
 func StartPostgres(t testing.TB) *Postgres {
 	t.Helper()
-	initdb, postgres, ready := lookPath(t, "initdb"), lookPath(t, "postgres"), lookPath(t, "pg_isready")
+	initdb, postgres, ready := LookPath(t, "initdb"), LookPath(t, "postgres"), LookPath(t, "pg_isready")
 	// A socket's path is at most 107 bytes, and t.TempDir may be longer.
 	dir, err := os.MkdirTemp("", "hoptrace-pg-")
 	if err != nil {
