@@ -1,0 +1,266 @@
+// Package api answers the questions of the browser application, as JSON over
+// HTTP under /api/v1/. openapi.yaml is its contract; the UI's types are made
+// from it. It reads through the contracts of package exporters and stores
+// nothing; listening, headers and assets are package web's.
+package api
+
+import (
+	"compress/gzip"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/schemas"
+)
+
+//go:embed openapi.yaml
+var openAPI []byte
+
+// OpenAPI is the contract, YAML. The caller must not change it.
+func OpenAPI() []byte { return openAPI }
+
+// Deps are the stores that are read.
+type Deps struct {
+	Spans    exporters.SpanReader
+	Messages exporters.MessageReader
+	Events   exporters.EventReader
+	Issues   exporters.Issues
+	Projects exporters.Projects
+	Blobs    exporters.Blobs
+}
+
+// Endpoints are the addresses that the first-run page tells people to send to.
+// Empty ones are not shown.
+type Endpoints struct {
+	OTLPGRPC string `json:"otlpGrpc"` // host:port
+	OTLPHTTP string `json:"otlpHttp"` // http://host:port
+	Sentry   string `json:"sentry"`   // http://host:port, without user and path
+	Kafka    string `json:"kafka"`    // host:port of the embedded broker
+}
+
+// Config is what the API needs to know.
+type Config struct {
+	Version   string
+	Endpoints Endpoints
+	// QueryTimeout bounds one request's questions to the stores. Zero or less means 10 s.
+	QueryTimeout time.Duration
+	// MaxConcurrent bounds requests that ask the stores at the same time; the
+	// next is answered with 503. Zero or less means 16.
+	MaxConcurrent int
+}
+
+// Handler serves /api/v1/.
+type Handler struct {
+	cfg     Config
+	deps    Deps
+	log     *slog.Logger
+	mux     *http.ServeMux
+	routes  []string
+	slots   chan struct{}
+	now     func() time.Time
+	seen    seenData
+	metrics *metrics
+}
+
+type metrics struct {
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	cut      prometheus.Counter
+}
+
+// New makes the handler and registers its metrics.
+func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*Handler, error) {
+	missing := []string{}
+	for name, absent := range map[string]bool{
+		"Spans": deps.Spans == nil, "Messages": deps.Messages == nil, "Events": deps.Events == nil,
+		"Issues": deps.Issues == nil, "Projects": deps.Projects == nil, "Blobs": deps.Blobs == nil,
+	} {
+		if absent {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("cannot make the web API: no reader for %s", strings.Join(missing, ", "))
+	}
+	if cfg.QueryTimeout <= 0 {
+		cfg.QueryTimeout = 10 * time.Second
+	}
+	if cfg.MaxConcurrent <= 0 {
+		cfg.MaxConcurrent = 16
+	}
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "hoptrace_web_requests_total", Help: "API requests by route and status code.",
+		}, []string{"route", "code"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "hoptrace_web_request_duration_seconds", Help: "Time to answer an API request.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"route"}),
+		cut: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "hoptrace_web_journeys_cut_total", Help: "Journeys answered in part because they exceed a limit.",
+		}),
+	}
+	for _, c := range []prometheus.Collector{m.requests, m.duration, m.cut} {
+		if err := reg.Register(c); err != nil {
+			return nil, fmt.Errorf("cannot register the web API's metrics: %w", err)
+		}
+	}
+	h := &Handler{cfg: cfg, deps: deps, log: log, mux: http.NewServeMux(), slots: make(chan struct{}, cfg.MaxConcurrent), now: time.Now, metrics: m}
+	h.handle("/api/v1/status", nil, h.status)
+	h.handle("/api/v1/names", []string{"from", "to"}, h.names)
+	h.handle("/api/v1/traces", []string{"from", "to", "service", "topic", "group", "min_latency", "errors", "before", "limit"}, h.traces)
+	h.handle("/api/v1/traces/{id}", nil, h.journey)
+	h.handle("/api/v1/topics", []string{"from", "to"}, h.topics)
+	h.handle("/api/v1/hops", []string{"from", "to", "topic", "group", "order", "limit"}, h.hops)
+	h.handle("/api/v1/issues", []string{"from", "to", "text", "before", "limit"}, h.issues)
+	h.handle("/api/v1/issues/{id}", []string{"limit"}, h.issue)
+	h.handle("/api/v1/issues/{id}/events/{event}", nil, h.event)
+	h.mux.HandleFunc("GET /api/v1/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/yaml")
+		_, _ = w.Write(openAPI) // the reader left
+	})
+	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		h.write(w, r, nil, errorf(http.StatusNotFound, "no_such_route", "see /api/v1/openapi.yaml", "there is no %s", clip(r.URL.Path, 200)))
+	})
+	return h, nil
+}
+
+// ServeHTTP answers GET and HEAD.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		h.write(w, r, nil, errorf(http.StatusMethodNotAllowed, "method_not_allowed", "the API only reads: use GET", "method %s is not served", clip(r.Method, 16)))
+		return
+	}
+	h.mux.ServeHTTP(w, r)
+}
+
+type query struct {
+	*params
+	project schemas.Project
+	now     time.Time
+}
+
+// handle registers one question. Every route but status takes project.
+func (h *Handler) handle(route string, known []string, answer func(context.Context, *query) (any, error)) {
+	h.routes = append(h.routes, route)
+	known = append([]string{"project"}, known...)
+	h.mux.HandleFunc(route, func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(r.Context(), h.cfg.QueryTimeout)
+		defer cancel()
+		out, err := h.ask(ctx, r, known, answer)
+		code := h.write(w, r, out, err)
+		h.metrics.requests.WithLabelValues(route, strconv.Itoa(code)).Inc()
+		h.metrics.duration.WithLabelValues(route).Observe(time.Since(began).Seconds())
+	})
+}
+
+func (h *Handler) ask(ctx context.Context, r *http.Request, known []string, answer func(context.Context, *query) (any, error)) (any, error) {
+	q := &query{now: h.now()}
+	var err error
+	if q.params, err = readParams(r, known, q.now); err != nil {
+		return nil, err
+	}
+	select {
+	case h.slots <- struct{}{}:
+		defer func() { <-h.slots }()
+	default:
+		return nil, errorf(http.StatusServiceUnavailable, "busy", "try again in a moment", "%d questions are being answered already", cap(h.slots))
+	}
+	if q.project, err = h.project(ctx, q.params); err != nil {
+		return nil, err
+	}
+	out, err := answer(ctx, q)
+	if err == nil {
+		err = q.fault // a parameter that the answer asked for was bad
+	}
+	return out, err
+}
+
+// project finds the project asked for, or the first.
+func (h *Handler) project(ctx context.Context, p *params) (schemas.Project, error) {
+	all, err := h.deps.Projects.Projects(ctx)
+	if err != nil {
+		return schemas.Project{}, fmt.Errorf("cannot list the projects: %w", err)
+	}
+	want := p.uint("project")
+	if p.fault != nil {
+		return schemas.Project{}, p.fault
+	}
+	for _, project := range all {
+		if want == 0 || project.ID == want {
+			return project, nil
+		}
+	}
+	if want == 0 {
+		return schemas.Project{}, nil // nothing is set up yet; every list is empty
+	}
+	return schemas.Project{}, errorf(http.StatusNotFound, "project_not_found", "/api/v1/status lists the projects", "there is no project %d", want)
+}
+
+// gzipFrom is the size from which an answer is compressed.
+const gzipFrom = 1 << 10
+
+// write sends the answer or the error, and returns the status code.
+func (h *Handler) write(w http.ResponseWriter, r *http.Request, out any, err error) int {
+	code := http.StatusOK
+	if err != nil {
+		e := asError(err)
+		code = e.status
+		if code >= 500 && !errors.Is(err, context.Canceled) {
+			h.log.Warn("web: question not answered", "path", r.URL.Path, "code", e.Code, "err", err)
+		}
+		if code == http.StatusServiceUnavailable {
+			w.Header().Set("Retry-After", "1")
+		}
+		out = errorBody{Error: e}
+	}
+	return writeJSON(w, r, code, out, h.log)
+}
+
+func writeJSON(w http.ResponseWriter, r *http.Request, code int, out any, log *slog.Logger) int {
+	body, err := json.Marshal(out)
+	if err != nil {
+		log.Error("web: cannot encode an answer", "path", r.URL.Path, "err", err)
+		code = http.StatusInternalServerError
+		body = []byte(`{"error":{"code":"internal","message":"the answer cannot be encoded","hint":"see the server's log"}}`)
+	}
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	header.Set("Cache-Control", "no-store")
+	header.Add("Vary", "Accept-Encoding")
+	if len(body) >= gzipFrom && AcceptsGzip(r) {
+		header.Set("Content-Encoding", "gzip")
+		w.WriteHeader(code)
+		z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // the level is valid
+		_, _ = z.Write(body)                           // the reader left
+		_ = z.Close()
+		return code
+	}
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(code)
+	_, _ = w.Write(body)
+	return code
+}
+
+// AcceptsGzip tells that the reader takes gzip.
+func AcceptsGzip(r *http.Request) bool {
+	for _, part := range strings.Split(r.Header.Get("Accept-Encoding"), ",") {
+		name, weight, _ := strings.Cut(strings.TrimSpace(part), ";")
+		if name == "gzip" && strings.ReplaceAll(weight, " ", "") != "q=0" {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,251 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/schemas"
+	"github.com/hoptrace/hoptrace/web/api/finding"
+)
+
+// neighbours is how many of an issue's newest events are looked at to number
+// one and to find the one before and after it.
+const neighbours = 500
+
+// event answers /issues/{id}/events/{event}.
+func (h *Handler) event(ctx context.Context, q *query) (any, error) {
+	issue, stats, err := h.oneIssue(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	events, err := h.deps.Events.Events(ctx, q.project.ID, issue.ID, neighbours)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the events of issue %d: %w", issue.ID, err)
+	}
+	e, err := h.pick(ctx, q, issue, events)
+	if err != nil {
+		return nil, err
+	}
+	out := EventDetail{Issue: issueJSON(&issue, stats), Event: eventJSON(&e)}
+	if i := slices.IndexFunc(events, func(o schemas.Event) bool { return o.ID == e.ID }); i >= 0 {
+		if n := int(stats.Events) - i; n > 0 {
+			out.Number = &n
+		}
+		if i > 0 {
+			id := events[i-1].ID.String()
+			out.Newer = &id
+		}
+		if i+1 < len(events) {
+			id := events[i+1].ID.String()
+			out.Older = &id
+		}
+	}
+	if err := h.addPayload(ctx, &out, &e); err != nil {
+		return nil, err
+	}
+	if out.Message, err = h.causingMessage(ctx, &e); err != nil {
+		return nil, err
+	}
+	out.Finding = finding.ForEvent(eventFacts(&out, issue, stats))
+	return out, nil
+}
+
+func (h *Handler) pick(ctx context.Context, q *query, issue schemas.Issue, events []schemas.Event) (schemas.Event, error) {
+	name := q.path("event")
+	if name == "latest" {
+		if len(events) == 0 {
+			return schemas.Event{}, errorf(http.StatusNotFound, "event_not_found", "retention may have deleted them", "no event of issue %d is stored", issue.ID)
+		}
+		return events[0], nil
+	}
+	id, ok := parseEventID(name)
+	if !ok {
+		return schemas.Event{}, badParameter("event", name, "32 hex digits, or latest")
+	}
+	e, err := h.deps.Events.Event(ctx, q.project.ID, id)
+	if errors.Is(err, exporters.ErrNotFound) || err == nil && e.Issue != issue.ID {
+		return schemas.Event{}, errorf(http.StatusNotFound, "event_not_found", "retention may have deleted it, or it belongs to another issue",
+			"issue %d has no event %s", issue.ID, id)
+	}
+	if err != nil {
+		return schemas.Event{}, fmt.Errorf("cannot read event %s: %w", id, err)
+	}
+	return e, nil
+}
+
+func (h *Handler) addPayload(ctx context.Context, out *EventDetail, e *schemas.Event) error {
+	out.Payload, out.Exceptions, out.Breadcrumbs, out.Contexts = "missing", []Exception{}, []Breadcrumb{}, []Context{}
+	raw, err := h.deps.Blobs.Get(ctx, schemas.EventBlobKey(e.Project, e.ID))
+	if errors.Is(err, exporters.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot read the payload of event %s: %w", e.ID, err)
+	}
+	p, err := readPayload(raw)
+	if err != nil {
+		out.Payload = "unreadable"
+		return nil
+	}
+	out.Payload, out.Exceptions, out.Breadcrumbs, out.Contexts = "stored", p.exceptions, p.breadcrumbs, p.contexts
+	if len(out.Event.Tags) == 0 {
+		out.Event.Tags = p.tags
+	}
+	return nil
+}
+
+// causingMessage finds the record that was being processed: the one that the
+// SDK told, or the one whose processing span is the event's span or above it.
+func (h *Handler) causingMessage(ctx context.Context, e *schemas.Event) (*CausingMessage, error) {
+	if e.Topic != "" && e.Partition != schemas.Unknown && e.Offset != schemas.Unknown {
+		ref := schemas.RecordRef{Topic: e.Topic, Partition: e.Partition, Offset: e.Offset}
+		rows, err := h.deps.Messages.MessagesOfRecords(ctx, e.Project, []schemas.RecordRef{ref}, maxRefs)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read record %s/%d/%d: %w", ref.Topic, ref.Partition, ref.Offset, err)
+		}
+		if j, ok := pickHop(joinHops(rows), e); ok {
+			return causing(j, e, "event"), nil
+		}
+		// The record's rows are not stored (sampled away, or still on their
+		// way): what the event told is still true.
+		m := schemas.Message{Project: e.Project, Side: schemas.SideReceive, Topic: e.Topic, Partition: e.Partition, Offset: e.Offset,
+			Group: e.Group, TraceID: e.TraceID, SpanID: e.SpanID, HighWatermark: schemas.Unknown, BodySize: schemas.Unknown}
+		out := causing(joined{Hop: schemas.Hop{Consume: &m}, delivery: 1}, e, "event")
+		out.Hop.Consumer = nil
+		return out, nil
+	}
+	if e.TraceID.IsZero() || e.SpanID.IsZero() {
+		return nil, nil
+	}
+	c, err := h.consumerAbove(ctx, e)
+	if err != nil || c == nil {
+		return nil, err
+	}
+	rows := []schemas.Message{*c}
+	if hasRecord(c) {
+		if rows, err = h.deps.Messages.MessagesOfRecords(ctx, e.Project, []schemas.RecordRef{c.Record()}, maxRefs); err != nil {
+			return nil, fmt.Errorf("cannot read record %s/%d/%d: %w", c.Topic, c.Partition, c.Offset, err)
+		}
+	}
+	for _, j := range joinHops(rows) {
+		if j.Consume != nil && j.Consume.TraceID == c.TraceID && j.Consume.SpanID == c.SpanID {
+			return causing(j, e, "span"), nil
+		}
+	}
+	return causing(joined{Hop: schemas.Hop{Consume: c}, delivery: 1}, e, "span"), nil
+}
+
+// consumerAbove walks from the event's span up to one that reads a record.
+func (h *Handler) consumerAbove(ctx context.Context, e *schemas.Event) (*schemas.Message, error) {
+	ids := []schemas.TraceID{e.TraceID}
+	rows, err := h.deps.Messages.MessagesOfTraces(ctx, e.Project, ids, maxRows)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the messages of trace %s: %w", e.TraceID, err)
+	}
+	readers := map[schemas.SpanID][]*schemas.Message{}
+	for i := range rows {
+		if rows[i].Side != schemas.SideProduce {
+			readers[rows[i].SpanID] = append(readers[rows[i].SpanID], &rows[i])
+		}
+	}
+	if len(readers) == 0 {
+		return nil, nil
+	}
+	spans, err := h.deps.Spans.Spans(ctx, e.Project, ids, maxSpans)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the spans of trace %s: %w", e.TraceID, err)
+	}
+	parents := make(map[schemas.SpanID]schemas.SpanID, len(spans))
+	for i := range spans {
+		parents[spans[i].SpanID] = spans[i].ParentID
+	}
+	for id, steps := e.SpanID, 0; !id.IsZero() && steps <= len(spans); id, steps = parents[id], steps+1 {
+		switch found := readers[id]; len(found) {
+		case 0:
+		case 1:
+			return found[0], nil
+		default:
+			return nil, nil // a batch: which of its records it was nobody told
+		}
+	}
+	return nil, nil
+}
+
+// pickHop chooses among the readings of one record the one that the event fell into.
+func pickHop(hops []joined, e *schemas.Event) (joined, bool) {
+	best, score := joined{}, -1
+	for _, j := range hops {
+		s := 0
+		if c := j.Consume; c != nil {
+			s = 1
+			if e.Group != "" && c.Group == e.Group {
+				s += 4
+			}
+			if !e.TraceID.IsZero() && c.TraceID == e.TraceID {
+				s += 8
+			}
+			if consumeStart(c) <= e.Time && e.Time <= c.End+int64(time.Second) {
+				s += 2
+			}
+		}
+		if s > score {
+			best, score = j, s
+		}
+	}
+	return best, score >= 0
+}
+
+func causing(j joined, e *schemas.Event, foundBy string) *CausingMessage {
+	out := &CausingMessage{FoundBy: foundBy, Hop: hopJSON(j)}
+	shared := j.SharedClock()
+	if j.Produce != nil {
+		out.Sent = between(j.Produce.Start, e.Time)
+	}
+	timestamp := int64(0)
+	for _, m := range []*schemas.Message{j.Produce, j.Consume} {
+		if m != nil && m.RecordTime != 0 {
+			timestamp = m.RecordTime
+		}
+	}
+	switch appended := j.Append(); {
+	case appended != 0:
+		out.Age, out.AgeFrom = between(appended, e.Time), "appended"
+	case out.Sent.Known:
+		out.Age, out.AgeFrom = out.Sent, "sent"
+	case timestamp != 0:
+		out.Age, out.AgeFrom = between(timestamp, e.Time), "timestamp"
+	}
+	out.CrossesClock = out.Age.Known && !shared
+	return out
+}
+
+func eventFacts(out *EventDetail, issue schemas.Issue, stats exporters.IssueStats) finding.Event {
+	f := finding.Event{Title: issue.Title, Href: "/issues/" + issueID(issue.ID), Events: stats.Events, Records: stats.Records, Partition: schemas.Unknown}
+	m := out.Message
+	if m == nil {
+		return f
+	}
+	f.Topic, f.Group = m.Hop.Topic, m.Hop.Group
+	if m.Hop.Partition != nil {
+		f.Partition = *m.Hop.Partition
+	}
+	if c := m.Hop.Consumer; c != nil && c.TraceID != (schemas.TraceID{}).String() {
+		f.Waterfall = "/traces/" + c.TraceID + "?row=" + m.Hop.ID
+	}
+	f.Age, f.AgeKnown = time.Duration(m.Age.Ns), m.Age.Known
+	for _, p := range m.Hop.Parts {
+		switch exporters.PartName(p.Name) {
+		case exporters.PartBacklog, exporters.PartLongPoll, exporters.PartFetchQueue:
+			if p.Known {
+				f.WaitKnown = true
+				f.Waited += time.Duration(p.Ns)
+			}
+		}
+	}
+	return f
+}

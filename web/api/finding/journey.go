@@ -1,0 +1,265 @@
+package finding
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/schemas"
+)
+
+// Journey is what the page of one journey knows.
+type Journey struct {
+	Root     string        // name of the first span
+	Service  string        // of that span
+	Duration time.Duration // first start to last end
+	Services int
+	Hops     []Hop
+	Errors   []Error // events on the way, oldest first
+	Failed   int     // spans with an error status
+	Cut      bool
+}
+
+// Hop is one hop of a journey or of a list.
+type Hop struct {
+	ID        string // of its row on the page
+	Topic     string
+	Partition int32 // schemas.Unknown when not told
+	Group     string
+	Service   string // the consumer's
+	TraceID   string
+	Behind    int64 // records after this one when it was fetched; schemas.Unknown when not told
+	Parts     schemas.HopParts
+	Read      bool
+	Failed    bool
+	End       int64 // Unix ns, for "the last"
+}
+
+// Error is one event.
+type Error struct {
+	Title string
+	Href  string
+}
+
+// stretch is one part of one hop.
+type stretch struct {
+	name exporters.PartName
+	hop  Hop
+	d    time.Duration
+}
+
+type journeyFacts struct {
+	Journey
+	last              Hop // the read hop that ended last
+	read, unread      int
+	largest           stretch
+	known, unknown    int
+	negative          int
+	worked            time.Duration
+	workKnown         bool
+	unshared          bool
+	largestOfDuration float64
+}
+
+// ForJourney says where the time of one journey went.
+func ForJourney(j Journey) Finding {
+	f := journeyFacts{Journey: j}
+	for _, h := range j.Hops {
+		if !h.Read {
+			f.unread++
+		} else {
+			f.read++
+			if f.last.ID == "" || h.End > f.last.End {
+				f.last = h
+			}
+			f.unshared = f.unshared || !h.Parts.SharedClock
+		}
+		for _, s := range stretches(h) {
+			if !s.part.Known {
+				if h.Read {
+					f.unknown++
+				}
+				continue
+			}
+			f.known++
+			if s.part.Duration < 0 {
+				f.negative++
+			}
+			if s.part.Duration > f.largest.d {
+				f.largest = stretch{s.name, h, s.part.Duration}
+			}
+			if s.name == exporters.PartProcessing {
+				f.worked += s.part.Duration
+				f.workKnown = true
+			}
+		}
+	}
+	if j.Duration > 0 {
+		f.largestOfDuration = min(1, float64(f.largest.d)/float64(j.Duration))
+	}
+	out := first(journeyTitles, f)
+	out.Text = all(journeyTexts, f)
+	return out
+}
+
+type namedPart struct {
+	name exporters.PartName
+	part schemas.Part
+}
+
+func stretches(h Hop) []namedPart {
+	p := h.Parts
+	return []namedPart{
+		{exporters.PartBatchQueue, p.BatchQueue},
+		{exporters.PartRetry, p.Retry},
+		{exporters.PartAck, p.Ack},
+		{exporters.PartBacklog, p.Backlog},
+		{exporters.PartLongPoll, p.LongPoll},
+		{exporters.PartFetchQueue, p.FetchQueue},
+		{exporters.PartProcessing, p.Processing},
+	}
+}
+
+func rowHref(id string) string { return query("", "row", id) }
+
+func (h Hop) place() string {
+	if h.Partition < 0 {
+		return h.Topic
+	}
+	return h.Topic + " p" + strconv.Itoa(int(h.Partition))
+}
+
+var journeyTitles = []rule[journeyFacts]{
+	{"failed", func(f journeyFacts) bool { return f.read > 0 && f.last.Failed }, ToneBad, func(f journeyFacts) []Piece {
+		return say(strong(f.Root), text(" failed in "+f.last.Service+" after "), duration(f.Duration).at(rowHref(f.last.ID)))
+	}},
+	{"reached-with-errors", func(f journeyFacts) bool { return f.read > 0 && (len(f.Errors) > 0 || f.Failed > 0) }, ToneWarn, reached},
+	{"reached", func(f journeyFacts) bool { return f.read > 0 }, ToneOK, reached},
+	{"unread", func(f journeyFacts) bool { return f.unread > 0 }, ToneWarn, func(f journeyFacts) []Piece {
+		h := f.Hops[0]
+		return say(text("nobody has been seen to read what "+f.Service+" sent to "), strong(h.Topic).at(rowHref(h.ID)))
+	}},
+	{"no-hops-failed", func(f journeyFacts) bool { return f.Failed > 0 }, ToneBad, func(f journeyFacts) []Piece {
+		return say(strong(f.Root), text(" failed after "), duration(f.Duration), text(", and no Kafka message was seen in it"))
+	}},
+	{"no-hops", always[journeyFacts], ToneOK, func(f journeyFacts) []Piece {
+		return say(strong(f.Root), text(" took "), duration(f.Duration), text(", and no Kafka message was seen in it"))
+	}},
+}
+
+func reached(f journeyFacts) []Piece {
+	return say(strong(f.Root), text(" reached "+f.last.Service+" after "), duration(f.Duration).at(rowHref(f.last.ID)))
+}
+
+// almostAll and mostly are the shares from which a text says so.
+const (
+	almostAll = 0.95
+	mostly    = 0.5
+)
+
+func most(f journeyFacts) []Piece {
+	word := "most of it"
+	if f.largestOfDuration >= almostAll {
+		word = "almost all of it"
+	}
+	return say(text(word+" ("), share(f.largestOfDuration, 1).at(rowHref(f.largest.hop.ID)).bold(), text(") "))
+}
+
+func largestIs(names ...exporters.PartName) func(journeyFacts) bool {
+	return func(f journeyFacts) bool {
+		if f.largestOfDuration < mostly {
+			return false
+		}
+		for _, n := range names {
+			if f.largest.name == n {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+var journeyTexts = []rule[journeyFacts]{
+	{"backlog-behind", func(f journeyFacts) bool {
+		return largestIs(exporters.PartBacklog)(f) && f.largest.hop.Behind > 0
+	}, "", func(f journeyFacts) []Piece {
+		h := f.largest.hop
+		s := append(most(f), text("it lay in "), strong(h.place()).at(rowHref(h.ID)), text(": group "), strong(h.Group),
+			text(" was "))
+		s = append(s, many(uint64(h.Behind), "record", "records")...)
+		return append(s, text(" behind when it asked for this one."))
+	}},
+	{"backlog", func(f journeyFacts) bool {
+		return largestIs(exporters.PartBacklog)(f) && f.largest.hop.Behind <= 0
+	}, "", func(f journeyFacts) []Piece {
+		h := f.largest.hop
+		return append(most(f), text("it lay in "), strong(h.place()).at(rowHref(h.ID)), text(" before group "), strong(h.Group), text(" asked for it."))
+	}},
+	{"batch-queue", largestIs(exporters.PartBatchQueue), "", func(f journeyFacts) []Piece {
+		h := f.largest.hop
+		return append(most(f), text("it waited in the producer's batch queue for "), strong(h.place()).at(rowHref(h.ID)), text(": "),
+			duration(f.largest.d), text(" of linger."))
+	}},
+	{"retry", largestIs(exporters.PartRetry), "", func(f journeyFacts) []Piece {
+		h := f.largest.hop
+		return append(most(f), text("went into writing the request to "), strong(h.place()).at(rowHref(h.ID)), text(" again."))
+	}},
+	{"ack", largestIs(exporters.PartAck), "", func(f journeyFacts) []Piece {
+		h := f.largest.hop
+		return append(most(f), text("the broker took to append it to "), strong(h.place()).at(rowHref(h.ID)), text("."))
+	}},
+	{"long-poll", largestIs(exporters.PartLongPoll), "", func(f journeyFacts) []Piece {
+		h := f.largest.hop
+		return append(most(f), text("the fetch of group "), strong(h.Group), text(" was open on "), strong(h.place()).at(rowHref(h.ID)),
+			text(": the group was not behind."))
+	}},
+	{"fetch-queue", largestIs(exporters.PartFetchQueue), "", func(f journeyFacts) []Piece {
+		h := f.largest.hop
+		return append(most(f), text("it lay fetched in group "), strong(h.Group).at(rowHref(h.ID)), text(", waiting for the records before it."))
+	}},
+	{"processing", largestIs(exporters.PartProcessing), "", func(f journeyFacts) []Piece {
+		h := f.largest.hop
+		return append(most(f), text("went into processing by group "), strong(h.Group).at(rowHref(h.ID)), text("."))
+	}},
+	{"spread", func(f journeyFacts) bool { return f.largest.d > 0 && f.largestOfDuration < mostly }, "", func(f journeyFacts) []Piece {
+		h := f.largest.hop
+		return say(text("no part of a hop has half of it; the largest is "+partWords[f.largest.name]+" of "),
+			strong(h.place()).at(rowHref(h.ID)), text(" with "), duration(f.largest.d), text("."))
+	}},
+	{"worked", func(f journeyFacts) bool { return f.workKnown && f.largest.name != exporters.PartProcessing }, "", func(f journeyFacts) []Piece {
+		return say(text("the message itself was processed for "), duration(f.worked), text("."))
+	}},
+	{"error", func(f journeyFacts) bool { return len(f.Errors) == 1 }, "", func(f journeyFacts) []Piece {
+		return say(text("one error on the way: "), link(f.Errors[0].Title, f.Errors[0].Href), text("."))
+	}},
+	{"errors", func(f journeyFacts) bool { return len(f.Errors) > 1 }, "", func(f journeyFacts) []Piece {
+		return say(count(len(f.Errors)), text(" errors on the way, the first: "), link(f.Errors[0].Title, f.Errors[0].Href), text("."))
+	}},
+	{"some-unread", func(f journeyFacts) bool { return f.read > 0 && f.unread > 0 }, "", func(f journeyFacts) []Piece {
+		return append(many(f.unread, "record", "records"), text(" on the way nobody has been seen to read."))
+	}},
+	{"negative", func(f journeyFacts) bool { return f.negative > 0 }, "", func(f journeyFacts) []Piece {
+		return append(many(f.negative, "part is", "parts are"), text(" negative: two clocks disagree."))
+	}},
+	{"unknown-clocks", func(f journeyFacts) bool { return f.unknown > 0 && f.unshared }, "", func(f journeyFacts) []Piece {
+		return say(count(f.unknown), text(" of "), count(f.known+f.unknown),
+			text(" parts are unknown: a side is not instrumented for them or runs on another host's clock."))
+	}},
+	{"unknown", func(f journeyFacts) bool { return f.unknown > 0 && !f.unshared }, "", func(f journeyFacts) []Piece {
+		return say(count(f.unknown), text(" of "), count(f.known+f.unknown), text(" parts are unknown: nobody measured them."))
+	}},
+	{"cut", func(f journeyFacts) bool { return f.Cut }, "", func(journeyFacts) []Piece {
+		return say(text("the journey is larger than this page; what is shown is its nearest part."))
+	}},
+}
+
+// partWords are the parts as a sentence names them.
+var partWords = map[exporters.PartName]string{
+	exporters.PartBatchQueue: "the batch queue",
+	exporters.PartRetry:      "retries",
+	exporters.PartAck:        "the ack",
+	exporters.PartBacklog:    "the backlog",
+	exporters.PartLongPoll:   "the long poll",
+	exporters.PartFetchQueue: "the fetch queue",
+	exporters.PartProcessing: "processing",
+}

@@ -1,0 +1,305 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/schemas"
+	"github.com/hoptrace/hoptrace/web/api/finding"
+)
+
+// joined is a hop with what a list of hops needs to tell it apart.
+type joined struct {
+	schemas.Hop
+	delivery int
+}
+
+// joinHops makes hops of message rows: one a consumer row, and one a producer
+// row that nobody was seen to read. Rows meet by record coordinates; where one
+// side was told none, by the context that the record carried. The result is
+// ordered by time.
+func joinHops(rows []schemas.Message) []joined {
+	produced := map[schemas.RecordRef][]*schemas.Message{}
+	sent := map[schemas.SpanRef][]*schemas.Message{}
+	for i := range rows {
+		if m := &rows[i]; m.Side == schemas.SideProduce {
+			if hasRecord(m) {
+				produced[m.Record()] = append(produced[m.Record()], m)
+			}
+			ref := schemas.SpanRef{TraceID: m.TraceID, SpanID: m.SpanID}
+			sent[ref] = append(sent[ref], m)
+		}
+	}
+	var out []joined
+	read := map[*schemas.Message]bool{}
+	for i := range rows {
+		c := &rows[i]
+		if c.Side == schemas.SideProduce {
+			continue
+		}
+		p := producerOf(c, produced, sent)
+		if p != nil {
+			read[p] = true
+		}
+		out = append(out, joined{Hop: schemas.Hop{Produce: p, Consume: c}})
+	}
+	for i := range rows {
+		if m := &rows[i]; m.Side == schemas.SideProduce && !read[m] {
+			out = append(out, joined{Hop: schemas.Hop{Produce: m}})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b joined) int {
+		return cmp.Or(cmp.Compare(hopStart(a.Hop), hopStart(b.Hop)), cmp.Compare(hopID(a.Hop), hopID(b.Hop)))
+	})
+	type reader struct {
+		record schemas.RecordRef
+		group  string
+	}
+	deliveries := map[reader]int{}
+	for i := range out {
+		out[i].delivery = 1
+		if c := out[i].Consume; c != nil && hasRecord(c) {
+			key := reader{c.Record(), c.Group}
+			deliveries[key]++
+			out[i].delivery = deliveries[key]
+		}
+	}
+	return out
+}
+
+// producerOf finds the row that wrote what c read. A topic that was deleted and
+// made again repeats its offsets, so of several the one whose context the
+// record carried wins, then the last that was sent before c was done.
+func producerOf(c *schemas.Message, produced map[schemas.RecordRef][]*schemas.Message, sent map[schemas.SpanRef][]*schemas.Message) *schemas.Message {
+	var candidates []*schemas.Message
+	if hasRecord(c) {
+		candidates = produced[c.Record()]
+	}
+	carried := schemas.SpanRef{TraceID: c.CreationTrace, SpanID: c.CreationSpan}
+	if len(candidates) == 0 && !c.CreationTrace.IsZero() {
+		for _, p := range sent[carried] {
+			if p.Topic == c.Topic && (!hasRecord(p) || !hasRecord(c)) {
+				candidates = append(candidates, p)
+			}
+		}
+		if len(candidates) != 1 {
+			return nil // a span that sent several records does not tell which
+		}
+	}
+	var best *schemas.Message
+	rank := func(p *schemas.Message) int {
+		switch {
+		case p.TraceID == carried.TraceID && p.SpanID == carried.SpanID:
+			return 3
+		case p.TraceID == carried.TraceID:
+			return 2
+		case p.Start <= c.End:
+			return 1
+		}
+		return 0
+	}
+	for _, p := range candidates {
+		if best == nil || rank(p) > rank(best) || rank(p) == rank(best) && p.Start > best.Start {
+			best = p
+		}
+	}
+	return best
+}
+
+func hasRecord(m *schemas.Message) bool {
+	return m.Partition != schemas.Unknown && m.Offset != schemas.Unknown
+}
+
+func hopStart(h schemas.Hop) int64 {
+	if h.Produce != nil {
+		return h.Produce.Start
+	}
+	return consumeStart(h.Consume)
+}
+
+func hopEnd(h schemas.Hop) int64 {
+	if h.Consume != nil {
+		return h.Consume.End
+	}
+	return h.Produce.End
+}
+
+func consumeStart(c *schemas.Message) int64 {
+	start := c.Start
+	for _, t := range []int64{c.Handed, c.Answered} {
+		if t != 0 {
+			start = min(start, t)
+		}
+	}
+	return start
+}
+
+// mainRow is the row that says most about the record.
+func mainRow(h schemas.Hop) *schemas.Message {
+	if h.Consume != nil {
+		return h.Consume
+	}
+	return h.Produce
+}
+
+// record is the coordinates, from whichever side was told them.
+func record(h schemas.Hop) *schemas.Message {
+	if m := mainRow(h); hasRecord(m) || h.Produce == nil {
+		return m
+	}
+	return h.Produce
+}
+
+func hopID(h schemas.Hop) string {
+	m, r := mainRow(h), record(h)
+	return r.Topic + ":" + strconv.Itoa(int(r.Partition)) + ":" + strconv.FormatInt(r.Offset, 10) + ":" + m.SpanID.String()
+}
+
+func behind(h schemas.Hop) int64 {
+	if c := h.Consume; c != nil && c.HighWatermark != schemas.Unknown && hasRecord(c) && c.HighWatermark > c.Offset {
+		return c.HighWatermark - c.Offset - 1
+	}
+	return schemas.Unknown
+}
+
+func side(m *schemas.Message) *HopSide {
+	if m == nil {
+		return nil
+	}
+	return &HopSide{
+		TraceID: m.TraceID.String(), SpanID: m.SpanID.String(), Service: m.Service, ClientID: m.ClientID,
+		Operation: m.Side.String(), Start: nanos(m.Start), End: nanos(m.End),
+	}
+}
+
+// hopJSON draws the parts on the time axis: each known part begins where the
+// rows say, so that gaps between known parts are what is unknown.
+func hopJSON(j joined) Hop {
+	h := j.Hop
+	m, rec := mainRow(h), record(h)
+	parts := h.Parts()
+	out := Hop{
+		ID: hopID(h), Topic: rec.Topic, Partition: told(rec.Partition), Offset: told(rec.Offset),
+		Producer: side(h.Produce), Consumer: side(h.Consume),
+		Start: known(hopStart(h)), End: known(hopEnd(h)),
+		Parts:    partsJSON(h, parts),
+		EndToEnd: part(parts.EndToEnd), RoundTrip: part(parts.RoundTrip), SharedClock: parts.SharedClock,
+		Record: recordJSON(h), Behind: told(behind(h)), Delivery: j.delivery,
+		Failed: m.Failed,
+	}
+	if h.Consume != nil {
+		out.Group = h.Consume.Group
+		out.Estimated = h.Consume.EstimatedEnd
+	}
+	return out
+}
+
+func partsJSON(h schemas.Hop, p schemas.HopParts) []HopPart {
+	out := make([]HopPart, 0, 7)
+	add := func(name exporters.PartName, q schemas.Part, from int64) {
+		hp := HopPart{Name: string(name), Known: q.Known, Ns: int64(q.Duration)}
+		if q.Known {
+			hp.From, hp.To = known(from), known(from+int64(q.Duration))
+		}
+		out = append(out, hp)
+	}
+	var start, first, written, appended int64
+	if m := h.Produce; m != nil {
+		start, written = m.Start, m.Written
+		if first = m.FirstWritten; first == 0 {
+			first = written
+		}
+		appended = h.Append()
+	}
+	var answered, handed int64
+	if c := h.Consume; c != nil {
+		answered = c.Answered
+		if handed = c.Handed; handed == 0 && c.Side == schemas.SideProcess {
+			handed = c.Start
+		}
+	}
+	add(exporters.PartBatchQueue, p.BatchQueue, start)
+	add(exporters.PartRetry, p.Retry, first)
+	add(exporters.PartAck, p.Ack, written)
+	add(exporters.PartBacklog, p.Backlog, appended)
+	add(exporters.PartLongPoll, p.LongPoll, appended+int64(p.Backlog.Duration))
+	add(exporters.PartFetchQueue, p.FetchQueue, answered)
+	add(exporters.PartProcessing, p.Processing, handed)
+	return out
+}
+
+func recordJSON(h schemas.Hop) Record {
+	r := Record{Attempts: 1}
+	size, key := int64(schemas.Unknown), uint64(0)
+	if p := h.Produce; p != nil {
+		r.Attempts = max(1, int(p.Attempts))
+		r.ThrottleNs = p.Throttle
+		r.Timestamp = known(p.RecordTime)
+		size, key = p.BodySize, p.KeyHash
+		r.ByBroker = p.Appended != 0
+	}
+	if c := h.Consume; c != nil {
+		if size == schemas.Unknown {
+			size = c.BodySize
+		}
+		if key == 0 {
+			key = c.KeyHash
+		}
+		if c.RecordTime != 0 {
+			r.Timestamp = known(c.RecordTime)
+		}
+		r.HighWatermark = told(c.HighWatermark)
+	}
+	r.Appended = known(h.Append())
+	r.Size = told(size)
+	if key != 0 {
+		s := fmt.Sprintf("%016x", key)
+		r.KeyHash = &s
+	}
+	return r
+}
+
+func findingHop(h schemas.Hop) finding.Hop {
+	m, rec := mainRow(h), record(h)
+	out := finding.Hop{
+		ID: hopID(h), Topic: rec.Topic, Partition: rec.Partition, Service: m.Service, TraceID: m.TraceID.String(),
+		Behind: behind(h), Parts: h.Parts(), Read: h.Consume != nil, Failed: m.Failed, End: hopEnd(h),
+	}
+	if h.Consume != nil {
+		out.Group = h.Consume.Group
+	}
+	if out.Service == "" {
+		out.Service = "a service without name"
+	}
+	return out
+}
+
+// hops lists hops of a topic and group.
+func (h *Handler) hops(ctx context.Context, q *query) (any, error) {
+	hq := exporters.HopQuery{
+		Project: q.project.ID, Range: q.timeRange(), Topic: q.text("topic"), Group: q.text("group"),
+		Slowest: q.oneOf("order", "newest", "slowest") == "slowest", Limit: q.limit(50, 500),
+	}
+	if q.fault != nil {
+		return nil, q.fault
+	}
+	found, err := h.deps.Messages.Hops(ctx, hq)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list hops of topic %q group %q: %w", hq.Topic, hq.Group, err)
+	}
+	out := HopList{Hops: make([]Hop, 0, len(found))}
+	facts := make([]finding.Hop, 0, len(found))
+	for _, hop := range found {
+		if hop.Produce == nil && hop.Consume == nil {
+			continue
+		}
+		out.Hops = append(out.Hops, hopJSON(joined{Hop: hop, delivery: 1}))
+		facts = append(facts, findingHop(hop))
+	}
+	out.Finding = finding.ForHops(facts, hq.Slowest)
+	return out, nil
+}

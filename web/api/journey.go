@@ -1,0 +1,356 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/schemas"
+	"github.com/hoptrace/hoptrace/web/api/finding"
+)
+
+// Limits of one journey. What lies beyond is left out and said.
+const (
+	maxTraces = 50
+	maxSpans  = 10_000
+	maxHops   = 2_000
+	maxEvents = 500
+	// maxRows bounds the message rows that are looked at to find maxHops hops.
+	maxRows = 3 * maxHops
+	// maxRefs is what the contracts take at once.
+	maxRefs = 1_000
+)
+
+// journeyWalk gathers the traces of a journey: first back to where its messages
+// came from, then forward to all that came of them. It does not go back from
+// what it found forward: a batch that read a thousand messages would pull in a
+// thousand strangers.
+type journeyWalk struct {
+	h       *Handler
+	project uint64
+	traces  []schemas.TraceID
+	visited map[schemas.TraceID]bool
+	rows    map[rowKey]schemas.Message
+	order   []rowKey
+	records map[schemas.RecordRef]bool // asked
+	refs    map[schemas.SpanRef]bool   // asked
+	cut     map[string]int
+}
+
+type rowKey struct {
+	span   schemas.SpanRef
+	side   schemas.Side
+	record schemas.RecordRef
+	group  string
+}
+
+func (w *journeyWalk) add(rows []schemas.Message) {
+	for i := range rows {
+		m := &rows[i]
+		key := rowKey{schemas.SpanRef{TraceID: m.TraceID, SpanID: m.SpanID}, m.Side, m.Record(), m.Group}
+		if _, ok := w.rows[key]; ok {
+			continue
+		}
+		if len(w.order) >= maxRows {
+			w.cut["hops"] = maxHops
+			return
+		}
+		w.rows[key] = *m
+		w.order = append(w.order, key)
+	}
+}
+
+// visit takes the traces that are new, as far as they fit.
+func (w *journeyWalk) visit(ids []schemas.TraceID) []schemas.TraceID {
+	var fresh []schemas.TraceID
+	for _, id := range ids {
+		if id.IsZero() || w.visited[id] {
+			continue
+		}
+		if len(w.traces) >= maxTraces {
+			w.cut["traces"] = maxTraces
+			break
+		}
+		w.visited[id] = true
+		w.traces = append(w.traces, id)
+		fresh = append(fresh, id)
+	}
+	return fresh
+}
+
+// load fetches the rows of traces and, by their records and contexts, the rows
+// of the other sides. It returns the rows of these traces.
+func (w *journeyWalk) load(ctx context.Context, ids []schemas.TraceID) ([]schemas.Message, error) {
+	own, err := w.h.deps.Messages.MessagesOfTraces(ctx, w.project, ids, maxRows)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the messages of %d traces: %w", len(ids), err)
+	}
+	w.add(own)
+	var records []schemas.RecordRef
+	var refs []schemas.SpanRef
+	for i := range own {
+		m := &own[i]
+		if r := m.Record(); hasRecord(m) && !w.records[r] {
+			w.records[r] = true
+			records = append(records, r)
+		}
+		if ref := (schemas.SpanRef{TraceID: m.TraceID, SpanID: m.SpanID}); m.Side == schemas.SideProduce && !w.refs[ref] {
+			w.refs[ref] = true
+			refs = append(refs, ref)
+		}
+	}
+	for chunk := range slices.Chunk(records, maxRefs) {
+		rows, err := w.h.deps.Messages.MessagesOfRecords(ctx, w.project, chunk, maxRows)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the rows of %d records: %w", len(chunk), err)
+		}
+		w.add(rows)
+	}
+	for chunk := range slices.Chunk(refs, maxRefs) {
+		rows, err := w.h.deps.Messages.MessagesFrom(ctx, w.project, chunk, maxRows)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read what %d spans sent: %w", len(chunk), err)
+		}
+		w.add(rows)
+	}
+	return own, nil
+}
+
+// walk runs both directions.
+func (w *journeyWalk) walk(ctx context.Context, start schemas.TraceID) error {
+	for frontier := w.visit([]schemas.TraceID{start}); len(frontier) > 0; {
+		if _, err := w.load(ctx, frontier); err != nil {
+			return err
+		}
+		frontier = w.visit(w.sources(frontier))
+	}
+	for frontier := slices.Clone(w.traces); len(frontier) > 0; {
+		next := w.visit(w.readers(frontier))
+		if len(next) > 0 {
+			if _, err := w.load(ctx, next); err != nil {
+				return err
+			}
+		}
+		frontier = next
+	}
+	return nil
+}
+
+// sources are the traces that sent what these traces read.
+func (w *journeyWalk) sources(ids []schemas.TraceID) []schemas.TraceID {
+	var out []schemas.TraceID
+	for _, j := range joinHops(w.all()) {
+		if c := j.Consume; c != nil && slices.Contains(ids, c.TraceID) {
+			if j.Produce != nil {
+				out = append(out, j.Produce.TraceID)
+			}
+			out = append(out, c.CreationTrace)
+		}
+	}
+	return out
+}
+
+// readers are the traces that read what these traces sent.
+func (w *journeyWalk) readers(ids []schemas.TraceID) []schemas.TraceID {
+	var out []schemas.TraceID
+	for _, j := range joinHops(w.all()) {
+		if c := j.Consume; c != nil {
+			if j.Produce != nil && slices.Contains(ids, j.Produce.TraceID) || slices.Contains(ids, c.CreationTrace) {
+				out = append(out, c.TraceID)
+			}
+		}
+	}
+	return out
+}
+
+func (w *journeyWalk) all() []schemas.Message {
+	out := make([]schemas.Message, len(w.order))
+	for i, key := range w.order {
+		out[i] = w.rows[key]
+	}
+	return out
+}
+
+// journey answers /traces/{id}.
+func (h *Handler) journey(ctx context.Context, q *query) (any, error) {
+	id, err := schemas.ParseTraceID(q.path("id"))
+	if err != nil || id.IsZero() {
+		return nil, badParameter("id", q.path("id"), "32 hex digits, not all zero")
+	}
+	w := &journeyWalk{
+		h: h, project: q.project.ID, visited: map[schemas.TraceID]bool{}, rows: map[rowKey]schemas.Message{},
+		records: map[schemas.RecordRef]bool{}, refs: map[schemas.SpanRef]bool{}, cut: map[string]int{},
+	}
+	if err := w.walk(ctx, id); err != nil {
+		return nil, err
+	}
+	spans, err := h.deps.Spans.Spans(ctx, q.project.ID, w.traces, maxSpans+1)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the spans of %d traces: %w", len(w.traces), err)
+	}
+	if len(spans) > maxSpans {
+		spans = spans[:maxSpans]
+		w.cut["spans"] = maxSpans
+	}
+	hops := joinHops(w.all())
+	hops = slices.DeleteFunc(hops, func(j joined) bool {
+		// The other side's other rows: a record read or sent outside of the journey.
+		return !(j.Produce != nil && w.visited[j.Produce.TraceID]) && !(j.Consume != nil && w.visited[j.Consume.TraceID])
+	})
+	if len(hops) > maxHops {
+		hops = hops[:maxHops]
+		w.cut["hops"] = maxHops
+	}
+	if len(spans) == 0 && len(hops) == 0 {
+		return nil, errorf(http.StatusNotFound, "trace_not_found",
+			"spans appear a second or two after they end; old ones are deleted by retention", "no span of trace %s is stored", id)
+	}
+	events, err := h.deps.Events.EventsOfTraces(ctx, q.project.ID, w.traces, maxEvents+1)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the events of %d traces: %w", len(w.traces), err)
+	}
+	if len(events) > maxEvents {
+		events = events[:maxEvents]
+		w.cut["events"] = maxEvents
+	}
+	if len(w.cut) > 0 {
+		h.metrics.cut.Inc()
+	}
+	refs, err := h.eventRefs(ctx, q.project.ID, events)
+	if err != nil {
+		return nil, err
+	}
+	return journeyJSON(id, w, spans, hops, refs), nil
+}
+
+// eventRefs gives events their issues' titles.
+func (h *Handler) eventRefs(ctx context.Context, project uint64, events []schemas.Event) ([]EventRef, error) {
+	titles := map[schemas.IssueID]string{}
+	out := make([]EventRef, 0, len(events))
+	for i := range events {
+		e := &events[i]
+		title, ok := titles[e.Issue]
+		if !ok {
+			issue, err := h.deps.Issues.Issue(ctx, project, e.Issue)
+			if err != nil && !errors.Is(err, exporters.ErrNotFound) {
+				return nil, fmt.Errorf("cannot read issue %d: %w", e.Issue, err)
+			}
+			if title = issue.Title; title == "" {
+				title = eventTitle(e)
+			}
+			titles[e.Issue] = title
+		}
+		ref := EventRef{
+			ID: e.ID.String(), Issue: issueID(e.Issue), Title: title, Culprit: e.Culprit, Level: e.Level, Time: nanos(e.Time),
+			TraceID: traceText(e.TraceID), SpanID: spanText(e.SpanID), Topic: e.Topic, Group: e.Group,
+		}
+		if e.Topic != "" {
+			ref.Partition, ref.Offset = told(e.Partition), told(e.Offset)
+		}
+		out = append(out, ref)
+	}
+	slices.SortStableFunc(out, func(a, b EventRef) int { return compareNanos(a.Time, b.Time) })
+	return out, nil
+}
+
+func eventTitle(e *schemas.Event) string {
+	switch {
+	case e.Type != "" && e.Value != "":
+		return e.Type + ": " + e.Value
+	case e.Type != "":
+		return e.Type
+	case e.Value != "":
+		return e.Value
+	}
+	return "an event without message"
+}
+
+func journeyJSON(id schemas.TraceID, w *journeyWalk, spans []schemas.Span, hops []joined, events []EventRef) Journey {
+	out := Journey{TraceID: id.String(), Traces: make([]string, len(w.traces)), Services: []string{}, Spans: make([]Span, len(spans)),
+		Hops: make([]Hop, len(hops)), Events: events, Cut: []Cut{}}
+	for i, t := range w.traces {
+		out.Traces[i] = t.String()
+	}
+	facts := finding.Journey{Cut: len(w.cut) > 0}
+	services := map[string]bool{}
+	var start, end, rootStart int64
+	reach := func(from, to int64) {
+		if from != 0 && (start == 0 || from < start) {
+			start = from
+		}
+		end = max(end, to)
+	}
+	for i := range spans {
+		s := &spans[i]
+		out.Spans[i] = spanJSON(s)
+		reach(s.Start, s.End)
+		services[s.Service] = true
+		if s.Status == schemas.StatusError {
+			facts.Failed++
+		}
+		root := s.ParentID.IsZero()
+		if facts.Root == "" || root && s.Start < rootStart {
+			facts.Root, facts.Service, rootStart = s.Name, s.Service, s.Start
+		}
+	}
+	totals := map[string]*PartTotal{}
+	for i := range hops {
+		hop := hops[i].Hop
+		out.Hops[i] = hopJSON(hops[i])
+		reach(hopStart(hop), hopEnd(hop))
+		facts.Hops = append(facts.Hops, findingHop(hop))
+		for _, side := range []*schemas.Message{hop.Produce, hop.Consume} {
+			if side != nil {
+				services[side.Service] = true
+			}
+		}
+		for _, p := range out.Hops[i].Parts {
+			t := totals[p.Name]
+			if t == nil {
+				t = &PartTotal{Name: p.Name}
+				totals[p.Name] = t
+			}
+			if p.Known {
+				t.Known++
+				t.Ns += p.Ns
+			} else if hop.Consume != nil {
+				t.Unknown++
+			}
+		}
+	}
+	for _, name := range partOrder {
+		if t := totals[string(name)]; t != nil {
+			out.Totals = append(out.Totals, *t)
+		}
+	}
+	out.Totals = some(out.Totals)
+	delete(services, "")
+	for s := range services {
+		out.Services = append(out.Services, s)
+	}
+	slices.Sort(out.Services)
+	for _, what := range []string{"traces", "spans", "hops", "events"} {
+		if limit, ok := w.cut[what]; ok {
+			out.Cut = append(out.Cut, Cut{What: what, Limit: limit})
+		}
+	}
+	out.Start, out.End, out.DurationNs = nanos(start), nanos(end), end-start
+	if facts.Root == "" {
+		facts.Root = "a message"
+	}
+	facts.Duration, facts.Services = duration(end-start), len(services)
+	for _, e := range events {
+		facts.Errors = append(facts.Errors, finding.Error{Title: e.Title, Href: "/issues/" + e.Issue + "/events/" + e.ID})
+	}
+	out.Finding = finding.ForJourney(facts)
+	return out
+}
+
+// partOrder is the parts in time order.
+var partOrder = []exporters.PartName{
+	exporters.PartBatchQueue, exporters.PartRetry, exporters.PartAck, exporters.PartBacklog,
+	exporters.PartLongPoll, exporters.PartFetchQueue, exporters.PartProcessing,
+}

@@ -1,0 +1,160 @@
+package api
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hoptrace/hoptrace/exporters"
+)
+
+// maxParam bounds the bytes of one parameter.
+const maxParam = 256
+
+// params reads a request's parameters. The first bad one is kept in fault; what
+// was read after it is zero.
+type params struct {
+	values url.Values
+	path   func(string) string
+	now    time.Time
+	fault  error
+}
+
+func readParams(r *http.Request, known []string, now time.Time) (*params, error) {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, errorf(http.StatusBadRequest, "bad_query", "write it as name=value&name=value, percent-encoded", "the query string cannot be read")
+	}
+	for name, v := range values {
+		if !slices.Contains(known, name) {
+			e := errorf(http.StatusBadRequest, "unknown_parameter", "accepted: "+strings.Join(known, ", "), "there is no parameter %q", clip(name, 64))
+			e.Parameter = clip(name, 64)
+			return nil, e
+		}
+		if len(v) > 1 {
+			return nil, badParameter(name, strings.Join(v, ","), "one value; it is given "+strconv.Itoa(len(v))+" times")
+		}
+		if len(v[0]) > maxParam {
+			return nil, badParameter(name, v[0], "at most "+strconv.Itoa(maxParam)+" bytes")
+		}
+	}
+	return &params{values: values, path: r.PathValue, now: now}, nil
+}
+
+func (p *params) refuse(name, value, want string) {
+	if p.fault == nil {
+		p.fault = badParameter(name, value, want)
+	}
+}
+
+func (p *params) text(name string) string { return p.values.Get(name) }
+
+func (p *params) uint(name string) uint64 {
+	s := p.values.Get(name)
+	if s == "" {
+		return 0
+	}
+	v, err := strconv.ParseUint(s, 10, 64)
+	if err != nil || v == 0 {
+		p.refuse(name, s, "a positive whole number")
+		return 0
+	}
+	return v
+}
+
+func (p *params) limit(fallback, most int) int {
+	s := p.values.Get("limit")
+	if s == "" {
+		return fallback
+	}
+	v, err := strconv.Atoi(s)
+	if err != nil || v < 1 || v > most {
+		p.refuse("limit", s, "a whole number from 1 to "+strconv.Itoa(most))
+		return fallback
+	}
+	return v
+}
+
+func (p *params) bool(name string) bool {
+	switch s := p.values.Get(name); s {
+	case "", "false":
+		return false
+	case "true":
+		return true
+	default:
+		p.refuse(name, s, "true or false")
+		return false
+	}
+}
+
+func (p *params) oneOf(name string, choices ...string) string {
+	s := p.values.Get(name)
+	if s == "" {
+		return choices[0]
+	}
+	if !slices.Contains(choices, s) {
+		p.refuse(name, s, strings.Join(choices, " or "))
+		return choices[0]
+	}
+	return s
+}
+
+// nanos reads a Unix time in ns.
+func (p *params) nanos(name string) int64 {
+	s := p.values.Get(name)
+	if s == "" {
+		return 0
+	}
+	v, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || v <= 0 {
+		p.refuse(name, s, "a Unix time in nanoseconds, decimal")
+		return 0
+	}
+	return v
+}
+
+const wantDuration = "a positive duration as 250ms, 1.5s, 2h45m"
+
+func (p *params) duration(name string) time.Duration {
+	s := p.values.Get(name)
+	if s == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		p.refuse(name, s, wantDuration)
+		return 0
+	}
+	return d
+}
+
+const wantTime = "RFC 3339 (2026-11-23T14:02:00Z), Unix nanoseconds, or a time before now as -1h30m"
+
+func (p *params) time(name string) time.Time {
+	s := p.values.Get(name)
+	if s == "" {
+		return time.Time{}
+	}
+	if strings.HasPrefix(s, "-") {
+		if d, err := time.ParseDuration(s); err == nil {
+			return p.now.Add(d)
+		}
+	} else if ns, err := strconv.ParseInt(s, 10, 64); err == nil && ns > 0 {
+		return time.Unix(0, ns)
+	} else if t, err := time.Parse(time.RFC3339Nano, s); err == nil && t.Year() >= 1970 && t.Year() < 2262 {
+		return t
+	}
+	p.refuse(name, s, wantTime)
+	return time.Time{}
+}
+
+func (p *params) timeRange() exporters.Range {
+	r := exporters.Range{From: p.time("from"), To: p.time("to")}
+	if !r.From.IsZero() && !r.To.IsZero() && !r.From.Before(r.To) {
+		p.refuse("to", p.values.Get("to"), "a time after from")
+	}
+	return r
+}

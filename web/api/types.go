@@ -1,0 +1,404 @@
+package api
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/hoptrace/hoptrace/schemas"
+	"github.com/hoptrace/hoptrace/web/api/finding"
+)
+
+// Nanos is a point in time: Unix nanoseconds as a decimal string, because a
+// JSON number loses them in a browser. Durations are whole nanoseconds as JSON
+// numbers, exact in a browser up to 104 days.
+type Nanos string
+
+func nanos(ns int64) Nanos { return Nanos(strconv.FormatInt(ns, 10)) }
+
+// known is nil for the zero time, which means unknown.
+func known(ns int64) *Nanos {
+	if ns == 0 {
+		return nil
+	}
+	n := nanos(ns)
+	return &n
+}
+
+func told[T int32 | int64](v T) *T {
+	if v == schemas.Unknown {
+		return nil
+	}
+	return &v
+}
+
+// Status is what the UI asks first.
+type Status struct {
+	Version   string    `json:"version"`
+	Now       Nanos     `json:"now"`
+	Project   string    `json:"project"` // id of the one that was asked for, or the first
+	HasSpans  bool      `json:"hasSpans"`
+	HasEvents bool      `json:"hasEvents"`
+	Projects  []Project `json:"projects"`
+	Endpoints Endpoints `json:"endpoints"`
+}
+
+// Project is one project with what programs need to send to it.
+type Project struct {
+	ID   string   `json:"id"`
+	Slug string   `json:"slug"`
+	Name string   `json:"name"`
+	DSNs []string `json:"dsns"`
+}
+
+// Names are the values to filter by.
+type Names struct {
+	Services []string `json:"services"`
+	Topics   []string `json:"topics"`
+	Groups   []string `json:"groups"`
+}
+
+// TraceList is a page of traces, newest first.
+type TraceList struct {
+	Finding finding.Finding `json:"finding"`
+	Traces  []TraceSummary  `json:"traces"`
+	Next    *Nanos          `json:"next"` // value of before for the next page
+}
+
+// TraceSummary is one line of it.
+type TraceSummary struct {
+	TraceID    string   `json:"traceId"`
+	Start      Nanos    `json:"start"`
+	DurationNs int64    `json:"durationNs"`
+	Root       string   `json:"root"`
+	Service    string   `json:"service"`
+	Services   []string `json:"services"`
+	Topics     []string `json:"topics"`
+	Spans      uint64   `json:"spans"`
+	Errors     uint64   `json:"errors"`
+}
+
+// Journey is one trace and those that hang together with it by its messages.
+type Journey struct {
+	Finding    finding.Finding `json:"finding"`
+	TraceID    string          `json:"traceId"`
+	Traces     []string        `json:"traces"`
+	Services   []string        `json:"services"`
+	Start      Nanos           `json:"start"`
+	End        Nanos           `json:"end"`
+	DurationNs int64           `json:"durationNs"`
+	Spans      []Span          `json:"spans"`
+	Hops       []Hop           `json:"hops"`
+	Events     []EventRef      `json:"events"`
+	Totals     []PartTotal     `json:"totals"`
+	Cut        []Cut           `json:"cut"`
+}
+
+// Cut says that a journey is larger than one answer.
+type Cut struct {
+	What  string `json:"what"` // traces, spans, hops, events
+	Limit int    `json:"limit"`
+}
+
+// PartTotal sums one part over the hops of a journey.
+type PartTotal struct {
+	Name    string `json:"name"`
+	Ns      int64  `json:"ns"`
+	Known   int    `json:"known"`
+	Unknown int    `json:"unknown"`
+}
+
+// Span is one span.
+type Span struct {
+	TraceID       string      `json:"traceId"`
+	SpanID        string      `json:"spanId"`
+	ParentID      string      `json:"parentId"` // empty for a root
+	Name          string      `json:"name"`
+	Kind          string      `json:"kind"`
+	Status        string      `json:"status"`
+	StatusMessage string      `json:"statusMessage"`
+	Start         Nanos       `json:"start"`
+	End           Nanos       `json:"end"`
+	Service       string      `json:"service"`
+	Scope         string      `json:"scope"`
+	Attributes    []Attribute `json:"attributes"`
+	Resource      []Attribute `json:"resource"`
+	Events        []SpanEvent `json:"events"`
+	Links         []SpanLink  `json:"links"`
+}
+
+// Attribute is one key with its value in text form.
+type Attribute struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
+// SpanEvent is something that happened within a span.
+type SpanEvent struct {
+	Time       Nanos       `json:"time"`
+	Name       string      `json:"name"`
+	Attributes []Attribute `json:"attributes"`
+}
+
+// SpanLink points to another span.
+type SpanLink struct {
+	TraceID string `json:"traceId"`
+	SpanID  string `json:"spanId"`
+}
+
+// Hop is one record read by one group; consumer is null while nobody has been
+// seen to read it, producer when its producer is not instrumented.
+type Hop struct {
+	ID          string    `json:"id"`
+	Topic       string    `json:"topic"`
+	Partition   *int32    `json:"partition"`
+	Offset      *int64    `json:"offset"`
+	Group       string    `json:"group"`
+	Producer    *HopSide  `json:"producer"`
+	Consumer    *HopSide  `json:"consumer"`
+	Start       *Nanos    `json:"start"`
+	End         *Nanos    `json:"end"`
+	Parts       []HopPart `json:"parts"`
+	EndToEnd    Part      `json:"endToEnd"`
+	RoundTrip   Part      `json:"roundTrip"`
+	SharedClock bool      `json:"sharedClock"`
+	Record      Record    `json:"record"`
+	Behind      *int64    `json:"behind"`   // records after this one when it was fetched
+	Delivery    int       `json:"delivery"` // 1 for the first time this group was seen to read it
+	Failed      bool      `json:"failed"`
+	Estimated   bool      `json:"estimatedEnd"`
+}
+
+// HopSide is one end of a hop.
+type HopSide struct {
+	TraceID   string `json:"traceId"`
+	SpanID    string `json:"spanId"`
+	Service   string `json:"service"`
+	ClientID  string `json:"clientId"`
+	Operation string `json:"operation"` // send, receive, process
+	Start     Nanos  `json:"start"`
+	End       Nanos  `json:"end"`
+}
+
+// Part is one measured stretch, signed; ns means nothing unless known.
+type Part struct {
+	Known bool  `json:"known"`
+	Ns    int64 `json:"ns"`
+}
+
+// HopPart is a part with its place in time.
+type HopPart struct {
+	Name  string `json:"name"`
+	Known bool   `json:"known"`
+	Ns    int64  `json:"ns"`
+	From  *Nanos `json:"from"`
+	To    *Nanos `json:"to"`
+}
+
+// Record is what is known of the record itself.
+type Record struct {
+	KeyHash       *string `json:"keyHash"` // 16 hex digits
+	Size          *int64  `json:"size"`    // bytes
+	Attempts      int     `json:"attempts"`
+	ThrottleNs    int64   `json:"throttleNs"`
+	Timestamp     *Nanos  `json:"timestamp"`
+	Appended      *Nanos  `json:"appended"`
+	ByBroker      bool    `json:"appendedByBroker"` // LogAppendTime
+	HighWatermark *int64  `json:"highWatermark"`
+}
+
+// EventRef is an event on the way of a journey.
+type EventRef struct {
+	ID        string `json:"id"`
+	Issue     string `json:"issue"`
+	Title     string `json:"title"`
+	Culprit   string `json:"culprit"`
+	Level     string `json:"level"`
+	Time      Nanos  `json:"time"`
+	TraceID   string `json:"traceId"`
+	SpanID    string `json:"spanId"`
+	Topic     string `json:"topic"`
+	Partition *int32 `json:"partition"`
+	Offset    *int64 `json:"offset"`
+	Group     string `json:"group"`
+}
+
+// TopicList is one line a topic and group.
+type TopicList struct {
+	Finding finding.Finding `json:"finding"`
+	Topics  []TopicStats    `json:"topics"`
+}
+
+// TopicStats are the parts of one topic as one group sees it.
+type TopicStats struct {
+	Topic    string      `json:"topic"`
+	Group    string      `json:"group"`
+	Produced uint64      `json:"produced"`
+	Consumed uint64      `json:"consumed"`
+	Failed   uint64      `json:"failed"`
+	LastSeen *Nanos      `json:"lastSeen"`
+	Parts    []Quantiles `json:"parts"`
+}
+
+// Quantiles of one part.
+type Quantiles struct {
+	Name     string `json:"name"`
+	Count    uint64 `json:"count"`
+	P50Ns    int64  `json:"p50Ns"`
+	P95Ns    int64  `json:"p95Ns"`
+	P99Ns    int64  `json:"p99Ns"`
+	Negative uint64 `json:"negative"`
+}
+
+// HopList is a list of hops.
+type HopList struct {
+	Finding finding.Finding `json:"finding"`
+	Hops    []Hop           `json:"hops"`
+}
+
+// IssueList is a page of issues, last seen first.
+type IssueList struct {
+	Finding finding.Finding `json:"finding"`
+	Issues  []Issue         `json:"issues"`
+	Next    *Nanos          `json:"next"`
+}
+
+// Issue is a group of events.
+type Issue struct {
+	ID          string     `json:"id"`
+	Title       string     `json:"title"`
+	Culprit     string     `json:"culprit"`
+	Level       string     `json:"level"`
+	Platform    string     `json:"platform"`
+	Status      string     `json:"status"`
+	FirstSeen   Nanos      `json:"firstSeen"`
+	LastSeen    Nanos      `json:"lastSeen"`
+	Fingerprint string     `json:"fingerprint"`
+	Grouping    []string   `json:"grouping"`
+	Events      uint64     `json:"events"`
+	Records     uint64     `json:"records"`
+	Hours       [24]uint64 `json:"hours"` // events of the last 24 hours, oldest first
+}
+
+// IssueDetail is an issue with its newest events.
+type IssueDetail struct {
+	Issue  Issue   `json:"issue"`
+	Events []Event `json:"events"`
+}
+
+// Event is one event as it is stored.
+type Event struct {
+	ID          string      `json:"id"`
+	Time        Nanos       `json:"time"`
+	Received    Nanos       `json:"received"`
+	Level       string      `json:"level"`
+	Type        string      `json:"type"`
+	Value       string      `json:"value"`
+	Culprit     string      `json:"culprit"`
+	Platform    string      `json:"platform"`
+	Transaction string      `json:"transaction"`
+	Release     string      `json:"release"`
+	Environment string      `json:"environment"`
+	Server      string      `json:"server"`
+	SDK         string      `json:"sdk"`
+	TraceID     string      `json:"traceId"` // empty when not told
+	SpanID      string      `json:"spanId"`
+	Topic       string      `json:"topic"`
+	Partition   *int32      `json:"partition"`
+	Offset      *int64      `json:"offset"`
+	Group       string      `json:"group"`
+	Tags        []Attribute `json:"tags"`
+}
+
+// EventDetail is the page of one event.
+type EventDetail struct {
+	Finding     finding.Finding `json:"finding"`
+	Issue       Issue           `json:"issue"`
+	Event       Event           `json:"event"`
+	Number      *int            `json:"number"`  // 1 for the oldest of the issue, null when it is not among the newest 500
+	Newer       *string         `json:"newer"`   // event id
+	Older       *string         `json:"older"`   // event id
+	Payload     string          `json:"payload"` // stored, missing, unreadable
+	Exceptions  []Exception     `json:"exceptions"`
+	Breadcrumbs []Breadcrumb    `json:"breadcrumbs"`
+	Contexts    []Context       `json:"contexts"`
+	Message     *CausingMessage `json:"message"`
+}
+
+// Exception is one of a chain, the one that was caught first.
+type Exception struct {
+	Type      string  `json:"type"`
+	Value     string  `json:"value"`
+	Module    string  `json:"module"`
+	Mechanism string  `json:"mechanism"`
+	Handled   *bool   `json:"handled"`
+	Frames    []Frame `json:"frames"` // newest call first
+	Cut       bool    `json:"cut"`
+}
+
+// Frame is one call.
+type Frame struct {
+	Function string       `json:"function"`
+	Module   string       `json:"module"`
+	File     string       `json:"file"`
+	Line     int          `json:"line"` // zero when not told
+	InApp    bool         `json:"inApp"`
+	Context  []SourceLine `json:"context"`
+}
+
+// SourceLine is a line of code around a frame.
+type SourceLine struct {
+	Number int    `json:"number"`
+	Text   string `json:"text"`
+	Hit    bool   `json:"hit"`
+}
+
+// Breadcrumb is something that happened before.
+type Breadcrumb struct {
+	Time     *Nanos      `json:"time"`
+	Type     string      `json:"type"`
+	Category string      `json:"category"`
+	Level    string      `json:"level"`
+	Message  string      `json:"message"`
+	Data     []Attribute `json:"data"`
+}
+
+// Context is one of Sentry's contexts, flattened.
+type Context struct {
+	Name string      `json:"name"`
+	Data []Attribute `json:"data"`
+}
+
+// CausingMessage is the record that was being processed.
+type CausingMessage struct {
+	FoundBy string `json:"foundBy"` // event: the SDK told the record; span: its span lies below the processing span
+	Hop     Hop    `json:"hop"`
+	// Age is append → the event, or, where the append is unknown, send called → the event, or record timestamp → the event.
+	Age          Part   `json:"age"`
+	AgeFrom      string `json:"ageFrom"`      // appended, sent, timestamp, empty when unknown
+	CrossesClock bool   `json:"crossesClock"` // the two times are of different clocks
+	Sent         Part   `json:"sinceSent"`    // send called → the event
+}
+
+func part(p schemas.Part) Part { return Part{Known: p.Known, Ns: int64(p.Duration)} }
+
+func between(from, to int64) Part {
+	if from == 0 || to == 0 {
+		return Part{}
+	}
+	return Part{Known: true, Ns: int64(time.Duration(to - from))}
+}
+
+func attributes(in []schemas.Attribute) []Attribute {
+	out := make([]Attribute, len(in))
+	for i, a := range in {
+		out[i] = Attribute(a)
+	}
+	return out
+}
+
+func some[T any](in []T) []T {
+	if in == nil {
+		return []T{}
+	}
+	return in
+}
