@@ -56,7 +56,7 @@ func TestRolesApartDoWhatAllDoes(t *testing.T) {
 	took := harness.WaitDrained(t, kafka.Address, time.Minute, "ingest-spans", "ingest-events")
 	t.Logf("the pipeline caught up %s after it was ready again", took.Round(time.Millisecond))
 	direct := harness.DialEngine(t, engine.EngineAddress)
-	stored := countByID(direct, "SELECT lower(hex(span_id)), count() FROM spans WHERE service IN ('checkout', 'payments', 'shipping') AND scope LIKE '%otelkafkago' AND has(mapKeys(attributes), 'hoptrace.key_hash') OR name IN ('POST /orders', 'INSERT payments') GROUP BY span_id")
+	stored := countByID(direct, "SELECT lower(hex(span_id)), count() FROM spans GROUP BY span_id")
 	for id := range stored {
 		if !spans.sent[id] {
 			delete(stored, id) // the example's own
