@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -319,6 +320,7 @@ func (l *line) disk() {
 	if err := l.h.Process.Stop(time.Minute); err != nil {
 		l.b.Errorf("hoptrace did not end cleanly: %v", err)
 	}
+	folder := harness.DiskUsage(l.b, filepath.Join(l.h.Data, "clickhouse"))
 	e := harness.OpenEngine(l.b, l.h.Data)
 	rows := e.Number("SELECT count() FROM spans")
 	if rows != int64(l.sent) {
@@ -331,5 +333,6 @@ func (l *line) disk() {
 		}
 		l.report("queryable", fmt.Sprintf("%s-B/span", row[0]), n/float64(rows))
 	}
+	l.report("queryable", "folder-B/span", float64(folder)/float64(rows)) // with what merges left behind
 	l.report("queryable", "B/span", l.metrics["queryable"]["spans-B/span"]+l.metrics["queryable"]["messages-B/span"])
 }
