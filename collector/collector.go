@@ -29,8 +29,7 @@ import (
 
 // Deps are what a collector works with. All are needed; it closes none.
 type Deps struct {
-	// Kafka is a *kgo.Client that asks for the acknowledgement of all in-sync
-	// replicas and takes records of Config.MaxRecordBytes and a header.
+	// Kafka writes the records (see produce.FromKafka).
 	Kafka produce.Client
 	// Projects authenticates.
 	Projects exporters.Projects

@@ -37,7 +37,7 @@ type memory struct {
 	hang    bool // never acknowledges
 }
 
-func (m *memory) ProduceSync(ctx context.Context, records ...*kgo.Record) kgo.ProduceResults {
+func (m *memory) ProduceSync(ctx context.Context, records ...*kgo.Record) error {
 	m.mu.Lock()
 	err, hang := m.err, m.hang
 	if err == nil && !hang {
@@ -46,13 +46,9 @@ func (m *memory) ProduceSync(ctx context.Context, records ...*kgo.Record) kgo.Pr
 	m.mu.Unlock()
 	if hang {
 		<-ctx.Done()
-		err = ctx.Err()
+		return ctx.Err()
 	}
-	out := make(kgo.ProduceResults, len(records))
-	for i, r := range records {
-		out[i] = kgo.ProduceResult{Record: r, Err: err}
-	}
-	return out
+	return err
 }
 
 func (m *memory) Ping(context.Context) error {

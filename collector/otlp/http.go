@@ -64,6 +64,9 @@ func (r *Receiver) receive(w http.ResponseWriter, req *http.Request, wanted uint
 		return Report{}, 0, err
 	}
 	limits := bound.Body{MaxBytes: r.cfg.MaxRequestBytes, MaxDecompressed: r.cfg.MaxDecompressedBytes}
+	if isJSON { // its objects are several times its size
+		limits.MaxDecompressed /= 4
+	}
 	data, wire, err := limits.Read(w, req, lease)
 	if err != nil {
 		return Report{}, wire, err

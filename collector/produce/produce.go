@@ -3,6 +3,7 @@
 package produce
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -11,9 +12,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/hoptrace/hoptrace/internal/kafka"
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
@@ -26,12 +27,19 @@ var (
 	ErrTooLarge = errors.New("record is larger than the topic takes")
 )
 
-// Client is the part of a *kgo.Client that is needed. It must ask for the
-// acknowledgement of all in-sync replicas.
+// Client is what a Producer writes with; [FromKafka] makes one.
 type Client interface {
-	ProduceSync(ctx context.Context, records ...*kgo.Record) kgo.ProduceResults
+	// ProduceSync returns nil once all in-sync replicas have all records.
+	ProduceSync(ctx context.Context, records ...*kgo.Record) error
 	Ping(ctx context.Context) error
 }
+
+// FromKafka writes with p, which stays the caller's.
+func FromKafka(p *kafka.Producer) Client { return kafkaClient{p} }
+
+type kafkaClient struct{ *kafka.Producer }
+
+func (k kafkaClient) Ping(ctx context.Context) error { return k.Client().Ping(ctx) }
 
 // Producer writes to the ingest topics.
 type Producer struct {
@@ -59,12 +67,9 @@ func (p *Producer) Produce(ctx context.Context, records ...*kgo.Record) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.timeout)
 	defer cancel()
 	begin := time.Now()
-	var err error
-	for _, r := range p.client.ProduceSync(ctx, records...) {
-		if r.Err != nil {
-			err = classify(r.Err, records[0].Topic)
-			break
-		}
+	err := p.client.ProduceSync(ctx, records...)
+	if err != nil {
+		err = classify(err, records[0].Topic)
 	}
 	p.observe(time.Since(begin), err)
 	return err
@@ -72,7 +77,7 @@ func (p *Producer) Produce(ctx context.Context, records ...*kgo.Record) error {
 
 func classify(err error, topic string) error {
 	kind := ErrUnavailable
-	if errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.RecordListTooLarge) {
+	if errors.Is(err, kafka.ErrTooLarge) {
 		kind = ErrTooLarge
 	}
 	return fmt.Errorf("cannot produce to topic %q: %w (%w)", topic, kind, err)
@@ -86,9 +91,11 @@ func (p *Producer) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Spans makes a record of an ExportTraceServiceRequest.
+// Spans makes a record of an ExportTraceServiceRequest. Its key is random: a
+// request holds many traces, and each project is to be spread over all partitions.
 func Spans(project uint64, received time.Time, value []byte, count int, truncated bool) *kgo.Record {
-	r := record(schemas.TopicIngestSpans, project, received, value, schemas.SchemaOTLPTraces)
+	key := binary.BigEndian.AppendUint64(make([]byte, 0, 8), rand.Uint64()) //nolint:gosec // no secret
+	r := record(schemas.TopicIngestSpans, key, project, received, value, schemas.SchemaOTLPTraces)
 	r.Headers = append(r.Headers, header(schemas.HeaderCount, strconv.Itoa(count)))
 	if truncated {
 		r.Headers = append(r.Headers, header(schemas.HeaderTruncate, "1"))
@@ -96,16 +103,15 @@ func Spans(project uint64, received time.Time, value []byte, count int, truncate
 	return r
 }
 
-// Event makes a record of a Sentry event's JSON.
+// Event makes a record of a Sentry event's JSON. Its key is the event's id, so
+// that an event sent twice lies on one partition.
 func Event(project uint64, received time.Time, value []byte, id schemas.EventID) *kgo.Record {
-	r := record(schemas.TopicIngestEvents, project, received, value, schemas.SchemaSentryEvent)
+	r := record(schemas.TopicIngestEvents, bytes.Clone(id[:]), project, received, value, schemas.SchemaSentryEvent)
 	r.Headers = append(r.Headers, header(schemas.HeaderEventID, id.String()))
 	return r
 }
 
-func record(topic string, project uint64, received time.Time, value []byte, schema string) *kgo.Record {
-	// A random key spreads each project over all partitions.
-	key := binary.BigEndian.AppendUint64(make([]byte, 0, 8), rand.Uint64()) //nolint:gosec // no secret
+func record(topic string, key []byte, project uint64, received time.Time, value []byte, schema string) *kgo.Record {
 	headers := make([]kgo.RecordHeader, 0, 5)
 	headers = append(headers,
 		header(schemas.HeaderSchema, schema),

@@ -1,0 +1,204 @@
+package project
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/schemas"
+)
+
+// store is a metadata store that counts and can fail or be slow.
+type store struct {
+	mu      sync.Mutex // guards the following
+	byKey   map[string]uint64
+	err     error
+	delay   time.Duration
+	lookups int
+	running int
+	most    int
+}
+
+func (s *store) ProjectByKey(ctx context.Context, key string) (schemas.Project, error) {
+	s.mu.Lock()
+	s.lookups++
+	s.running++
+	s.most = max(s.most, s.running)
+	id, ok := s.byKey[key]
+	err, delay := s.err, s.delay
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.running--
+	}()
+	select {
+	case <-time.After(delay):
+	case <-ctx.Done():
+		return schemas.Project{}, ctx.Err()
+	}
+	if err != nil {
+		return schemas.Project{}, err
+	}
+	if !ok {
+		return schemas.Project{}, exporters.ErrNotFound
+	}
+	return schemas.Project{ID: id}, nil
+}
+
+func (s *store) Projects(context.Context) ([]schemas.Project, error) { return nil, nil }
+
+func (s *store) EnsureProject(ctx context.Context, slug, _ string) (schemas.Project, error) {
+	return s.ProjectByKey(ctx, slug)
+}
+
+func (s *store) set(err error, delay time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err, s.delay = err, delay
+}
+
+func (s *store) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lookups
+}
+
+func TestAKnownKeyIsAskedForOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{byKey: map[string]uint64{key: 7}}
+		r := NewResolver(s, Config{})
+		for range 61 {
+			if p, err := r.ByKey(t.Context(), key); err != nil || p.ID != 7 {
+				t.Fatalf("got %v, %v", p, err)
+			}
+			time.Sleep(time.Second)
+		}
+		if n := s.count(); n != 2 {
+			t.Errorf("%d look-ups in 61 s; want 2", n)
+		}
+	})
+}
+
+func TestAnUnknownKeyIsRememberedForFiveSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{byKey: map[string]uint64{}}
+		r := NewResolver(s, Config{})
+		for range 10 {
+			if _, err := r.ByKey(t.Context(), key); !errors.Is(err, ErrUnknownKey) {
+				t.Fatalf("got %v; want ErrUnknownKey", err)
+			}
+		}
+		if n := s.count(); n != 1 {
+			t.Errorf("%d look-ups; want 1", n)
+		}
+		s.byKey[key] = 3 // made meanwhile
+		time.Sleep(5 * time.Second)
+		if p, err := r.ByKey(t.Context(), key); err != nil || p.ID != 3 {
+			t.Errorf("got %v, %v; want project 3", p, err)
+		}
+	})
+}
+
+func TestWhileTheStoreIsDownOldAnswersStand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{byKey: map[string]uint64{key: 7, "default": 1}}
+		r := NewResolver(s, Config{Default: "default"})
+		if _, err := r.ByKey(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Default(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.set(exporters.ErrUnavailable, 0)
+		before := s.count()
+		for range 3600 {
+			time.Sleep(time.Second)
+			if p, err := r.ByKey(t.Context(), key); err != nil || p.ID != 7 {
+				t.Fatalf("got %v, %v; want project 7", p, err)
+			}
+			if p, err := r.Default(t.Context()); err != nil || p.ID != 1 {
+				t.Fatalf("got %v, %v; want project 1", p, err)
+			}
+		}
+		if n := s.count() - before; n > 2*3600/5 {
+			t.Errorf("%d look-ups of a store that is down in an hour; want at most one in 5 s each", n)
+		}
+		if _, err := r.ByKey(t.Context(), "another"); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("a key never seen: %v; want ErrUnavailable", err)
+		}
+		s.set(nil, 0)
+		if _, err := r.ByKey(t.Context(), "another"); !errors.Is(err, ErrUnknownKey) {
+			t.Errorf("after it came back: %v; want ErrUnknownKey", err)
+		}
+	})
+}
+
+func TestManyWhoAskForOneKeyMakeOneLookUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{byKey: map[string]uint64{key: 7}, delay: time.Second}
+		r := NewResolver(s, Config{})
+		first, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := r.ByKey(first, key); !errors.Is(err, context.Canceled) {
+				t.Errorf("the one who left: %v; want Canceled", err)
+			}
+		})
+		synctest.Wait()
+		for range 100 {
+			wg.Go(func() {
+				if p, err := r.ByKey(t.Context(), key); err != nil || p.ID != 7 {
+					t.Errorf("got %v, %v", p, err)
+				}
+			})
+		}
+		synctest.Wait()
+		cancel() // the first to ask goes away; the others still get theirs
+		wg.Wait()
+		if n := s.count(); n != 1 {
+			t.Errorf("%d look-ups; want 1", n)
+		}
+	})
+}
+
+func TestAFloodOfUnknownKeysIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{byKey: map[string]uint64{key: 7}, delay: time.Millisecond}
+		r := NewResolver(s, Config{MaxKeys: 100})
+		if _, err := r.ByKey(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for i := range 2000 {
+			wg.Go(func() { _, _ = r.ByKey(t.Context(), fmt.Sprintf("%032x", i)) })
+		}
+		wg.Wait()
+		r.mu.Lock()
+		known, unknown := len(r.known), len(r.unknown)
+		r.mu.Unlock()
+		if known != 1 || unknown > 100 {
+			t.Errorf("%d known and %d unknown keys are kept; want 1 and at most 100", known, unknown)
+		}
+		if s.most > maxLookups {
+			t.Errorf("%d look-ups at a time; want at most %d", s.most, maxLookups)
+		}
+	})
+}
+
+func TestAStoreThatHangsIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{delay: time.Hour}
+		r := NewResolver(s, Config{Timeout: 5 * time.Second})
+		begin := time.Now()
+		_, err := r.ByKey(t.Context(), key)
+		if !errors.Is(err, ErrUnavailable) || time.Since(begin) != 5*time.Second {
+			t.Errorf("got %v after %v; want ErrUnavailable after 5 s", err, time.Since(begin))
+		}
+	})
+}
