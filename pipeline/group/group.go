@@ -31,7 +31,7 @@ const maxLines = 64
 // its message too: that is what it is about. A client's own fingerprint replaces
 // all that, except where it says {{ default }}.
 func Of(e *normalize.Event) (schemas.Fingerprint, []string) {
-	if len(e.Fingerprint) > 0 && !(len(e.Fingerprint) == 1 && isDefault(e.Fingerprint[0])) {
+	if len(e.ClientFingerprint) > 0 && !(len(e.ClientFingerprint) == 1 && isDefault(e.ClientFingerprint[0])) {
 		return custom(e)
 	}
 	return sum(components(e))
@@ -75,7 +75,7 @@ const maxFingerprintPart = 1 << 10
 
 func custom(e *normalize.Event) (schemas.Fingerprint, []string) {
 	var cs []component
-	for _, part := range e.Fingerprint {
+	for _, part := range e.ClientFingerprint {
 		if isDefault(part) {
 			cs = append(cs, components(e)...)
 			continue

@@ -35,8 +35,8 @@ type Event struct {
 	// Exceptions is the chain, the oldest cause first.
 	Exceptions []Exception
 	// Frames is the stack of an event without exceptions.
-	Frames      []Frame
-	Fingerprint []string // the client's, empty when it sent none
+	Frames            []Frame
+	ClientFingerprint []string // empty when it sent none
 }
 
 // Exception is one of a chain.
@@ -88,7 +88,7 @@ func FromSentry(cfg Config, in *ingest.Event, received int64) *Event {
 			e.Tags = append(e.Tags, schemas.Attribute{Key: cut(t.Key, maxTagKey), Value: cut(t.Value, maxTagValue)})
 		}
 	}
-	e.Fingerprint = in.Fingerprint
+	e.ClientFingerprint = in.Fingerprint
 	message(e, in)
 	for i := range in.Exceptions {
 		x := &in.Exceptions[i]

@@ -1,0 +1,245 @@
+package persist
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/pipeline/consume"
+	"github.com/hoptrace/hoptrace/pipeline/hops"
+	"github.com/hoptrace/hoptrace/pipeline/ingest"
+	"github.com/hoptrace/hoptrace/pipeline/normalize"
+	"github.com/hoptrace/hoptrace/schemas"
+)
+
+// DefaultWriteRows is how many spans or message rows one write has at most.
+// Stores want 20,000 to 50,000 rows; fewer cost more, more cost memory.
+const DefaultWriteRows = 50_000
+
+// Spans is the handler behind topic ingest-spans. Its methods are called by one
+// goroutine at a time.
+type Spans struct {
+	writer    exporters.SpanWriter
+	normalize normalize.Config
+	writeRows int
+	metrics   *Metrics
+	log       *slog.Logger
+
+	zones   zones[exporters.Written]
+	decoder *ingest.SpanDecoder
+	// What waits for the next write, and the records that end with it.
+	spans    []schemas.Span
+	messages []schemas.Message
+	waiting  []int64 // times of reception
+}
+
+// NewSpans makes the handler. Zero writeRows means [DefaultWriteRows].
+func NewSpans(w exporters.SpanWriter, cfg normalize.Config, limits ingest.Limits, writeRows int, m *Metrics, log *slog.Logger) *Spans {
+	if writeRows <= 0 {
+		writeRows = DefaultWriteRows
+	}
+	s := &Spans{writer: w, normalize: cfg, writeRows: writeRows, metrics: m, log: log, decoder: ingest.NewSpanDecoder(limits)}
+	s.zones.ask = func(ctx context.Context, source schemas.Source, from int64) (exporters.Written, int64, error) {
+		written, err := w.WrittenSpans(ctx, source, from)
+		if err != nil {
+			return exporters.Written{}, -1, err
+		}
+		return written, max(last(written.Spans), last(written.Messages)), nil
+	}
+	return s
+}
+
+func last(positions map[schemas.Position]struct{}) int64 {
+	end := int64(-1)
+	for p := range positions {
+		end = max(end, p.Offset)
+	}
+	return end
+}
+
+// Assigned asks the store for the replay zone of each partition.
+func (s *Spans) Assigned(ctx context.Context, parts []consume.Partition) error {
+	return s.zones.assigned(ctx, parts)
+}
+
+// Revoked forgets partitions.
+func (s *Spans) Revoked(_ context.Context, parts []consume.Partition) { s.zones.revoked(parts) }
+
+// Handle stores the spans and message rows of a batch, a partition's records in
+// their order. It returns nil once all are durable, with the records that can
+// never be stored; after an error or a panic the same records may come again.
+func (s *Spans) Handle(ctx context.Context, batch []consume.Record) (dead []consume.DeadLetter, err error) {
+	done := false
+	defer func() {
+		s.release()
+		if !done {
+			s.zones.failed(batch)
+		}
+	}()
+	if dead, err = s.handle(ctx, batch); err != nil {
+		return nil, err
+	}
+	s.zones.passed(batch)
+	done = true
+	return dead, nil
+}
+
+func (s *Spans) handle(ctx context.Context, batch []consume.Record) (dead []consume.DeadLetter, err error) {
+	bytes := 0
+	for i := range batch {
+		r := &batch[i]
+		bytes += len(r.Value)
+		refusal, err := s.record(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		if refusal != nil {
+			dead = append(dead, s.metrics.spans.refuse(s.log, r, refusal))
+		}
+		if len(s.spans) >= s.writeRows || len(s.messages) >= s.writeRows {
+			if err := s.flush(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := s.flush(ctx); err != nil {
+		return nil, err
+	}
+	s.metrics.spans.records.Add(float64(len(batch)))
+	s.metrics.spans.bytes.Add(float64(bytes))
+	s.metrics.spans.batchBytes.Observe(float64(bytes))
+	return dead, nil
+}
+
+// record adds one record's rows to those that wait. Refusal tells that the
+// record can never be read.
+func (s *Spans) record(ctx context.Context, r *consume.Record) (refusal, err error) {
+	zone, err := s.zones.of(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	defer func() { s.metrics.spans.decode.Add(since(start)) }()
+	from, refusal := accept(r, schemas.SchemaOTLPTraces)
+	if refusal != nil {
+		return refusal, nil
+	}
+	before := len(s.spans)
+	if s.spans, refusal = s.decoder.Decode(s.spans, r.Value); refusal != nil {
+		return refused("undecodable", refusal), nil
+	}
+	s.metrics.spansIn.Add(float64(len(s.spans) - before))
+	var dropped normalize.Dropped
+	kept := normalize.Spans(s.normalize, s.spans[before:], from.received, &dropped)
+	for reason, n := range dropped {
+		if n > 0 {
+			s.metrics.spansDropped[reason].Add(float64(n))
+		}
+	}
+	malformed, spansBefore, messagesBefore := 0, 0, 0
+	replay := r.Offset <= zone.end
+	out := s.spans[:before]
+	for i := range kept {
+		span := &kept[i]
+		span.Project, span.Source, span.Position.Offset = from.project, zone.source, r.Offset
+		n, bad := len(s.messages), 0
+		s.messages, bad = hops.Derive(s.messages, span)
+		malformed += bad
+		if replay {
+			all := s.messages
+			s.messages = s.messages[:n]
+			for j := n; j < len(all); j++ {
+				if _, is := zone.written.Messages[all[j].Position]; is {
+					messagesBefore++
+				} else {
+					s.messages = append(s.messages, all[j])
+				}
+			}
+			if _, is := zone.written.Spans[span.Position]; is {
+				spansBefore++
+				continue
+			}
+		}
+		if len(out) != before+i {
+			out = append(out, *span) // one before it was left out
+		} else {
+			out = out[:len(out)+1]
+		}
+	}
+	s.spans = out
+	s.waiting = append(s.waiting, from.received)
+	s.metrics.messagesMalformed.Add(float64(malformed))
+	s.metrics.spansReplayed.Add(float64(spansBefore))
+	s.metrics.messagesReplayed.Add(float64(messagesBefore))
+	return nil, nil
+}
+
+// flush writes what waits, in parts of at most writeRows, and takes the
+// decoder's memory back.
+func (s *Spans) flush(ctx context.Context) error {
+	spans, messages := s.spans, s.messages
+	for len(spans) > 0 || len(messages) > 0 {
+		ns, nm := min(len(spans), s.writeRows), min(len(messages), s.writeRows)
+		if err := s.write(ctx, spans[:ns], messages[:nm]); err != nil {
+			return err
+		}
+		spans, messages = spans[ns:], messages[nm:]
+	}
+	now := time.Now().UnixNano()
+	for _, received := range s.waiting {
+		s.metrics.spans.stored(received, now)
+	}
+	s.release()
+	return nil
+}
+
+// write halves what the store finds too large. A single row that it will never
+// take is dropped and counted: it must not stop its partition.
+func (s *Spans) write(ctx context.Context, spans []schemas.Span, messages []schemas.Message) error {
+	start := time.Now()
+	err := s.writer.WriteSpans(ctx, spans, messages)
+	s.metrics.spans.write.Observe(since(start))
+	if errors.Is(err, exporters.ErrTooLarge) {
+		if len(spans)+len(messages) <= 1 {
+			s.metrics.spansTooLarge.Inc()
+			s.log.Error("a row is too large for the store and is dropped", "spans", len(spans), "messages", len(messages), "error", err)
+			return nil
+		}
+		ns, nm := len(spans)/2, len(messages)/2
+		if len(spans) == 1 && len(messages) == 1 {
+			ns = 1
+		}
+		if err := s.write(ctx, spans[:ns], messages[:nm]); err != nil {
+			return err
+		}
+		return s.write(ctx, spans[ns:], messages[nm:])
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write %d spans and %d messages: %w", len(spans), len(messages), err)
+	}
+	s.metrics.spans.batch.Observe(float64(len(spans)))
+	s.metrics.spansStored.Add(float64(len(spans)))
+	s.metrics.messagesStored.Add(float64(len(messages)))
+	return nil
+}
+
+// release lets go of what lies in the decoder's and the records' memory.
+func (s *Spans) release() {
+	s.decoder.Reset()
+	s.spans, s.messages = empty(s.spans), empty(s.messages)
+	s.waiting = s.waiting[:0]
+}
+
+// keepRows is how many rows' memory a handler holds while nothing comes.
+const keepRows = 4096
+
+func empty[T any](rows []T) []T {
+	if cap(rows) > keepRows && len(rows) < cap(rows)/8 {
+		return nil
+	}
+	clear(rows)
+	return rows[:0]
+}
