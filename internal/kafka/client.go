@@ -73,7 +73,8 @@ func NewGroupConsumer(cfg Config, group, topic string, log *slog.Logger, m *Metr
 		kgo.FetchMaxBytes(16 << 20),
 		kgo.FetchMaxPartitionBytes(8 << 20),
 		kgo.BrokerMaxReadBytes(128 << 20),
-		kgo.MaxConcurrentFetches(1), // one buffered fetch a broker bounds memory
+		kgo.MaxDecompressBatchBytes(128 << 20), // no batch of ours is larger; a bomb is
+		kgo.MaxConcurrentFetches(1),            // one buffered fetch a broker bounds memory
 	}
 	return NewClient(cfg, log, m, append(opts, extra...)...)
 }
