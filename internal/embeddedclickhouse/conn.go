@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,7 +32,9 @@ type conn struct {
 	tag      string            // begins log_comment; see server.kill
 	settings map[string]string // that the last query put on the session
 
-	out  proto.Buffer // packets to be sent
+	sending sync.Mutex // guards nc for writing; held for whole packets
+
+	out  proto.Buffer // whole packets to be sent
 	body proto.Buffer // one block
 	in   []byte       // bytes of the last block read
 
@@ -312,15 +315,52 @@ func (c *conn) flush() error {
 	if len(c.out.Buf) == 0 {
 		return nil
 	}
-	err := c.nc.SetWriteDeadline(time.Now().Add(packetTimeout))
-	if err == nil {
-		_, err = c.nc.Write(c.out.Buf)
-	}
+	err := c.write(c.out.Buf)
 	c.out.Reset()
 	if err != nil {
 		return connError{err}
 	}
 	return nil
+}
+
+// write sends whole packets.
+func (c *conn) write(packets []byte) error {
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	if err := c.nc.SetWriteDeadline(time.Now().Add(packetTimeout)); err != nil {
+		return err
+	}
+	_, err := c.nc.Write(packets)
+	return err
+}
+
+// heartbeat sends empty progress while a statement runs, as a server does:
+// ch-go gives up when it hears nothing for three seconds. stop returns when
+// no more will be sent.
+func (c *conn) heartbeat() (stop func()) {
+	var beat proto.Buffer
+	proto.ServerCodeProgress.Encode(&beat)
+	proto.Progress{}.EncodeAware(&beat, c.revision)
+	over := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(heartbeatEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-over:
+				return
+			case <-tick.C:
+				if c.write(beat.Buf) != nil { // the statement will see it too
+					return
+				}
+			}
+		}
+	})
+	return func() {
+		close(over)
+		wg.Wait()
+	}
 }
 
 // trim drops large buffers of a connection that goes idle.

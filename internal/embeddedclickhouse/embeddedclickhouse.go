@@ -37,6 +37,10 @@ type Config struct {
 	// for it.
 	Library string
 
+	// Password is what clients must give. Empty means a random one for each
+	// [Process], which is right while only this process dials.
+	Password string
+
 	// MemoryLimit bounds the engine's memory in bytes; statements beyond it
 	// fail with code 241. The process exceeds it by up to a third, because
 	// the engine counts its allocations and not its pages.

@@ -22,6 +22,7 @@ const (
 	// keepBytes is how much of a buffer an idle connection keeps.
 	keepBytes = 1 << 20
 
+	heartbeatEvery   = time.Second
 	handshakeTimeout = 10 * time.Second
 	// As receive_timeout and send_timeout of ClickHouse: how long a client may
 	// pause inside a packet, or leave an answer unread.

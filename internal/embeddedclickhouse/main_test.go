@@ -2,8 +2,12 @@ package embeddedclickhouse
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -16,7 +20,39 @@ func TestMain(m *testing.M) {
 	if IsChild(os.Args) { // as every binary that uses the package
 		os.Exit(RunChild())
 	}
+	if dir := os.Getenv(parentEnv); dir != "" {
+		if err := runParent(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	goleak.VerifyTestMain(m)
+}
+
+// parentEnv makes the test binary a parent that a test kills.
+const parentEnv = "HOPTRACE_TEST_PARENT_DIR"
+
+// runParent starts an engine in the directory, writes the engine's process id
+// to the file "child" there and waits for the end of standard input.
+func runParent(dir string) error {
+	p, err := New(testConfig(dir), slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := p.Start(ctx); err != nil {
+		return err
+	}
+	if err := p.Ready(ctx); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "child"), []byte(strconv.Itoa(p.PID())), 0o600); err != nil {
+		return err
+	}
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return p.Shutdown(ctx)
 }
 
 // testContext ends a minute before the test's own deadline would.
@@ -103,4 +139,3 @@ func number(t testing.TB, c *ch.Client, query string) uint64 {
 	}
 	return col.Row(0)
 }
-

@@ -2,6 +2,7 @@ package embeddedclickhouse
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -75,7 +76,7 @@ func New(cfg Config, log *slog.Logger) (*Process, error) {
 	var secret [24]byte
 	_, _ = rand.Read(secret[:]) // it never fails
 	return &Process{
-		cfg: cfg, log: log, library: library, password: hex.EncodeToString(secret[:]),
+		cfg: cfg, log: log, library: library, password: cmp.Or(cfg.Password, hex.EncodeToString(secret[:])),
 		ready: make(chan struct{}), stop: make(chan struct{}), done: make(chan struct{}),
 	}, nil
 }

@@ -83,6 +83,7 @@ func (c *conn) readQuery() (proto.Query, error) {
 // connError ends the connection; any other error is the query's exception.
 func (c *conn) query(q proto.Query) (err error) {
 	c.zip = q.Compression == proto.CompressionEnabled
+	defer c.heartbeat()()
 	// What is wrong is told only after the client's external tables were
 	// read: it sends them whatever we say.
 	late := c.applySettings(q.Settings)
