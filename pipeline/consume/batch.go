@@ -128,6 +128,7 @@ func (l *Loop) fetchErrors(ctx context.Context, fetches kgo.Fetches) (stopped bo
 	wait := false
 	fetches.EachError(func(topic string, partition int32, err error) {
 		var loss *kgo.ErrDataLoss
+		var bomb *kgo.ErrDecompressTooLarge
 		switch {
 		case errors.Is(err, kgo.ErrClientClosed):
 			stopped = true
@@ -135,7 +136,7 @@ func (l *Loop) fetchErrors(ctx context.Context, fetches kgo.Fetches) (stopped bo
 			// our own bound on waiting
 		case topic == l.cfg.Topic && (errors.Is(err, kerr.OffsetOutOfRange) || errors.As(err, &loss)):
 			l.gap(ctx, partition, err)
-		case topic == l.cfg.Topic && errors.Is(err, kgo.ErrDecompressTooLarge):
+		case topic == l.cfg.Topic && errors.As(err, &bomb):
 			// The client will not fetch this partition again.
 			l.metrics.stalled.WithLabelValues(l.cfg.Stage, l.cfg.Topic, partitionLabel(partition)).Set(1)
 			l.log.Error("a batch decompresses beyond all bounds: the partition stands still; "+
