@@ -1,0 +1,48 @@
+package otelkafkago
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// BenchmarkHandOverAndProcess measures what the wrapper adds to a record read, by
+// itself: the receive span, the fetch's times and the process span.
+func BenchmarkHandOverAndProcess(b *testing.B) {
+	for _, spans := range []string{"never", "always"} {
+		for _, headers := range []int{1, 4} {
+			b.Run(fmt.Sprintf("spans=%s/headers=%d", spans, headers), func(b *testing.B) {
+				sampler := sdktrace.NeverSample()
+				if spans == "always" {
+					sampler = sdktrace.AlwaysSample()
+				}
+				tp := sdktrace.NewTracerProvider(sdktrace.WithSampler(sampler), sdktrace.WithSpanProcessor(nothing{}))
+				r := &Reader{config: newConfig([]Option{WithTracerProvider(tp)}), log: &fetchLog{parts: map[topicPartition][]*fetch{}}}
+				r.pending.init(false)
+				r.receive.init(func(tp topicPartition) *topicOptions {
+					return newConsumeOptions(&r.config, trace.SpanKindClient, "poll", "receive", "queue.receive", "g", "", tp)
+				})
+				r.process.init(func(tp topicPartition) *topicOptions {
+					return newConsumeOptions(&r.config, trace.SpanKindConsumer, "process", "process", "queue.process", "g", "", tp)
+				})
+				r.log.answer(r.log.ask(topicPartition{"orders", 0}, 0), time.Now())
+				m := kafka.Message{Topic: "orders", Key: make([]byte, 10), Value: make([]byte, 200), HighWaterMark: 5, Time: time.Now(), Headers: make([]kafka.Header, headers)}
+				m.Headers[headers-1] = kafka.Header{Key: "traceparent", Value: []byte("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")}
+				b.ReportAllocs()
+				for b.Loop() {
+					m.Offset++
+					now := time.Now()
+					r.nextCalled(now)
+					r.handOver(context.Background(), now, now, &m)
+					_, end := r.StartProcess(context.Background(), m)
+					end(nil)
+				}
+			})
+		}
+	}
+}
