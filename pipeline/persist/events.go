@@ -88,10 +88,8 @@ type item struct {
 func (e *Events) handle(ctx context.Context, batch []consume.Record) (dead []consume.DeadLetter, err error) {
 	start := time.Now()
 	var items []item
-	bytes := 0
 	for i := range batch {
 		r := &batch[i]
-		bytes += len(r.Value)
 		zone, err := e.zones.of(ctx, r)
 		if err != nil {
 			return nil, err
@@ -117,9 +115,6 @@ func (e *Events) handle(ctx context.Context, batch []consume.Record) (dead []con
 	for _, it := range items {
 		e.metrics.events.stored(it.Received, now)
 	}
-	e.metrics.events.records.Add(float64(len(batch)))
-	e.metrics.events.bytes.Add(float64(bytes))
-	e.metrics.events.batchBytes.Observe(float64(bytes))
 	return dead, nil
 }
 

@@ -195,7 +195,13 @@ func (s *store) Delete(context.Context, string) error {
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
-func metrics() *Metrics { return NewMetrics(prometheus.NewRegistry()) }
+func metrics() *Metrics {
+	m, err := NewMetrics(prometheus.NewRegistry())
+	if err != nil {
+		panic(err)
+	}
+	return m
+}
 
 var received = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 

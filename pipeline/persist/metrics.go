@@ -1,6 +1,8 @@
 package persist
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,11 +12,12 @@ import (
 
 // Stages, as metrics and logs name them.
 const (
-	StageSpans  = "spans"
-	StageEvents = "events"
+	StageSpans  = "persist-spans"
+	StageEvents = "persist-events"
 )
 
-// Metrics are the pipeline's own figures, named hoptrace_pipeline_*.
+// Metrics are the pipeline's own figures, named hoptrace_pipeline_*. Records,
+// bytes, lag and retries are counted by the loop (hoptrace_consume_*).
 type Metrics struct {
 	spansIn       prometheus.Counter
 	spansStored   prometheus.Counter
@@ -37,32 +40,34 @@ type Metrics struct {
 
 // stageMetrics are those that each stage has.
 type stageMetrics struct {
-	records    prometheus.Counter
-	bytes      prometheus.Counter
-	refused    *prometheus.CounterVec // by reason
-	decode     prometheus.Counter     // seconds
-	write      prometheus.Observer
-	latency    prometheus.Observer
-	batch      prometheus.Observer
-	batchBytes prometheus.Observer
+	refused *prometheus.CounterVec // by reason
+	decode  prometheus.Counter     // seconds
+	write   prometheus.Observer
+	latency prometheus.Observer
+	batch   prometheus.Observer
 }
 
-// NewMetrics registers the figures. Registering twice is an error of the caller
-// and panics, as in every use of prometheus.
-func NewMetrics(reg prometheus.Registerer) *Metrics {
+// NewMetrics registers the figures with reg.
+func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
+	var errs []error
+	register := func(c prometheus.Collector) {
+		if err := reg.Register(c); err != nil {
+			errs = append(errs, fmt.Errorf("cannot register a metric of the pipeline: %w", err))
+		}
+	}
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: "hoptrace", Subsystem: "pipeline", Name: name, Help: help})
-		reg.MustRegister(c)
+		register(c)
 		return c
 	}
 	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "hoptrace", Subsystem: "pipeline", Name: name, Help: help}, labels)
-		reg.MustRegister(c)
+		register(c)
 		return c
 	}
 	histogram := func(name, help string, buckets []float64) *prometheus.HistogramVec {
 		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "hoptrace", Subsystem: "pipeline", Name: name, Help: help, Buckets: buckets}, []string{"stage"})
-		reg.MustRegister(h)
+		register(h)
 		return h
 	}
 	m := &Metrics{
@@ -84,26 +89,21 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.spansTooLarge = dropped.WithLabelValues("too_large")
 	m.eventsTooLarge = counters("events_dropped_total", "Events that no store gets, by reason.", "reason").WithLabelValues("too_large")
 
-	records := counters("records_total", "Ingest records handled.", "stage")
-	bytes := counters("record_bytes_total", "Bytes of the values of ingest records handled.", "stage")
 	refused := counters("records_refused_total", "Ingest records sent to the dead-letter topic, by reason.", "stage", "reason")
 	decode := counters("decode_seconds_total", "Time spent on decoding, normalising and deriving.", "stage")
 	short := prometheus.ExponentialBuckets(0.001, 2, 16) // 1 ms to 33 s
 	write := histogram("write_seconds", "Time of one write to the store.", short)
 	latency := histogram("accept_to_stored_seconds", "From the collector having a request to its items being durable in the store, one observation a record.", prometheus.ExponentialBuckets(0.005, 2, 20))
 	batch := histogram("batch_items", "Spans or events in one write.", prometheus.ExponentialBuckets(1, 4, 10))
-	batchBytes := histogram("batch_bytes", "Bytes of records in one batch.", prometheus.ExponentialBuckets(1<<10, 4, 10))
 	for stage, to := range map[string]*stageMetrics{StageSpans: &m.spans, StageEvents: &m.events} {
 		*to = stageMetrics{
-			records: records.WithLabelValues(stage),
-			bytes:   bytes.WithLabelValues(stage),
 			refused: refused.MustCurryWith(prometheus.Labels{"stage": stage}),
 			decode:  decode.WithLabelValues(stage),
 			write:   write.WithLabelValues(stage), latency: latency.WithLabelValues(stage),
-			batch: batch.WithLabelValues(stage), batchBytes: batchBytes.WithLabelValues(stage),
+			batch: batch.WithLabelValues(stage),
 		}
 	}
-	return m
+	return m, errors.Join(errs...)
 }
 
 // stored notes how long a record took from the collector to the store.

@@ -88,10 +88,8 @@ func (s *Spans) Handle(ctx context.Context, batch []consume.Record) (dead []cons
 }
 
 func (s *Spans) handle(ctx context.Context, batch []consume.Record) (dead []consume.DeadLetter, err error) {
-	bytes := 0
 	for i := range batch {
 		r := &batch[i]
-		bytes += len(r.Value)
 		refusal, err := s.record(ctx, r)
 		if err != nil {
 			return nil, err
@@ -108,9 +106,6 @@ func (s *Spans) handle(ctx context.Context, batch []consume.Record) (dead []cons
 	if err := s.flush(ctx); err != nil {
 		return nil, err
 	}
-	s.metrics.spans.records.Add(float64(len(batch)))
-	s.metrics.spans.bytes.Add(float64(bytes))
-	s.metrics.spans.batchBytes.Observe(float64(bytes))
 	return dead, nil
 }
 

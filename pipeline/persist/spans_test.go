@@ -265,7 +265,11 @@ func TestAStoreThatCannotTellWhatItHasStopsTheAssignment(t *testing.T) {
 
 func TestEachRecordsWayFromCollectorToStoreIsTimed(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	h := NewSpans(newStore(), normalize.DefaultConfig(), ingest.Limits{}, 0, NewMetrics(reg), quiet())
+	m, err := NewMetrics(reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := NewSpans(newStore(), normalize.DefaultConfig(), ingest.Limits{}, 0, m, quiet())
 	assign(t, h, partition(schemas.TopicIngestSpans, 0, 0))
 	r := spanRecord(t, 0, 0, 1)
 	r.Headers[1].Value = fmt.Append(nil, time.Now().Add(-time.Hour).UnixNano())

@@ -1,0 +1,283 @@
+// Package pipeline is what lies behind the ingest topics: each stage reads one
+// topic as a group and makes what it read durable in the stores before it
+// commits. The stages are one table; what a stage does is in the packages below
+// this one. It opens no store and serves nothing.
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/internal/kafka"
+	"github.com/hoptrace/hoptrace/pipeline/consume"
+	"github.com/hoptrace/hoptrace/pipeline/ingest"
+	"github.com/hoptrace/hoptrace/pipeline/normalize"
+	"github.com/hoptrace/hoptrace/pipeline/persist"
+	"github.com/hoptrace/hoptrace/schemas/topics"
+)
+
+// Stage is one line of the table.
+type Stage struct {
+	Name  string // in logs, metrics and dead letters
+	Topic string // what it reads
+	DLQ   string // where records go that it can never take
+	Group string // the consumer group that it is
+	Does  string // for people
+}
+
+// Stages is the table, in the order of the line. Each ends in the stores; a
+// topic between two stages comes with the second reader of what it carries
+// (docs/adr/0001).
+var Stages = []Stage{
+	{
+		Name: persist.StageSpans, Topic: topics.IngestSpans, DLQ: topics.IngestSpansDLQ, Group: "hoptrace-persist-spans",
+		Does: "ingest → normalize → hops → span store",
+	},
+	{
+		Name: persist.StageEvents, Topic: topics.IngestEvents, DLQ: topics.IngestEventsDLQ, Group: "hoptrace-persist-events",
+		Does: "ingest → normalize → group → blobs, issues, event store",
+	},
+}
+
+// Config is what a person sets.
+type Config struct {
+	Kafka kafka.Config
+
+	// A batch of spans ends at the first of these. Stores want 20,000 to
+	// 50,000 rows at once; BatchWait is what that may cost in time, and runs
+	// from the batch's first record.
+	BatchSpans int
+	BatchBytes int
+	BatchWait  time.Duration
+
+	// The same for events, which cost far more each and come far more rarely.
+	BatchEvents    int
+	EventBatchWait time.Duration
+
+	// HandleTimeout bounds one try of a batch. The stores' own timeouts should
+	// be shorter.
+	HandleTimeout time.Duration
+
+	// SessionTimeout is how long the partitions of a killed process rest.
+	SessionTimeout time.Duration
+
+	// AcceptGaps goes on where records were deleted before they were read.
+	// Otherwise such a partition stands still, and says so.
+	AcceptGaps bool
+
+	Normalize normalize.Config
+	Limits    ingest.Limits
+}
+
+// DefaultConfig needs Kafka's brokers only.
+func DefaultConfig() Config {
+	c := consume.DefaultConfig()
+	return Config{
+		Kafka:      c.Kafka,
+		BatchSpans: persist.DefaultWriteRows, BatchBytes: c.MaxBatchBytes, BatchWait: c.MaxBatchWait,
+		BatchEvents: 1000, EventBatchWait: 250 * time.Millisecond,
+		HandleTimeout: c.HandleTimeout, SessionTimeout: c.SessionTimeout,
+		Normalize: normalize.DefaultConfig(), Limits: ingest.DefaultLimits(),
+	}
+}
+
+// Validate names every fault of c at once.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("pipeline."+format, args...)) }
+	if c.BatchSpans < 1 || c.BatchEvents < 1 {
+		bad("batch_spans and batch_events are %d and %d; both must be positive", c.BatchSpans, c.BatchEvents)
+	}
+	if c.BatchBytes < 1 {
+		bad("batch_bytes is %d; it must be positive", c.BatchBytes)
+	}
+	if c.Normalize.MaxAge < 0 || c.Normalize.MaxFuture < 0 {
+		bad("normalize: max_age and max_future are %v and %v; neither may be negative", c.Normalize.MaxAge, c.Normalize.MaxFuture)
+	}
+	for _, w := range []struct {
+		name string
+		wait time.Duration
+	}{{"batch_wait", c.BatchWait}, {"event_batch_wait", c.EventBatchWait}} {
+		if w.wait <= 0 || w.wait > time.Minute {
+			bad("%s is %v; it must be above 0 and at most a minute", w.name, w.wait)
+		}
+	}
+	if c.HandleTimeout <= 0 {
+		bad("handle_timeout is %v; it must be positive", c.HandleTimeout)
+	}
+	if c.SessionTimeout < 6*time.Second || c.SessionTimeout > 5*time.Minute {
+		bad("session_timeout is %v; it must be from 6s to 5m", c.SessionTimeout)
+	}
+	if err := c.Kafka.Validate(); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// Deps are the stores. One value may be several of them.
+type Deps struct {
+	Spans  exporters.SpanWriter
+	Events exporters.EventWriter
+	Issues exporters.Issues
+	Blobs  exporters.Blobs
+
+	// Kafka is what the clients count with; nil means that nobody counts.
+	Kafka *kafka.Metrics
+}
+
+// Pipeline runs the stages of [Stages] in this process. Another process with
+// the same brokers shares their partitions.
+type Pipeline struct {
+	loops   []*consume.Loop
+	pingers []pinger
+	log     *slog.Logger
+
+	mu      sync.Mutex // guards the following
+	started bool
+	stopped bool
+}
+
+type pinger struct {
+	name string
+	exporters.Pinger
+}
+
+// New makes the pipeline without starting it. The error names every fault of
+// cfg and deps. The topics must exist before Start.
+func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*Pipeline, error) {
+	errs := []error{cfg.Validate()}
+	p := &Pipeline{log: log}
+	for _, d := range []struct {
+		name  string
+		store any
+		unset bool
+	}{
+		{"spans", deps.Spans, deps.Spans == nil},
+		{"events", deps.Events, deps.Events == nil},
+		{"issues", deps.Issues, deps.Issues == nil},
+		{"blobs", deps.Blobs, deps.Blobs == nil},
+	} {
+		if d.unset {
+			errs = append(errs, fmt.Errorf("pipeline: there is no store for %s", d.name))
+		}
+		if ping, ok := d.store.(exporters.Pinger); ok {
+			p.pingers = append(p.pingers, pinger{d.name, ping})
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	metrics, err := persist.NewMetrics(reg)
+	if err != nil {
+		return nil, err
+	}
+	loopMetrics, err := consume.NewMetrics(reg, deps.Kafka)
+	if err != nil {
+		return nil, err
+	}
+	for _, stage := range Stages {
+		c := consume.DefaultConfig()
+		c.Kafka, c.AcceptGaps = cfg.Kafka, cfg.AcceptGaps
+		c.Stage, c.Topic, c.Group, c.DLQ = stage.Name, stage.Topic, stage.Group, stage.DLQ
+		c.MaxBatchBytes, c.HandleTimeout, c.SessionTimeout = cfg.BatchBytes, cfg.HandleTimeout, cfg.SessionTimeout
+		dlq, err := topics.Get(stage.DLQ)
+		if err != nil {
+			return nil, err
+		}
+		c.DLQMaxBytes = dlq.MaxMessageBytes
+		stageLog := log.With("stage", stage.Name)
+		var handler consume.Handler
+		switch stage.Topic {
+		case topics.IngestSpans:
+			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchSpans, cfg.BatchWait
+			handler = persist.NewSpans(deps.Spans, cfg.Normalize, cfg.Limits, cfg.BatchSpans, metrics, stageLog)
+		case topics.IngestEvents:
+			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchEvents, cfg.EventBatchWait
+			handler = persist.NewEvents(deps.Events, deps.Issues, deps.Blobs, cfg.Normalize, metrics, stageLog)
+		default:
+			return nil, fmt.Errorf("stage %s reads topic %q, for which there is no handler", stage.Name, stage.Topic)
+		}
+		loop, err := consume.New(c, handler, log, loopMetrics)
+		if err != nil {
+			return nil, err
+		}
+		p.loops = append(p.loops, loop)
+	}
+	return p, nil
+}
+
+// Name is the component's name.
+func (p *Pipeline) Name() string { return "pipeline" }
+
+// Start joins the groups and begins to read. When a stage cannot start those
+// before it are stopped again.
+func (p *Pipeline) Start(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.started || p.stopped {
+		return errors.New("cannot start the pipeline: it was started before; make a new one")
+	}
+	p.started = true
+	for _, loop := range p.loops {
+		if err := loop.Start(ctx); err != nil {
+			p.stopped = true
+			return errors.Join(err, p.shutdown(context.WithoutCancel(ctx)))
+		}
+	}
+	return nil
+}
+
+// Shutdown stores and commits what was read, leaves the groups and waits. It is
+// safe twice and without Start.
+func (p *Pipeline) Shutdown(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stopped = true
+	return p.shutdown(ctx)
+}
+
+// shutdown stops all stages at once: they share no data, and one that waits for
+// its store must not take the others' time.
+func (p *Pipeline) shutdown(ctx context.Context) error {
+	errs := make([]error, len(p.loops))
+	var wg sync.WaitGroup
+	for i, loop := range p.loops {
+		wg.Go(func() { errs[i] = loop.Shutdown(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// Ready tells whether the stages run and their stores answer.
+func (p *Pipeline) Ready(ctx context.Context) error {
+	p.mu.Lock()
+	running := p.started && !p.stopped
+	p.mu.Unlock()
+	if !running {
+		return errors.New("the pipeline does not run")
+	}
+	var errs []error
+	for _, s := range p.pingers {
+		if err := s.Ping(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("the store of %s does not answer: %w", s.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Gaps gives the stretches of the topics that were deleted before they were
+// read. One that is not accepted is a partition that stands still.
+func (p *Pipeline) Gaps() []consume.Gap {
+	var out []consume.Gap
+	for _, loop := range p.loops {
+		out = append(out, loop.Gaps()...)
+	}
+	return out
+}
