@@ -45,10 +45,11 @@ func runChild() {
 	os.Exit(0)
 }
 
-// childBroker starts a broker process and waits until it serves.
-func childBroker(t *testing.T, dir, listen string) *exec.Cmd {
+// childBroker starts a broker process and waits until it serves; stop ends it
+// as SIGTERM would.
+func childBroker(t testing.TB, dir, listen string) (cmd *exec.Cmd, stop func()) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^$") //nolint:gosec // this test binary
+	cmd = exec.Command(os.Args[0], "-test.run=^$") //nolint:gosec // this test binary
 	cmd.Env = append(os.Environ(), childEnv+"="+dir, childEnv+"_LISTEN="+listen)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
@@ -71,7 +72,10 @@ func childBroker(t *testing.T, dir, listen string) *exec.Cmd {
 	if err != nil || !strings.HasPrefix(line, "ready ") {
 		t.Fatalf("the broker process said %q, %v", line, err)
 	}
-	return cmd
+	return cmd, func() {
+		_ = stdin.Close()
+		_ = cmd.Wait()
+	}
 }
 
 func freeAddr(t *testing.T) string {
@@ -104,7 +108,7 @@ func (a *acked) len() int {
 
 func TestKilledBrokerLosesNoAcknowledgedRecordAndNoCommit(t *testing.T) {
 	dir, addr := t.TempDir(), freeAddr(t)
-	child := childBroker(t, dir, addr)
+	child, _ := childBroker(t, dir, addr)
 	ack := acked{values: make(map[string]bool)}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -168,7 +172,7 @@ func TestKilledBrokerLosesNoAcknowledgedRecordAndNoCommit(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = child.Wait()
-		child = childBroker(t, dir, addr)
+		child, _ = childBroker(t, dir, addr)
 		before = ack.len()
 		eventually(t, fmt.Sprintf("clients go on after kill %d", round+1), func() bool { return ack.len() > before+100 })
 	}
