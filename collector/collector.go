@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 
 	"github.com/hoptrace/hoptrace/collector/bound"
@@ -87,11 +86,11 @@ func (c *Collector) Name() string { return "collector" }
 // Start listens and serves. It fails when an address is taken; it must not be
 // called twice.
 func (c *Collector) Start(ctx context.Context) error {
-	grpcListener, err := c.listen(ctx, "grpc", c.cfg.GRPC)
+	grpcListener, err := listen(ctx, "grpc", c.cfg.GRPC, c.cfg.MaxConnections)
 	if err != nil {
 		return err
 	}
-	httpListener, err := c.listen(ctx, "http", c.cfg.HTTP)
+	httpListener, err := listen(ctx, "http", c.cfg.HTTP, c.cfg.MaxConnections)
 	if err != nil {
 		_ = grpcListener.Close()
 		return err
@@ -100,7 +99,7 @@ func (c *Collector) Start(ctx context.Context) error {
 	defer c.mu.Unlock()
 	c.grpcAddr, c.httpAddr = grpcListener.Addr(), httpListener.Addr()
 	grpcServer := c.otlp.NewGRPCServer(otlp.GRPCConfig{
-		MaxHeaderBytes: uint32(c.cfg.MaxHeaderBytes), MaxConcurrentStreams: uint32(c.cfg.MaxStreams), //nolint:gosec // Validate bounds both
+		MaxHeaderBytes: int(c.cfg.MaxHeaderBytes), HardHeaderBytes: uint32(max(hardHeaderBytes, c.cfg.MaxHeaderBytes)), MaxConcurrentStreams: uint32(c.cfg.MaxStreams), //nolint:gosec // Validate bounds them
 		Timeout: c.cfg.RequestTimeout + c.cfg.ProduceTimeout, IdleTimeout: c.cfg.IdleTimeout,
 	})
 	httpServer := c.newHTTPServer()
@@ -109,14 +108,6 @@ func (c *Collector) Start(ctx context.Context) error {
 	c.serve("http", func() error { return httpServer.Serve(httpListener) }, http.ErrServerClosed)
 	c.log.Info("collector listens", "otlp_grpc", c.grpcAddr.String(), "otlp_http_and_sentry", c.httpAddr.String())
 	return nil
-}
-
-func (c *Collector) listen(ctx context.Context, setting, addr string) (net.Listener, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("cannot listen on collector.%s %s: %w; choose another address with --collector.%s", setting, addr, err, setting)
-	}
-	return netutil.LimitListener(l, c.cfg.MaxConnections), nil
 }
 
 func (c *Collector) serve(name string, run func() error, stopped error) {
@@ -130,6 +121,9 @@ func (c *Collector) serve(name string, run func() error, stopped error) {
 	})
 }
 
+// hardHeaderBytes is where a server stops to read headers.
+const hardHeaderBytes = 1 << 20
+
 func (c *Collector) newHTTPServer() *http.Server {
 	return &http.Server{
 		Handler:           c.handler(),
@@ -137,8 +131,9 @@ func (c *Collector) newHTTPServer() *http.Server {
 		ReadTimeout:       c.cfg.RequestTimeout,
 		WriteTimeout:      c.cfg.RequestTimeout + c.cfg.ProduceTimeout + 10*time.Second,
 		IdleTimeout:       c.cfg.IdleTimeout,
-		MaxHeaderBytes:    int(c.cfg.MaxHeaderBytes),
-		ErrorLog:          slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
+		// The handler refuses less, by name; beyond this net/http does, unseen.
+		MaxHeaderBytes: max(hardHeaderBytes, int(c.cfg.MaxHeaderBytes)),
+		ErrorLog:       slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
 	}
 }
 

@@ -68,9 +68,9 @@ func DefaultConfig() Config {
 func (c *Config) Validate() error {
 	var errs []error
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf("collector."+format, args...)) }
-	for name, addr := range map[string]string{"grpc": c.GRPC, "http": c.HTTP} {
-		if _, _, err := net.SplitHostPort(addr); err != nil {
-			fault("%s: %q is no address: %w; write it like 127.0.0.1:4318", name, addr, err)
+	for _, x := range []struct{ name, addr string }{{"grpc", c.GRPC}, {"http", c.HTTP}} {
+		if _, _, err := net.SplitHostPort(x.addr); err != nil {
+			fault("%s: %q is no address: %w; write it like 127.0.0.1:4318", x.name, x.addr, err)
 		}
 	}
 	if c.DefaultProject == "" && !c.RequireAuth {
@@ -86,18 +86,23 @@ func (c *Config) Validate() error {
 	atLeast("max_request_bytes", int64(c.MaxRequestBytes), 64<<10)
 	atLeast("max_decompressed_bytes", int64(c.MaxDecompressedBytes), int64(c.MaxRequestBytes))
 	atLeast("max_envelope_bytes", int64(c.MaxEnvelopeBytes), int64(c.MaxEventBytes))
-	atLeast("max_in_flight_bytes", int64(c.MaxInFlightBytes), 2*max(int64(c.MaxDecompressedBytes), int64(c.MaxEnvelopeBytes)))
+	atLeast("max_in_flight_bytes", int64(c.MaxInFlightBytes), 2*max(1<<20, int64(c.MaxDecompressedBytes), int64(c.MaxEnvelopeBytes)))
 	atLeast("max_header_bytes", int64(c.MaxHeaderBytes), 4<<10)
 	atLeast("max_envelope_items", int64(c.MaxEnvelopeItems), 1)
 	atLeast("max_connections", int64(c.MaxConnections), 1)
 	atLeast("max_streams", int64(c.MaxStreams), 1)
 	const most = 1 << 30
-	for name, v := range map[string]config.Bytes{
-		"max_request_bytes": c.MaxRequestBytes, "max_decompressed_bytes": c.MaxDecompressedBytes,
-		"max_envelope_bytes": c.MaxEnvelopeBytes, "max_record_bytes": c.MaxRecordBytes, "max_header_bytes": c.MaxHeaderBytes,
+	for _, x := range []struct {
+		name  string
+		bytes config.Bytes
+	}{
+		{"max_request_bytes", c.MaxRequestBytes},
+		{"max_decompressed_bytes", c.MaxDecompressedBytes},
+		{"max_envelope_bytes", c.MaxEnvelopeBytes},
+		{"max_header_bytes", c.MaxHeaderBytes},
 	} {
-		if v > most {
-			fault("%s is %d, want at most %d", name, v, most)
+		if x.bytes > most {
+			fault("%s is %d, want at most %d", x.name, x.bytes, most)
 		}
 	}
 	// Headers, key and framing take less than this of a record.
@@ -112,12 +117,18 @@ func (c *Config) Validate() error {
 			fault("%s is %d, want at most %d, which fits topic %s's max.message.bytes", x.setting, x.bytes, most, x.topic)
 		}
 	}
-	for name, d := range map[string]time.Duration{
-		"header_timeout": c.HeaderTimeout, "request_timeout": c.RequestTimeout, "idle_timeout": c.IdleTimeout,
-		"produce_timeout": c.ProduceTimeout, "retry_after": c.RetryAfter,
+	for _, x := range []struct {
+		name string
+		time time.Duration
+	}{
+		{"header_timeout", c.HeaderTimeout},
+		{"request_timeout", c.RequestTimeout},
+		{"idle_timeout", c.IdleTimeout},
+		{"produce_timeout", c.ProduceTimeout},
+		{"retry_after", c.RetryAfter},
 	} {
-		if d <= 0 {
-			fault("%s is %v, want a positive duration like 10s", name, d)
+		if x.time <= 0 {
+			fault("%s is %v, want a positive duration like 10s", x.name, x.time)
 		}
 	}
 	return errors.Join(errs...)

@@ -35,15 +35,19 @@ type memory struct {
 	records []*kgo.Record
 	err     error
 	hang    bool // never acknowledges
+	panics  bool
 }
 
 func (m *memory) ProduceSync(ctx context.Context, records ...*kgo.Record) error {
 	m.mu.Lock()
-	err, hang := m.err, m.hang
-	if err == nil && !hang {
+	err, hang, panics := m.err, m.hang, m.panics
+	if err == nil && !hang && !panics {
 		m.records = append(m.records, records...)
 	}
 	m.mu.Unlock()
+	if panics {
+		panic("a bug")
+	}
 	if hang {
 		<-ctx.Done()
 		return ctx.Err()

@@ -30,8 +30,25 @@ func (c *Collector) handler() http.Handler {
 			c.log.Error("panic in an HTTP handler", "path", clip(req.URL.Path, 200), "panic", p, "stack", string(debug.Stack()))
 			c.answer(w, http.StatusInternalServerError, errors.New("the collector met a bug with this request; its log says more"))
 		}()
+		if n := headerBytes(req); n > int(c.cfg.MaxHeaderBytes) {
+			c.counts.Refused("too_large:headers")
+			c.answer(w, http.StatusRequestHeaderFieldsTooLarge,
+				fmt.Errorf("the headers have %d bytes, want at most %d (collector.max_header_bytes)", n, c.cfg.MaxHeaderBytes))
+			return
+		}
 		c.route(w, req)
 	})
+}
+
+// headerBytes is about what the headers took on the wire.
+func headerBytes(req *http.Request) int {
+	n := len(req.RequestURI)
+	for k, values := range req.Header {
+		for _, v := range values {
+			n += len(k) + len(v) + 4
+		}
+	}
+	return n
 }
 
 // route finds who serves a path, with or without its final slash.

@@ -137,9 +137,6 @@ func TestSpansOfTheOTelSDKReachKafka(t *testing.T) {
 	f("grpc gzip", func(ctx context.Context, h *house) (*otlptrace.Exporter, error) {
 		return otlptracegrpc.New(ctx, otlptracegrpc.WithEndpoint(h.GRPCAddr().String()), otlptracegrpc.WithInsecure(), otlptracegrpc.WithCompressor("gzip"))
 	}, "otlp_grpc")
-	f("grpc zstd", func(ctx context.Context, h *house) (*otlptrace.Exporter, error) {
-		return otlptracegrpc.New(ctx, otlptracegrpc.WithEndpoint(h.GRPCAddr().String()), otlptracegrpc.WithInsecure(), otlptracegrpc.WithCompressor("zstd"))
-	}, "otlp_grpc")
 	f("http", func(ctx context.Context, h *house) (*otlptrace.Exporter, error) {
 		return otlptracehttp.New(ctx, otlptracehttp.WithEndpoint(h.HTTPAddr().String()), otlptracehttp.WithInsecure())
 	}, "otlp_http")

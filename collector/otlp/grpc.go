@@ -3,6 +3,7 @@ package otlp
 import (
 	"context"
 	"fmt"
+	"io"
 	"runtime/debug"
 	"time"
 
@@ -16,7 +17,6 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
-	"io"
 
 	"github.com/hoptrace/hoptrace/collector/bound"
 	"github.com/hoptrace/hoptrace/collector/outcome"
@@ -24,7 +24,8 @@ import (
 
 // GRPCConfig bounds the gRPC server.
 type GRPCConfig struct {
-	MaxHeaderBytes       uint32
+	MaxHeaderBytes       int    // refused by name
+	HardHeaderBytes      uint32 // refused by the transport, unseen
 	MaxConcurrentStreams uint32 // of one connection
 	Timeout              time.Duration
 	IdleTimeout          time.Duration
@@ -40,14 +41,19 @@ func (r *Receiver) NewGRPCServer(cfg GRPCConfig) *grpc.Server {
 		grpc.ForceServerCodecV2(rawCodec{}),
 		// It bounds the message before and after decompression alike.
 		grpc.MaxRecvMsgSize(int(r.cfg.MaxRequestBytes)),
-		grpc.MaxHeaderListSize(cfg.MaxHeaderBytes),
+		grpc.MaxHeaderListSize(cfg.HardHeaderBytes),
 		grpc.MaxConcurrentStreams(cfg.MaxConcurrentStreams),
 		grpc.ConnectionTimeout(10*time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: cfg.IdleTimeout, Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),
-		// The stream's context ends a request that never comes whole.
-		grpc.InTapHandle(func(ctx context.Context, _ *tap.Info) (context.Context, error) {
+		grpc.InTapHandle(func(ctx context.Context, info *tap.Info) (context.Context, error) {
+			if n := headerBytes(info.Header); n > cfg.MaxHeaderBytes {
+				r.deps.Counts.Refused("too_large:headers")
+				r.deps.Counts.Request(outcome.OTLPGRPC, codes.ResourceExhausted.String(), 0)
+				return nil, status.Errorf(codes.ResourceExhausted, "the headers have %d bytes, want at most %d (collector.max_header_bytes)", n, cfg.MaxHeaderBytes)
+			}
+			// The stream's context ends a request that never comes whole.
 			ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
 			context.AfterFunc(ctx, cancel) // the transport cancels the parent when the stream ends
 			return ctx, nil
@@ -64,6 +70,16 @@ func (r *Receiver) NewGRPCServer(cfg GRPCConfig) *grpc.Server {
 		Metadata: "opentelemetry/proto/collector/trace/v1/trace_service.proto",
 	}, r)
 	return s
+}
+
+func headerBytes(md metadata.MD) int {
+	n := 0
+	for k, values := range md {
+		for _, v := range values {
+			n += len(k) + len(v) + 4
+		}
+	}
+	return n
 }
 
 // guard counts each call and turns a panic into an error of that call only.

@@ -133,7 +133,12 @@ func (r *Resolver) Default(ctx context.Context) (schemas.Project, error) {
 // once runs one look-up for all who ask for the same at the same time. It goes
 // on when the one who asked first goes away.
 func (r *Resolver) once(ctx context.Context, what string, f func(context.Context) (schemas.Project, error)) (schemas.Project, error) {
-	result := r.calls.DoChan(what, func() (any, error) {
+	result := r.calls.DoChan(what, func() (_ any, err error) {
+		defer func() { // here it would end the process, not the request
+			if p := recover(); p != nil {
+				err = fmt.Errorf("panic in the metadata store: %v", p)
+			}
+		}()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.Timeout)
 		defer cancel()
 		select {

@@ -32,6 +32,9 @@ func (s *store) ProjectByKey(ctx context.Context, key string) (schemas.Project, 
 	id, ok := s.byKey[key]
 	err, delay := s.err, s.delay
 	s.mu.Unlock()
+	if key == "panic" {
+		panic("a bug")
+	}
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -201,4 +204,11 @@ func TestAStoreThatHangsIsGivenUp(t *testing.T) {
 			t.Errorf("got %v after %v; want ErrUnavailable after 5 s", err, time.Since(begin))
 		}
 	})
+}
+
+func TestAPanicInTheStoreIsAnError(t *testing.T) {
+	r := NewResolver(&store{}, Config{})
+	if _, err := r.ByKey(t.Context(), "panic"); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("got %v; want ErrUnavailable", err)
+	}
 }
