@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hoptrace/hoptrace/schemas"
 )
@@ -140,6 +142,12 @@ type Text string
 func (t *Text) UnmarshalJSON(b []byte) error {
 	switch k := kind(b); {
 	case k == '"':
+		// The decoder has found the end of the string already; most have
+		// nothing to take back.
+		if bytes.IndexByte(b, '\\') < 0 && utf8.Valid(b) && b[0] == '"' && len(b) >= 2 {
+			*t = Text(b[1 : len(b)-1])
+			return nil
+		}
 		var s string
 		if json.Unmarshal(b, &s) == nil {
 			*t = Text(s)
@@ -218,29 +226,24 @@ func parseTime(s string) int64 {
 
 // parseSeconds keeps every digit of the fraction; a float would lose some.
 func parseSeconds(s string) (int64, bool) {
-	whole, fraction, _ := strings.Cut(s, ".")
 	const most = 9_000_000_000 // the year 2255, before int64 of nanoseconds ends
+	whole, fraction, _ := strings.Cut(s, ".")
 	sec, err := strconv.ParseInt(whole, 10, 64)
-	if err != nil || sec < 0 || sec > most {
+	if err != nil || strings.Trim(fraction, "0123456789") != "" { // an exponent
 		f, err := strconv.ParseFloat(s, 64)
 		if err != nil || !(f > 0 && f < most) {
 			return 0, false
 		}
 		return int64(f * 1e9), true
 	}
+	if sec < 0 || sec > most {
+		return 0, false
+	}
 	var ns int64
 	for i := range 9 {
 		ns *= 10
 		if i < len(fraction) {
-			c := fraction[i]
-			if c < '0' || c > '9' {
-				f, err := strconv.ParseFloat(s, 64)
-				if err != nil || !(f > 0 && f < most) {
-					return 0, false
-				}
-				return int64(f * 1e9), true
-			}
-			ns += int64(c - '0')
+			ns += int64(fraction[i] - '0')
 		}
 	}
 	return sec*1e9 + ns, true

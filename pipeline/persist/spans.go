@@ -34,6 +34,7 @@ type Spans struct {
 	spans    []schemas.Span
 	messages []schemas.Message
 	waiting  []int64 // times of reception
+	last     [2]int  // how many rows the last write had
 }
 
 // NewSpans makes the handler. Zero writeRows means [DefaultWriteRows].
@@ -74,8 +75,8 @@ func (s *Spans) Revoked(_ context.Context, parts []consume.Partition) { s.zones.
 func (s *Spans) Handle(ctx context.Context, batch []consume.Record) (dead []consume.DeadLetter, err error) {
 	done := false
 	defer func() {
-		s.release()
 		if !done {
+			s.release()
 			s.zones.failed(batch)
 		}
 	}()
@@ -172,12 +173,16 @@ func (s *Spans) record(ctx context.Context, r *consume.Record) (refusal, err err
 	return nil, nil
 }
 
-// flush writes what waits, in parts of at most writeRows, and takes the
+// flush writes what waits, in equal parts of at most writeRows, and takes the
 // decoder's memory back.
 func (s *Spans) flush(ctx context.Context) error {
+	if len(s.waiting) == 0 {
+		return nil
+	}
 	spans, messages := s.spans, s.messages
-	for len(spans) > 0 || len(messages) > 0 {
-		ns, nm := min(len(spans), s.writeRows), min(len(messages), s.writeRows)
+	parts := max((len(spans)+s.writeRows-1)/s.writeRows, (len(messages)+s.writeRows-1)/s.writeRows)
+	for ; parts > 0; parts-- {
+		ns, nm := (len(spans)+parts-1)/parts, (len(messages)+parts-1)/parts
 		if err := s.write(ctx, spans[:ns], messages[:nm]); err != nil {
 			return err
 		}
@@ -224,15 +229,18 @@ func (s *Spans) write(ctx context.Context, spans []schemas.Span, messages []sche
 // release lets go of what lies in the decoder's and the records' memory.
 func (s *Spans) release() {
 	s.decoder.Reset()
-	s.spans, s.messages = empty(s.spans), empty(s.messages)
-	s.waiting = s.waiting[:0]
+	now := [2]int{len(s.spans), len(s.messages)}
+	s.spans = empty(s.spans, s.last[0])
+	s.messages = empty(s.messages, s.last[1])
+	s.waiting, s.last = s.waiting[:0], now
 }
 
-// keepRows is how many rows' memory a handler holds while nothing comes.
+// keepRows is how many rows' memory a handler holds whatever comes.
 const keepRows = 4096
 
-func empty[T any](rows []T) []T {
-	if cap(rows) > keepRows && len(rows) < cap(rows)/8 {
+// empty keeps the memory of rows unless this write and the last used little of it.
+func empty[T any](rows []T, last int) []T {
+	if cap(rows) > keepRows && max(len(rows), last) < cap(rows)/8 {
 		return nil
 	}
 	clear(rows)
