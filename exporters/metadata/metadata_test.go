@@ -1,0 +1,138 @@
+package metadata
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/hoptrace/hoptrace/exporters/exportertest"
+	"github.com/hoptrace/hoptrace/internal/testpostgres"
+)
+
+func TestSQLitePassesTheContract(t *testing.T) {
+	var path string
+	var last *Store
+	at := func(t *testing.T) exportertest.MetadataStore {
+		t.Helper()
+		s, err := Open(t.Context(), "sqlite:"+path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		last = s
+		return s
+	}
+	exportertest.Metadata(t,
+		func(t *testing.T) exportertest.MetadataStore {
+			path = filepath.Join(t.TempDir(), "a b#c?d%20.db")
+			return at(t)
+		},
+		at,
+		func(*testing.T) { _ = last.Close() },
+	)
+}
+
+func TestPostgresPassesTheContract(t *testing.T) {
+	server := testpostgres.Start(t)
+	var n atomic.Int64
+	var dsn string
+	at := func(t *testing.T) exportertest.MetadataStore {
+		t.Helper()
+		s, err := Open(t.Context(), dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		return s
+	}
+	exportertest.Metadata(t,
+		func(t *testing.T) exportertest.MetadataStore {
+			name := fmt.Sprintf("test%d", n.Add(1))
+			db, err := sql.Open("pgx", server.DSN)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = db.ExecContext(t.Context(), "CREATE DATABASE "+name)
+			if closed := db.Close(); err == nil {
+				err = closed
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			dsn = strings.Replace(server.DSN, "/postgres?", "/"+name+"?", 1)
+			return at(t)
+		},
+		at,
+		func(t *testing.T) {
+			if err := server.Stop(); err != nil {
+				t.Fatal(err)
+			}
+		},
+	)
+}
+
+func TestOpenNamesWhatIsWrongWithItsAddress(t *testing.T) {
+	f := func(dsn, want string) {
+		t.Helper()
+		s, err := Open(context.Background(), dsn)
+		if err == nil {
+			_ = s.Close()
+			t.Fatalf("Open(%q) succeeded", dsn)
+		}
+		if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("Open(%q): got error %q, want one with %q and no password", dsn, err, want)
+		}
+	}
+	f("", "sqlite:/path/of/file or postgres://")
+	f("mysql://root:secret@host/db", "sqlite:/path/of/file or postgres://")
+	f("sqlite:", "path of the file is missing")
+	f("sqlite:"+filepath.Join(t.TempDir(), "missing", "x.db"), "unable to open database file")
+	f("postgres://user:secret@127.0.0.1:1/db?connect_timeout=2", "127.0.0.1:1/db")
+	f("postgres://user:secret@[", "cannot parse")
+}
+
+func TestSQLiteOfANewerProgramIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	s, err := Open(t.Context(), "sqlite:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.write.ExecContext(t.Context(), "INSERT INTO schema_versions (version_id, is_applied) VALUES (999, true)")
+	if closed := s.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err = Open(t.Context(), "sqlite:"+path)
+	if err == nil {
+		_ = s.Close()
+		t.Fatal("a database of version 999 was opened")
+	}
+	if !strings.Contains(err.Error(), "version 999") {
+		t.Errorf("got error %q, want one that names version 999", err)
+	}
+}
+
+func TestSQLiteIsSyncedAtEachCommit(t *testing.T) {
+	s, err := Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "x.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	var mode string
+	var synchronous int
+	if err := s.write.QueryRowContext(t.Context(), "PRAGMA journal_mode").Scan(&mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.write.QueryRowContext(t.Context(), "PRAGMA synchronous").Scan(&synchronous); err != nil {
+		t.Fatal(err)
+	}
+	if mode != "wal" || synchronous != 2 {
+		t.Errorf("journal_mode %s, synchronous %d; want wal, 2 (FULL)", mode, synchronous)
+	}
+}
