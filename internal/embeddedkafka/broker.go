@@ -102,28 +102,30 @@ func (b *Broker) Start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if b.listener, err = listen(b.cfg, &b.stats, b.log); err != nil {
+	listener, err := listen(b.cfg, &b.stats, b.log)
+	if err != nil {
 		return err
 	}
+	b.listener = listener
 	b.cluster, err = kfake.NewCluster(
 		kfake.NumBrokers(1),
 		kfake.ClusterID("hoptrace-embedded"),
 		kfake.DataDir(b.logDir()),
 		kfake.SyncWrites(),
 		kfake.DefaultNumPartitions(b.cfg.DefaultPartitions),
-		kfake.ListenFn(func(_, _ string) (net.Listener, error) { return b.listener, nil }),
+		kfake.ListenFn(func(_, _ string) (net.Listener, error) { return listener, nil }),
 		kfake.WithLogger(kfakeLogger{b.log}),
 		kfake.BrokerConfigs(b.brokerConfigs()),
 	)
 	if err != nil {
 		return fmt.Errorf("cannot load the broker's log in %q: %w", b.logDir(), err)
 	}
-	b.addr = b.listener.Addr().String()
+	b.addr = listener.Addr().String()
 
 	b.client, err = kgo.NewClient(
-		kgo.SeedBrokers(b.listener.local()),
+		kgo.SeedBrokers(listener.local()),
 		kgo.ClientID("hoptrace-embedded-broker"),
-		kgo.Dialer(func(ctx context.Context, _, _ string) (net.Conn, error) { return b.listener.dial(ctx) }),
+		kgo.Dialer(func(ctx context.Context, _, _ string) (net.Conn, error) { return listener.dial(ctx) }),
 		kgo.RetryTimeout(10*time.Second),
 		// Topics that users make are the cleaner's at its next pass.
 		kgo.MetadataMinAge(10*time.Millisecond),
@@ -135,7 +137,7 @@ func (b *Broker) Start(ctx context.Context) (err error) {
 	if err := b.applyBrokerConfigs(ctx); err != nil {
 		return err
 	}
-	b.listener.setHooks(b)
+	listener.setHooks(b)
 
 	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	b.cancel, b.cleaned = cancel, make(chan struct{})
@@ -168,49 +170,53 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 }
 
 // closeLocked frees what Start took, in reverse; parts that do not exist are
-// passed over.
+// passed over, so it is safe twice.
 func (b *Broker) closeLocked(ctx context.Context) error {
 	var errs []error
 	if b.cancel != nil {
 		b.cancel()
 		<-b.cleaned
+		b.cancel = nil
 	}
 	if b.listener != nil {
 		b.listener.setHooks(nil)
 	}
-	if b.admin != nil && b.started {
-		if err := b.saveWatermarks(ctx); err != nil {
-			errs = append(errs, err)
-		}
-	}
 	if b.client != nil {
+		if b.started {
+			if err := b.saveWatermarks(ctx); err != nil {
+				errs = append(errs, err)
+			}
+		}
 		b.client.Close()
+		b.client, b.admin = nil, nil
 	}
 	if b.listener != nil {
 		_ = b.listener.Close() // closed again by the cluster
 	}
 	if b.cluster != nil {
-		closed := make(chan struct{})
-		go func() { defer close(closed); b.cluster.Close() }()
+		cluster, closed := b.cluster, make(chan struct{})
+		b.cluster = nil
+		go func() { defer close(closed); cluster.Close() }()
 		select {
 		case <-closed:
 		case <-ctx.Done():
-			errs = append(errs, fmt.Errorf("embedded broker did not close in time: %w", ctx.Err()))
 			// The lock stays: the log may still be written to.
-			return errors.Join(errs...)
+			return errors.Join(append(errs, fmt.Errorf("embedded broker did not close in time: %w", ctx.Err()))...)
 		}
 	}
 	if b.listener != nil {
 		b.listener.closeConns()
+		b.listener = nil
 	}
 	if b.lock != nil {
 		errs = append(errs, b.lock.release())
+		b.lock = nil
 	}
 	return errors.Join(errs...)
 }
 
 // Addr is the address that clients connect to, "127.0.0.1:9092" say. It is
-// empty before Start. Brokers is the same for a client's configuration.
+// empty before Start.
 func (b *Broker) Addr() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

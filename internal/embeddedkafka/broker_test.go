@@ -154,6 +154,7 @@ func TestPortInUseIsAClearError(t *testing.T) {
 	if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), "embedded_kafka.listen") {
 		t.Fatalf("Start = %v; want EADDRINUSE that names the setting", err)
 	}
+	stop(t, b)
 	// What failed to start holds nothing.
 	cfg.Listen = "127.0.0.1:0"
 	start(t, cfg)

@@ -78,7 +78,7 @@ func DefaultConfig() Config {
 		RetentionBytes:    256 << 20,
 		MaxLogBytes:       512 << 20,
 		CleanerInterval:   time.Minute,
-		MaxMessageBytes:   1 << 20,
+		MaxMessageBytes:   1<<20 + 12, // as Kafka's own default
 		MaxRequestBytes:   100 << 20,
 		MaxConnections:    1000,
 		MaxPartitions:     4000,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -100,6 +101,13 @@ func (a *acked) add(v string) {
 	a.values[v] = true
 }
 
+// all is what was acknowledged so far.
+func (a *acked) all() map[string]bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.values)
+}
+
 func (a *acked) len() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -191,7 +199,7 @@ func TestKilledBrokerLosesNoAcknowledgedRecordAndNoCommit(t *testing.T) {
 	if o, ok := fetched.Lookup("orders", 0); !ok || o.At != 1000 {
 		t.Errorf("committed offset after three kills = %v, %v; want 1000", o.At, ok)
 	}
-	missing := readAll(t, addr, "orders", ack.values)
+	missing := readAll(t, addr, "orders", ack.all())
 	if len(missing) > 0 {
 		t.Errorf("%d of %d acknowledged records are lost, %q first", len(missing), ack.len(), missing[0])
 	}
@@ -406,5 +414,62 @@ func TestTopicsOwnRetentionGoesFirst(t *testing.T) {
 		if s, e := offsets(t, adm, topic, 0); s != 0 || e != 3 {
 			t.Errorf("topic %s has offsets %d to %d; want 0 to 3", topic, s, e)
 		}
+	}
+}
+
+func TestGroupOfAKilledProcessIsJoinedAgainAtOnce(t *testing.T) {
+	dir, addr := t.TempDir(), freeAddr(t)
+	child, _ := childBroker(t, dir, addr)
+	member := func() *kgo.Client {
+		t.Helper()
+		cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("t"), kgo.AllowAutoTopicCreation())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cl
+	}
+	poll := func(cl *kgo.Client) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		if fetches := cl.PollFetches(ctx); fetches.Err() != nil || fetches.NumRecords() == 0 {
+			t.Fatalf("poll: %d records, %v", fetches.NumRecords(), fetches.Err())
+		}
+	}
+	produceTo := func(value string) {
+		t.Helper()
+		cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.AllowAutoTopicCreation())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cl.Close()
+		if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: "t", Value: []byte(value)}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	produceTo("a")
+	old := member()
+	poll(old)
+	// Everything of the process dies at once: the broker, and the member that
+	// cannot say goodbye any more.
+	if err := child.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = child.Wait()
+	leave, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	_ = old.LeaveGroupContext(leave)
+	old.Close()
+	childBroker(t, dir, addr)
+	produceTo("b")
+	begun := time.Now()
+	again := member()
+	defer again.Close()
+	poll(again)
+	// Not after the session of the dead member has timed out (45 s).
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("the group gave records after %v; want at once", took)
+	} else {
+		t.Logf("the group gave records after %v", took)
 	}
 }
