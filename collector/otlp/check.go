@@ -254,7 +254,7 @@ func examine(data []byte, latest uint64) (verdict, error) {
 		case 8:
 			v.end = c.value
 		default:
-			if f.in == nil {
+			if f.in == nil || f.in == keyValue && plainPair(c.data) {
 				continue
 			}
 			if err := check(c.data, f.in, 0); err != nil {
