@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +21,9 @@ import (
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/hoptrace/hoptrace/instrumentation"
+	"github.com/hoptrace/hoptrace/instrumentation/otelkafkago"
 )
 
 // collector takes spans and Sentry envelopes, as the hoptrace collector does.
@@ -101,6 +106,9 @@ func (c *collector) addEnvelope(raw []byte) {
 		}
 	}
 }
+
+// A wrapper is an Integration without knowing it.
+var _ hoptrace.Integration = otelkafkago.Integration()
 
 func TestEveryOrderMakesThreeHops(t *testing.T) {
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.AllowAutoTopicCreation())
@@ -212,4 +220,123 @@ func hexOf(s string) string {
 		out = append(out, digits[s[i]>>4], digits[s[i]&15])
 	}
 	return string(out)
+}
+
+func TestStoppedInTheMiddleEveryOrderUnderWayGoesToTheEnd(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.AllowAutoTopicCreation())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	c := newCollector(t)
+	cfg := config{
+		brokers: cluster.ListenAddrs(), otlp: c.URL, protocol: "http", rate: 100, partitions: 2, workers: 4,
+		paymentsDelay: 15 * time.Millisecond, slowEvery: 10, linger: 10 * time.Millisecond, drain: 30 * time.Second,
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		for c.count("process payments") < 5 && ctx.Err() == nil {
+			time.Sleep(5 * time.Millisecond)
+		}
+		cancel()
+	}()
+	summary, err := run(ctx, cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := summary.Sent[topicOrders]
+	if summary.Unfinished != 0 || n < 5 || summary.Sent[topicShipping] != n || summary.Processed[topicShipping] != n {
+		t.Errorf("summary = %+v; want as many at the end as at the beginning", summary)
+	}
+	if got := c.count("process shipping"); got != int(n) {
+		t.Errorf("%d spans of shipping arrived; want %d", got, n)
+	}
+
+	// All of it was committed: the next run begins where this one ended.
+	cfg.count = 10
+	summary, err = run(context.Background(), cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for group, n := range summary.Processed {
+		if n != 10 {
+			t.Errorf("the next run processed %d messages in group %q; want its own 10", n, group)
+		}
+	}
+}
+
+func TestABrokerThatRestartsLosesNoOrder(t *testing.T) {
+	dir := t.TempDir()
+	start := func(port int) *kfake.Cluster {
+		opts := []kfake.Opt{kfake.NumBrokers(1), kfake.DataDir(dir), kfake.SyncWrites()}
+		if port != 0 {
+			opts = append(opts, kfake.Ports(port))
+		}
+		cluster, err := kfake.NewCluster(opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cluster
+	}
+	cluster := start(0)
+	addr := cluster.ListenAddrs()[0]
+	_, portText, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newCollector(t)
+	cfg := config{
+		brokers: []string{addr}, otlp: c.URL, protocol: "http", rate: 200, count: 300, partitions: 2, workers: 16,
+		linger: 10 * time.Millisecond, drain: time.Minute,
+	}
+	restarted := make(chan *kfake.Cluster, 1)
+	go func() {
+		for c.count("process shipping") < 50 {
+			time.Sleep(5 * time.Millisecond)
+		}
+		cluster.Close()
+		restarted <- start(port)
+	}()
+	summary, err := run(context.Background(), cfg, slog.New(slog.DiscardHandler))
+	(<-restarted).Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%+v", summary)
+	if summary.Unfinished != 0 || summary.SpansDropped != 0 {
+		t.Errorf("summary = %+v; want every order at its end", summary)
+	}
+}
+
+func TestFlagsNameEveryFault(t *testing.T) {
+	_, err := parseFlags([]string{"--rate", "0", "--partitions", "0", "--brokers", " , ", "--count", "-1", "--workers", "-2"})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{"-rate", "-partitions", "-brokers", "-count", "-workers"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not name %s: %v", want, err)
+		}
+	}
+	cfg, err := parseFlags([]string{"--payments-delay", "0", "--brokers", "a:1, b:2"})
+	if err != nil || cfg.workers != 16 || len(cfg.brokers) != 2 {
+		t.Errorf("config = %+v, %v; want 16 workers and two brokers", cfg, err)
+	}
+}
+
+func (c *collector) count(name string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for _, s := range c.spans {
+		if s.Name == name {
+			n++
+		}
+	}
+	return n
 }
