@@ -40,8 +40,10 @@ func (c consumer) run(ctx context.Context) {
 		MinBytes:              1,
 		MaxBytes:              4 << 20,
 		MaxWait:               time.Second,
+		HeartbeatInterval:     time.Second,
 		CommitInterval:        100 * time.Millisecond,
 		WatchPartitionChanges: true,
+		ErrorLogger:           c.service.kafkaLog(),
 		Dialer:                &kafka.Dialer{ClientID: c.service.name, Timeout: 10 * time.Second, DualStack: true},
 	}, opts...)
 	defer func() {

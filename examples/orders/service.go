@@ -67,9 +67,16 @@ func newService(s *shop, name string) (*service, error) {
 			Balancer:     &kafka.Hash{},
 			RequiredAcks: kafka.RequireAll,
 			BatchTimeout: max(s.cfg.linger, time.Nanosecond), // zero would mean 1 s
+			ErrorLogger:  s.kafkaLog(),
 			Transport:    &kafka.Transport{ClientID: name, MetadataTTL: 5 * time.Second},
 		}, otelkafkago.WithTracerProvider(tracing.TracerProvider())),
 	}, nil
+}
+
+// kafkaLog takes what kafka-go has to say about connections it is about to make
+// again: worth reading only when they never come back.
+func (s *shop) kafkaLog() kafka.LoggerFunc {
+	return func(format string, args ...any) { s.log.Debug("kafka-go: " + fmt.Sprintf(format, args...)) }
 }
 
 // close sends what is left and ends the service's clients.
