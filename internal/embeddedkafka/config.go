@@ -17,7 +17,9 @@ type Config struct {
 	// Dir holds everything the broker keeps. One process uses it at a time.
 	Dir string `yaml:"dir"`
 
-	// Listen is the host:port that is bound. Port 0 takes a free one, which
+	// Listen is the host:port that is bound: loopback, unless you trust whoever
+	// can reach it. There is no authentication, and the protocol library lets
+	// a crafted request burn a core for a minute. Port 0 takes a free one, which
 	// is for tests: clients reconnect after a restart only to a fixed port.
 	Listen string `yaml:"listen"`
 
