@@ -73,13 +73,15 @@ func (l *listener) pump() {
 	defer close(l.pumped)
 	for {
 		nc, err := l.Listener.Accept()
-		var temporary interface{ Temporary() bool }
-		if errors.As(err, &temporary) && temporary.Temporary() {
+		if err != nil && !errors.Is(err, net.ErrClosed) {
 			// Out of file descriptors, say. kfake would stop listening for
 			// good on the first error.
-			l.log.Warn("cannot accept a connection; trying again", "error", err)
+			if l.mayLog() {
+				l.log.Warn("cannot accept a connection; trying again", "error", err)
+			}
 			select {
 			case <-l.closed:
+				return
 			case <-time.After(50 * time.Millisecond):
 			}
 			continue

@@ -127,16 +127,16 @@ func (l *Loop) take(fetches kgo.Fetches) {
 func (l *Loop) fetchErrors(ctx context.Context, fetches kgo.Fetches) (stopped bool) {
 	wait := false
 	fetches.EachError(func(topic string, partition int32, err error) {
-		var loss *kgo.ErrDataLoss
-		var bomb *kgo.ErrDecompressTooLarge
+		_, loss := errors.AsType[*kgo.ErrDataLoss](err)
+		_, bomb := errors.AsType[*kgo.ErrDecompressTooLarge](err)
 		switch {
 		case errors.Is(err, kgo.ErrClientClosed):
 			stopped = true
 		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 			// our own bound on waiting
-		case topic == l.cfg.Topic && (errors.Is(err, kerr.OffsetOutOfRange) || errors.As(err, &loss)):
+		case topic == l.cfg.Topic && (loss || errors.Is(err, kerr.OffsetOutOfRange)):
 			l.gap(ctx, partition, err)
-		case topic == l.cfg.Topic && errors.As(err, &bomb):
+		case topic == l.cfg.Topic && bomb:
 			// The client will not fetch this partition again.
 			l.metrics.stalled.WithLabelValues(l.cfg.Stage, l.cfg.Topic, partitionLabel(partition)).Set(1)
 			l.log.Error("a batch decompresses beyond all bounds: the partition stands still; "+
