@@ -31,10 +31,11 @@ const maxLines = 64
 // its message too: that is what it is about. A client's own fingerprint replaces
 // all that, except where it says {{ default }}.
 func Of(e *normalize.Event) (schemas.Fingerprint, []string) {
-	if len(e.ClientFingerprint) > 0 && !(len(e.ClientFingerprint) == 1 && isDefault(e.ClientFingerprint[0])) {
-		return custom(e)
+	switch fp := e.ClientFingerprint; {
+	case len(fp) == 0, len(fp) == 1 && isDefault(fp[0]):
+		return sum(components(e))
 	}
-	return sum(components(e))
+	return custom(e)
 }
 
 // component is one contributing value.
@@ -202,7 +203,7 @@ func file(f *normalize.Frame) string {
 	parts := strings.Split(name, ".")
 	kept := parts[:1]
 	for _, p := range parts[1:] {
-		if !(len(p) >= 7 && isHexToken(p)) {
+		if len(p) < 7 || !isHexToken(p) {
 			kept = append(kept, p)
 		}
 	}

@@ -55,20 +55,19 @@ func Derive(dst []schemas.Message, s *schemas.Span) (rows []schemas.Message, mal
 	}
 	m.BootID, _ = schemas.Lookup(s.Resource, messaging.AttrBootID)
 
-	rows = dst
+	before := len(dst)
 	if f.count > 1 || (f.offset == schemas.Unknown && linksWithOffset(s.Links) > 0) {
-		rows, malformed = perLink(dst, m, s.Links)
-		malformed += f.malformed
+		dst, malformed = perLink(dst, m, s.Links)
 	} else {
 		if side != schemas.SideProduce {
 			m.CreationTrace, m.CreationSpan = creation(s, &f)
 		}
-		rows, malformed = append(dst, m), f.malformed
+		dst = append(dst, m)
 	}
-	if len(rows) > len(dst) && f.ours {
+	if len(dst) > before && f.ours {
 		s.Attributes = f.strip(s.Attributes)
 	}
-	return rows, malformed
+	return dst, malformed + f.malformed
 }
 
 // creation is the context that the record carried: the link that names the

@@ -41,7 +41,8 @@ func (a *arena[T]) spill(n int) {
 		a.chunks = append(a.chunks, c)
 		a.next++
 	}
-	a.cur = append(c, run...)
+	c = append(c, run...)
+	a.cur = c
 	a.start = 0
 }
 

@@ -310,9 +310,7 @@ func (l *tagList) UnmarshalJSON(b []byte) error {
 	*l = nil
 	if kind(b) == '{' {
 		var m map[string]Text
-		if json.Unmarshal(b, &m) != nil {
-			return nil
-		}
+		_ = json.Unmarshal(b, &m)
 		for k, v := range m {
 			*l = append(*l, schemas.Attribute{Key: k, Value: string(v)})
 		}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/pipeline/consume"
 	"github.com/hoptrace/hoptrace/schemas"
 )
@@ -125,6 +126,9 @@ func (z *zones[W]) assigned(ctx context.Context, parts []consume.Partition) erro
 
 func (z *zones[W]) fill(ctx context.Context, n *zone[W], at place, from int64) error {
 	written, end, err := z.ask(ctx, n.source, from)
+	if errors.Is(err, exporters.ErrTooLarge) {
+		return fmt.Errorf("the store has too many rows of topic %q partition %d from offset %d on to leave them out one by one; was the group's offset set back? Set it closer to the end, or remove those rows: %w", at.topic, at.partition, from, err)
+	}
 	if err != nil {
 		return fmt.Errorf("cannot ask the store what it has of topic %q partition %d from offset %d: %w", at.topic, at.partition, from, err)
 	}

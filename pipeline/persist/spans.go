@@ -141,7 +141,8 @@ func (s *Spans) record(ctx context.Context, r *consume.Record) (refusal, err err
 	for i := range kept {
 		span := &kept[i]
 		span.Project, span.Source, span.Position.Offset = from.project, zone.source, r.Offset
-		n, bad := len(s.messages), 0
+		n := len(s.messages)
+		var bad int
 		s.messages, bad = hops.Derive(s.messages, span)
 		malformed += bad
 		if replay {

@@ -25,7 +25,8 @@ func newSpans(s *store, writeRows int) *Spans {
 
 func assign(t *testing.T, h interface {
 	Assigned(context.Context, []consume.Partition) error
-}, parts ...consume.Partition) {
+}, parts ...consume.Partition,
+) {
 	t.Helper()
 	if err := h.Assigned(context.Background(), parts); err != nil {
 		t.Fatal(err)
