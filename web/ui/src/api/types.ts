@@ -1,0 +1,18 @@
+import type { components } from './schema'
+
+type S = components['schemas']
+export type Span = S['Span']
+export type Hop = S['Hop']
+export type HopPart = S['HopPart']
+export type PartTotal = S['PartTotal']
+export type Journey = S['Journey']
+export type EventRef = S['EventRef']
+export type Finding = S['Finding']
+export type Piece = S['Piece']
+export type TopicStats = S['TopicStats']
+export type Quantiles = S['Quantiles']
+export type Issue = S['Issue']
+export type Status = S['Status']
+export type EventDetail = S['EventDetail']
+export type TraceSummary = S['TraceSummary']
+export type PartName = HopPart['name']

@@ -1,0 +1,89 @@
+import { useQuery } from '@tanstack/react-query'
+import { Component, type ReactNode } from 'react'
+import { Redirect, Route, Switch, useSearch } from 'wouter'
+import { ask } from './api/client'
+import type { Status } from './api/types'
+import { FirstRun } from './pages/firstrun/FirstRun'
+import { IssuePage } from './pages/issue/Issue'
+import { Issues } from './pages/issues/Issues'
+import { Messages } from './pages/messages/Messages'
+import { Topics } from './pages/topics/Topics'
+import { Traces } from './pages/traces/Traces'
+import { Waterfall } from './pages/waterfall/Waterfall'
+import { Link } from './parts/Link'
+import { Shell } from './parts/Shell'
+import { Empty, Failed } from './parts/States'
+
+export function App() {
+  const project = new URLSearchParams(useSearch()).get('project') ?? undefined
+  const status = useQuery({
+    queryKey: ['status', project],
+    queryFn: ({ signal }) => ask<'/api/v1/status'>('/status', { project }, signal),
+    // The first-run page turns by itself; later nothing here changes.
+    refetchInterval: (q) => (q.state.data && (q.state.data.hasSpans || q.state.data.hasEvents) ? false : 1000),
+    staleTime: Infinity,
+  })
+  const s = status.data
+  const list = (page: ReactNode, name: 'Messages' | 'Traces' | 'Topics' | 'Issues') => {
+    if (status.error && !s) {
+      return (
+        <Shell page={name} status={s}>
+          <Failed error={status.error} retry={() => void status.refetch()} retrying={status.isFetching} />
+        </Shell>
+      )
+    }
+    return s && !s.hasSpans && !s.hasEvents ? <FirstRun page={name} status={s} /> : page
+  }
+  return (
+    <Guard>
+      <Switch>
+        <Route path="/">
+          <Redirect to="/traces" replace />
+        </Route>
+        <Route path="/traces">{list(<Traces status={s} />, 'Traces')}</Route>
+        <Route path="/traces/:id">{(p) => <Waterfall key={p.id} id={p.id} status={s} />}</Route>
+        <Route path="/messages">{list(<Messages status={s} />, 'Messages')}</Route>
+        <Route path="/topics">{list(<Topics status={s} />, 'Topics')}</Route>
+        <Route path="/issues">{list(<Issues status={s} />, 'Issues')}</Route>
+        <Route path="/issues/:id">{(p) => <IssuePage key={p.id} id={p.id} event="latest" status={s} />}</Route>
+        <Route path="/issues/:id/events/:event">{(p) => <IssuePage key={p.id} id={p.id} event={p.event} status={s} />}</Route>
+        <Route>
+          <NotFound status={s} />
+        </Route>
+      </Switch>
+    </Guard>
+  )
+}
+
+function NotFound({ status }: { status: Status | undefined }) {
+  return (
+    <Shell page="Traces" status={status}>
+      <Empty title="There is no such page">
+        <p>
+          Go to <Link to="/traces">traces</Link>, <Link to="/messages">messages</Link>, <Link to="/topics">topics</Link> or <Link to="/issues">issues</Link>.
+        </p>
+      </Empty>
+    </Shell>
+  )
+}
+
+/** A fault of ours on one page leaves a page that says so. */
+class Guard extends Component<{ children: ReactNode }, { error: Error | undefined }> {
+  override state: { error: Error | undefined } = { error: undefined }
+
+  static getDerivedStateFromError(error: Error) {
+    return { error }
+  }
+
+  override render() {
+    if (!this.state.error) return this.props.children
+    return (
+      <main>
+        <Failed error={this.state.error} retry={() => this.setState({ error: undefined })} retrying={false} />
+        <p>
+          <a href="/traces">Back to traces</a>
+        </p>
+      </main>
+    )
+  }
+}

@@ -1,0 +1,23 @@
+import { describe, expect, it } from 'vitest'
+import { readFilters, readTyped, typedOf, withParams } from './filters'
+
+describe('filters', () => {
+  it('come from the URL and go back to it', () => {
+    const f = readFilters('?service=orders&min_latency=100ms&errors=true')
+    expect(typedOf(f, false)).toBe('service:orders min:100ms errors:true')
+    expect(readTyped('service:orders min:100ms errors:true', false)).toEqual({
+      kind: 'filters',
+      change: { service: 'orders', topic: '', group: '', min_latency: '100ms', errors: 'true' },
+    })
+  })
+  it('leave the usual time and empty values out of the URL', () => {
+    expect(withParams('?topic=a&from=-1h', { from: '-24h', topic: '' })).toBe('')
+    expect(withParams('', { from: '-1h', errors: true })).toBe('?from=-1h&errors=true')
+  })
+  it('know a trace id', () => expect(readTyped(' 4F6C9E0B000000019E3779B97F4A7C15 ', false)).toEqual({ kind: 'trace', id: '4f6c9e0b000000019e3779b97f4a7c15' }))
+  it('say what they do not know', () => {
+    expect(readTyped('servcie:orders', false).kind).toBe('fault')
+    expect(readTyped('orders', false).kind).toBe('fault')
+  })
+  it('take words where a page searches text', () => expect(readTyped('card declined', true)).toEqual({ kind: 'filters', change: { text: 'card declined' } }))
+})

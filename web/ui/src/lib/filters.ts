@@ -1,0 +1,86 @@
+/** What a list is filtered by; it lives in the URL. */
+export interface Filters {
+  service: string
+  topic: string
+  group: string
+  min_latency: string
+  errors: boolean
+  text: string
+  order: string
+  from: string
+  to: string
+}
+
+export const DEFAULT_FROM = '-24h'
+
+export function readFilters(search: string): Filters {
+  const q = new URLSearchParams(search)
+  const get = (name: string) => q.get(name) ?? ''
+  return {
+    service: get('service'),
+    topic: get('topic'),
+    group: get('group'),
+    min_latency: get('min_latency'),
+    errors: get('errors') === 'true',
+    text: get('text'),
+    order: get('order'),
+    from: q.get('from') ?? DEFAULT_FROM,
+    to: get('to'),
+  }
+}
+
+/** The search part of a URL with some parameters changed; empty ones and the usual time are left out. */
+export function withParams(search: string, change: Record<string, string | boolean | undefined>): string {
+  const q = new URLSearchParams(search)
+  for (const [name, value] of Object.entries(change)) {
+    if (value === undefined || value === '' || value === false || (name === 'from' && value === DEFAULT_FROM)) q.delete(name)
+    else q.set(name, String(value))
+  }
+  const s = q.toString()
+  return s ? '?' + s : ''
+}
+
+/** Parameters for the API: "all" as from means the beginning. */
+export function apiRange(f: Filters): { from: string | undefined; to: string | undefined } {
+  return { from: f.from === 'all' ? undefined : f.from, to: f.to || undefined }
+}
+
+/** What was typed into the search field. */
+export type Typed = { kind: 'trace'; id: string } | { kind: 'filters'; change: Record<string, string> } | { kind: 'fault'; message: string }
+
+const NAMES: Record<string, string> = { service: 'service', topic: 'topic', group: 'group', min: 'min_latency', errors: 'errors', is: 'errors' }
+
+/** Reads "service:orders topic:payments min:100ms errors:true", a trace id, or, where a page has text, words. */
+export function readTyped(input: string, hasText: boolean): Typed {
+  const s = input.trim()
+  if (/^[0-9a-f]{32}$/i.test(s)) return { kind: 'trace', id: s.toLowerCase() }
+  const change: Record<string, string> = hasText ? { text: '' } : { service: '', topic: '', group: '', min_latency: '', errors: '' }
+  const words: string[] = []
+  for (const word of s.split(/\s+/).filter(Boolean)) {
+    const m = /^(\w+)[:=](.*)$/.exec(word)
+    if (!m || hasText) {
+      words.push(word)
+      continue
+    }
+    const name = NAMES[m[1]!.toLowerCase()]
+    if (!name) return { kind: 'fault', message: `there is no filter "${m[1]}": service, topic, group, min, errors` }
+    change[name] = name === 'errors' ? (m[2] === 'false' ? '' : 'true') : m[2]!
+  }
+  if (words.length > 0) {
+    if (!hasText) return { kind: 'fault', message: `"${words[0]}" is no filter: write service:orders topic:payments group:g min:100ms errors:true, or a trace id` }
+    change['text'] = words.join(' ')
+  }
+  return { kind: 'filters', change }
+}
+
+/** The search field's text for what the URL says. */
+export function typedOf(f: Filters, hasText: boolean): string {
+  if (hasText) return f.text
+  const out: string[] = []
+  if (f.service) out.push('service:' + f.service)
+  if (f.topic) out.push('topic:' + f.topic)
+  if (f.group) out.push('group:' + f.group)
+  if (f.min_latency) out.push('min:' + f.min_latency)
+  if (f.errors) out.push('errors:true')
+  return out.join(' ')
+}

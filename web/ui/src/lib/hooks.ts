@@ -1,0 +1,55 @@
+import { useCallback, useEffect, useState, useSyncExternalStore } from 'react'
+
+/** The width of an element in px; 0 before it is known. */
+export function useWidth(): [(el: HTMLElement | null) => void, number] {
+  const [element, setElement] = useState<HTMLElement | null>(null)
+  const [width, setWidth] = useState(0)
+  useEffect(() => {
+    if (!element) return
+    const observer = new ResizeObserver(() => setWidth(element.clientWidth))
+    observer.observe(element)
+    setWidth(element.clientWidth)
+    return () => observer.disconnect()
+  }, [element])
+  return [setElement, width]
+}
+
+export function useMedia(query: string): boolean {
+  const subscribe = useCallback(
+    (changed: () => void) => {
+      const m = matchMedia(query)
+      m.addEventListener('change', changed)
+      return () => m.removeEventListener('change', changed)
+    },
+    [query],
+  )
+  return useSyncExternalStore(subscribe, () => matchMedia(query).matches)
+}
+
+/** The rows of a long list that are on the screen, and some beside them. */
+export function useWindow(element: HTMLElement | null, count: number, rowHeight: number): { first: number; last: number } {
+  const [range, setRange] = useState({ first: 0, last: Math.min(count, 120) })
+  useEffect(() => {
+    if (!element) return
+    const measure = () => {
+      const top = element.getBoundingClientRect().top
+      const first = Math.max(0, Math.floor(-top / rowHeight) - 30)
+      const last = Math.min(count, Math.ceil((innerHeight - top) / rowHeight) + 30)
+      setRange((r) => (r.first === first && r.last === last ? r : { first: Math.min(first, count), last: Math.max(last, 0) }))
+    }
+    measure()
+    addEventListener('scroll', measure, { passive: true })
+    addEventListener('resize', measure)
+    return () => {
+      removeEventListener('scroll', measure)
+      removeEventListener('resize', measure)
+    }
+  }, [element, count, rowHeight])
+  return range
+}
+
+export function useTitle(title: string) {
+  useEffect(() => {
+    document.title = title ? title + ' · hoptrace' : 'hoptrace'
+  }, [title])
+}

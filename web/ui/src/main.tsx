@@ -1,0 +1,28 @@
+import { QueryClient, QueryClientProvider } from '@tanstack/react-query'
+import { StrictMode } from 'react'
+import { createRoot } from 'react-dom/client'
+import { ApiError } from './api/client'
+import { App } from './app'
+import './styles/tokens.css'
+import './styles/base.css'
+import './styles/app.css'
+
+const queries = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 5_000,
+      refetchOnWindowFocus: false,
+      // A busy or missing server is asked twice more; a refusal stays one.
+      retry: (failures, e) => failures < 2 && (!(e instanceof ApiError) || e.status === 0 || e.status === 503),
+      retryDelay: (n) => 300 * 2 ** n,
+    },
+  },
+})
+
+createRoot(document.getElementById('root')!).render(
+  <StrictMode>
+    <QueryClientProvider client={queries}>
+      <App />
+    </QueryClientProvider>
+  </StrictMode>,
+)

@@ -1,0 +1,210 @@
+import { keepPreviousData, useQuery } from '@tanstack/react-query'
+import { useLocation, useSearch } from 'wouter'
+import { ask } from '../../api/client'
+import type { EventDetail, Status } from '../../api/types'
+import { ago, count, fullTime, plain, short, time } from '../../lib/format'
+import { useTitle } from '../../lib/hooks'
+import { useKeys } from '../../lib/keys'
+import { Finding } from '../../parts/Finding'
+import { Link, useTo } from '../../parts/Link'
+import { Shell } from '../../parts/Shell'
+import { Failed } from '../../parts/States'
+import { Hours, Level } from '../issues/Issues'
+import { CausingMessage } from './Message'
+import { Stack } from './Stack'
+
+/** One event of an issue, and the message that caused it. */
+export function IssuePage({ id, event, status }: { id: string; event: string; status: Status | undefined }) {
+  const project = new URLSearchParams(useSearch()).get('project') ?? undefined
+  const [, go] = useLocation()
+  const to = useTo()
+  const detail = useQuery({
+    queryKey: ['event', project, id, event],
+    queryFn: ({ signal }) => ask<'/api/v1/issues/{id}/events/{event}'>(`/issues/${encodeURIComponent(id)}/events/${encodeURIComponent(event)}`, { project }, signal),
+    placeholderData: keepPreviousData,
+  })
+  const events = useQuery({
+    queryKey: ['issue', project, id],
+    queryFn: ({ signal }) => ask<'/api/v1/issues/{id}'>('/issues/' + encodeURIComponent(id), { project, limit: 100 }, signal),
+  })
+  const d = detail.data
+  const open = (e: string | null | undefined) => e && go(to(`/issues/${id}/events/${e}`))
+  useKeys({ j: () => open(d?.older), k: () => open(d?.newer) })
+  useTitle(d?.issue.title ?? 'Issue ' + id)
+  return (
+    <Shell page="Issues" status={status} filters={undefined} back="/issues">
+      {detail.error && !d ? (
+        <>
+          <div className="sum">
+            <div className="said">
+              <h1>Issue {id} cannot be shown</h1>
+              <p>
+                Back to <Link to="/issues">issues</Link>.
+              </p>
+            </div>
+          </div>
+          <Failed error={detail.error} retry={() => void detail.refetch()} retrying={detail.isFetching} />
+        </>
+      ) : (
+        <>
+          <Finding finding={d?.finding}>
+            {d && (
+              <>
+                <Level level={d.issue.level} />
+                <span className="tag">{d.issue.status}</span>
+              </>
+            )}
+          </Finding>
+          <div className={'split' + (detail.isPlaceholderData ? ' stale' : '')}>
+            <div className="stacked">
+              <section className="panel" aria-label="Event">
+                <div className="fr head">
+                  <b>{d ? [d.event.type, d.event.value].filter(Boolean).join(': ') || d.issue.title : <span className="ghost" />}</b>
+                  <span className="muted turn">
+                    {d && (
+                      <>
+                        {d.number === null ? 'event' : `event ${plain(count(d.number))} of ${plain(count(d.issue.events))}`} · <span title={fullTime(d.event.time)}>{time(d.event.time)}</span>
+                        <Turn to={d.older} issue={id} label="Older event" sign="‹" />
+                        <Turn to={d.newer} issue={id} label="Newer event" sign="›" />
+                      </>
+                    )}
+                  </span>
+                </div>
+                {d && <Stack d={d} />}
+              </section>
+              {d && <Details d={d} />}
+              <Others id={id} shown={d?.event.id} list={events.data?.events} error={events.error} />
+            </div>
+            <aside className="panel side" aria-label="About this issue">
+              {d ? (
+                <>
+                  <CausingMessage d={d} />
+                  <section>
+                    <h2>Why these are one issue</h2>
+                    {d.issue.grouping.length > 0 ? d.issue.grouping.map((g, i) => <Reason key={i} text={g} />) : <span className="muted">Nobody told; their fingerprint is equal.</span>}
+                    <div className="muted small mono">{short(d.issue.fingerprint)}</div>
+                  </section>
+                  <section>
+                    <h2>Activity, 24 h</h2>
+                    <Hours hours={d.issue.hours} width={290} height={44} />
+                    <dl className="kv">
+                      <dt>First seen</dt>
+                      <dd title={fullTime(d.issue.firstSeen)}>{ago(d.issue.firstSeen)}</dd>
+                      <dt>Last seen</dt>
+                      <dd title={fullTime(d.issue.lastSeen)}>{ago(d.issue.lastSeen)}</dd>
+                      <dt>Events</dt>
+                      <dd>{count(d.issue.events)}</dd>
+                      <dt>Records</dt>
+                      <dd>{d.issue.records > 0 ? count(d.issue.records) : 'not told'}</dd>
+                    </dl>
+                  </section>
+                </>
+              ) : (
+                <section>
+                  <span className="ghost" />
+                </section>
+              )}
+            </aside>
+          </div>
+        </>
+      )}
+    </Shell>
+  )
+}
+
+/** "frame payments.charge": the kind of reason, then what it is. */
+function Reason({ text }: { text: string }) {
+  const at = text.indexOf(' ')
+  return (
+    <div>
+      <span className="muted">{at > 0 ? text.slice(0, at) : ''}</span> <span className="mono">{text.slice(at + 1)}</span>
+    </div>
+  )
+}
+
+function Turn({ to, issue, label, sign }: { to: string | null; issue: string; label: string; sign: string }) {
+  return to ? (
+    <Link to={`/issues/${issue}/events/${to}`} className="pick" aria-label={label}>
+      {sign}
+    </Link>
+  ) : (
+    <span className="pick off" aria-hidden="true">
+      {sign}
+    </span>
+  )
+}
+
+function Details({ d }: { d: EventDetail }) {
+  const e = d.event
+  const facts: [string, string][] = [
+    ['Release', e.release],
+    ['Environment', e.environment],
+    ['Server', e.server],
+    ['Transaction', e.transaction],
+    ['Platform', e.platform],
+    ['SDK', e.sdk],
+    ['Event id', e.id],
+  ]
+  return (
+    <section className="panel pad" aria-label="Tags and contexts">
+      <h2>Tags</h2>
+      <div className="chips">
+        {[...facts.filter(([, v]) => v).map(([key, value]) => ({ key, value })), ...e.tags].map((t) => (
+          <span className="chip" key={t.key}>
+            <span className="muted">{t.key}</span> {t.value}
+          </span>
+        ))}
+      </div>
+      {d.contexts.length > 0 && (
+        <details>
+          <summary>Contexts ({d.contexts.length})</summary>
+          {d.contexts.map((c) => (
+            <div key={c.name}>
+              <h3>{c.name}</h3>
+              <dl className="attrs">
+                {c.data.map((a) => (
+                  <div key={a.key}>
+                    <dt>{a.key}</dt>
+                    <dd className="mono">{a.value}</dd>
+                  </div>
+                ))}
+              </dl>
+            </div>
+          ))}
+        </details>
+      )}
+    </section>
+  )
+}
+
+function Others({ id, shown, list, error }: { id: string; shown: string | undefined; list: readonly EventDetail['event'][] | undefined; error: Error | null }) {
+  if (error) return <p className="bad">Its other events cannot be listed: {error.message}</p>
+  return (
+    <section className="panel scroll">
+      <table aria-label="Events">
+        <thead>
+          <tr>
+            <th>Event</th>
+            <th>Record</th>
+            <th className="wide">Server</th>
+            <th className="wide">Release</th>
+          </tr>
+        </thead>
+        <tbody>
+          {(list ?? []).slice(0, 100).map((e) => (
+            <tr key={e.id} className={e.id === shown ? 'sel' : ''}>
+              <td>
+                <Link to={`/issues/${id}/events/${e.id}`} data-row className="rowlink" aria-current={e.id === shown ? 'true' : undefined} title={fullTime(e.time)}>
+                  {time(e.time)}
+                </Link>
+              </td>
+              <td className="mono">{e.topic ? `${e.topic} ${e.partition === null ? 'p?' : 'p' + e.partition} · ${e.offset === null ? '?' : count(e.offset)}` : <span className="faint">not told</span>}</td>
+              <td className="wide">{e.server}</td>
+              <td className="wide">{e.release}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  )
+}

@@ -1,0 +1,123 @@
+import { keepPreviousData, useQuery, useQueryClient } from '@tanstack/react-query'
+import { useState } from 'react'
+import { useSearch } from 'wouter'
+import { ask } from '../../api/client'
+import type { Hop, Status } from '../../api/types'
+import { apiRange, readFilters } from '../../lib/filters'
+import { count, duration, fullTime, time } from '../../lib/format'
+import { useTitle } from '../../lib/hooks'
+import { useRowKeys } from '../../lib/keys'
+import { partStyle, recordName } from '../../lib/parts'
+import { Filters } from '../../parts/Filters'
+import { Finding, titleText } from '../../parts/Finding'
+import { HopBar, Swatch } from '../../parts/HopBar'
+import { Link } from '../../parts/Link'
+import { NewOnes } from '../../parts/Live'
+import { Shell } from '../../parts/Shell'
+import { Empty, Failed, Ghosts } from '../../parts/States'
+
+/** Hops by themselves: the newest or the slowest of a topic and group. */
+export function Messages({ status }: { status: Status | undefined }) {
+  const search = useSearch()
+  const cache = useQueryClient()
+  const [live, setLive] = useState(true)
+  const f = readFilters(search)
+  const project = new URLSearchParams(search).get('project') ?? undefined
+  const params = { ...apiRange(f), project, topic: f.topic, group: f.group }
+  const slowest = f.order === 'slowest'
+  const hops = useQuery({
+    queryKey: ['hops', params, f.order],
+    queryFn: ({ signal }) => ask<'/api/v1/hops'>('/hops', { ...params, order: f.order, limit: 100 }, signal),
+    placeholderData: keepPreviousData,
+  })
+  const list = hops.data?.hops
+  const newest = slowest ? undefined : list?.[0]?.end
+  const fresh = useQuery({
+    queryKey: ['hops-since', params, newest],
+    queryFn: ({ signal }) => ask<'/api/v1/hops'>('/hops', { ...params, from: newest ? String(BigInt(newest) + 1n) : params.from, to: undefined, limit: 500 }, signal),
+    enabled: live && !slowest && !f.to && !!hops.data && !hops.isPlaceholderData,
+    refetchInterval: 5000,
+    staleTime: 5000,
+    retry: false,
+  })
+  useRowKeys()
+  useTitle(titleText(hops.data?.finding) || 'Messages')
+  return (
+    <Shell page="Messages" status={status} filters="tokens" ranged live={{ on: live, set: setLive }}>
+      <Finding finding={hops.data?.finding}>
+        <NewOnes many={fresh.data?.hops.length ?? 0} what={fresh.data?.hops.length === 1 ? 'message' : 'messages'} show={() => void cache.invalidateQueries({ queryKey: ['hops'] })} />
+      </Finding>
+      <Filters with={['topic', 'group', 'order']} />
+      {hops.error && !hops.data ? (
+        <Failed error={hops.error} retry={() => void hops.refetch()} retrying={hops.isFetching} />
+      ) : list && list.length === 0 ? (
+        <Empty title="No message was read here">
+          <p>
+            <Link to="/messages">Take all filters away</Link>, or ask for a <Link to="?from=all">longer time</Link>. A message appears when a group has read it.
+          </p>
+        </Empty>
+      ) : (
+        <div className={'panel scroll' + (hops.isPlaceholderData ? ' stale' : '')}>
+          <HopTable hops={list} label="Messages" />
+        </div>
+      )}
+    </Shell>
+  )
+}
+
+export function HopTable({ hops, label }: { hops: readonly Hop[] | undefined; label: string }) {
+  return (
+    <table aria-label={label}>
+      <thead>
+        <tr>
+          <th>Done</th>
+          <th>Record</th>
+          <th className="wide">From → group</th>
+          <th className="num">Sent → done</th>
+          <th>Where the time went</th>
+          <th className="wide">Largest part</th>
+          <th className="num wide">Behind</th>
+        </tr>
+      </thead>
+      <tbody>{hops ? hops.map((h) => <Line key={h.id} h={h} />) : <Ghosts rows={10} columns={7} />}</tbody>
+    </table>
+  )
+}
+
+function Line({ h }: { h: Hop }) {
+  const trace = h.consumer?.traceId ?? h.producer?.traceId ?? ''
+  const largest = h.parts.filter((p) => p.known && p.ns > 0).sort((a, b) => b.ns - a.ns)[0]
+  return (
+    <tr>
+      <td className="muted" title={h.end ? fullTime(h.end) : undefined}>
+        {h.end ? time(h.end) : 'unknown'}
+      </td>
+      <td>
+        <Link to={`/traces/${trace}?row=${encodeURIComponent(h.id)}`} data-row className="rowlink" aria-label={recordName(h)}>
+          {h.topic}
+        </Link>{' '}
+        <span className="mono muted">
+          {h.partition === null ? 'p?' : 'p' + h.partition} · {h.offset === null ? 'offset unknown' : count(h.offset)}
+        </span>
+        {h.failed && <span className="tag bad gap">failed</span>}
+      </td>
+      <td className="wide">
+        {h.producer?.service || <span className="unknown-word">unknown</span>} <span className="muted">→</span> {h.group || <span className="muted">no group</span>}
+      </td>
+      <td className="num">{h.endToEnd.known ? duration(h.endToEnd.ns) : <span className="unknown-word">unknown</span>}</td>
+      <td>
+        <HopBar hop={h} width={220} height={14} />
+      </td>
+      <td className="wide">
+        {largest ? (
+          <>
+            <Swatch part={largest.name} /> {partStyle(largest.name).label} <span className="muted">{duration(largest.ns)}</span>
+          </>
+        ) : (
+          <span className="unknown-word">unknown</span>
+        )}
+      </td>
+      <td className="num wide">{h.behind === null ? <span className="unknown-word">unknown</span> : count(h.behind)}</td>
+    </tr>
+  )
+}

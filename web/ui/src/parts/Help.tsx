@@ -1,0 +1,47 @@
+import { useEffect, useRef } from 'react'
+
+const KEYS: [string[], string][] = [
+  [['/'], 'search: filters, words or a trace id'],
+  [['j', 'k'], 'next and previous row'],
+  [['Enter'], 'open the row'],
+  [['Esc'], 'back to the list; out of a field'],
+  [['z'], 'time axis: folded, linear, logarithmic'],
+  [['[', ']'], 'longer, shorter time'],
+  [['c'], 'copy a link to what you see'],
+  [['g', 't'], 'traces'],
+  [['g', 'm'], 'messages'],
+  [['g', 'p'], 'topics'],
+  [['g', 'i'], 'issues'],
+  [['?'], 'this help'],
+]
+
+export function Help({ close }: { close: () => void }) {
+  const dialog = useRef<HTMLDialogElement>(null)
+  useEffect(() => {
+    dialog.current?.showModal()
+  }, [])
+  return (
+    <dialog ref={dialog} className="help" aria-label="Keyboard" onClose={close} onClick={(e) => e.target === e.currentTarget && dialog.current?.close()}>
+      <div>
+        <h1>Keyboard</h1>
+        <dl className="kv">
+          {KEYS.map(([keys, what]) => (
+            <div key={what}>
+              <dt>
+                {keys.map((k) => (
+                  <kbd key={k}>{k}</kbd>
+                ))}
+              </dt>
+              <dd>{what}</dd>
+            </div>
+          ))}
+        </dl>
+        <h2>How to read a hop</h2>
+        <p>Hue says whose time it is: blue the producer's, amber and grey the broker's, violet and green the consumer's. Hatching says that nobody works on the message. An outline is time that nobody measured.</p>
+        <button type="button" className="pick" onClick={() => dialog.current?.close()}>
+          Close
+        </button>
+      </div>
+    </dialog>
+  )
+}

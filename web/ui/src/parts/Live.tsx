@@ -1,0 +1,11 @@
+import { count } from '../lib/format'
+
+/** What came since waits here until somebody wants it, so that nothing moves while one reads. */
+export function NewOnes({ many, what, show }: { many: number; what: string; show: () => void }) {
+  if (many === 0) return null
+  return (
+    <button type="button" className="new" onClick={show}>
+      {many >= 500 ? '500 or more' : count(many)} new {what}
+    </button>
+  )
+}

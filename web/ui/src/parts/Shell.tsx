@@ -1,0 +1,236 @@
+import { useEffect, useRef, useState, type FormEvent, type ReactNode } from 'react'
+import { useLocation, useSearch } from 'wouter'
+import type { Status } from '../api/types'
+import { DEFAULT_FROM, readFilters, readTyped, typedOf, withParams } from '../lib/filters'
+import { useKeys } from '../lib/keys'
+import { chooseTheme, chosenTheme, THEMES } from '../lib/theme'
+import { Help } from './Help'
+import { Hatches } from './HopBar'
+import { Link, useTo } from './Link'
+
+/** The pages of the rail, in order; the key comes after g. */
+export const PAGES = [
+  { name: 'Messages', path: '/messages', key: 'm', icon: 'M3 5h14v9H9l-4 3v-3H3z' },
+  { name: 'Traces', path: '/traces', key: 't', icon: 'M3 5h9M6 10h9M9 15h8' },
+  { name: 'Topics', path: '/topics', key: 'p', icon: 'M3 4h14v4H3zM3 12h14v4H3z' },
+  { name: 'Issues', path: '/issues', key: 'i', icon: 'M10 3l8 14H2zM10 8v4M10 14.5v.1' },
+] as const
+
+export type PageName = (typeof PAGES)[number]['name']
+
+const RANGES: [string, string][] = [
+  ['-15m', 'last 15 minutes'],
+  ['-1h', 'last hour'],
+  ['-6h', 'last 6 hours'],
+  [DEFAULT_FROM, 'last 24 hours'],
+  ['-168h', 'last 7 days'],
+  ['all', 'all time'],
+]
+
+export interface ShellProps {
+  page: PageName
+  status: Status | undefined
+  /** Where Escape leads; nothing on a list. */
+  back?: string
+  /** The search field filters this page's list. */
+  filters?: 'tokens' | 'text'
+  /** The page has a time range. */
+  ranged?: boolean
+  live?: { on: boolean; set: (on: boolean) => void }
+  children: ReactNode
+}
+
+export function Shell({ page, status, back, filters, ranged, live, children }: ShellProps) {
+  const [, go] = useLocation()
+  const to = useTo()
+  const [help, setHelp] = useState(false)
+  const [toast, setToast] = useState('')
+  const search = useRef<HTMLInputElement>(null)
+  const shift = useShiftRange(ranged ?? false)
+  const keys: Record<string, () => void> = {
+    '/': () => search.current?.focus(),
+    '?': () => setHelp(true),
+    c: () => {
+      navigator.clipboard.writeText(location.href).then(
+        () => setToast('Link copied'),
+        () => setToast('The browser did not allow copying'),
+      )
+    },
+    '[': () => shift(1),
+    ']': () => shift(-1),
+    Escape: () => back && go(to(back)),
+  }
+  for (const p of PAGES) keys['g ' + p.key] = () => go(to(p.path))
+  useKeys(keys)
+  useEffect(() => {
+    if (!toast) return
+    const t = setTimeout(() => setToast(''), 2500)
+    return () => clearTimeout(t)
+  }, [toast])
+  return (
+    <div className="app">
+      <a className="skip" href="#main">
+        Skip to the page
+      </a>
+      <nav className="rail" aria-label="Pages">
+        <Link to="/traces" className="home" aria-label="hoptrace">
+          <svg className="logo" viewBox="0 0 28 28" aria-hidden="true">
+            <path d="M3 20 C8 20 8 8 13 8 S18 20 25 20" fill="none" stroke="var(--accent)" strokeWidth="2.6" />
+            <circle cx="3.5" cy="20" r="2.6" fill="var(--ack)" stroke="none" />
+            <circle cx="13" cy="8" r="2.6" fill="var(--backlog)" stroke="none" />
+            <circle cx="24.5" cy="20" r="2.6" fill="var(--process)" stroke="none" />
+          </svg>
+        </Link>
+        {PAGES.map((p) => (
+          <Link key={p.name} to={p.path} className={p.name === page ? 'on' : ''} aria-current={p.name === page ? 'page' : undefined}>
+            <svg viewBox="0 0 20 20" aria-hidden="true">
+              <path d={p.icon} />
+            </svg>
+            {p.name}
+          </Link>
+        ))}
+        <div className="low">
+          <ThemeButton />
+          <button type="button" className="railbutton" onClick={() => setHelp(true)} aria-label="Keyboard help">
+            <kbd>?</kbd>
+          </button>
+        </div>
+      </nav>
+      <div className="page">
+        <header className="bar">
+          <span className="crumb">{page}</span>
+          {status && status.projects.length > 1 && <ProjectPick status={status} />}
+          <Search ref={search} kind={filters} />
+          {ranged && <RangePick />}
+          {live && (
+            <button type="button" className={'pick' + (live.on ? ' on' : '')} aria-pressed={live.on} onClick={() => live.set(!live.on)}>
+              Live
+            </button>
+          )}
+        </header>
+        <main id="main" tabIndex={-1}>
+          {children}
+        </main>
+      </div>
+      <Hatches />
+      <div className="toast" role="status">
+        {toast}
+      </div>
+      {help && <Help close={() => setHelp(false)} />}
+    </div>
+  )
+}
+
+function ThemeButton() {
+  const [theme, setTheme] = useState(chosenTheme)
+  const next = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length]!
+  return (
+    <button
+      type="button"
+      className="railbutton"
+      aria-label={`Theme: ${theme}`}
+      title={`Theme: ${theme}; next: ${next}`}
+      onClick={() => {
+        chooseTheme(next)
+        setTheme(next)
+      }}
+    >
+      <svg viewBox="0 0 20 20" aria-hidden="true">
+        <circle cx="10" cy="10" r="6.5" />
+        {theme !== 'light' && <path d="M10 3.5a6.5 6.5 0 0 1 0 13z" fill="currentColor" />}
+        {theme === 'dark' && <path d="M10 3.5a6.5 6.5 0 0 0 0 13z" fill="currentColor" />}
+      </svg>
+    </button>
+  )
+}
+
+function ProjectPick({ status }: { status: Status }) {
+  const search = useSearch()
+  const [path, go] = useLocation()
+  return (
+    <select className="pick" aria-label="Project" value={status.project} onChange={(e) => go(path + withParams(search, { project: e.target.value }))}>
+      {status.projects.map((p) => (
+        <option key={p.id} value={p.id}>
+          {p.name || p.slug}
+        </option>
+      ))}
+    </select>
+  )
+}
+
+function RangePick() {
+  const search = useSearch()
+  const [path, go] = useLocation()
+  const { from, to } = readFilters(search)
+  const known = !to && RANGES.some(([v]) => v === from)
+  return (
+    <select className="pick" aria-label="Time range" value={known ? from : 'own'} onChange={(e) => go(path + withParams(search, { from: e.target.value, to: '', before: '' }))}>
+      {!known && <option value="own">{`${from || 'beginning'} – ${to || 'now'}`}</option>}
+      {RANGES.map(([value, label]) => (
+        <option key={value} value={value}>
+          {label}
+        </option>
+      ))}
+    </select>
+  )
+}
+
+/** [ and ] take the next longer or shorter time. */
+function useShiftRange(ranged: boolean): (step: number) => void {
+  const search = useSearch()
+  const [path, go] = useLocation()
+  return (step) => {
+    if (!ranged) return
+    const at = RANGES.findIndex(([v]) => v === readFilters(search).from)
+    const next = RANGES[Math.min(Math.max((at < 0 ? 3 : at) + step, 0), RANGES.length - 1)]!
+    go(path + withParams(search, { from: next[0], to: '', before: '' }))
+  }
+}
+
+function Search({ kind, ref }: { kind: 'tokens' | 'text' | undefined; ref: React.Ref<HTMLInputElement> }) {
+  const search = useSearch()
+  const [path, go] = useLocation()
+  const to = useTo()
+  const shown = kind ? typedOf(readFilters(search), kind === 'text') : ''
+  const [typed, setTyped] = useState(shown)
+  const [fault, setFault] = useState('')
+  const [last, setLast] = useState(shown)
+  if (last !== shown) {
+    // The URL changed under the field: it shows what is filtered by.
+    setLast(shown)
+    setTyped(shown)
+    setFault('')
+  }
+  const submit = (e: FormEvent) => {
+    e.preventDefault()
+    const got = readTyped(typed, kind === 'text')
+    if (got.kind === 'fault') return setFault(got.message)
+    setFault('')
+    if (got.kind === 'trace') return go(to('/traces/' + got.id))
+    if (kind) return go(path + withParams(search, { ...got.change, before: '' }))
+    go(to('/traces' + withParams('', got.change)))
+  }
+  return (
+    <form className="search" role="search" onSubmit={submit}>
+      <input
+        ref={ref}
+        type="text"
+        aria-label="Search"
+        aria-invalid={fault ? true : undefined}
+        aria-describedby={fault ? 'search-fault' : undefined}
+        placeholder={kind === 'text' ? 'words in title or culprit, or a trace id' : 'service:… topic:… group:… min:100ms errors:true, or a trace id'}
+        value={typed}
+        maxLength={400}
+        spellCheck={false}
+        autoComplete="off"
+        onChange={(e) => setTyped(e.target.value)}
+      />
+      <kbd aria-hidden="true">/</kbd>
+      {fault && (
+        <span id="search-fault" className="fault" role="alert">
+          {fault}
+        </span>
+      )}
+    </form>
+  )
+}
