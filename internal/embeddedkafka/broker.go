@@ -102,7 +102,7 @@ func (b *Broker) Start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	listener, err := listen(b.cfg, &b.stats, b.log)
+	listener, err := listen(ctx, b.cfg, &b.stats, b.log)
 	if err != nil {
 		return err
 	}

@@ -54,8 +54,9 @@ type accepted struct {
 	err error
 }
 
-func listen(cfg Config, stats *stats, log *slog.Logger) (*listener, error) {
-	ln, err := net.Listen("tcp", cfg.Listen)
+func listen(ctx context.Context, cfg Config, stats *stats, log *slog.Logger) (*listener, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {
 		return nil, listenError(cfg.Listen, err)
 	}
@@ -256,8 +257,8 @@ func (c *conn) nextFrame() error {
 		return err
 	}
 	size := int64(binary.BigEndian.Uint32(head))
-	key := int16(binary.BigEndian.Uint16(head[4:]))     //nolint:gosec // the wire's type
-	version := int16(binary.BigEndian.Uint16(head[6:])) //nolint:gosec // the wire's type
+	key := int16(binary.BigEndian.Uint16(head[4:]))
+	version := int16(binary.BigEndian.Uint16(head[6:]))
 	refuse := func(why string) error {
 		c.l.stats.badRequests.Add(1)
 		if c.l.mayLog() {
@@ -324,7 +325,7 @@ func parseRequest(frame []byte) (request, error) {
 func (r request) frame() []byte {
 	out := append(make([]byte, 4, 4+len(r.head)+256), r.head...)
 	out = r.AppendTo(out)
-	binary.BigEndian.PutUint32(out, uint32(len(out)-4)) //nolint:gosec // bounded by MaxRequestBytes
+	binary.BigEndian.PutUint32(out, uint32(len(out)-4))
 	return out
 }
 

@@ -50,7 +50,7 @@ func runChild() {
 // as SIGTERM would.
 func childBroker(t testing.TB, dir, listen string) (cmd *exec.Cmd, stop func()) {
 	t.Helper()
-	cmd = exec.Command(os.Args[0], "-test.run=^$") //nolint:gosec // this test binary
+	cmd = exec.Command(os.Args[0], "-test.run=^$")
 	cmd.Env = append(os.Environ(), childEnv+"="+dir, childEnv+"_LISTEN="+listen)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()

@@ -51,7 +51,7 @@ func FuzzFrames(f *testing.F) {
 				t.Fatalf("a frame of %d bytes was begun", len(rest))
 			}
 			size := int(binary.BigEndian.Uint32(rest))
-			if size < 10 || size > l.cfg.MaxRequestBytes || kmsg.RequestForKey(int16(binary.BigEndian.Uint16(rest[4:]))) == nil { //nolint:gosec // the wire's type
+			if size < 10 || size > l.cfg.MaxRequestBytes || kmsg.RequestForKey(int16(binary.BigEndian.Uint16(rest[4:]))) == nil {
 				t.Fatalf("a frame was begun that kfake cannot take: %x", rest[:8])
 			}
 			rest = rest[min(4+size, len(rest)):]

@@ -50,7 +50,7 @@ func (b *Broker) createMissing(ctx context.Context, r *kmsg.MetadataRequest) {
 			break
 		}
 		ct := kmsg.NewCreateTopicsRequestTopic()
-		ct.Topic, ct.NumPartitions, ct.ReplicationFactor = *t.Topic, int32(b.cfg.DefaultPartitions), 1 //nolint:gosec // validated
+		ct.Topic, ct.NumPartitions, ct.ReplicationFactor = *t.Topic, int32(b.cfg.DefaultPartitions), 1
 		create.Topics = append(create.Topics, ct)
 	}
 	if len(create.Topics) == 0 {

@@ -71,7 +71,7 @@ func writeFileDurably(path string, v any) error {
 		return fmt.Errorf("cannot encode %q: %w", path, err)
 	}
 	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640) //nolint:gosec // a path below the configured directory
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640)
 	if err != nil {
 		return fmt.Errorf("cannot write %q: %w", path, err)
 	}
@@ -170,7 +170,7 @@ func restoreOffsets(logDir, watermarkFile string, log *slog.Logger) (int64, erro
 // writeEmptyPartition leaves in dir one empty segment that begins at end, and
 // the snapshot that says so.
 func writeEmptyPartition(dir string, old []segment, snap snapshot, end int64) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // kfake's own mode
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	for _, s := range old {
@@ -180,7 +180,7 @@ func writeEmptyPartition(dir string, old []segment, snap snapshot, end int64) er
 			}
 		}
 	}
-	f, err := os.Create(filepath.Join(dir, strconv.FormatInt(end, 10)+".dat")) //nolint:gosec // a path below the configured directory
+	f, err := os.Create(filepath.Join(dir, strconv.FormatInt(end, 10)+".dat"))
 	if err != nil {
 		return err
 	}
@@ -240,7 +240,7 @@ func partitionDir(logDir, topic string, partition int) string {
 
 // readJSON reads path into v; a file that does not exist leaves v as it is.
 func readJSON(path string, v any) error {
-	raw, err := os.ReadFile(path) //nolint:gosec // a path below the configured directory
+	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -67,7 +67,7 @@ func fill(b *testing.B, cfg Config, size int64) {
 	cl := client(b, broker, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()))
 	value := make([]byte, 50<<10)
 	for i := range int(size) / len(value) {
-		cl.Produce(context.Background(), &kgo.Record{Topic: "t", Partition: int32(i % 8), Value: value}, func(_ *kgo.Record, err error) { //nolint:gosec // small
+		cl.Produce(context.Background(), &kgo.Record{Topic: "t", Partition: int32(i % 8), Value: value}, func(_ *kgo.Record, err error) {
 			if err != nil {
 				b.Error(err)
 			}

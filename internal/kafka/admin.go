@@ -61,7 +61,7 @@ func (a *Admin) ensureTopic(ctx context.Context, t topics.Topic) error {
 	if err != nil {
 		return fmt.Errorf("cannot look up topic %q: %w", t.Name, err)
 	}
-	if have := int32(len(details[t.Name].Partitions)); have != 0 && have < t.Partitions { //nolint:gosec // a count of partitions
+	if have := int32(len(details[t.Name].Partitions)); have != 0 && have < t.Partitions {
 		a.log.Warn("topic has fewer partitions than it is meant to have", "topic", t.Name, "has", have, "meant", t.Partitions)
 	}
 	described, err := a.adm.DescribeTopicConfigs(ctx, t.Name)

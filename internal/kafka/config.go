@@ -94,7 +94,7 @@ func (c Config) Validate() error {
 // tlsConfig returns nil when TLS is off.
 func (c TLSConfig) tlsConfig() (*tls.Config, error) {
 	if !c.Enabled {
-		return nil, nil //nolint:nilnil // off is no error
+		return nil, nil // off is no error
 	}
 	out := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.ServerName}
 	if c.CAFile != "" {

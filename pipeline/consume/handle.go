@@ -102,7 +102,7 @@ func (l *Loop) retry(pollCtx, workCtx context.Context, records *[]Record, what s
 // fifth, so that members that failed together do not come back together.
 func backoff(n int, limit time.Duration) time.Duration {
 	d := min(minBackoff<<min(n-1, 20), limit)
-	return d - rand.N(d/5+1) //nolint:gosec // no secret
+	return d - rand.N(d/5+1)
 }
 
 // sleep waits for d or the end of ctx.
@@ -153,8 +153,7 @@ func (l *Loop) assign(ctx context.Context, records []Record) error {
 		ps = append(ps, Partition{Topic: l.cfg.Topic, TopicID: id, Partition: p, CommittedOffset: at})
 	}
 	slices.SortFunc(ps, func(a, b Partition) int { return int(a.Partition - b.Partition) })
-	err, panicked := guard(func() error { return l.handler.Assigned(ctx, ps) })
-	if panicked || err != nil {
+	if _, err := guard(func() error { return l.handler.Assigned(ctx, ps) }); err != nil {
 		return fmt.Errorf("the stage cannot take over %d partitions: %w", len(ps), err)
 	}
 	l.mu.Lock()
@@ -172,13 +171,13 @@ func (l *Loop) assign(ctx context.Context, records []Record) error {
 }
 
 // guard calls f and turns a panic into an error.
-func guard(f func() error) (err error, panicked bool) { //nolint:revive // the error is the call's, the bool is guard's
+func guard(f func() error) (panicked bool, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err, panicked = fmt.Errorf("panic: %v\n%s", v, debug.Stack()), true
+			panicked, err = true, fmt.Errorf("panic: %v\n%s", v, debug.Stack())
 		}
 	}()
-	return f(), false
+	return false, f()
 }
 
 // handle calls the handler; when it panics, it is called for halves of the
@@ -190,7 +189,7 @@ func (l *Loop) handle(ctx context.Context, records []Record) ([]DeadLetter, erro
 
 func (l *Loop) handlePart(ctx context.Context, records []Record, panics *int) ([]DeadLetter, error) {
 	var dead []DeadLetter
-	err, panicked := guard(func() (err error) {
+	panicked, err := guard(func() (err error) {
 		dead, err = l.handler.Handle(ctx, records)
 		return err
 	})

@@ -464,7 +464,7 @@ func TestRebalanceBetweenTwoLoopsLosesNoRecord(t *testing.T) {
 	go func() {
 		defer close(done)
 		for i := range n {
-			r := &kgo.Record{Topic: "in", Partition: int32(i % 4), Value: []byte(strconv.Itoa(i))} //nolint:gosec // small
+			r := &kgo.Record{Topic: "in", Partition: int32(i % 4), Value: []byte(strconv.Itoa(i))}
 			f.cl.Produce(context.Background(), r, func(_ *kgo.Record, err error) {
 				if err != nil {
 					t.Error(err)

@@ -31,7 +31,7 @@ func BenchmarkLoop(b *testing.B) {
 			value := make([]byte, 300*spans)
 			count := []byte(strconv.Itoa(spans))
 			for i := 0; i < b.N; i++ {
-				r := &kgo.Record{Topic: "in", Partition: int32(i % 4), Value: value, Headers: []kgo.RecordHeader{ //nolint:gosec // small
+				r := &kgo.Record{Topic: "in", Partition: int32(i % 4), Value: value, Headers: []kgo.RecordHeader{
 					{Key: "count", Value: count}, {Key: "project", Value: []byte("1")}, {Key: "received", Value: []byte("1790000000000000000")},
 				}}
 				f.cl.Produce(context.Background(), r, func(_ *kgo.Record, err error) {
