@@ -35,7 +35,7 @@ web/ui/dist/index.html: web/ui/node_modules/.package-lock.json $(UI_INPUT)
 
 .PHONY: libchdb
 libchdb: ## get the embedded ClickHouse engine (about 200 MB, once)
-	@scripts/libchdb
+	@internal/embeddedclickhouse/libchdb/fetch
 
 .PHONY: test
 test: test-parts build libchdb test-ui test-unit test-integration ## all tests, installing what they need

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -224,6 +225,9 @@ func (s *Set) Print(w io.Writer) error {
 			text = "***"
 		}
 		value, err := yaml.Marshal(text)
+		if k := f.value.Kind(); text == fmt.Sprint(f.value.Interface()) && k != reflect.String && k != reflect.Slice {
+			value = []byte(text) // a number or a truth needs no quotes
+		}
 		if err != nil {
 			return fmt.Errorf("cannot print %s: %w", f.Key, err)
 		}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/hoptrace/hoptrace/collector"
+	"github.com/hoptrace/hoptrace/internal/config"
+	"github.com/hoptrace/hoptrace/internal/embeddedkafka"
+	"github.com/hoptrace/hoptrace/internal/kafka"
+)
+
+// envPrefix starts the environment variables that are settings.
+const envPrefix = "HOPTRACE_"
+
+// envIgnore start with it and are no settings: they are for scripts and tests.
+var envIgnore = []string{"HOPTRACE_CONFIG", "HOPTRACE_BIN", "HOPTRACE_ORDERS_BIN", "HOPTRACE_CACHE", "HOPTRACE_ARTEFACTS", "HOPTRACE_LIBCHDB"}
+
+// settings are what a person can set; the help texts are printed by
+// `hoptrace config`. Parts with a Config of their own bring it along.
+type settings struct {
+	Data        string       `yaml:"data" help:"directory of everything that is kept; one process at a time"`
+	MemoryLimit config.Bytes `yaml:"memory_limit" help:"soft limit of the Go heap of this process (the engine has its own)"`
+
+	Log struct {
+		Level  string `yaml:"level" help:"debug, info, warn or error"`
+		Format string `yaml:"format" help:"text, json, or auto: text on a terminal, JSON otherwise"`
+	} `yaml:"log"`
+
+	Telemetry struct {
+		Listen string `yaml:"listen" help:"/metrics, /healthz and /readyz of this process"`
+	} `yaml:"telemetry"`
+
+	Kafka         kafka.Config         `yaml:"kafka"`
+	EmbeddedKafka embeddedkafka.Config `yaml:"embedded_kafka"`
+
+	ClickHouse struct {
+		Address       string `yaml:"address" help:"host:port of a server's native protocol; empty in 'all' means the embedded engine"`
+		User          string `yaml:"user" help:"user name"`
+		Password      string `yaml:"password" secret:"true" help:"password; for 'hoptrace clickhouse' the one that others must give"`
+		Database      string `yaml:"database" help:"database; made when it is missing"`
+		RetentionDays int    `yaml:"retention_days" help:"days that spans, messages, events and payloads are kept"`
+	} `yaml:"clickhouse"`
+
+	EmbeddedClickHouse struct {
+		Library     string       `yaml:"library" help:"path of libchdb; empty means where 'make libchdb' puts it"`
+		MemoryLimit config.Bytes `yaml:"memory_limit" help:"memory that the engine may use"`
+		Listen      string       `yaml:"listen" help:"'hoptrace clickhouse' only: serve the embedded engine to other processes"`
+	} `yaml:"embedded_clickhouse"`
+
+	Metadata struct {
+		DSN string `yaml:"dsn" secret:"true" help:"sqlite:PATH or postgres://…; empty means metadata.db in the data directory"`
+	} `yaml:"metadata"`
+
+	Blobs struct {
+		Dir string `yaml:"dir" help:"directory of raw payloads; empty means blobs in the data directory"`
+	} `yaml:"blobs"`
+
+	Collector collector.Config `yaml:"collector"`
+
+	Pipeline struct {
+		BatchWait  time.Duration `yaml:"batch_wait" help:"longest time that a batch is gathered before it is stored"`
+		BatchSpans int           `yaml:"batch_spans" help:"spans that make a batch full"`
+		AcceptGaps bool          `yaml:"accept_gaps" help:"go on at the earliest record when a group's offset fell out of retention; the loss is counted"`
+	} `yaml:"pipeline"`
+
+	Web struct {
+		Listen       string   `yaml:"listen" help:"the UI and its API"`
+		AllowedHosts []string `yaml:"allowed_hosts" help:"host names besides loopback that the UI may be called by"`
+	} `yaml:"web"`
+}
+
+func defaultSettings() settings {
+	var s settings
+	s.Data = "./data"
+	s.MemoryLimit = 512 << 20
+	s.Log.Level, s.Log.Format = "info", "auto"
+	s.Telemetry.Listen = "127.0.0.1:13133"
+	s.Kafka = kafka.DefaultConfig()
+	s.Kafka.Brokers, s.Kafka.ClientID = nil, ""
+	s.EmbeddedKafka = embeddedkafka.DefaultConfig()
+	s.ClickHouse.Database, s.ClickHouse.User = "hoptrace", "hoptrace"
+	s.ClickHouse.RetentionDays = 14
+	s.EmbeddedClickHouse.MemoryLimit = 1536 << 20
+	s.EmbeddedClickHouse.Listen = "127.0.0.1:9000"
+	s.Collector = collector.DefaultConfig()
+	s.Pipeline.BatchWait = time.Second
+	s.Pipeline.BatchSpans = 50_000
+	s.Web.Listen = "127.0.0.1:8090"
+	return s
+}
+
+// validate names every fault of the values and of what the role needs. It
+// makes the data directory absolute.
+func (s *settings) validate(r role) error {
+	var faults []error
+	bad := func(key, format string, args ...any) {
+		faults = append(faults, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
+	}
+	if s.Data == "" {
+		bad("data", "is empty; name a directory")
+	} else if abs, err := filepath.Abs(s.Data); err != nil {
+		bad("data", "%v", err)
+	} else {
+		s.Data = abs
+	}
+	address := func(key, addr string) {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			bad(key, "%q is no address; write it like 127.0.0.1:8090", addr)
+		}
+	}
+	address("telemetry.listen", s.Telemetry.Listen)
+	address("embedded_clickhouse.listen", s.EmbeddedClickHouse.Listen)
+	address("web.listen", s.Web.Listen)
+	if s.ClickHouse.Address != "" {
+		address("clickhouse.address", s.ClickHouse.Address)
+	}
+	if s.EmbeddedKafka.Dir == "" {
+		s.EmbeddedKafka.Dir = filepath.Join(s.Data, "kafka")
+	}
+	broker := s.Kafka
+	if len(broker.Brokers) == 0 {
+		broker.Brokers = []string{s.EmbeddedKafka.Listen}
+	}
+	faults = append(faults, broker.Validate(), s.EmbeddedKafka.Validate(), s.Collector.Validate())
+	atLeast := func(key string, got, least config.Bytes) {
+		if got < least {
+			have, _ := got.MarshalText()
+			want, _ := least.MarshalText()
+			bad(key, "%s is too little; at least %s", have, want)
+		}
+	}
+	atLeast("memory_limit", s.MemoryLimit, 64<<20)
+	atLeast("embedded_clickhouse.memory_limit", s.EmbeddedClickHouse.MemoryLimit, 256<<20)
+	if s.ClickHouse.RetentionDays < 1 || s.ClickHouse.RetentionDays > 3650 {
+		bad("clickhouse.retention_days", "%d; want 1 to 3650", s.ClickHouse.RetentionDays)
+	}
+	if s.Pipeline.BatchWait < 10*time.Millisecond || s.Pipeline.BatchWait > time.Minute {
+		bad("pipeline.batch_wait", "%s; want 10ms to 1m", s.Pipeline.BatchWait)
+	}
+	if s.Pipeline.BatchSpans < 100 || s.Pipeline.BatchSpans > 100_000 {
+		bad("pipeline.batch_spans", "%d; want 100 to 100000", s.Pipeline.BatchSpans)
+	}
+	if d := s.Metadata.DSN; d != "" && !strings.HasPrefix(d, "sqlite:") && !strings.HasPrefix(d, "postgres://") && !strings.HasPrefix(d, "postgresql://") {
+		bad("metadata.dsn", "want sqlite:PATH or postgres://…")
+	}
+	return errors.Join(append(faults, r.needs(s)...)...)
+}
+
+// metadataDSN is the metadata store's, by default in the data directory.
+func (s *settings) metadataDSN() string {
+	if s.Metadata.DSN != "" {
+		return s.Metadata.DSN
+	}
+	return "sqlite:" + filepath.Join(s.Data, "metadata.db")
+}
+
+func (s *settings) blobsDir() string {
+	if s.Blobs.Dir != "" {
+		return s.Blobs.Dir
+	}
+	return filepath.Join(s.Data, "blobs")
+}
