@@ -51,7 +51,7 @@ func (h *house) call(method string, body []byte, md map[string]string, opts ...g
 		h.t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	ctx, cancel := context.WithTimeout(metadata.NewOutgoingContext(h.t.Context(), metadata.New(md)), 20*time.Second)
+	ctx, cancel := context.WithTimeout(metadata.NewOutgoingContext(h.t.Context(), metadata.New(md)), 60*time.Second)
 	defer cancel()
 	var out []byte
 	err = conn.Invoke(ctx, method, &body, &out, append(opts, grpc.ForceCodec(rawBytes{}))...)
@@ -101,7 +101,7 @@ func TestBrokenOTLPIsNamedInTheRequestsEncoding(t *testing.T) {
 		a.header.Get("Content-Type") != "application/x-protobuf" || codes.Code(s.Code) != codes.InvalidArgument || !strings.Contains(s.Message, "malformed") { //nolint:gosec // a code
 		t.Errorf("answer %d %s %v, %v", a.code, a.header.Get("Content-Type"), &s, err)
 	}
-	for _, text := range []string{`{"resourceSpans":[`, `[]`, `nonsense`, `{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xyz"}]}]}]}`, ``,
+	for _, text := range []string{`{"resourceSpans":[`, `[]`, `nonsense`, `{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xyz","kind":{}}, {"kind":{}}]}]}]}`, ``,
 		`{"resourceSpans":[{"resource":{"attributes":[{"key":"a","value":` + strings.Repeat(`{"arrayValue":{"values":[`, 100_000)} {
 		a := h.post("/v1/traces", asJSON, []byte(text))
 		var j struct {
@@ -143,6 +143,31 @@ func TestBadSpansOverGRPCAreAPartialSuccess(t *testing.T) {
 	if err := r.UnmarshalJSON([]byte(a.body)); err != nil || r.PartialSuccess().RejectedSpans() != 2 {
 		t.Errorf("pdata reads the answer as %d, %v", r.PartialSuccess().RejectedSpans(), err)
 	}
+}
+
+func TestBadIDsInJSONAreAPartialSuccess(t *testing.T) {
+	h := newHouse(t, nil)
+	body := string(mustJSON(t, request(6, nil)))
+	for _, x := range [][2]string{
+		{`"spanId":"0000000000000001"`, `"spanId":"1"`},
+		{`"spanId":"0000000000000002"`, `"spanId":"000000000000000g"`},
+		{`"spanId":"0000000000000003"`, `"spanId":"0000000000000003","parentSpanId":"0123"`},
+		{`"spanId":"0000000000000004"`, `"spanId":"0000000000000004","links":[{"traceId":"ab"}]`},
+		{`"spanId":"0000000000000005"`, `"spanId":""`},
+	} {
+		if !strings.Contains(body, x[0]) {
+			t.Fatalf("no %s in %s", x[0], body)
+		}
+		body = strings.Replace(body, x[0], x[1], 1)
+	}
+	h.post("/v1/traces", asJSON, []byte(body)).want(t, 200, `"rejectedSpans":"5"`, `5 of 6 spans refused`, `resourceSpans[0].scopeSpans[0].spans[0] \"send orders\" has a span_id`)
+	r := h.kafka.taken(schemas.TopicIngestSpans)
+	if len(r) != 1 || spansIn(t, r[0].Value) != 1 {
+		t.Errorf("%d records; want one with the good span", len(r))
+	}
+	h.wantMetric(3, "spans_rejected_total", "reason=span_id")
+	h.wantMetric(1, "spans_rejected_total", "reason=parent_id")
+	h.wantMetric(1, "spans_rejected_total", "reason=link_id")
 }
 
 func TestOtherContentTypesAndPathsAreNamed(t *testing.T) {
@@ -217,7 +242,7 @@ func TestABodyOf100MBIsRefusedAndNobodyElseNotices(t *testing.T) {
 			select {
 			case <-done:
 				return
-			default:
+			case <-time.After(10 * time.Millisecond):
 				h.post("/v1/traces", asProto, body).want(t, 200)
 			}
 		}
@@ -242,7 +267,7 @@ func TestABodyOf100MBIsRefusedAndNobodyElseNotices(t *testing.T) {
 	wg.Wait()
 	_, err := h.call(export, make([]byte, size), nil, grpc.MaxCallSendMsgSize(size+1))
 	wantStatus(t, err, codes.ResourceExhausted, "larger than max", false)
-	_, err = h.call(export, make([]byte, size), nil, grpc.MaxCallSendMsgSize(size+1), grpc.UseCompressor(gzip.Name))
+	_, err = h.call(export, make([]byte, 24<<20), nil, grpc.MaxCallSendMsgSize(size+1), grpc.UseCompressor(gzip.Name))
 	wantStatus(t, err, codes.ResourceExhausted, "larger than max", false)
 	h.wantMetric(6, "outcomes_total", "reason=too_large")
 	h.good()
@@ -288,7 +313,7 @@ func (h *house) flood(path string, headers map[string]string, size int, chunked 
 			}
 		}
 	})
-	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(60 * time.Second))
 	line := make([]byte, 12)
 	if _, err := io.ReadFull(conn, line); err != nil {
 		h.t.Errorf("no answer: %v", err)

@@ -65,6 +65,16 @@ func (r *Report) RejectedSpans() int {
 	return n
 }
 
+// add puts spans that were refused earlier in front.
+func (r *Report) add(before Report) {
+	for i, n := range before.Rejected {
+		r.Rejected[i] += n
+	}
+	if before.First != "" {
+		r.First = before.First
+	}
+}
+
 // Message says for people what was refused; empty when nothing was.
 func (r *Report) Message() string {
 	total := r.RejectedSpans()

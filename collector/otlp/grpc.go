@@ -152,7 +152,7 @@ func (r *Receiver) exportOne(stream grpc.ServerStream) (Report, error) {
 	if err := lease.Grow(len(data) - receiveReserve); err != nil {
 		return Report{}, err
 	}
-	return r.take(ctx, projectID, data, lease)
+	return r.take(ctx, projectID, data, Report{}, lease)
 }
 
 func fromTransport(err error) error {

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
-
 	"github.com/hoptrace/hoptrace/collector/bound"
 	"github.com/hoptrace/hoptrace/collector/outcome"
 )
@@ -18,9 +16,6 @@ const (
 	typeProto = "application/x-protobuf"
 	typeJSON  = "application/json"
 )
-
-// maxJSONDepth bounds JSON before a parser that recurses sees it.
-const maxJSONDepth = 5 * maxNesting
 
 // ServeHTTP takes a request to /v1/traces.
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -71,12 +66,13 @@ func (r *Receiver) receive(w http.ResponseWriter, req *http.Request, wanted uint
 	if err != nil {
 		return Report{}, wire, err
 	}
+	var before Report
 	if isJSON {
-		if data, err = fromJSON(data, lease); err != nil {
+		if data, before, err = fromJSON(data, lease); err != nil {
 			return Report{}, wire, err
 		}
 	}
-	report, err := r.take(ctx, projectID, data, lease)
+	report, err := r.take(ctx, projectID, data, before, lease)
 	return report, wire, err
 }
 
@@ -116,24 +112,4 @@ func contentType(req *http.Request) (isJSON bool, err error) {
 		return false, nil
 	}
 	return false, fmt.Errorf("%w %q: want %s or %s", ErrContentType, clip(req.Header.Get("Content-Type"), 100), typeProto, typeJSON)
-}
-
-// fromJSON gives the protobuf form of a JSON request.
-func fromJSON(data []byte, lease *bound.Lease) ([]byte, error) {
-	if err := bound.CheckObject(data, maxJSONDepth); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	// Objects take about three times their text, the protobuf less than it.
-	if err := lease.Grow(4 * len(data)); err != nil {
-		return nil, err
-	}
-	request := ptraceotlp.NewExportRequest()
-	if err := request.UnmarshalJSON(data); err != nil {
-		return nil, fmt.Errorf("%w: OTLP as JSON: %w", ErrMalformed, err)
-	}
-	out, err := request.MarshalProto()
-	if err != nil {
-		return nil, fmt.Errorf("%w: OTLP as JSON: %w", ErrMalformed, err)
-	}
-	return out, nil
 }

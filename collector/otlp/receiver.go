@@ -76,8 +76,9 @@ func (r *Receiver) sender(ctx context.Context, authSentry, authorization string,
 }
 
 // take checks the bytes of one request and returns when what is valid is
-// durable. The report is right only without an error.
-func (r *Receiver) take(ctx context.Context, projectID uint64, data []byte, lease *bound.Lease) (Report, error) {
+// durable. before holds spans that were refused already. The report is right
+// only without an error.
+func (r *Receiver) take(ctx context.Context, projectID uint64, data []byte, before Report, lease *bound.Lease) (Report, error) {
 	received := r.now()
 	if len(data) > r.cfg.MaxRecordBytes { // its parts are copies
 		if err := lease.Grow(len(data)); err != nil {
@@ -88,6 +89,7 @@ func (r *Receiver) take(ctx context.Context, projectID uint64, data []byte, leas
 	if err != nil {
 		return Report{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
+	report.add(before)
 	records := make([]*kgo.Record, len(parts))
 	for i, p := range parts {
 		records[i] = produce.Spans(projectID, received, p.Data, p.Spans, p.Truncated)

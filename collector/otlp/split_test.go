@@ -62,7 +62,7 @@ func plausible(s ptrace.Span) bool {
 func TestSplitKeepsEverySpanWithItsResourceAndScope(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	total := 0
-	for range 60 {
+	for range 25 {
 		data := encode(t, generate(rnd, shape{resources: 4, scopes: 3, spans: 60, textBytes: 1 + rnd.IntN(2000)}))
 		parts, report := checkSplit(t, data, MinRecordBytes+rnd.IntN(200<<10))
 		if report.Truncated != 0 || report.RejectedSpans() != 0 {
@@ -70,8 +70,8 @@ func TestSplitKeepsEverySpanWithItsResourceAndScope(t *testing.T) {
 		}
 		total += len(parts)
 	}
-	if total < 120 {
-		t.Errorf("%d parts of 60 requests: hardly anything was split", total)
+	if total < 50 {
+		t.Errorf("%d parts of 25 requests: hardly anything was split", total)
 	}
 }
 
@@ -217,15 +217,19 @@ func TestManyTinyFieldsAreCutInReasonableTime(t *testing.T) {
 		span = c.data
 	}
 	for _, filler := range [][]byte{{0x4a, 0}, {0x2a, 0}, {0x30, 1}, {0xc2, 0x3e, 0}} { // empty attribute, empty name, kind, unknown
-		data := append(bytes.Repeat(filler, 1<<20), span...)
+		data := append(bytes.Repeat(filler, 1<<19), span...)
 		data = append(appendTag(nil, 2, len(data)), data...)
 		data = append(appendTag(nil, 2, len(data)), data...)
 		data = append(appendTag(nil, 1, len(data)), data...)
 		begin := time.Now()
-		parts, report := checkSplit(t, data, MinRecordBytes)
+		parts, report, err := Split(data, MinRecordBytes, testNow)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if len(parts) != 1 || report.Spans != 1 || report.Truncated != 1 {
 			t.Errorf("filler %x: %d parts, %+v; want one span, truncated", filler, len(parts), report)
 		}
+		// Squares would take minutes.
 		if d := time.Since(begin); d > 20*time.Second {
 			t.Errorf("filler %x took %v", filler, d)
 		}
