@@ -128,7 +128,7 @@ func sendEvents(ctx context.Context, dsn string, seed uint8, pause time.Duration
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	for n := 0; ctx.Err() == nil; n++ {
-		id := fmt.Sprintf("%02x%030x", seed, n)
+		id := fmt.Sprintf("%02x%030x", seed, n+1) // all zeroes is no id
 		envelope := fmt.Sprintf(`{"event_id":%q}`+"\n"+`{"type":"event"}`+"\n"+
 			`{"event_id":%q,"timestamp":%d,"platform":"go","level":"error","exception":{"values":[{"type":"Killed","value":"no %d","stacktrace":{"frames":[{"function":"work","module":"main","in_app":true}]}}]}}`+"\n",
 			id, id, time.Now().Unix(), n)

@@ -46,6 +46,7 @@ func runOrders(t *testing.T, h *harness.Hoptrace, o ordersRun) *ordersSummary {
 	args := append([]string{
 		"--brokers", h.Kafka, "--otlp", "http://" + h.GRPC, "--dsn", h.DSN(t),
 		"--count", strconv.Itoa(o.count), "--rate", strconv.Itoa(o.rate), "--payments-delay", "2ms", "--fail-every", "100", "--slow-every", "50",
+		"--workers", "64", "--linger", "5ms",
 	}, o.args...)
 	harness.RunOrders(t, time.Duration(o.count/o.rate)*time.Second+2*time.Minute, s, args...)
 	s.to = time.Now()
@@ -63,6 +64,9 @@ func runOrders(t *testing.T, h *harness.Hoptrace, o ordersRun) *ordersSummary {
 		t.Errorf("the example dropped %d spans, left %d orders, declined %d payments and reported %d: %+v", s.SpansDropped, s.Unfinished, s.Failed, s.ErrorsReported, s)
 	}
 	took := s.to.Sub(s.from)
+	if rate := float64(messages) / took.Seconds(); messages >= 10_000 && rate < 200 {
+		t.Errorf("the example made %.0f messages/s, want 200 and more", rate)
+	}
 	t.Logf("%d messages on %d topics in %s (%.0f messages/s), %d spans", messages, len(exampleTopics), took.Round(time.Millisecond), float64(messages)/took.Seconds(), s.SpansExported)
 	return s
 }

@@ -19,9 +19,11 @@ func TestRolesApartDoWhatAllDoes(t *testing.T) {
 		return harness.Options{
 			Role: role, Brokers: kafka.Address, Data: filepath.Join(dir, role),
 			Settings: map[string]string{
-				"clickhouse.address": engine.EngineAddress,
-				"metadata.dsn":       postgres.DSN,
-				"blobs.dir":          filepath.Join(dir, "blobs"),
+				"clickhouse.address":  engine.EngineAddress,
+				"clickhouse.user":     harness.EngineUser,
+				"clickhouse.password": harness.EnginePassword,
+				"metadata.dsn":        postgres.DSN,
+				"blobs.dir":           filepath.Join(dir, "blobs"),
 			},
 		}
 	}

@@ -31,7 +31,7 @@ func OpenEngine(t testing.TB, data string) *Engine {
 // DialEngine connects to a server.
 func DialEngine(t testing.TB, address string) *Engine {
 	t.Helper()
-	client, err := ch.Dial(t.Context(), ch.Options{Address: address, Database: "hoptrace"})
+	client, err := ch.Dial(t.Context(), ch.Options{Address: address, User: EngineUser, Password: EnginePassword, Database: "hoptrace"})
 	if err != nil {
 		t.Fatalf("cannot connect to the engine on %s: %v", address, err)
 	}

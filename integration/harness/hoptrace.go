@@ -85,6 +85,12 @@ type Hoptrace struct {
 	t testing.TB
 }
 
+// What other processes give to the role clickhouse.
+const (
+	EngineUser     = "hoptrace"
+	EnginePassword = "only-for-tests"
+)
+
 // Options of one process of hoptrace. The zero value is `hoptrace all` on a new
 // data directory and free ports.
 type Options struct {
@@ -118,7 +124,7 @@ func LaunchHoptrace(t testing.TB, o Options) *Hoptrace {
 	if o.Data == "" {
 		o.Data = filepath.Join(t.TempDir(), "data")
 	}
-	settings := map[string]string{"data": o.Data, "log.level": "debug", "log.format": "text"}
+	settings := map[string]string{"data": o.Data, "log.level": "info", "log.format": "text"}
 	address := func(key string) string {
 		a, ok := o.Settings[key]
 		if !ok {
@@ -132,6 +138,7 @@ func LaunchHoptrace(t testing.TB, o Options) *Hoptrace {
 		Web: "http://" + address("web.listen"), Own: "http://" + address("telemetry.listen"), Kafka: address("embedded_kafka.listen"),
 	}
 	if o.Role == "clickhouse" {
+		settings["clickhouse.password"] = EnginePassword
 		h.EngineAddress = address("embedded_clickhouse.listen")
 	}
 	if o.Brokers != "" {
