@@ -93,7 +93,7 @@ func (b *Broker) Start(ctx context.Context) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			b.closeLocked(context.WithoutCancel(ctx))
+			err = errors.Join(err, b.closeLocked(context.WithoutCancel(ctx)))
 		}
 	}()
 	b.lock = lock
@@ -245,8 +245,9 @@ func (b *Broker) brokerConfigs() map[string]string {
 // applyBrokerConfigs writes the settings of this start over those that kfake
 // kept on disk from the last.
 func (b *Broker) applyBrokerConfigs(ctx context.Context) error {
-	var alter []kadm.AlterConfig
-	for k, v := range b.brokerConfigs() {
+	configs := b.brokerConfigs()
+	alter := make([]kadm.AlterConfig, 0, len(configs))
+	for k, v := range configs {
 		alter = append(alter, kadm.AlterConfig{Op: kadm.SetConfig, Name: k, Value: kadm.StringPtr(v)})
 	}
 	resps, err := b.admin.AlterBrokerConfigs(ctx, alter)

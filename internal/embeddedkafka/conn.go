@@ -171,7 +171,7 @@ func (l *listener) Accept() (net.Conn, error) {
 				l.log.Warn("connection refused: too many are open", "client", a.RemoteAddr().String(),
 					"limit", l.cfg.MaxConnections, "setting", "embedded_kafka.max_connections")
 			}
-			_ = a.Conn.Close()
+			_ = a.Close()
 			continue
 		}
 		return c, nil

@@ -145,8 +145,10 @@ func TestKilledBrokerLosesNoAcknowledgedRecordAndNoCommit(t *testing.T) {
 		defer writers.Done()
 		transport := &kafka.Transport{}
 		defer transport.CloseIdleConnections()
-		w := &kafka.Writer{Addr: kafka.TCP(addr), Topic: "orders", AllowAutoTopicCreation: true, RequiredAcks: kafka.RequireAll,
-			BatchTimeout: time.Millisecond, Transport: transport}
+		w := &kafka.Writer{
+			Addr: kafka.TCP(addr), Topic: "orders", AllowAutoTopicCreation: true, RequiredAcks: kafka.RequireAll,
+			BatchTimeout: time.Millisecond, Transport: transport,
+		}
 		defer w.Close()
 		for i := 0; ctx.Err() == nil; i++ {
 			var batch []kafka.Message

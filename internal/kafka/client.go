@@ -17,7 +17,8 @@ func NewClient(cfg Config, log *slog.Logger, m *Metrics, extra ...kgo.Opt) (*kgo
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	opts := []kgo.Opt{
+	opts := make([]kgo.Opt, 0, 12+len(extra))
+	opts = append(opts,
 		kgo.SeedBrokers(cfg.Brokers...),
 		kgo.WithLogger(logger{log.With("component", "kafka")}),
 		kgo.DialTimeout(5 * time.Second),
@@ -25,7 +26,7 @@ func NewClient(cfg Config, log *slog.Logger, m *Metrics, extra ...kgo.Opt) (*kgo
 		kgo.RetryBackoffFn(backoff),
 		kgo.MetadataMinAge(time.Second),
 		kgo.DisableClientMetrics(), // KIP-714: nothing of ours leaves by itself
-	}
+	)
 	if cfg.ClientID != "" {
 		opts = append(opts, kgo.ClientID(cfg.ClientID))
 	}

@@ -146,7 +146,7 @@ func TestEnsureTopicsMakesThemOnceAndRaisesTheMessageBound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.Close(context.Background()) //nolint:errcheck // nothing is buffered
+	defer p.Close(context.Background())
 	if err := p.ProduceSync(t.Context(), &kgo.Record{Topic: topics.IngestEvents, Value: noise(3 << 20)}); err != nil {
 		t.Errorf("a record of 3 MiB is refused: %v", err)
 	}

@@ -79,7 +79,7 @@ func BenchmarkProduce(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer p.Close(context.Background()) //nolint:errcheck // a benchmark
+			defer p.Close(context.Background())
 			value := otlpLike(spans, 2)
 			b.SetBytes(int64(len(value)))
 			work := make(chan struct{})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -138,13 +139,8 @@ func (l *Loop) letter(r *Record, reason string) *kgo.Record {
 // setHeader replaces the header, so that one of that name on the record does
 // not stand for ours.
 func setHeader(r *kgo.Record, key, value string) {
-	kept := r.Headers[:0]
-	for _, h := range r.Headers {
-		if h.Key != key {
-			kept = append(kept, h)
-		}
-	}
-	r.Headers = append(kept, kgo.RecordHeader{Key: key, Value: []byte(value)})
+	r.Headers = slices.DeleteFunc(r.Headers, func(h kgo.RecordHeader) bool { return h.Key == key })
+	r.Headers = append(r.Headers, kgo.RecordHeader{Key: key, Value: []byte(value)})
 }
 
 // cut shortens s to at most n bytes of whole characters.

@@ -31,7 +31,7 @@ func (g Gap) Lost() int64 { return max(g.To-g.From, 0) }
 func (l *Loop) Gaps() []Gap {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var out []Gap
+	out := make([]Gap, 0, len(l.gaps))
 	for _, g := range l.gaps {
 		out = append(out, g)
 	}

@@ -3,6 +3,7 @@ package consume
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -60,7 +61,7 @@ func newMetrics() *Metrics {
 		batches:      counter("batches_total", "Batches made durable and committed."),
 		handle:       histogram("handle_seconds", "Time from a batch complete to durable, retries included.", seconds),
 		commit:       histogram("commit_seconds", "Time of a commit.", seconds),
-		age:          histogram("age_seconds", "Age of a batch's oldest record when it became durable.", append(seconds, 300, 1800, 7200, 43200)),
+		age:          histogram("age_seconds", "Age of a batch's oldest record when it became durable.", slices.Concat(seconds, []float64{300, 1800, 7200, 43200})),
 		commitErrors: counter("commit_errors_total", "Commits that failed."),
 		fetchErrors:  counter("fetch_errors_total", "Fetches that failed and are not gaps."),
 		deadLetters:  counter("dead_letters_total", "Records written to the dead-letter topic."),
