@@ -21,7 +21,7 @@ func NewClient(cfg Config, log *slog.Logger, m *Metrics, extra ...kgo.Opt) (*kgo
 	opts = append(opts,
 		kgo.SeedBrokers(cfg.Brokers...),
 		kgo.WithLogger(logger{log.With("component", "kafka")}),
-		kgo.DialTimeout(5 * time.Second),
+		kgo.DialTimeout(5*time.Second),
 		// A single broker that restarts must be found again soon.
 		kgo.RetryBackoffFn(backoff),
 		kgo.MetadataMinAge(time.Second),
@@ -63,7 +63,8 @@ func NewGroupConsumer(cfg Config, group, topic string, log *slog.Logger, m *Metr
 	if group == "" || topic == "" {
 		return nil, fmt.Errorf("cannot open a group consumer: group is %q and topic %q; both need a name", group, topic)
 	}
-	opts := []kgo.Opt{
+	opts := make([]kgo.Opt, 0, 16+len(extra))
+	opts = append(opts,
 		kgo.ConsumerGroup(group),
 		kgo.ConsumeTopics(topic),
 		kgo.DisableAutoCommit(),
@@ -71,12 +72,12 @@ func NewGroupConsumer(cfg Config, group, topic string, log *slog.Logger, m *Metr
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.FetchMaxBytes(16 << 20),
-		kgo.FetchMaxPartitionBytes(8 << 20),
-		kgo.BrokerMaxReadBytes(128 << 20),
-		kgo.MaxDecompressBatchBytes(128 << 20), // no batch of ours is larger; a bomb is
-		kgo.MaxConcurrentFetches(1),            // one buffered fetch a broker bounds memory
-	}
+		kgo.FetchMaxBytes(16<<20),
+		kgo.FetchMaxPartitionBytes(8<<20),
+		kgo.BrokerMaxReadBytes(128<<20),
+		kgo.MaxDecompressBatchBytes(128<<20), // no batch of ours is larger; a bomb is
+		kgo.MaxConcurrentFetches(1),          // one buffered fetch a broker bounds memory
+	)
 	return NewClient(cfg, log, m, append(opts, extra...)...)
 }
 
