@@ -121,6 +121,10 @@ const (
 func (s *Store) slowest(ctx context.Context, q exporters.HopQuery, limit int64) ([]schemas.Message, error) {
 	var ps params
 	consumers := ps.filter(q)
+	lost, err := s.lost(ctx, ps)
+	if err != nil {
+		return nil, err
+	}
 	ps.int("limit", limit)
 	var (
 		trace proto.ColFixedStr16
@@ -130,13 +134,13 @@ func (s *Store) slowest(ctx context.Context, q exporters.HopQuery, limit int64) 
 		off   proto.ColInt64
 		keys  []deliveryKey
 	)
-	producers := "project = {project:UInt64} AND side = 1"
+	producers := allOfThem
 	if q.Topic != "" {
 		producers += " AND topic = {topic:String}"
 	}
 	endToEnd := parts[len(parts)-1]
-	err := s.query(ctx, `
-SELECT CAST(topic, 'String') AS t, partition, offset, c_trace_id, c_span_id FROM (`+joined(consumers, producers)+`)
+	err = s.query(ctx, `
+SELECT CAST(topic, 'String') AS t, partition, offset, c_trace_id, c_span_id FROM (`+joined(consumers, producers, lost)+`)
 WHERE `+endToEnd.known+` ORDER BY `+endToEnd.value+` DESC, topic, partition, offset, consumer_group LIMIT {limit:UInt64}`, ps,
 		proto.Results{{Name: "t", Data: topic}, {Name: "partition", Data: &part}, {Name: "offset", Data: &off}, {Name: "c_trace_id", Data: &trace}, {Name: "c_span_id", Data: &span}},
 		func() { keys = nil },
@@ -162,12 +166,27 @@ type deliveryKey struct {
 
 func (s *Store) deliveries(ctx context.Context, q exporters.HopQuery, keys []deliveryKey) ([]schemas.Message, error) {
 	records := make([]schemas.RecordRef, len(keys))
+	var unplaced []schemas.TraceID // of rows without an offset
 	for i, k := range keys {
 		records[i] = k.record
+		if k.record.Partition < 0 || k.record.Offset < 0 {
+			unplaced = append(unplaced, k.span.TraceID)
+		}
 	}
 	rows, err := s.messagesOfRecords(ctx, q.Project, records, " AND side != 1", maxMessages)
 	if err != nil {
 		return nil, err
+	}
+	if len(unplaced) > 0 {
+		var ps params
+		ps.uint("project", q.Project)
+		ps.traces("traces", unplaced)
+		ps.int("limit", maxMessages)
+		more, err := s.messages(ctx, "PREWHERE trace_id IN ("+traceSet("traces")+") WHERE project = {project:UInt64} AND side != 1 AND "+noOffset+once, ps)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, more...)
 	}
 	byKey := make(map[deliveryKey]*schemas.Message, len(rows))
 	for i := range rows {

@@ -15,8 +15,8 @@ import (
 type params []proto.Parameter
 
 func (p *params) add(key, value string) {
-	// The engine undoes a quoted string, as in a literal, and then reads the
-	// text as an escaped field.
+	// The engine undoes a quoted string, as in a literal, and then reads what
+	// was in it: a text as an escaped field.
 	*p = append(*p, proto.Parameter{Key: key, Value: "'" + literalEscaper.Replace(value) + "'"})
 }
 
@@ -40,7 +40,7 @@ func list[T any](p *params, key string, vs []T, f func(b *strings.Builder, v T))
 		f(&b, v)
 	}
 	b.WriteByte(']')
-	p.add(key, fieldEscaper.Replace(b.String()))
+	p.add(key, b.String()) // an array is no escaped field; its texts are literals
 }
 
 func literal(b *strings.Builder, v string) {

@@ -97,9 +97,13 @@ GROUP BY topic ORDER BY topic LIMIT {limit:UInt64}`, ps,
 func (s *Store) consumed(ctx context.Context, project uint64, r exporters.Range) ([]exporters.TopicStats, error) {
 	var ps params
 	consumers := ps.filter(exporters.HopQuery{Project: project, Range: r})
+	lost, err := s.lost(ctx, ps)
+	if err != nil {
+		return nil, err
+	}
 	return s.topicStats(ctx, ps, parts, `
 SELECT CAST(topic, 'String') AS topic_name, CAST(consumer_group, 'String') AS group_name, count() AS n, countIf(c_failed = 1) AS failures, max(c_end) AS last, `+quantilesOf(parts)+`
-FROM (`+joined(consumers, "project = {project:UInt64} AND side = 1")+`)
+FROM (`+joined(consumers, allOfThem, lost)+`)
 GROUP BY topic, consumer_group ORDER BY topic, consumer_group LIMIT {limit:UInt64}`)
 }
 
