@@ -184,6 +184,33 @@ func engineConfig(cfg childConfig) ([]byte, error) {
 	root := element{XMLName: xml.Name{Local: "clickhouse"}, Sub: []element{
 		setting("max_server_memory_usage", cfg.MemoryLimit),
 		setting("mark_cache_size", cfg.MarkCache),
+		// The other caches may have gigabytes by default.
+		setting("primary_index_cache_size", cfg.MarkCache),
+		setting("index_mark_cache_size", cfg.MarkCache),
+		setting("query_condition_cache_size", 16<<20),
+		setting("compiled_expression_cache_size", 16<<20),
+		setting("text_index_tokens_cache_size", 1<<20),
+		setting("text_index_header_cache_size", 1<<20),
+		setting("text_index_postings_cache_size", 1<<20),
+		setting("vector_similarity_index_cache_size", 1<<20),
+		setting("iceberg_metadata_files_cache_size", 1<<20),
+		setting("parquet_metadata_cache_size", 1<<20),
+		setting("mmap_cache_size", 64),
+		// Each thread costs a stack and an arena; these pools have up to 250
+		// threads by default, of which one machine's load uses few.
+		setting("max_thread_pool_free_size", 8),
+		setting("max_io_thread_pool_size", 16),
+		setting("max_prefixes_deserialization_thread_pool_size", 8),
+		setting("max_format_parsing_thread_pool_size", 8),
+		setting("max_active_parts_loading_thread_pool_size", 8),
+		setting("max_outdated_parts_loading_thread_pool_size", 4),
+		setting("max_parts_cleaning_thread_pool_size", 4),
+		setting("threadpool_local_fs_reader_pool_size", 8),
+		setting("threadpool_remote_fs_reader_pool_size", 1),
+		setting("prefetch_threadpool_pool_size", 8),
+		setting("load_marks_threadpool_pool_size", 8),
+		setting("threadpool_writer_pool_size", 8),
+		setting("background_schedule_pool_initial_size", 2),
 		{
 			XMLName: xml.Name{Local: "merge_tree"},
 			Sub: []element{

@@ -32,6 +32,11 @@ type conn struct {
 	tag      string            // begins log_comment; see server.kill
 	settings map[string]string // that the last query put on the session
 
+	// skipData says that the last query was an insert that failed: blocks
+	// that its client had under way are dropped. ch-go sends them even after
+	// it has read the exception.
+	skipData bool
+
 	sending sync.Mutex // guards nc for writing; held for whole packets
 
 	out  proto.Buffer // whole packets to be sent
@@ -121,6 +126,9 @@ func (c *conn) packet(code uint64) error {
 		return nil
 	case code == uint64(proto.ClientCodeCancel): // too late
 		return nil
+	case code == uint64(proto.ClientCodeData) && c.skipData:
+		_, _, err := c.readBlock()
+		return err
 	case code == uint64(proto.ClientTablesStatusRequest):
 		return c.tablesStatus()
 	case code == uint64(proto.ClientCodeQuery):
@@ -230,48 +238,56 @@ func (c *conn) tablesStatus() error {
 }
 
 // readData reads one Data packet; the block's bytes stay in c.in until the
-// next call. A block that cannot be delimited costs the connection, because
-// nothing says where the next packet begins.
+// next call.
 func (c *conn) readData() (table string, b block, err error) {
 	if err := c.nc.SetReadDeadline(time.Now().Add(packetTimeout)); err != nil {
 		return "", block{}, connError{err}
 	}
 	for {
-		p := packetReader{br: c.br, left: 2 * maxNameBytes}
+		p := packetReader{br: c.br}
 		code := p.varint()
+		if p.err != nil {
+			return "", block{}, p.err
+		}
 		// 7 is scalars, from ClickHouse as a client; of no use here.
 		const scalars = 7
-		if p.err == nil && code != scalars && code != uint64(proto.ClientCodeData) {
-			if code == uint64(proto.ClientCodeCancel) || code == 0 {
-				return "", block{}, connError{errors.New("the client cancelled its insert")}
+		if code != scalars && code != uint64(proto.ClientCodeData) {
+			if code == uint64(proto.ClientCodeCancel) || code == 0 { // a stray 0 precedes ch-go's Cancel
+				return "", block{}, connError{fmt.Errorf("the client cancelled its insert: %w", io.EOF)}
 			}
 			return "", block{}, c.refuse(newException(proto.ErrUnexpectedPacketFromClient, fmt.Sprintf("Packet %d where data was expected", code)))
 		}
-		table = p.string(maxNameBytes)
-		if p.err != nil {
-			return "", block{}, connError{p.err}
-		}
-		s := &source{raw: c.br, buf: c.in[:0], limit: maxBlockBytes}
-		if c.zip {
-			s.raw, s.zip = nil, c.zr
-		}
-		s.skip(1 + 1 + 1 + 4 + 1) // block info: 1, overflows, 2, bucket, 0
-		b, err := walkBlock(s, true)
-		c.in = s.buf
-		if err != nil {
-			return "", block{}, c.refuse(err)
-		}
-		if c.zip {
-			if s.pos != len(s.buf) {
-				return "", block{}, c.refuse(newException(proto.ErrIncorrectData, "Bytes follow a block in its compressed frame"))
-			}
-		} else {
-			s.finish()
-		}
-		if code != scalars {
-			return table, b, nil
+		if table, b, err = c.readBlock(); err != nil || code != scalars {
+			return table, b, err
 		}
 	}
+}
+
+// readBlock reads what follows the code of a Data packet. A block that cannot
+// be delimited costs the connection, because nothing says where the next
+// packet begins.
+func (c *conn) readBlock() (table string, b block, err error) {
+	p := packetReader{br: c.br, left: maxNameBytes}
+	table = p.string(maxNameBytes)
+	if p.err != nil {
+		return "", block{}, c.refuse(p.err)
+	}
+	s := &source{raw: c.br, buf: c.in[:0], limit: maxBlockBytes}
+	if c.zip {
+		s.raw, s.zip = nil, c.zr
+	}
+	s.skip(1 + 1 + 1 + 4 + 1) // block info: 1, overflows, 2, bucket, 0
+	b, err = walkBlock(s, true)
+	c.in = s.buf
+	if err != nil {
+		return "", block{}, c.refuse(err)
+	}
+	if !c.zip {
+		s.finish()
+	} else if s.pos != len(s.buf) {
+		return "", block{}, c.refuse(newException(proto.ErrIncorrectData, "Bytes follow a block in its compressed frame"))
+	}
+	return table, b, nil
 }
 
 // sendBlock sends one Data packet.

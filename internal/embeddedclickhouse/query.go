@@ -84,6 +84,8 @@ func (c *conn) readQuery() (proto.Query, error) {
 func (c *conn) query(q proto.Query) (err error) {
 	c.zip = q.Compression == proto.CompressionEnabled
 	defer c.heartbeat()()
+	into := insertStatement.FindStringSubmatch(q.Body)
+	defer func() { c.skipData = into != nil && err != nil }()
 	// What is wrong is told only after the client's external tables were
 	// read: it sends them whatever we say.
 	late := c.applySettings(q.Settings)
@@ -127,8 +129,8 @@ func (c *conn) query(q proto.Query) (err error) {
 	for _, p := range q.Parameters {
 		params = append(params, param{p.Key, unquote(p.Value)})
 	}
-	if m := insertStatement.FindStringSubmatch(q.Body); m != nil {
-		return c.insert(insertTarget{table: m[1], columns: m[2], settings: m[3]}, params)
+	if into != nil {
+		return c.insert(insertTarget{table: into[1], columns: into[2], settings: into[3]}, params)
 	}
 	return c.execute(q.Body, params)
 }

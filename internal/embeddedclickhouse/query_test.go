@@ -85,7 +85,7 @@ func TestExceptionsCarryCodeAndText(t *testing.T) {
 		t.Helper()
 		err := c.Do(testContext(t), ch.Query{
 			Body: query, Result: (&proto.Results{}).Auto(), Settings: settings,
-			OnResult: func(context.Context, proto.Block) error { return nil },
+			OnResult: ignore,
 		})
 		e, ok := ch.AsException(err)
 		if !ok || e.Code != code || !strings.Contains(e.Message, text) || e.Name != "DB::Exception" {
@@ -249,7 +249,7 @@ func TestCancelStopsTheStatement(t *testing.T) {
 		defer cancel()
 		ended := make(chan error, 1)
 		go func() {
-			ended <- c.Do(ctx, ch.Query{Body: query, Result: (&proto.Results{}).Auto(), OnResult: func(context.Context, proto.Block) error { return nil }})
+			ended <- c.Do(ctx, ch.Query{Body: query, Result: (&proto.Results{}).Auto(), OnResult: ignore})
 		}()
 		waitUntil(t, func() bool {
 			return number(t, watch, "SELECT count() AS n FROM system.processes WHERE query LIKE '%1000000000000%' AND query NOT LIKE '%system.processes%'") == 1

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
@@ -97,8 +98,7 @@ func (s *server) serve(ln net.Listener) error {
 				delete(s.conns, c)
 				s.mu.Unlock()
 			}()
-			err := c.serve(full)
-			if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && !s.draining.Load() {
+			if err := c.serve(full); err != nil && !gone(err) && !s.draining.Load() {
 				s.log.Warn("a connection to the embedded engine ended", "session", c.tag, "error", short(err.Error()))
 			}
 		})
@@ -106,6 +106,13 @@ func (s *server) serve(ln net.Listener) error {
 			s.log.Warn("refused a connection to the embedded engine", "most", s.most)
 		}
 	}
+}
+
+// gone says that the client went away, which is its right: a cancelled query
+// ends so.
+func gone(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // shutdown lets the statements that run end, until ctx is done; then it cuts
