@@ -21,10 +21,13 @@ type consumer struct {
 	service *service
 	topic   string
 	workers int
+	ready   int // messages that wait for each worker, so that a busy one does not hold up the others
 	handle  func(ctx context.Context, m kafka.Message, o *Order) error
 }
 
-func (c consumer) run(ctx context.Context) {
+// run fetches until fetching ends and then lets the workers finish, at most until
+// working ends.
+func (c consumer) run(fetching, working context.Context) {
 	opts := []otelkafkago.Option{
 		otelkafkago.WithTracerProvider(c.service.tracing.TracerProvider()),
 		otelkafkago.WithExplicitProcessing(), // other goroutines process than the one that fetches
@@ -56,29 +59,29 @@ func (c consumer) run(ctx context.Context) {
 	lanes := make([]chan *task, c.workers)
 	var workers sync.WaitGroup
 	for i := range lanes {
-		// Without a buffer: what cannot be handled now waits in kafka-go's queue,
-		// where it is seen as such.
-		lanes[i] = make(chan *task)
+		// What does not fit in here waits in kafka-go's queue, where it is seen as
+		// such.
+		lanes[i] = make(chan *task, c.ready)
 		workers.Add(1)
 		go func() {
 			defer workers.Done()
 			for t := range lanes[i] {
-				if err := c.process(ctx, r, t); err != nil && ctx.Err() != nil {
+				if err := c.process(working, r, t); err != nil && working.Err() != nil {
 					continue // stopped in the middle: not committed, so it comes again
 				}
-				done.finish(ctx, c, t)
+				done.finish(working, c, t)
 			}
 		}()
 	}
 	for {
-		m, err := r.FetchMessage(ctx)
+		m, err := r.FetchMessage(fetching)
 		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, io.EOF) {
+			if fetching.Err() != nil || errors.Is(err, io.EOF) {
 				break
 			}
 			c.service.log.Warn("cannot read, trying again", "topic", c.topic, "err", err)
 			select {
-			case <-ctx.Done():
+			case <-fetching.Done():
 			case <-time.After(writeBackoff):
 			}
 			continue

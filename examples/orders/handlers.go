@@ -18,7 +18,7 @@ import (
 
 // checkouts is how many requests are served at a time: each waits for the
 // broker's acknowledgement.
-const checkouts = 64
+const checkouts = 128
 
 // takeOrders plays the customers until ctx ends or there were enough. Requests
 // under way then are finished, as long as sending lasts.

@@ -80,7 +80,7 @@ func parseFlags(args []string) (config, error) {
 	fs.IntVar(&cfg.failEvery, "fail-every", 20, "decline every n-th payment; 0 means none")
 	fs.IntVar(&cfg.slowEvery, "slow-every", 40, "let every n-th payment take 20 times as long; 0 means none")
 	fs.IntVar(&cfg.partitions, "partitions", 4, "partitions of each topic, when it has to be made")
-	fs.IntVar(&cfg.workers, "workers", 0, "payments done at a time (default: 4, or 16 when a payment takes no time)")
+	fs.IntVar(&cfg.workers, "workers", 0, "payments done at a time (default: 4, or 32 when a payment takes no time)")
 	fs.BoolVar(&cfg.links, "links", false, "only link consumers to producers instead of making one trace of an order")
 	fs.DurationVar(&cfg.linger, "linger", 10*time.Millisecond, "how long a producer waits for a batch to fill (kafka-go's default is 1s)")
 	fs.DurationVar(&cfg.drain, "drain", time.Minute, "how long to wait for orders under way when stopped")
@@ -96,7 +96,7 @@ func parseFlags(args []string) (config, error) {
 	if cfg.workers == 0 {
 		cfg.workers = 4
 		if cfg.paymentsDelay == 0 {
-			cfg.workers = 16
+			cfg.workers = 32
 		}
 	}
 	if err := cfg.logLevel.UnmarshalText([]byte(level)); err != nil {

@@ -324,8 +324,8 @@ func TestFlagsNameEveryFault(t *testing.T) {
 		}
 	}
 	cfg, err := parseFlags([]string{"--payments-delay", "0", "--brokers", "a:1, b:2"})
-	if err != nil || cfg.workers != 16 || len(cfg.brokers) != 2 {
-		t.Errorf("config = %+v, %v; want 16 workers and two brokers", cfg, err)
+	if err != nil || cfg.workers != 32 || len(cfg.brokers) != 2 {
+		t.Errorf("config = %+v, %v; want 32 workers and two brokers", cfg, err)
 	}
 }
 

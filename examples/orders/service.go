@@ -17,7 +17,7 @@ import (
 
 const (
 	writeBackoff = 200 * time.Millisecond
-	flushTimeout = 10 * time.Second
+	flushTimeout = 5 * time.Second
 )
 
 // service is one of the four, with the clients that a program of its own would

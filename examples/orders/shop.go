@@ -17,6 +17,9 @@ const (
 	topicShipping = "shipping"
 )
 
+// finishTimeout bounds how long handlers may finish after the last order.
+const finishTimeout = 10 * time.Second
+
 // Order is the value of every message.
 type Order struct {
 	ID       string `json:"id"`
@@ -74,11 +77,7 @@ func run(ctx context.Context, cfg config, log *slog.Logger) (Summary, error) {
 		changed:   make(chan struct{}),
 	}
 	services := make(map[string]*service, 4)
-	defer func() {
-		for _, svc := range services {
-			svc.close()
-		}
-	}()
+	defer func() { closeAll(services) }()
 	for _, name := range []string{"checkout", "orders", "payments", "shipping"} {
 		svc, err := newService(s, name)
 		if err != nil {
@@ -88,25 +87,31 @@ func run(ctx context.Context, cfg config, log *slog.Logger) (Summary, error) {
 	}
 
 	// The consumers outlive ctx: what is under way when the program is stopped
-	// still goes through.
-	consuming, stopConsuming := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopConsuming()
+	// still goes through. When they stop, they stop fetching first.
+	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWorking()
+	fetching, stopFetching := context.WithCancel(working)
+	defer stopFetching()
 	var consumers sync.WaitGroup
+	ready := 0 // when a payment takes its time, it is to be seen who waits for it
+	if cfg.paymentsDelay == 0 {
+		ready = 8
+	}
 	for _, c := range []consumer{
-		{service: services["orders"], topic: topicOrders, workers: 16, handle: services["orders"].acceptOrder},
-		{service: services["payments"], topic: topicPayments, workers: cfg.workers, handle: services["payments"].takePayment},
-		{service: services["shipping"], topic: topicShipping, workers: 16, handle: services["shipping"].ship},
+		{service: services["orders"], topic: topicOrders, workers: 32, ready: 8, handle: services["orders"].acceptOrder},
+		{service: services["payments"], topic: topicPayments, workers: cfg.workers, ready: ready, handle: services["payments"].takePayment},
+		{service: services["shipping"], topic: topicShipping, workers: 32, ready: 8, handle: services["shipping"].ship},
 	} {
 		consumers.Add(1)
 		go func() {
 			defer consumers.Done()
-			c.run(consuming)
+			c.run(fetching, working)
 		}()
 	}
 
 	log.Info("the shop is open", "brokers", cfg.brokers, "rate", cfg.rate, "count", cfg.count)
 	// Requests begun before the end are finished, but not for ever.
-	sending, stopSending := context.WithCancel(consuming)
+	sending, stopSending := context.WithCancel(working)
 	defer stopSending()
 	defer context.AfterFunc(ctx, func() {
 		timeout := time.AfterFunc(cfg.drain, stopSending)
@@ -115,12 +120,16 @@ func run(ctx context.Context, cfg config, log *slog.Logger) (Summary, error) {
 	services["checkout"].takeOrders(ctx, sending)
 	log.Info("no more orders; waiting for those under way", "orders", s.countUnderWay())
 	left := s.waitForAll(cfg.drain)
-	stopConsuming()
+	stopFetching()
+	// An order is at its end when shipping has it, perhaps a moment before
+	// payments hears that the broker took it.
+	timeout := time.AfterFunc(finishTimeout, stopWorking)
 	consumers.Wait()
+	timeout.Stop()
 
 	summary := Summary{Sent: map[string]int64{}, Processed: map[string]int64{}, Failed: s.failed.Load(), ErrorsReported: s.reported.Load(), Unfinished: left}
+	closeAll(services)
 	for _, svc := range services {
-		svc.close()
 		counts := svc.tracing.Counts()
 		summary.SpansExported += counts.Exported
 		summary.SpansDropped += counts.Dropped
@@ -132,6 +141,20 @@ func run(ctx context.Context, cfg config, log *slog.Logger) (Summary, error) {
 		summary.Processed[group] = n.Load()
 	}
 	return summary, nil
+}
+
+// closeAll closes the services side by side: each may wait for a collector that
+// is away.
+func closeAll(services map[string]*service) {
+	var closing sync.WaitGroup
+	for _, svc := range services {
+		closing.Add(1)
+		go func() {
+			defer closing.Done()
+			svc.close()
+		}()
+	}
+	closing.Wait()
 }
 
 func (s *shop) begin(id string) {
