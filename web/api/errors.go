@@ -58,7 +58,7 @@ func asError(err error) *Error {
 	case errors.Is(err, exporters.ErrNotFound):
 		return errorf(http.StatusNotFound, "not_found", "it may have been deleted by retention", "nothing is stored under that name")
 	}
-	return errorf(http.StatusInternalServerError, "internal", "see the server's log", "the question could not be answered")
+	return errorf(http.StatusInternalServerError, "internal", "the server's log says why", "the server failed on it")
 }
 
 // clip cuts s to n bytes without breaking a character.

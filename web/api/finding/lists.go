@@ -133,10 +133,17 @@ var hopTexts = []rule[hopsFacts]{
 // ForTopics says where messages wait longest.
 func ForTopics(stats []exporters.TopicStats) Finding {
 	f := topicsFacts{n: len(stats)}
+	read := map[string]uint64{}
+	for _, s := range stats {
+		if s.Group != "" {
+			read[s.Topic] += s.Consumed
+		}
+	}
 	for _, s := range stats {
 		if s.Group == "" {
-			if s.Produced > 0 {
-				f.unread = append(f.unread, s.Topic)
+			// Some records are always on their way.
+			if s.Produced > 0 && float64(s.Produced) > fewUnread*float64(read[s.Topic]) {
+				f.unread = append(f.unread, s)
 			}
 			continue
 		}
@@ -167,9 +174,12 @@ type topicsFacts struct {
 	waitPart  exporters.PartName
 	waitP99   time.Duration
 	failing   exporters.TopicStats
-	unread    []string
+	unread    []exporters.TopicStats
 	negative  uint64
 }
+
+// fewUnread is the share of unread records that is not worth a sentence.
+const fewUnread = 0.05
 
 func messagesHref(s exporters.TopicStats) string {
 	return query("/messages", "topic", s.Topic, "group", s.Group, "order", "slowest")
@@ -207,9 +217,10 @@ var topicTexts = []rule[topicsFacts]{
 			text(" of what it reads from "), strong(f.failing.Topic), text("."))
 	}},
 	{"some-unread", func(f topicsFacts) bool { return len(f.unread) > 0 && f.groups > 0 }, "", func(f topicsFacts) []Piece {
-		s := say(text("nobody has been seen to read "), strong(f.unread[0]))
+		u := f.unread[0]
+		s := append(many(u.Produced, "record", "records"), text(" of "), strong(u.Topic), text(" nobody has been seen to read"))
 		if len(f.unread) > 1 {
-			s = append(s, text(" and "), count(len(f.unread)-1), text(" more"))
+			s = append(s, text(", and some of "), count(len(f.unread)-1), text(" more topics"))
 		}
 		return append(s, text("."))
 	}},

@@ -10,6 +10,7 @@ import { Messages } from './pages/messages/Messages'
 import { Topics } from './pages/topics/Topics'
 import { Traces } from './pages/traces/Traces'
 import { Waterfall } from './pages/waterfall/Waterfall'
+import { Finding } from './parts/Finding'
 import { Link } from './parts/Link'
 import { Shell } from './parts/Shell'
 import { Empty, Failed } from './parts/States'
@@ -20,7 +21,7 @@ export function App() {
     queryKey: ['status', project],
     queryFn: ({ signal }) => ask<'/api/v1/status'>('/status', { project }, signal),
     // The first-run page turns by itself; later nothing here changes.
-    refetchInterval: (q) => (q.state.data && (q.state.data.hasSpans || q.state.data.hasEvents) ? false : 1000),
+    refetchInterval: (q) => (q.state.data && (q.state.data.hasSpans || q.state.data.hasEvents) ? false : q.state.error ? 5000 : 1000),
     staleTime: Infinity,
   })
   const s = status.data
@@ -28,6 +29,7 @@ export function App() {
     if (status.error && !s) {
       return (
         <Shell page={name} status={s}>
+          <Finding finding={undefined} failed={name + ' cannot be shown'} />
           <Failed error={status.error} retry={() => void status.refetch()} retrying={status.isFetching} />
         </Shell>
       )
@@ -58,9 +60,9 @@ export function App() {
 function NotFound({ status }: { status: Status | undefined }) {
   return (
     <Shell page="Traces" status={status}>
-      <Empty title="There is no such page">
-        <p>
-          Go to <Link to="/traces">traces</Link>, <Link to="/messages">messages</Link>, <Link to="/topics">topics</Link> or <Link to="/issues">issues</Link>.
+      <Finding finding={undefined} failed="There is no such page" />
+      <Empty title="These there are">
+        <p> <Link to="/traces">traces</Link>, <Link to="/messages">messages</Link>, <Link to="/topics">topics</Link> or <Link to="/issues">issues</Link>.
         </p>
       </Empty>
     </Shell>

@@ -58,9 +58,14 @@ export function subtract(whole: Interval, intervals: readonly Interval[]): Inter
   return out
 }
 
-/** The waits that are longer than the rest of the page: all that is not folded itself. */
-export function deadTime(total: number, work: readonly Interval[]): Interval[] {
-  const gaps = subtract({ from: 0, to: total }, work).sort((a, b) => a.to - a.from - (b.to - b.from))
+/**
+ * The waits that are longer than the rest of the page: all that is not folded
+ * itself. At an edge one wait ends and another begins (backlog, then fetch queue).
+ */
+export function deadTime(total: number, work: readonly Interval[], edges: readonly number[] = []): Interval[] {
+  const gaps = subtract({ from: 0, to: total }, work)
+    .flatMap((g) => cut(g, edges))
+    .sort((a, b) => a.to - a.from - (b.to - b.from))
   let rest = total - gaps.reduce((sum, g) => sum + g.to - g.from, 0)
   const dead: Interval[] = []
   for (const g of gaps) {
@@ -72,14 +77,19 @@ export function deadTime(total: number, work: readonly Interval[]): Interval[] {
   return dead.sort((a, b) => b.to - b.from - (a.to - a.from)).slice(0, 8).sort((a, b) => a.from - b.from)
 }
 
-const BREAK_WIDTH = 0.07
+function cut(g: Interval, edges: readonly number[]): Interval[] {
+  const at = [g.from, ...edges.filter((e) => e > g.from && e < g.to).sort((a, b) => a - b), g.to]
+  return at.slice(1).map((to, i) => ({ from: at[i]!, to }))
+}
+
+const BREAK_WIDTH = 0.1
 const EDGE = 0.06
 
-/** The axis of [0, total] ns; work is when somebody works. */
-export function axisOf(mode: Mode, total: number, work: readonly Interval[], ticksAcross = 8): Axis {
+/** The axis of [0, total] ns; work is when somebody works, edges where a wait turns into another. */
+export function axisOf(mode: Mode, total: number, work: readonly Interval[], ticksAcross = 8, edges: readonly number[] = []): Axis {
   const end = Math.max(total, 1)
   if (mode === 'log') return logAxis(end)
-  const dead = mode === 'folded' ? deadTime(end, work) : []
+  const dead = mode === 'folded' ? deadTime(end, work, edges) : []
   if (dead.length === 0) {
     return { mode, breaks: [], x: (t) => clamp(t / end), ticks: evenTicks({ from: 0, to: end, x0: 0, x1: 1 }, ticksAcross, false) }
   }
@@ -104,8 +114,8 @@ function foldedAxis(end: number, dead: Interval[], ticksAcross: number): Axis {
   }
   const live = spans.filter((s) => s.to - s.from > 0)
   const breakWidth = Math.min(BREAK_WIDTH, 0.35 / dead.length)
-  // A stretch of ten times the length gets about twice the room, so that all of them can be read.
-  const weights = live.map((s) => Math.pow(Math.max(s.to - s.from, 1), 0.3))
+  // A stretch of ten times the length gets 1.6 times the room, so that all of them can be read.
+  const weights = live.map((s) => Math.pow(Math.max(s.to - s.from, 1), 0.2))
   const sum = weights.reduce((a, b) => a + b, 0)
   const room = 1 - breakWidth * dead.length
   const stretches: Live[] = []
@@ -134,7 +144,7 @@ function foldedAxis(end: number, dead: Interval[], ticksAcross: number): Axis {
       for (const p of pieces) if (t <= p.to) return clamp(p.x0 + clamp((t - p.from) / (p.to - p.from)) * (p.x1 - p.x0))
       return 1
     },
-    ticks: stretches.flatMap((s, i) => evenTicks(s, Math.max(1, Math.round(ticksAcross * (s.x1 - s.x0))), i > 0 || s.from > 0)),
+    ticks: stretches.flatMap((s, i) => evenTicks(s, Math.max(2, Math.round(ticksAcross * (s.x1 - s.x0))), i > 0 || s.from > 0)),
   }
 }
 

@@ -5,6 +5,13 @@ import { minus } from './format'
 import { partStyle } from './parts'
 import type { Row } from './tree'
 
+/** Where the parts of hops meet, in ns after origin. */
+export function edgesOf(hops: readonly Hop[], origin: string): number[] {
+  const out = new Set<number>()
+  for (const h of hops) for (const p of h.parts) if (p.from !== null && p.to !== null) out.add(minus(p.from, origin)).add(minus(p.to, origin))
+  return [...out]
+}
+
 /**
  * When somebody works: the spans that are drawn, without the time in which one
  * of them waits for a send of its own, and the parts of hops that are work. What

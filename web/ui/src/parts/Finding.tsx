@@ -30,11 +30,11 @@ export function titleText(f: Data | undefined): string {
 }
 
 /** The sentence that a page begins with, and what belongs beside it. */
-export function Finding({ finding, children }: { finding: Data | undefined; children?: ReactNode }) {
+export function Finding({ finding, failed, children }: { finding: Data | undefined; failed?: string | false | null | undefined; children?: ReactNode }) {
   return (
     <div className="sum">
       <div className="said">
-        <h1>{finding ? pieces(finding.title) : <span className="ghost">Asking…</span>}</h1>
+        <h1>{finding ? pieces(finding.title) : failed || <span className="ghost">Asking…</span>}</h1>
         <p>{finding && finding.text.length > 0 ? pieces(finding.text) : '\u00a0'}</p>
       </div>
       {children && <div className="tags">{children}</div>}

@@ -27,6 +27,9 @@ export function Swatch({ part }: { part: string }) {
   )
 }
 
+/** Room in px for the word unknown. */
+export const WORD = 50
+
 /** The shapes of a hop between y and y + height; x gives px. */
 export function HopShapes({ list, x, y, height }: { list: readonly Segment[]; x: (t: number) => number; y: number; height: number }) {
   return (
@@ -38,7 +41,7 @@ export function HopShapes({ list, x, y, height }: { list: readonly Segment[]; x:
           return (
             <g key={i}>
               <rect x={x0 + 0.5} y={y + 0.5} width={Math.max(w - 1, 1)} height={height - 1} rx="1.5" className="unknown" />
-              {w > 62 && (
+              {w >= WORD && (
                 <text x={x0 + w / 2} y={y + height - 4} textAnchor="middle">
                   unknown
                 </text>

@@ -39,8 +39,12 @@ defer hoptrace.Close()`,
         },
         {
           say: 'Around the writer and the reader that you have; every method is still there.',
-          lines: `w := otelkafkago.NewWriter(&kafka.Writer{Addr: kafka.TCP("broker:9092"), Topic: "orders", RequiredAcks: kafka.RequireAll})
-r := otelkafkago.NewReader(kafka.ReaderConfig{Brokers: []string{"broker:9092"}, Topic: "orders", GroupID: "billing"})
+          lines: `w := otelkafkago.NewWriter(&kafka.Writer{
+	Addr: kafka.TCP("broker:9092"), Topic: "orders", RequiredAcks: kafka.RequireAll,
+})
+r := otelkafkago.NewReader(kafka.ReaderConfig{
+	Brokers: []string{"broker:9092"}, Topic: "orders", GroupID: "billing",
+})
 
 msg, err := r.FetchMessage(ctx)
 err = r.Process(ctx, msg, func(ctx context.Context, msg kafka.Message) error {

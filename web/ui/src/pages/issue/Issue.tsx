@@ -1,4 +1,5 @@
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
+import { useState } from 'react'
 import { useLocation, useSearch } from 'wouter'
 import { ask } from '../../api/client'
 import type { EventDetail, Status } from '../../api/types'
@@ -178,6 +179,8 @@ function Details({ d }: { d: EventDetail }) {
 }
 
 function Others({ id, shown, list, error }: { id: string; shown: string | undefined; list: readonly EventDetail['event'][] | undefined; error: Error | null }) {
+  const [all, setAll] = useState(false)
+  const few = 12
   if (error) return <p className="bad">Its other events cannot be listed: {error.message}</p>
   return (
     <section className="panel scroll">
@@ -191,7 +194,7 @@ function Others({ id, shown, list, error }: { id: string; shown: string | undefi
           </tr>
         </thead>
         <tbody>
-          {(list ?? []).slice(0, 100).map((e) => (
+          {(list ?? []).slice(0, all ? 100 : few).map((e) => (
             <tr key={e.id} className={e.id === shown ? 'sel' : ''}>
               <td>
                 <Link to={`/issues/${id}/events/${e.id}`} data-row className="rowlink" aria-current={e.id === shown ? 'true' : undefined} title={fullTime(e.time)}>
@@ -205,6 +208,13 @@ function Others({ id, shown, list, error }: { id: string; shown: string | undefi
           ))}
         </tbody>
       </table>
+      {!all && (list?.length ?? 0) > few && (
+        <p className="pad">
+          <button type="button" className="linkish" onClick={() => setAll(true)}>
+            Show {(list?.length ?? 0) >= 100 ? 'the newest 100' : 'all ' + (list?.length ?? 0)}
+          </button>
+        </p>
+      )}
     </section>
   )
 }

@@ -23,10 +23,10 @@ export function Stack({ d }: { d: EventDetail }) {
       )}
       {d.exceptions.map((e, i) => (
         <Fragment key={i}>
-          {(i > 0 || d.exceptions.length > 1) && (
+          {i > 0 && (
             <div className="fr cause">
               <span>
-                {i > 0 && <span className="muted">caused by </span>}
+                <span className="muted">caused by </span>
                 <b>{e.type || 'error'}</b>
                 {e.value && <>: {e.value}</>}
               </span>

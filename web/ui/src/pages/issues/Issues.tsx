@@ -41,7 +41,7 @@ export function Issues({ status }: { status: Status | undefined }) {
   useTitle(titleText(issues.data?.finding) || 'Issues')
   return (
     <Shell page="Issues" status={status} filters="text" ranged live={{ on: live, set: setLive }}>
-      <Finding finding={issues.data?.finding}>
+      <Finding finding={issues.data?.finding} failed={issues.error && 'Issues cannot be shown'}>
         <NewOnes many={fresh.data?.issues.length ?? 0} what="or changed" show={() => void cache.invalidateQueries({ queryKey: ['issues'] })} />
       </Finding>
       {issues.error && !issues.data ? (

@@ -44,7 +44,7 @@ export function Messages({ status }: { status: Status | undefined }) {
   useTitle(titleText(hops.data?.finding) || 'Messages')
   return (
     <Shell page="Messages" status={status} filters="tokens" ranged live={{ on: live, set: setLive }}>
-      <Finding finding={hops.data?.finding}>
+      <Finding finding={hops.data?.finding} failed={hops.error && 'Messages cannot be shown'}>
         <NewOnes many={fresh.data?.hops.length ?? 0} what={fresh.data?.hops.length === 1 ? 'message' : 'messages'} show={() => void cache.invalidateQueries({ queryKey: ['hops'] })} />
       </Finding>
       <Filters with={['topic', 'group', 'order']} />

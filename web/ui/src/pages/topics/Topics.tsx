@@ -36,7 +36,7 @@ export function Topics({ status }: { status: Status | undefined }) {
   const shownParts = PARTS.filter((p) => p.name !== 'retry' || list?.some((t) => (partOf(t, 'retry')?.p99Ns ?? 0) > 0))
   return (
     <Shell page="Topics" status={status} ranged>
-      <Finding finding={topics.data?.finding}>
+      <Finding finding={topics.data?.finding} failed={topics.error && 'Topics cannot be shown'}>
         <button type="button" className="pick" onClick={() => void topics.refetch()} disabled={topics.isFetching}>
           {topics.isFetching ? 'Asking…' : 'Refresh'}
         </button>
@@ -55,17 +55,19 @@ export function Topics({ status }: { status: Status | undefined }) {
             <thead>
               <tr>
                 <th>Topic → group</th>
-                <th className="num">Read</th>
+                <th className="num wide">Read</th>
                 <th className="num wide">Failed</th>
                 <th className="barhead">
-                  Parts at p50 and p99 <span className="faint">(each bar to its own length)</span>
+                  Parts at p50 and p99
                 </th>
                 {shownParts.map((p) => (
                   <th key={p.name} className="num wide" title={p.explain}>
-                    <Swatch part={p.name} /> {p.label}
+                    <Swatch part={p.name} />
+                    <br />
+                    {p.label}
                   </th>
                 ))}
-                <th className="num">Sent → done</th>
+                <th className="num wide">Sent → done</th>
               </tr>
             </thead>
             <tbody>
@@ -91,6 +93,7 @@ export function Topics({ status }: { status: Status | undefined }) {
           </table>
         </div>
       )}
+      {list && list.length > 0 && <p className="muted small">Numbers are p50, p95 and p99 of each part by itself; they do not add up. A bar shows their proportion and is as long as any other.</p>}
     </Shell>
   )
 }
@@ -117,7 +120,7 @@ function Line({ t, parts, isOpen, toggle }: { t: TopicStats; parts: typeof PARTS
           </div>
         )}
       </td>
-      <td className="num" title={`${plain(count(t.produced))} seen at the producer`}>
+      <td className="num wide" title={`${plain(count(t.produced))} seen at the producer`}>
         {t.group ? count(t.consumed) : <span className="muted">{count(t.produced)} sent</span>}
       </td>
       <td className="num wide">{t.failed > 0 ? <span className="tag bad">{count(t.failed)}</span> : <span className="faint">0</span>}</td>
@@ -130,7 +133,7 @@ function Line({ t, parts, isOpen, toggle }: { t: TopicStats; parts: typeof PARTS
           <Three q={partOf(t, p.name)} />
         </td>
       ))}
-      <td className="num three">
+      <td className="num wide three">
         <Three q={whole} />
       </td>
     </tr>
@@ -157,10 +160,11 @@ function Stack({ t, at, label }: { t: TopicStats; at: Quantile; label: string })
   const known = PARTS.map((p) => ({ p, ns: Math.max(0, partOf(t, p.name)?.[at] ?? 0), q: partOf(t, p.name) })).filter((x) => x.q && x.q.count > 0 && x.ns > 0)
   const sum = known.reduce((a, b) => a + b.ns, 0)
   let x = 0
+  const whole = partOf(t, 'end_to_end')
   return (
     <div className="stack">
       <span className="muted">{label}</span>
-      <svg width={W} height="11" role="img" aria-label={`${t.topic} ${t.group} ${label}: ${known.map((k) => `${k.p.label.toLowerCase()} ${plain(duration(k.ns))}`).join(', ') || 'unknown'}`}>
+      <svg viewBox={`0 0 ${W} 11`} preserveAspectRatio="none" height="11" role="img" aria-label={`${t.topic} ${t.group} ${label}: ${known.map((k) => `${k.p.label.toLowerCase()} ${plain(duration(k.ns))}`).join(', ') || 'unknown'}`}>
         {sum === 0 && <rect x=".5" y=".5" width={W - 1} height="10" className="unknown" />}
         {known.map(({ p, ns }) => {
           const w = (ns / sum) * W
@@ -173,6 +177,7 @@ function Stack({ t, at, label }: { t: TopicStats; at: Quantile; label: string })
           )
         })}
       </svg>
+      {whole && whole.count > 0 && <span className="narrow-only">{duration(whole[at])}</span>}
     </div>
   )
 }

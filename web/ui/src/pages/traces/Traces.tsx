@@ -53,7 +53,7 @@ export function Traces({ status }: { status: Status | undefined }) {
   const longest = Math.max(1, ...(list ?? []).map((t) => t.durationNs))
   return (
     <Shell page="Traces" status={status} filters="tokens" ranged live={{ on: live, set: setLive }}>
-      <Finding finding={traces.data?.finding}>
+      <Finding finding={traces.data?.finding} failed={traces.error && 'Traces cannot be shown'}>
         <NewOnes many={fresh.data?.traces.length ?? 0} what={fresh.data?.traces.length === 1 ? 'trace' : 'traces'} show={() => void cache.invalidateQueries({ queryKey: ['traces'] })} />
       </Finding>
       <Filters with={['service', 'topic', 'group', 'min_latency', 'errors']} />
@@ -83,7 +83,7 @@ export function Traces({ status }: { status: Status | undefined }) {
                 <th className="wide">Services</th>
                 <th className="wide">Topics</th>
                 <th className="num">Duration</th>
-                <th className="barcol wide">Logarithmic</th>
+                <th className="barcol wide">log scale</th>
                 <th className="num wide">Spans</th>
                 <th className="num">Errors</th>
               </tr>

@@ -5,8 +5,8 @@ import { count, duration, minus, plain } from '../../lib/format'
 import { useMedia, useWidth, useWindow } from '../../lib/hooks'
 import { hopLabel, segments } from '../../lib/parts'
 import type { Row } from '../../lib/tree'
-import { workOf } from '../../lib/work'
-import { HopShapes } from '../../parts/HopBar'
+import { edgesOf, workOf } from '../../lib/work'
+import { HopShapes, WORD } from '../../parts/HopBar'
 
 /** Indenting ends here: deeper rows keep the indent of this depth. */
 const MAX_INDENT = 12
@@ -28,7 +28,7 @@ export function Chart({ journey, rows, mode, setMode, selected, select }: Props)
   const [body, setBody] = useState<HTMLElement | null>(null)
   const { first, last } = useWindow(body, rows.length, rowHeight)
   const work = useMemo(() => workOf(rows, journey.spans, journey.hops, journey.start), [rows, journey])
-  const axis = useMemo(() => axisOf(mode, journey.durationNs, work, Math.max(2, Math.round(width / 110))), [mode, journey, work, width])
+  const axis = useMemo(() => axisOf(mode, journey.durationNs, work, Math.max(2, Math.round(width / 110)), edgesOf(journey.hops, journey.start)), [mode, journey, work, width])
   const failedSpans = useMemo(() => new Set(journey.events.map((e) => e.spanId)), [journey])
   useScrollTo(body, selected ? rows.indexOf(selected) : -1, rowHeight)
   const shown = rows.slice(first, last)
@@ -38,11 +38,14 @@ export function Chart({ journey, rows, mode, setMode, selected, select }: Props)
         <div role="row" className="row">
           <div role="columnheader" className="axish">
             <span>Work and hops</span>
-            <button type="button" className="axisbutton" onClick={() => setMode(MODES[(MODES.indexOf(mode) + 1) % MODES.length]!)} aria-label={`Time axis: ${mode}`} title="Folded, linear, logarithmic (z)">
-              {mode} <kbd aria-hidden="true">z</kbd>
+            <kbd aria-hidden="true">z</kbd>
+            <button type="button" className="axisbutton" onClick={() => setMode(MODES[(MODES.indexOf(mode) + 1) % MODES.length]!)} title="Folded, linear, logarithmic: press z">
+              <span className="only-read">Time axis: </span>
+              {mode}
             </button>
           </div>
-          <div role="columnheader" className="axis" ref={laneRef} aria-label={`Time, ${mode}, ${plain(duration(journey.durationNs))} in all`}>
+          <div role="columnheader" className="axis" ref={laneRef} >
+            <span className="only-read">{`Time, ${mode}, ${plain(duration(journey.durationNs))} in all`}</span>
             {width > 0 && <AxisHead axis={axis} width={width} />}
           </div>
         </div>
@@ -152,10 +155,12 @@ function Lane({ row, axis, width, height, origin }: { row: Row; axis: Axis; widt
     const list = segments(h, origin)
     const total = h.start && h.end ? minus(h.end, h.start) : 0
     const from = h.start ? x(minus(h.start, origin)) : 0
+    const hidden = list.some((s) => s.kind === 'unknown' && x(s.to) - x(s.from) < WORD)
+    const said = h.consumer ? duration(total) + (hidden ? ' · part unknown' : '') : 'not read yet'
     const end = h.end ? Math.max(x(minus(h.end, origin)), from + 2) : from
     // The wait that a break swallows writes its length on the break.
     const folded = axis.breaks.flatMap((b) =>
-      list.filter((s) => (s.kind === 'part' || s.kind === 'unknown') && s.from <= b.from && s.to >= b.to).map((s) => ({ at: ((b.x0 + b.x1) / 2) * width, s })),
+      list.filter((s) => s.kind !== 'negative' && Math.min(s.to, b.to) - Math.max(s.from, b.from) > (b.to - b.from) / 2).map((s) => ({ at: ((b.x0 + b.x1) / 2) * width, s })),
     )
     return (
       <svg width={width} height={height} role="img" aria-label={hopLabel(h)}>
@@ -174,7 +179,7 @@ function Lane({ row, axis, width, height, origin }: { row: Row; axis: Axis; widt
             </g>
           )
         })}
-        <EndText from={from} end={end} width={width} text={h.consumer ? duration(total) : 'not read yet'} />
+        {folded.length === 0 && <EndText from={from} end={end} width={width} text={said} />}
       </svg>
     )
   }
