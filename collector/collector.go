@@ -2,6 +2,12 @@
 // OTLP traces and what Sentry SDKs send, checks them, and answers when Kafka
 // has them. It decodes nothing that it does not have to (see package pipeline
 // for what the data means).
+//
+// What was answered with success is durable. What was not may be there even so:
+// when Kafka acknowledges later than Config.ProduceTimeout, an OTLP sender's
+// retry stores its spans twice. Sentry SDKs do not retry; there is no spool
+// yet, so while Kafka does not answer they are told 429 and to wait, and what
+// they drop meanwhile is lost.
 package collector
 
 import (

@@ -21,11 +21,10 @@ import (
 const eventID = "9ec79c33ec9942ab8353589fcb2e04dc"
 
 var (
-	asShop    = map[string]string{"X-Sentry-Auth": "Sentry sentry_key=" + shopKey + ", sentry_version=7, sentry_client=test/1"}
-	byQuery   = "?sentry_key=" + shopKey + "&sentry_version=7&sentry_client=sentry.javascript.node%2F11.12.0"
-	shopDSN   = "http://" + shopKey + "@127.0.0.1:4318/1"
-	oneEvent  = "{\"event_id\":\"" + eventID + "\"}\n{\"type\":\"event\"}\n{\"message\":\"m\"}\n"
-	otherAuth = "Sentry sentry_key=" + otherKey
+	asShop   = map[string]string{"X-Sentry-Auth": "Sentry sentry_key=" + shopKey + ", sentry_version=7, sentry_client=test/1"}
+	byQuery  = "?sentry_key=" + shopKey + "&sentry_version=7&sentry_client=sentry.javascript.node%2F11.12.0"
+	shopDSN  = "http://" + shopKey + "@127.0.0.1:4318/1"
+	oneEvent = "{\"event_id\":\"" + eventID + "\"}\n{\"type\":\"event\"}\n{\"message\":\"m\"}\n"
 )
 
 // event asserts that exactly one event was taken, for project 1, and gives its

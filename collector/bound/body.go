@@ -32,7 +32,7 @@ func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("%s is larger than %d %s", e.What, e.Limit, unit)
 }
 
-// EncodingError: the Content-Encoding is not one that is understood.
+// EncodingError means that the Content-Encoding is not one that is understood.
 type EncodingError struct{ Encoding string }
 
 // Error names it and what is understood.
@@ -40,7 +40,7 @@ func (e *EncodingError) Error() string {
 	return fmt.Sprintf("content encoding %q is not supported; use gzip, deflate, br or zstd", clip(e.Encoding, 40))
 }
 
-// CorruptError: the body does not decompress, or broke off.
+// CorruptError means that the body does not decompress, or broke off.
 type CorruptError struct {
 	Encoding string // "identity" when it was not compressed
 	Err      error

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 )
 
-// ErrOverload: the bytes in flight are used up; the sender should wait.
+// ErrOverload means that the bytes in flight are used up; the sender should wait.
 var ErrOverload = errors.New("too many bytes in flight")
 
 // Budget bounds the bytes of all requests that are being handled. The zero

@@ -16,7 +16,7 @@ import (
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
-// ErrMalformed: the envelope breaks the grammar.
+// ErrMalformed means that the envelope breaks the grammar.
 var ErrMalformed = errors.New("invalid envelope")
 
 // Bounds of headers.

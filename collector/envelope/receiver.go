@@ -52,9 +52,9 @@ func New(cfg Config, deps Deps) *Receiver { return &Receiver{cfg, deps, time.Now
 
 // Errors of a request, apart from those of packages bound, produce and project.
 var (
-	// ErrHeaderMismatch: the envelope's dsn is not what it was authenticated with.
+	// ErrHeaderMismatch means that the envelope's dsn is not what it was authenticated with.
 	ErrHeaderMismatch = errors.New("the envelope's dsn and the request's credentials differ")
-	// ErrBadEvent: a single event is no event.
+	// ErrBadEvent means that a single event is no event.
 	ErrBadEvent = errors.New("invalid event")
 )
 

@@ -49,9 +49,9 @@ func New(cfg Config, deps Deps) *Receiver { return &Receiver{cfg, deps, time.Now
 
 // Errors of a request, apart from those of packages bound, produce and project.
 var (
-	// ErrMalformed: the body is not what its content type says.
+	// ErrMalformed means that the body is not what its content type says.
 	ErrMalformed = errors.New("malformed request")
-	// ErrContentType: the body is neither protobuf nor JSON.
+	// ErrContentType means that the body is neither protobuf nor JSON.
 	ErrContentType = errors.New("unsupported content type")
 )
 

@@ -20,10 +20,10 @@ import (
 
 // Errors that receivers turn into their protocol's answers.
 var (
-	// ErrUnavailable: Kafka did not acknowledge in time. The sender may try
+	// ErrUnavailable means that Kafka did not acknowledge in time. The sender may try
 	// again; what was written in spite of the error is then there twice.
 	ErrUnavailable = errors.New("Kafka did not take the data in time") //nolint:staticcheck // a name
-	// ErrTooLarge: the topic refuses records of this size.
+	// ErrTooLarge means that the topic refuses records of this size.
 	ErrTooLarge = errors.New("record is larger than the topic takes")
 )
 

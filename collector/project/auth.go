@@ -14,17 +14,17 @@ import (
 
 // Errors of credentials and of resolving. Each is wrapped with what was wrong.
 var (
-	// ErrNoAuth: nobody said who sends.
+	// ErrNoAuth means that nobody said who sends.
 	ErrNoAuth = errors.New("no DSN key: send X-Sentry-Auth, Authorization, or sentry_key in the query")
-	// ErrMultipleAuth: it was said twice.
+	// ErrMultipleAuth means that it was said twice.
 	ErrMultipleAuth = errors.New("credentials given more than once")
-	// ErrBadAuth: what was said cannot be read.
+	// ErrBadAuth means that what was said cannot be read.
 	ErrBadAuth = errors.New("bad credentials")
-	// ErrUnknownKey: no project has this key.
+	// ErrUnknownKey means that no project has this key.
 	ErrUnknownKey = errors.New("event submission rejected: unknown DSN key")
-	// ErrMismatch: the key belongs to another project than the one addressed.
+	// ErrMismatch means that the key belongs to another project than the one addressed.
 	ErrMismatch = errors.New("event submission rejected: the DSN key belongs to another project")
-	// ErrUnavailable: the metadata store does not answer and the key is not cached.
+	// ErrUnavailable means that the metadata store does not answer and the key is not cached.
 	ErrUnavailable = errors.New("cannot look up the project now")
 )
 
