@@ -132,8 +132,9 @@ func createTopics(ctx context.Context, cfg config, log interface{ Info(string, .
 	transport := &kafka.Transport{ClientID: "orders-example"}
 	defer transport.CloseIdleConnections()
 	client := &kafka.Client{Addr: kafka.TCP(cfg.brokers...), Timeout: 10 * time.Second, Transport: transport}
-	var topics []kafka.TopicConfig
-	for _, t := range []string{topicOrders, topicPayments, topicShipping} {
+	names := []string{topicOrders, topicPayments, topicShipping}
+	topics := make([]kafka.TopicConfig, 0, len(names))
+	for _, t := range names {
 		topics = append(topics, kafka.TopicConfig{Topic: t, NumPartitions: cfg.partitions, ReplicationFactor: 1})
 	}
 	for {

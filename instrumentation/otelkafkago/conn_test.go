@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/binary"
+	"errors"
 	"io"
 	"math/big"
 	"net"
@@ -177,7 +178,7 @@ func TestAnswersAreFoundHoweverTheyAreCut(t *testing.T) {
 			if _, answered := log.match(key, 5); answered != 0 && p.in.Len() > 100+8-1 {
 				t.Fatalf("step %d: answered before the answer's first byte (%d bytes are left)", step, p.in.Len())
 			}
-			if _, err := c.Read(buf); err != nil && err != io.EOF {
+			if _, err := c.Read(buf); err != nil && !errors.Is(err, io.EOF) {
 				t.Fatal(err)
 			}
 		}

@@ -67,7 +67,7 @@ func (r *Reader) MessageContext(ctx context.Context, msg kafka.Message) context.
 }
 
 func (r *Reader) startProcess(ctx context.Context, msg *kafka.Message) (out context.Context, span trace.Span) {
-	out = ctx
+	out = ctx //nolint:wastedassign // what a panic below leaves to the caller
 	defer r.guard()
 	key := keyOf(msg)
 	d := r.pending.claim(key, true)

@@ -162,7 +162,7 @@ func (r *Reader) guard() {
 // handOver records the receive span of msg and remembers it for processing.
 func (r *Reader) handOver(ctx context.Context, called, handed time.Time, msg *kafka.Message) {
 	defer r.guard()
-	d := r.newDelivery(msg)
+	d := r.newDelivery(msg) //nolint:contextcheck // the span in ctx must not pass for one in the record
 	d.handed = handed
 	d.asked, d.answered = r.log.match(d.key.topicPartition, msg.Offset)
 	if d.asked == 0 {
@@ -172,7 +172,7 @@ func (r *Reader) handOver(ctx context.Context, called, handed time.Time, msg *ka
 	if !r.config.noReceive {
 		o := r.receive.get(d.key.topicPartition)
 		opts := make([]trace.SpanStartOption, 0, len(o.start)+3)
-		opts = append(append(opts, o.start...), trace.WithTimestamp(called))
+		opts = append(append(opts, o.start...), trace.WithTimestamp(d.receiveStart(called, handed)))
 		parent := ctx
 		if d.creation.IsValid() {
 			opts = append(opts, trace.WithLinks(trace.Link{SpanContext: d.creation}))
@@ -190,4 +190,15 @@ func (r *Reader) handOver(ctx context.Context, called, handed time.Time, msg *ka
 	for _, old := range r.pending.add(d) {
 		r.estimate(old, old.endOr(handed))
 	}
+}
+
+// receiveStart is when receiving this record began: when the application asked,
+// or when the answer that brought the record arrived, if that was later. The
+// wait before it is not the record's: a group that idled for ten minutes must
+// not make the next record's trace ten minutes long.
+func (d *delivery) receiveStart(called, handed time.Time) time.Time {
+	if answered := time.Unix(0, d.answered); d.answered != 0 && answered.After(called) && answered.Before(handed) {
+		return answered
+	}
+	return called
 }

@@ -265,7 +265,7 @@ func TestEverySpanHasEndedWhenCloseReturns(t *testing.T) {
 func TestDeprecatedConstructorWorks(t *testing.T) {
 	rec := record()
 	c := broker(t, 1)
-	kw := kafka.NewWriter(kafka.WriterConfig{Brokers: c.ListenAddrs(), Topic: "orders", BatchTimeout: time.Millisecond}) //nolint:staticcheck // this is what is tested
+	kw := kafka.NewWriter(kafka.WriterConfig{Brokers: c.ListenAddrs(), Topic: "orders", BatchTimeout: time.Millisecond})
 	w := Wrap(kw, WithTracerProvider(rec))
 	write(t, w, "x")
 	if got := number(t, rec.wait(t, "send orders", 1)[0], messaging.AttrKafkaOffset); got != 0 {
