@@ -143,11 +143,11 @@ func TestBadInputGetsANamedErrorIsCountedAndDisturbsNobody(t *testing.T) {
 			},
 		},
 		{
-			name: "10,000 HTTP headers", counter: outcomes, labels: reason("too_many_headers"), want: []string{"431"},
+			name: "10,000 HTTP headers", counter: outcomes, labels: reason("too_large:headers"), want: []string{"431", "max_header_bytes"},
 			send: func(ctx context.Context) (string, error) { return manyHeaders(ctx, h.HTTP) },
 		},
 		{
-			name: "10,000 gRPC headers", counter: outcomes, labels: nil, want: []string{"header"},
+			name: "10,000 gRPC headers", counter: outcomes, labels: reason("too_large:headers"), want: []string{codes.ResourceExhausted.String(), "max_header_bytes"},
 			send: func(ctx context.Context) (string, error) {
 				md := metadata.MD{}
 				for i := range 10_000 {
@@ -300,7 +300,7 @@ func manyHeaders(ctx context.Context, base string) (string, error) {
 		_ = conn.SetDeadline(deadline)
 	}
 	var b strings.Builder
-	b.WriteString("POST /v1/traces HTTP/1.1\r\nHost: hoptrace\r\nContent-Length: 0\r\n")
+	b.WriteString("POST /v1/traces HTTP/1.1\r\nHost: hoptrace\r\nContent-Length: 0\r\nConnection: close\r\n")
 	for i := range 10_000 {
 		fmt.Fprintf(&b, "X-Header-%d: v\r\n", i)
 	}
