@@ -126,6 +126,8 @@ func (c *conn) packet(code uint64) error {
 		return nil
 	case code == uint64(proto.ClientCodeCancel): // too late
 		return nil
+	case code == 0: // a Cancel of ch-go, which closes the connection after it
+		return connError{io.EOF}
 	case code == uint64(proto.ClientCodeData) && c.skipData:
 		_, _, err := c.readBlock()
 		return err

@@ -73,6 +73,9 @@ func New(cfg Config, log *slog.Logger) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Dir, err = cfg.absolute(); err != nil {
+		return nil, err
+	}
 	var secret [24]byte
 	_, _ = rand.Read(secret[:]) // it never fails
 	return &Process{
@@ -100,10 +103,7 @@ func (p *Process) Start(ctx context.Context) error {
 	if p.started {
 		return errors.New("the embedded ClickHouse engine was started already")
 	}
-	dir, err := p.cfg.absolute()
-	if err != nil {
-		return err
-	}
+	dir := p.cfg.Dir
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("cannot make the engine's directory: %w", err)
 	}
@@ -122,7 +122,7 @@ func (p *Process) Start(ctx context.Context) error {
 		}
 		return fmt.Errorf("cannot start the embedded ClickHouse engine: %w", err)
 	}
-	p.cfg.Dir, p.lock, p.socketDir, p.started = dir, lock, socketDir, true
+	p.lock, p.socketDir, p.started = lock, socketDir, true
 	go p.supervise()
 	return nil
 }
@@ -130,34 +130,28 @@ func (p *Process) Start(ctx context.Context) error {
 // Ready waits until the engine answers. It gives the engine's own reason when
 // that cannot come to be.
 func (p *Process) Ready(ctx context.Context) error {
-	for {
-		p.mu.Lock()
-		ready, failed, started, lastErr := p.ready, p.failed, p.started, p.lastErr
-		p.mu.Unlock()
-		if failed != nil {
-			return failed
-		}
-		if !started {
-			return ErrStopped
-		}
-		select {
-		case <-ready:
-			return nil
-		case <-p.done:
-			p.mu.Lock()
-			failed := p.failed
-			p.mu.Unlock()
-			if failed == nil {
-				failed = ErrStopped
-			}
-			return failed
-		case <-ctx.Done():
-			if lastErr != nil {
-				return fmt.Errorf("the embedded ClickHouse engine does not answer: %w (its last end: %w)", ctx.Err(), lastErr)
-			}
-			return fmt.Errorf("the embedded ClickHouse engine does not answer: %w", ctx.Err())
-		}
+	p.mu.Lock()
+	ready, started, lastErr := p.ready, p.started, p.lastErr
+	p.mu.Unlock()
+	if !started {
+		return ErrStopped
 	}
+	select {
+	case <-p.done:
+	case <-ready:
+		return nil
+	case <-ctx.Done():
+		if lastErr != nil {
+			return fmt.Errorf("the embedded ClickHouse engine does not answer: %w (its last end: %w)", ctx.Err(), lastErr)
+		}
+		return fmt.Errorf("the embedded ClickHouse engine does not answer: %w", ctx.Err())
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failed != nil {
+		return p.failed
+	}
+	return ErrStopped
 }
 
 // DialContext connects to the engine; network and address are ignored, so a
@@ -184,7 +178,8 @@ func (p *Process) Dial(ctx context.Context) (net.Conn, error) { return p.DialCon
 // Addr is a name for logs; it cannot be dialled but through DialContext.
 func (p *Process) Addr() string { return "embedded:" + filepath.Base(p.cfg.Dir) }
 
-// Password is that of [User]; it is new in every Process and kept nowhere.
+// Password is that of [User]: the configured one, or one that is new in every
+// Process and kept nowhere.
 func (p *Process) Password() string { return p.password }
 
 // Version is ClickHouse's, such as "26.7.2"; empty before the engine answers.

@@ -35,6 +35,21 @@ func TestWrongPasswordIsRefused(t *testing.T) {
 	f("other", p.Password())
 }
 
+func TestConfiguredPasswordIsTheOneThatCounts(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	cfg.Password = "given"
+	p := startProcess(t, cfg)
+	opt := clientOptions(p)
+	opt.Password = "given"
+	if err := dialWith(t, opt).Ping(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	opt.Password = ""
+	if _, err := ch.Dial(testContext(t), opt); !ch.IsErr(err, proto.ErrAuthenticationFailed) {
+		t.Fatalf("dial without password: %v; want AUTHENTICATION_FAILED", err)
+	}
+}
+
 func TestConnectionsAreBounded(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	cfg.MaxConnections = 2
@@ -419,7 +434,7 @@ func TestDamagedBlocksDoNotEndTheEngine(t *testing.T) {
 		t.Fatalf("the undamaged block gave %d rows; want 20", got)
 	}
 	rng := rand.New(rand.NewPCG(5, 6))
-	for range 500 {
+	for range 250 {
 		data := append([]byte(nil), b.Buf...)
 		for range 1 + rng.IntN(3) {
 			data[20+rng.IntN(len(data)-20)] = byte(rng.Uint32())

@@ -134,9 +134,16 @@ func newSoakBlocks() *soakBlocks {
 		attrs:   proto.NewMap(new(proto.ColStr).LowCardinality(), new(proto.ColStr)),
 	}
 	b.in = proto.Input{
-		{Name: "start", Data: b.start}, {Name: "trace_id", Data: b.trace}, {Name: "span_id", Data: b.span},
-		{Name: "service", Data: b.service}, {Name: "topic", Data: b.topic}, {Name: "part", Data: &b.part}, {Name: "off", Data: &b.off},
-		{Name: "duration", Data: &b.duration}, {Name: "backlog", Data: b.backlog}, {Name: "attrs", Data: b.attrs},
+		{Name: "start", Data: b.start},
+		{Name: "trace_id", Data: b.trace},
+		{Name: "span_id", Data: b.span},
+		{Name: "service", Data: b.service},
+		{Name: "topic", Data: b.topic},
+		{Name: "part", Data: &b.part},
+		{Name: "off", Data: &b.off},
+		{Name: "duration", Data: &b.duration},
+		{Name: "backlog", Data: b.backlog},
+		{Name: "attrs", Data: b.attrs},
 	}
 	return b
 }
@@ -283,7 +290,7 @@ func (s *soak) cancelOne(ctx context.Context, c *ch.Client, q ch.Query, after ti
 	switch {
 	case err == nil:
 		s.queries.Add(1)
-	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || one.Err() != nil:
+	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || one.Err() != nil:
 		s.cancelled.Add(1)
 	default:
 		s.queryErrors.Add(1)
@@ -344,7 +351,7 @@ func (s *soak) report(ctx context.Context) {
 			if c.IsClosed() {
 				c = s.client(ctx)
 			}
-			fmt.Println(s.line(m))
+			s.t.Log(s.line(m))
 		}
 	}
 }

@@ -126,7 +126,7 @@ func TestBlocksOfEveryTypeComeBackEqual(t *testing.T) {
 			run(t, c, "CREATE TABLE "+table+" (id UInt64, "+strings.Join(defs, ", ")+") ENGINE = MergeTree ORDER BY id")
 			var id proto.ColUInt64
 			in = append(in, proto.InputColumn{Name: "id", Data: &id})
-			const blocks, rowsEach = 3, 3000
+			const blocks, rowsEach = 3, 500
 			var want [blocks * rowsEach]string
 			sent, total := 0, 0
 			next := func() {
