@@ -66,6 +66,7 @@ type Handler struct {
 	log     *slog.Logger
 	mux     *http.ServeMux
 	routes  []string
+	params  map[string][]string // what each route takes
 	slots   chan struct{}
 	now     func() time.Time
 	seen    seenData
@@ -115,7 +116,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 			return nil, fmt.Errorf("cannot register the web API's metrics: %w", err)
 		}
 	}
-	h := &Handler{cfg: cfg, deps: deps, log: log, mux: http.NewServeMux(), slots: make(chan struct{}, cfg.MaxConcurrent), now: time.Now, metrics: m}
+	h := &Handler{cfg: cfg, deps: deps, log: log, mux: http.NewServeMux(), slots: make(chan struct{}, cfg.MaxConcurrent), now: time.Now, metrics: m, params: map[string][]string{}}
 	h.handle("/api/v1/status", nil, h.status)
 	h.handle("/api/v1/names", []string{"from", "to"}, h.names)
 	h.handle("/api/v1/traces", []string{"from", "to", "service", "topic", "group", "min_latency", "errors", "before", "limit"}, h.traces)
@@ -155,6 +156,7 @@ type query struct {
 func (h *Handler) handle(route string, known []string, answer func(context.Context, *query) (any, error)) {
 	h.routes = append(h.routes, route)
 	known = append([]string{"project"}, known...)
+	h.params[route] = known
 	h.mux.HandleFunc(route, func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(r.Context(), h.cfg.QueryTimeout)

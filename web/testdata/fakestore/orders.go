@@ -59,14 +59,14 @@ func (b *builder) add(trace schemas.TraceID, parent schemas.SpanID, service, nam
 
 // hop is the lengths of one hop's parts in ms.
 type hop struct {
-	topic, group, producer, consumer                                 string
-	trace, consumerTrace                                             schemas.TraceID
-	parent                                                           schemas.SpanID
-	start                                                            int64
-	batch, ack, backlog, poll, fetchq, process                       float64
-	behind                                                           int64
-	failed, foreign, unread, uninstrumentedProducer, noConsumerTimes bool
-	partition                                                        int32
+	topic, group, producer, consumer                                          string
+	trace, consumerTrace                                                      schemas.TraceID
+	parent                                                                    schemas.SpanID
+	start                                                                     int64
+	batch, ack, backlog, poll, fetchq, process                                float64
+	behind                                                                    int64
+	stamped, failed, foreign, unread, uninstrumentedProducer, noConsumerTimes bool
+	partition                                                                 int32
 }
 
 // hop adds a send span and a process span with their rows, and returns the
@@ -85,6 +85,9 @@ func (b *builder) hop(h hop) (*schemas.Span, *schemas.Message) {
 		Project: Project, Side: schemas.SideProduce, Topic: h.topic, Partition: h.partition, Offset: offset, Service: h.producer, ClientID: h.producer + "-1",
 		BootID: "host-a", TraceID: h.trace, SpanID: send.SpanID, Start: h.start, End: acked, Written: written, Acked: acked,
 		RecordTime: h.start / 1e6 * 1e6, Attempts: 1, BodySize: 1180 + offset%97, KeyHash: 0xc41f0000 + uint64(offset)*7919, HighWatermark: schemas.Unknown,
+	}
+	if h.stamped {
+		p.Appended = acked
 	}
 	if h.uninstrumentedProducer {
 		p.Written, p.Acked, p.BootID, p.ClientID = 0, 0, "", ""
@@ -204,7 +207,7 @@ func Orders(now time.Time) *Store {
 	b.add(Plain, schemas.SpanID{}, "checkout", "GET /cart", schemas.KindServer, at(15*time.Second), at(15*time.Second)+ms(2.25))
 	b.order(Negative, at(30*time.Second), 0, 0, false, func(h *hop) {
 		if h.topic == "shipping" {
-			h.backlog, h.poll = 0, -.35
+			h.backlog, h.poll, h.stamped = 0, -.35, true
 		}
 	})
 	wide := *b.add(Wide, schemas.SpanID{}, "reports", "nightly report", schemas.KindInternal, at(50*time.Minute), at(50*time.Minute)+ms(4200))

@@ -87,7 +87,7 @@ export function HopBar({ hop, height = 16, width = 300 }: { hop: Hop; height?: n
     return { ...s, from, to: at }
   })
   return (
-    <svg className="hopbar" role="img" aria-label={hopLabel(hop)} viewBox={`0 0 ${W} ${height}`} width={W} height={height}>
+    <svg className="hopbar" role="img" aria-label={hopLabel(hop)} viewBox={`0 0 ${W} ${height}`} width={W} height={height} preserveAspectRatio="none">
       {list.length === 0 ? <rect x=".5" y=".5" width={W - 1} height={height - 1} className="unknown" /> : <HopShapes list={laid} x={(t) => t} y={0} height={height} />}
     </svg>
   )

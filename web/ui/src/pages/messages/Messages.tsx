@@ -70,7 +70,7 @@ export function HopTable({ hops, label }: { hops: readonly Hop[] | undefined; la
     <table aria-label={label}>
       <thead>
         <tr>
-          <th>Done</th>
+          <th className="wide">Done</th>
           <th>Record</th>
           <th className="wide">From → group</th>
           <th className="num">Sent → done</th>
@@ -89,7 +89,7 @@ function Line({ h }: { h: Hop }) {
   const largest = h.parts.filter((p) => p.known && p.ns > 0).sort((a, b) => b.ns - a.ns)[0]
   return (
     <tr>
-      <td className="muted" title={h.end ? fullTime(h.end) : undefined}>
+      <td className="muted wide" title={h.end ? fullTime(h.end) : undefined}>
         {h.end ? time(h.end) : 'unknown'}
       </td>
       <td>
