@@ -62,7 +62,7 @@ func engine(t testing.TB) *embeddedclickhouse.Process {
 func startEngine(dir string) (*embeddedclickhouse.Process, error) {
 	cfg := embeddedclickhouse.DefaultConfig()
 	cfg.Dir = dir
-	p, err := embeddedclickhouse.New(cfg, slog.New(slog.DiscardHandler))
+	p, err := embeddedclickhouse.New(cfg, discard())
 	if err != nil {
 		return nil, err
 	}
@@ -80,11 +80,16 @@ func stopEngine() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	if loaded.store != nil {
+		_ = loaded.store.Close()
+	}
 	if err := shared.engine.Shutdown(ctx); err != nil {
 		return err
 	}
 	return os.RemoveAll(shared.dir)
 }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func testConfig(p *embeddedclickhouse.Process) Config {
 	cfg := DefaultConfig()

@@ -59,7 +59,10 @@ func newPool(cfg Config, database string) *pool {
 			{Key: "max_memory_usage", Value: strconv.FormatInt(cfg.QueryMemory, 10), Important: true},
 			// An insert must be on disk when it is answered.
 			{Key: "async_insert", Value: "0", Important: true},
-			{Key: "optimize_aggregation_in_order", Value: "0", Important: true},
+			// Compiling to machine code costs more than our statements take.
+			{Key: "compile_expressions", Value: "0", Important: true},
+			{Key: "compile_aggregate_expressions", Value: "0", Important: true},
+			{Key: "compile_sort_description", Value: "0", Important: true},
 		},
 	}
 	if cfg.Dial != nil {

@@ -11,7 +11,7 @@ import (
 
 // workload makes spans as an instrumented Kafka application sends them: a
 // server span, the send of one record, and its processing in another service
-// under a link. Two of three are messaging spans. It is deterministic.
+// as its child and with a link. Two of three are messaging spans. It is deterministic.
 type workload struct {
 	rnd       *rand.Rand
 	now       int64 // Unix ns
@@ -52,8 +52,12 @@ func (w *workload) duration(typical time.Duration) int64 {
 	return int64(float64(typical) * (0.5 + w.rnd.ExpFloat64()))
 }
 
+func (w *workload) source(service string) schemas.Source {
+	return schemas.Source(len(service)*2654435761 + 17) //nolint:gosec // positive
+}
+
 func (w *workload) place(service string) (schemas.Source, schemas.Position) {
-	src := schemas.Source(len(service)*2654435761 + 17)
+	src := w.source(service)
 	p := w.position[src]
 	if p == nil {
 		p = &schemas.Position{Offset: 1000}
@@ -75,12 +79,9 @@ func (w *workload) next(spans []schemas.Span, messages []schemas.Message) ([]sch
 	ref := schemas.RecordRef{Topic: topic, Partition: int32(r.IntN(12))} //nolint:gosec // small
 	w.offsets[ref]++
 	offset := 100_000 + w.offsets[ref]
-	var trace, trace2 schemas.TraceID
+	var trace schemas.TraceID
 	binary.LittleEndian.PutUint64(trace[:], r.Uint64())
 	binary.LittleEndian.PutUint64(trace[8:], r.Uint64())
-	binary.LittleEndian.PutUint64(trace2[:], r.Uint64())
-	binary.LittleEndian.PutUint64(trace2[8:], r.Uint64())
-	trace2 = trace
 	id := func() (s schemas.SpanID) { binary.LittleEndian.PutUint64(s[:], r.Uint64()); return }
 	root, send, process := id(), id(), id()
 
@@ -122,7 +123,7 @@ func (w *workload) next(spans []schemas.Span, messages []schemas.Message) ([]sch
 				{Key: "server.address", Value: "shop.example"}, {Key: "client.address", Value: fmt.Sprintf("10.0.%d.%d", r.IntN(8), r.IntN(256))}, {Key: "order.id", Value: order}}},
 		schemas.Span{Project: 1, TraceID: trace, SpanID: send, ParentID: root, Name: "send " + topic, Kind: schemas.KindProducer, Start: sendStart, End: acked,
 			Service: producer, Scope: "otelkafkago", Resource: w.resource(producer, n), Attributes: attrs("send", "send"), Source: src2, Position: pos2},
-		schemas.Span{Project: 1, TraceID: trace2, SpanID: process, ParentID: send, Name: "process " + topic, Kind: schemas.KindConsumer, Status: status, Start: handed, End: done,
+		schemas.Span{Project: 1, TraceID: trace, SpanID: process, ParentID: send, Name: "process " + topic, Kind: schemas.KindConsumer, Status: status, Start: handed, End: done,
 			Service: consumer, Scope: "otelkafkago", Resource: w.resource(consumer, n%3), Source: src3, Position: pos3,
 			Attributes: append(attrs("process", "process"), schemas.Attribute{Key: "messaging.consumer.group.name", Value: consumer}),
 			Links:      []schemas.Link{{TraceID: trace, SpanID: send}}},
@@ -132,7 +133,7 @@ func (w *workload) next(spans []schemas.Span, messages []schemas.Message) ([]sch
 	p, c := base, base
 	p.Side, p.Service, p.ClientID, p.TraceID, p.SpanID, p.Source, p.Position = schemas.SideProduce, producer, producer, trace, send, src2, pos2
 	p.Start, p.End, p.Written, p.Acked, p.Attempts = sendStart, acked, written, acked, 1
-	c.Side, c.Service, c.ClientID, c.Group, c.TraceID, c.SpanID, c.Source, c.Position = schemas.SideProcess, consumer, consumer, consumer, trace2, process, src3, pos3
+	c.Side, c.Service, c.ClientID, c.Group, c.TraceID, c.SpanID, c.Source, c.Position = schemas.SideProcess, consumer, consumer, consumer, trace, process, src3, pos3
 	c.CreationTrace, c.CreationSpan = trace, send
 	c.Start, c.End, c.Asked, c.Answered, c.Handed = handed, done, asked, answered, handed
 	c.HighWatermark = offset + 1 + r.Int64N(3)
