@@ -15,60 +15,60 @@ const offsetsRetention = 30 * 24 * time.Hour
 // Config is what a person sets of the embedded broker.
 type Config struct {
 	// Dir holds everything the broker keeps. One process uses it at a time.
-	Dir string `yaml:"dir"`
+	Dir string `yaml:"dir" help:"directory of its log; empty means kafka in the data directory"`
 
 	// Listen is the host:port that is bound: loopback, unless you trust whoever
 	// can reach it. There is no authentication, and the protocol library lets
 	// a crafted request burn a core for a minute. Port 0 takes a free one, which
 	// is for tests: clients reconnect after a restart only to a fixed port.
-	Listen string `yaml:"listen"`
+	Listen string `yaml:"listen" help:"address; your own clients can use it"`
 
 	// Advertise is the host:port that clients are told to connect to. Empty
 	// means the bound address. It differs behind a container's port mapping.
-	Advertise string `yaml:"advertise"`
+	Advertise string `yaml:"advertise" help:"address that clients are told; empty means the one listened on"`
 
 	// SegmentBytes is the size at which a partition's log file is closed and
 	// the next begun. A start reads every file, retention by size deletes
 	// whole files: smaller is finer, and makes more files.
-	SegmentBytes int64 `yaml:"segment_bytes"`
+	SegmentBytes int64 `yaml:"segment_bytes" help:"size at which a log file is closed and the next begun"`
 
 	// RetentionTime is how long records are kept in topics that set no
 	// retention.ms; -1ms means for ever. It counts from the record's time.
-	RetentionTime time.Duration `yaml:"retention_time"`
+	RetentionTime time.Duration `yaml:"retention_time" help:"how long topics keep records unless they say otherwise; -1ms means for ever"`
 
 	// RetentionBytes bounds one partition's log in topics that set no
 	// retention.bytes; -1 means unbounded but for MaxLogBytes.
-	RetentionBytes int64 `yaml:"retention_bytes"`
+	RetentionBytes int64 `yaml:"retention_bytes" help:"how much a partition keeps unless its topic says otherwise; -1 means no bound"`
 
 	// MaxLogBytes bounds all partitions' logs together: beyond it the oldest
 	// closed segments go first, whichever topic they belong to, read or not.
 	// The last segment of each partition stays, so the disk may hold one
 	// SegmentBytes a partition more. A start takes about 0.6 s a GB.
-	MaxLogBytes int64 `yaml:"max_log_bytes"`
+	MaxLogBytes int64 `yaml:"max_log_bytes" help:"all partitions together; beyond it the oldest files go first, read or not"`
 
 	// CleanerInterval is the time between two passes of retention.
-	CleanerInterval time.Duration `yaml:"cleaner_interval"`
+	CleanerInterval time.Duration `yaml:"cleaner_interval" help:"time between two passes of retention"`
 
 	// MaxMessageBytes bounds one record batch, compressed, in topics that set
 	// no max.message.bytes.
-	MaxMessageBytes int `yaml:"max_message_bytes"`
+	MaxMessageBytes int `yaml:"max_message_bytes" help:"largest record batch, compressed, unless a topic says otherwise"`
 
 	// MaxRequestBytes bounds one request; a larger one ends its connection.
-	MaxRequestBytes int `yaml:"max_request_bytes"`
+	MaxRequestBytes int `yaml:"max_request_bytes" help:"largest request"`
 
 	// MaxConnections bounds the connections open at once; more are closed
 	// when they arrive.
-	MaxConnections int `yaml:"max_connections"`
+	MaxConnections int `yaml:"max_connections" help:"open connections"`
 
 	// MaxPartitions bounds the partitions of all topics together.
-	MaxPartitions int `yaml:"max_partitions"`
+	MaxPartitions int `yaml:"max_partitions" help:"partitions of all topics together"`
 
 	// AutoCreateTopics makes a topic on first use, as Kafka's
 	// auto.create.topics.enable does.
-	AutoCreateTopics bool `yaml:"auto_create_topics"`
+	AutoCreateTopics bool `yaml:"auto_create_topics" help:"make a topic on first use"`
 
 	// DefaultPartitions is how many partitions such a topic gets.
-	DefaultPartitions int `yaml:"default_partitions"`
+	DefaultPartitions int `yaml:"default_partitions" help:"partitions of such a topic"`
 }
 
 // DefaultConfig returns the settings for one machine, without Dir.

@@ -21,10 +21,10 @@ import (
 // Config says how to reach Kafka.
 type Config struct {
 	// Brokers are host:port; one that answers is enough to find the others.
-	Brokers []string `yaml:"brokers"`
+	Brokers []string `yaml:"brokers" help:"the bus: host:port, comma separated; empty in 'all' means the embedded broker"`
 
 	// ClientID is the name that the brokers see in logs and quotas.
-	ClientID string `yaml:"client_id"`
+	ClientID string `yaml:"client_id" help:"name that the brokers see; empty means hoptrace and the role"`
 
 	TLS  TLSConfig  `yaml:"tls"`
 	SASL SASLConfig `yaml:"sasl"`
@@ -32,25 +32,25 @@ type Config struct {
 
 // TLSConfig is off unless Enabled.
 type TLSConfig struct {
-	Enabled bool `yaml:"enabled"`
+	Enabled bool `yaml:"enabled" help:"speak TLS to the brokers"`
 
 	// CAFile holds the authorities to trust, PEM. Empty means the system's.
-	CAFile string `yaml:"ca_file"`
+	CAFile string `yaml:"ca_file" help:"PEM file of the authorities to trust; empty means the system's"`
 
 	// CertFile and KeyFile are our own certificate, PEM; both or neither.
-	CertFile string `yaml:"cert_file"`
-	KeyFile  string `yaml:"key_file"`
+	CertFile string `yaml:"cert_file" help:"PEM file of our certificate; with key_file or not at all"`
+	KeyFile  string `yaml:"key_file" help:"PEM file of its key"`
 
 	// ServerName is checked against the brokers' certificate instead of the
 	// name that was dialled.
-	ServerName string `yaml:"server_name"`
+	ServerName string `yaml:"server_name" help:"name to check the brokers' certificate against, instead of the one dialled"`
 }
 
 // SASLConfig is off while Mechanism is empty.
 type SASLConfig struct {
-	Mechanism string `yaml:"mechanism"` // plain, scram-sha-256 or scram-sha-512
-	Username  string `yaml:"username"`
-	Password  string `yaml:"password"` // never logged
+	Mechanism string `yaml:"mechanism" help:"plain, scram-sha-256 or scram-sha-512; empty means none"` // plain, scram-sha-256 or scram-sha-512
+	Username  string `yaml:"username" help:"user name"`
+	Password  string `yaml:"password" secret:"true" help:"password"` // never logged
 }
 
 var mechanisms = []string{"plain", "scram-sha-256", "scram-sha-512"}
