@@ -236,13 +236,16 @@ func badRecords(t *testing.T, h *harness.Hoptrace) {
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
 			dead++
-			var names []string
+			told := map[string]string{}
 			for _, hd := range r.Headers {
-				if len(names) < 12 {
-					names = append(names, fmt.Sprintf("%s=%.80s", hd.Key, hd.Value))
+				if strings.HasPrefix(hd.Key, "dlq-") {
+					told[hd.Key] = string(hd.Value)
 				}
 			}
-			t.Logf("dead letter on %s: %s", r.Topic, strings.Join(names, " "))
+			if told["dlq-reason"] == "" || told["dlq-stage"] == "" || told["dlq-topic"] == "" || told["dlq-offset"] == "" {
+				t.Errorf("the dead letter on %s does not tell why and whence it came: %v", r.Topic, told)
+			}
+			t.Logf("dead letter on %s: %.300s", r.Topic, fmt.Sprint(told))
 		})
 	}
 }
