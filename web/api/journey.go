@@ -277,6 +277,7 @@ func journeyJSON(id schemas.TraceID, w *journeyWalk, spans []schemas.Span, hops 
 	facts := finding.Journey{Cut: len(w.cut) > 0}
 	services := map[string]bool{}
 	var start, end, rootStart int64
+	hasRoot := false
 	reach := func(from, to int64) {
 		if from != 0 && (start == 0 || from < start) {
 			start = from
@@ -291,9 +292,10 @@ func journeyJSON(id schemas.TraceID, w *journeyWalk, spans []schemas.Span, hops 
 		if s.Status == schemas.StatusError {
 			facts.Failed++
 		}
+		// A consumer's span may start before the root: it was waiting already.
 		root := s.ParentID.IsZero()
-		if facts.Root == "" || root && s.Start < rootStart {
-			facts.Root, facts.Service, rootStart = s.Name, s.Service, s.Start
+		if facts.Root == "" || root && (!hasRoot || s.Start < rootStart) {
+			facts.Root, facts.Service, rootStart, hasRoot = s.Name, s.Service, s.Start, root
 		}
 	}
 	totals := map[string]*PartTotal{}

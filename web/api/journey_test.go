@@ -190,3 +190,20 @@ func TestARepeatedOffsetJoinsByTheContextThatTheRecordCarried(t *testing.T) {
 		}
 	}
 }
+
+func TestTheRootNamesAJourneyThoughAReaderWaitedBeforeIt(t *testing.T) {
+	store := fakestore.Orders(testNow)
+	want := get[Journey](t, newHandler(t, store), "/traces/"+fakestore.LinkedFrom.String(), http.StatusOK).Finding
+	for _, s := range store.AllSpans {
+		if s.TraceID == fakestore.LinkedFrom && s.ParentID.IsZero() {
+			waiting := s
+			waiting.Name, waiting.SpanID, waiting.ParentID, waiting.Start = "poll", schemas.SpanID{7: 99}, s.SpanID, s.Start-1
+			store.AllSpans = append([]schemas.Span{waiting}, store.AllSpans...)
+			break
+		}
+	}
+	got := get[Journey](t, newHandler(t, store), "/traces/"+fakestore.LinkedFrom.String(), http.StatusOK).Finding
+	if len(want.Title) == 0 || got.Title[0].Text != want.Title[0].Text {
+		t.Errorf("the finding begins with %+v, want the root's name as in %+v", got.Title, want.Title)
+	}
+}
