@@ -146,6 +146,24 @@ func TestCompletionSeesTheMessagesAsTheyWereSent(t *testing.T) {
 	}
 }
 
+// kafka-go may still be encoding from the messages it gives to Completion.
+func TestTheMessagesGivenToCompletionAreNotChangedInPlace(t *testing.T) {
+	var got []kafka.Message
+	w := memoryWriter(&memory{}, func(w *kafka.Writer) {
+		w.Completion = func(ms []kafka.Message, _ error) { got = ms }
+	}, WithTracerProvider(record()))
+	defer w.Close()
+	out, sends := w.hooks.begin(within(t), w.Writer, []kafka.Message{{Value: []byte("x"), WriterData: "mine"}})
+	headers := out[0].Headers
+	w.hooks.complete(out, nil)
+	if out[0].WriterData != any(&sends[0]) || len(out[0].Headers) != len(headers) || len(headers) != 1 {
+		t.Errorf("kafka-go's message became %+v", out[0])
+	}
+	if len(got) != 1 || got[0].WriterData != "mine" || got[0].Headers != nil {
+		t.Errorf("Completion got %+v", got)
+	}
+}
+
 func TestACreationContextOnTheMessageIsKeptAndLinked(t *testing.T) {
 	const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	const sentry = "11111111111111111111111111111111-2222222222222222-1"

@@ -514,13 +514,37 @@ func TestABrokenProviderDoesNotDisturbTheReader(t *testing.T) {
 	}
 }
 
-func TestOpenDeliveriesAreBounded(t *testing.T) {
-	rec := record()
+// detached is a Reader of which only the instrumentation is used.
+func detached(rec recorder) *Reader {
 	r := &Reader{config: newConfig([]Option{WithTracerProvider(rec), WithoutReceiveSpans()}), log: &fetchLog{parts: map[topicPartition][]*fetch{}}}
 	r.pending.init(true)
 	r.process.init(func(tp topicPartition) *topicOptions {
 		return newConsumeOptions(&r.config, trace.SpanKindConsumer, "process", "process", "queue.process", "", "", tp)
 	})
+	return r
+}
+
+func TestARecordDeliveredAgainBeforeItWasProcessedHasTwoSpans(t *testing.T) {
+	rec := record()
+	r := detached(rec)
+	m := kafka.Message{Topic: "orders", Offset: 3}
+	for range 2 {
+		now := time.Now()
+		r.handOver(context.Background(), now, now, &m)
+	}
+	_, end := r.StartProcess(context.Background(), m)
+	end(nil)
+	r.closed()
+	spans := rec.wait(t, "process orders", 2)
+	if v, ok := attr(spans[0], messaging.AttrConsumeEstimated); !ok || !v.AsBool() {
+		t.Error("the first delivery, which nobody processed, is not marked as estimated")
+	}
+	absent(t, spans[1], messaging.AttrConsumeEstimated)
+}
+
+func TestOpenDeliveriesAreBounded(t *testing.T) {
+	rec := record()
+	r := detached(rec)
 	const extra = 10
 	for i := range maxPending + extra {
 		now := time.Now()
