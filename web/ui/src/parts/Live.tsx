@@ -1,3 +1,4 @@
+import type { QueryClient } from '@tanstack/react-query'
 import { count } from '../lib/format'
 
 /** What came since waits here until somebody wants it, so that nothing moves while one reads. */
@@ -8,4 +9,10 @@ export function NewOnes({ many, what, show }: { many: number; what: string; show
       {many >= 500 ? '500 or more' : count(many)} new {what}
     </button>
   )
+}
+
+/** Asks for the list again, then counts anew. */
+export async function showNew(cache: QueryClient, list: 'traces' | 'hops' | 'issues') {
+  await cache.invalidateQueries({ queryKey: [list] })
+  await cache.resetQueries({ queryKey: [list + '-since'] })
 }

@@ -19,5 +19,5 @@ it('the lines carry the addresses and the DSN of the project that is looked at',
 })
 
 it('without a DSN the tab says why', () => {
-  expect(firstRunTabs({ ...status, projects: [] })[2]?.steps[0]?.say).toContain('No project has a DSN')
+  expect(firstRunTabs({ ...status, projects: [] })[2]?.steps[0]?.say).toContain('no DSN to show')
 })

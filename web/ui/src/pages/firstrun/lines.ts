@@ -79,7 +79,7 @@ defer sentry.Flush(2 * time.Second)`,
             },
             { say: 'Or in Node:', lines: `import * as Sentry from '@sentry/node'\nSentry.init({ dsn: '${dsn}' })` },
           ]
-        : [{ say: 'No project has a DSN that this server can show: it was not told the address of the collector (setting web.endpoints.sentry).', lines: 'hoptrace config' }],
+        : [{ say: 'This server knows no project with a key, so it has no DSN to show. What it knows:', lines: 'curl -s ' + (typeof location === 'undefined' ? '' : location.origin) + '/api/v1/status' }],
     },
   ]
 }

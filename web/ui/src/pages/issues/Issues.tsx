@@ -9,7 +9,7 @@ import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
-import { NewOnes } from '../../parts/Live'
+import { NewOnes, showNew } from '../../parts/Live'
 import { Shell } from '../../parts/Shell'
 import { Empty, Failed, Ghosts } from '../../parts/States'
 
@@ -42,7 +42,7 @@ export function Issues({ status }: { status: Status | undefined }) {
   return (
     <Shell page="Issues" status={status} filters="text" ranged live={{ on: live, set: setLive }}>
       <Finding finding={issues.data?.finding} failed={issues.error && 'Issues cannot be shown'}>
-        <NewOnes many={fresh.data?.issues.length ?? 0} what="or changed" show={() => void cache.invalidateQueries({ queryKey: ['issues'] })} />
+        <NewOnes many={fresh.data?.issues.length ?? 0} what="or changed" show={() => void showNew(cache, 'issues')} />
       </Finding>
       {issues.error && !issues.data ? (
         <Failed error={issues.error} retry={() => void issues.refetch()} retrying={issues.isFetching} />

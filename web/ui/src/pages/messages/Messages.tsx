@@ -12,7 +12,7 @@ import { Filters } from '../../parts/Filters'
 import { Finding, titleText } from '../../parts/Finding'
 import { HopBar, Swatch } from '../../parts/HopBar'
 import { Link } from '../../parts/Link'
-import { NewOnes } from '../../parts/Live'
+import { NewOnes, showNew } from '../../parts/Live'
 import { Shell } from '../../parts/Shell'
 import { Empty, Failed, Ghosts } from '../../parts/States'
 
@@ -45,7 +45,7 @@ export function Messages({ status }: { status: Status | undefined }) {
   return (
     <Shell page="Messages" status={status} filters="tokens" ranged live={{ on: live, set: setLive }}>
       <Finding finding={hops.data?.finding} failed={hops.error && 'Messages cannot be shown'}>
-        <NewOnes many={fresh.data?.hops.length ?? 0} what={fresh.data?.hops.length === 1 ? 'message' : 'messages'} show={() => void cache.invalidateQueries({ queryKey: ['hops'] })} />
+        <NewOnes many={fresh.data?.hops.length ?? 0} what={fresh.data?.hops.length === 1 ? 'message' : 'messages'} show={() => void showNew(cache, 'hops')} />
       </Finding>
       <Filters with={['topic', 'group', 'order']} />
       {hops.error && !hops.data ? (
@@ -96,7 +96,7 @@ function Line({ h }: { h: Hop }) {
         <Link to={`/traces/${trace}?row=${encodeURIComponent(h.id)}`} data-row className="rowlink" aria-label={recordName(h)}>
           {h.topic}
         </Link>{' '}
-        <span className="mono muted">
+        <span className="mono muted coords">
           {h.partition === null ? 'p?' : 'p' + h.partition} · {h.offset === null ? 'offset unknown' : count(h.offset)}
         </span>
         {h.failed && <span className="tag bad gap">failed</span>}

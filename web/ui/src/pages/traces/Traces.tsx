@@ -9,7 +9,7 @@ import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
-import { NewOnes } from '../../parts/Live'
+import { NewOnes, showNew } from '../../parts/Live'
 import { Shell } from '../../parts/Shell'
 import { Empty, Failed, Ghosts } from '../../parts/States'
 import { Filters } from '../../parts/Filters'
@@ -54,7 +54,7 @@ export function Traces({ status }: { status: Status | undefined }) {
   return (
     <Shell page="Traces" status={status} filters="tokens" ranged live={{ on: live, set: setLive }}>
       <Finding finding={traces.data?.finding} failed={traces.error && 'Traces cannot be shown'}>
-        <NewOnes many={fresh.data?.traces.length ?? 0} what={fresh.data?.traces.length === 1 ? 'trace' : 'traces'} show={() => void cache.invalidateQueries({ queryKey: ['traces'] })} />
+        <NewOnes many={fresh.data?.traces.length ?? 0} what={fresh.data?.traces.length === 1 ? 'trace' : 'traces'} show={() => void showNew(cache, 'traces')} />
       </Finding>
       <Filters with={['service', 'topic', 'group', 'min_latency', 'errors']} />
       {traces.error && !traces.data ? (
