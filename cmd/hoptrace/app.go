@@ -69,10 +69,9 @@ func (p part) Shutdown(ctx context.Context) error {
 // later is a component that is made when it is started, because it needs what
 // an earlier one opened.
 type later struct {
-	name  string
-	make  func(ctx context.Context) (lifecycle.Component, error)
-	ready func(ctx context.Context, c lifecycle.Component) error
-	made  lifecycle.Component
+	name string
+	make func(ctx context.Context) (lifecycle.Component, error)
+	made lifecycle.Component
 }
 
 func (l *later) Name() string { return l.name }

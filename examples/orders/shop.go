@@ -77,9 +77,9 @@ func run(ctx context.Context, cfg config, log *slog.Logger) (Summary, error) {
 		changed:   make(chan struct{}),
 	}
 	services := make(map[string]*service, 4)
-	defer func() { closeAll(services) }() //nolint:contextcheck // what is left is sent after the end too
+	defer func() { closeAll(services) }() // what is left is sent after the end too
 	for _, name := range []string{"checkout", "orders", "payments", "shipping"} {
-		svc, err := newService(s, name) //nolint:contextcheck // its clients live until they are closed
+		svc, err := newService(s, name) // its clients live until they are closed
 		if err != nil {
 			return Summary{}, err
 		}
@@ -128,7 +128,7 @@ func run(ctx context.Context, cfg config, log *slog.Logger) (Summary, error) {
 	timeout.Stop()
 
 	summary := Summary{Sent: map[string]int64{}, Processed: map[string]int64{}, Failed: s.failed.Load(), ErrorsReported: s.reported.Load(), Unfinished: left}
-	closeAll(services) //nolint:contextcheck // as above
+	closeAll(services) // as above
 	for _, svc := range services {
 		counts := svc.tracing.Counts()
 		summary.SpansExported += counts.Exported

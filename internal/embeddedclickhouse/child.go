@@ -101,7 +101,7 @@ func runChild(log *slog.Logger, report io.Writer) error {
 	if err != nil {
 		return err
 	}
-	ln, err := net.Listen("unix", cfg.Socket)
+	ln, err := new(net.ListenConfig).Listen(context.Background(), "unix", cfg.Socket)
 	if err != nil {
 		return fmt.Errorf("cannot listen on the private socket: %w", err)
 	}

@@ -66,7 +66,7 @@ func (c *conn) serve(full bool) error {
 	defer func() {
 		if c.peek != nil {
 			_ = c.nc.Close()
-			<-c.peek
+			_ = <-c.peek // that the socket is closed
 		}
 		if c.session != nil {
 			c.session.close()

@@ -320,8 +320,10 @@ func (s *session) beginInsert(query string, params []param) (*insertStream, erro
 }
 
 // append gives the engine one block. A refusal's reason is told by done.
-func (st *insertStream) append(block []byte) (accepted bool) {
-	return len(block) == 0 || st.e.insertAppend(st.handle, &block[0], uintptr(len(block))) == 0
+func (st *insertStream) append(block []byte) {
+	if len(block) > 0 {
+		st.e.insertAppend(st.handle, &block[0], uintptr(len(block)))
+	}
 }
 
 // done commits what was appended.

@@ -315,7 +315,7 @@ func (p *Process) runOnce() (wasReady bool, err error) {
 	}
 	defer func() { _ = reportRead.Close() }()
 
-	cmd := exec.Command(exe, ChildCommand) //nolint:gosec // this program itself
+	cmd := exec.CommandContext(context.Background(), exe, ChildCommand) // attend ends it, in order
 	cmd.ExtraFiles = []*os.File{reportWrite, p.lock}
 	cmd.SysProcAttr = childAttributes()
 	stdin, err := cmd.StdinPipe()

@@ -249,10 +249,10 @@ func (s *soak) read(ctx context.Context, seed uint64) {
 			id := soakTrace(rng.Int64N(s.blocks.Load()+1), rng.Int64N(soakBlock))
 			q.Parameters = ch.Parameters(map[string]any{"id": fmt.Sprintf("%x", id)})
 		}
-		switch {
-		case n%10 == 9:
+		switch n % 10 {
+		case 9:
 			s.cancelOne(ctx, c, q, time.Duration(rng.IntN(20))*time.Millisecond)
-		case n%10 == 4:
+		case 4:
 			err := c.Do(ctx, ch.Query{Body: soakMistakes[rng.IntN(len(soakMistakes))], Result: discard{}, OnResult: ignore})
 			if ch.IsException(err) {
 				s.refused.Add(1)

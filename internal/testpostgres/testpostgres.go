@@ -78,7 +78,7 @@ func binaries() (string, error) {
 	}
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb") // Debian keeps them off the PATH
 	if len(found) == 0 {
-		return "", errors.New("Postgres is not installed, which this test needs: run scripts/install-test-parts as root, or install the package postgresql")
+		return "", errors.New("postgres is not installed, which this test needs: run scripts/install-test-parts as root, or install the package postgresql")
 	}
 	sort.Slice(found, func(i, j int) bool { return version(found[i]) > version(found[j]) })
 	return filepath.Dir(found[0]), nil
@@ -176,11 +176,11 @@ func (s *Server) Stop() error {
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	select {
-	case <-done: // it tells of the signal
+	case _ = <-done: // it tells of the signal
 		return nil
 	case <-time.After(stopTimeout):
 		_ = cmd.Process.Kill()
-		<-done
+		_ = <-done
 		return fmt.Errorf("postgres did not stop within %v", stopTimeout)
 	}
 }

@@ -37,7 +37,7 @@ func (b *batch) add(r Record) {
 func (l *Loop) collect(ctx context.Context) batch {
 	var b batch
 	if len(l.carry) > 0 {
-		l.blockRebalance() //nolint:contextcheck // its poll's context must have ended
+		l.blockRebalance() // its poll's context must have ended
 		l.carry = l.stillOwned(l.carry)
 	}
 	for {

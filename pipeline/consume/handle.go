@@ -90,7 +90,7 @@ func (l *Loop) retry(pollCtx, workCtx context.Context, records *[]Record, what s
 		l.log.Error(what, "try", try, "wait", wait.Round(time.Millisecond), "records", len(*records), "error", err)
 		l.cl.AllowRebalance()
 		sleep(pollCtx, wait)
-		l.blockRebalance() //nolint:contextcheck // its poll's context must have ended
+		l.blockRebalance() // its poll's context must have ended
 		if *records = l.stillOwned(*records); len(*records) == 0 {
 			l.log.Info("the batch's partitions were taken over by others")
 			return true
