@@ -66,7 +66,7 @@ func (c *conn) serve(full bool) error {
 	defer func() {
 		if c.peek != nil {
 			_ = c.nc.Close()
-			_ = <-c.peek // that the socket is closed
+			<-c.peek //nolint:errcheck // it says that the socket is closed
 		}
 		if c.session != nil {
 			c.session.close()

@@ -176,11 +176,11 @@ func (s *Server) Stop() error {
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	select {
-	case _ = <-done: // it tells of the signal
+	case <-done: //nolint:errcheck // it tells of the signal
 		return nil
 	case <-time.After(stopTimeout):
 		_ = cmd.Process.Kill()
-		_ = <-done
+		<-done //nolint:errcheck // it tells of the signal
 		return fmt.Errorf("postgres did not stop within %v", stopTimeout)
 	}
 }
