@@ -162,7 +162,7 @@ func (r *Reader) guard() {
 // handOver records the receive span of msg and remembers it for processing.
 func (r *Reader) handOver(ctx context.Context, called, handed time.Time, msg *kafka.Message) {
 	defer r.guard()
-	d := r.newDelivery(msg) //nolint:contextcheck // the span in ctx must not pass for one in the record
+	d := r.newDelivery(msg) // the span in ctx must not pass for one in the record
 	d.handed = handed
 	d.asked, d.answered = r.log.match(d.key.topicPartition, msg.Offset)
 	if d.asked == 0 {

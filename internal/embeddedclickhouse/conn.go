@@ -104,7 +104,7 @@ func (c *conn) nextPacket() (uint64, error) {
 		return 0, io.EOF
 	}
 	if c.peek != nil {
-		<-c.peek // its error comes again at the next read
+		<-c.peek //nolint:errcheck // its error comes again at the next read
 		c.peek = nil
 	}
 	_, err := c.br.Peek(1)
