@@ -220,7 +220,7 @@ WITH first AS
 (
 	SELECT issue, id, min(toUnixTimestamp64Nano(time)) AS at, min(tuple(topic, partition, offset)) AS record
 	FROM events
-	WHERE project = {project:UInt64} AND issue IN ({issues:Array(UInt64)})
+	WHERE project = {project:UInt64} AND issue IN (SELECT arrayJoin({issues:Array(UInt64)}))
 		AND time >= fromUnixTimestamp64Nano(least({from:Int64}, {day:Int64})) AND time < fromUnixTimestamp64Nano({to:Int64})
 	GROUP BY issue, id
 )

@@ -107,25 +107,18 @@ func latestDeliveries(rows []schemas.Message) []schemas.Message {
 	return out
 }
 
-// compareDelivery orders deliveries as latestDelivery does in SQL.
+// compareDelivery tells which delivery began first.
 func compareDelivery(a, b *schemas.Message) int {
 	return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.End, b.End), slices.Compare(a.SpanID[:], b.SpanID[:]))
 }
 
-const (
-	latestDelivery = "(start_time, end_time, span_id)"
-	firstProduce   = "(start_time, end_time, span_id)"
-)
-
 // slowest gives the rows of the hops with the largest end-to-end time, largest first.
 func (s *Store) slowest(ctx context.Context, q exporters.HopQuery, limit int64) ([]schemas.Message, error) {
-	var ps params
-	consumers := ps.filter(q)
-	lost, err := s.lost(ctx, ps)
+	j, err := s.hopJoin(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	ps.int("limit", limit)
+	j.params.int("limit", limit)
 	var (
 		trace proto.ColFixedStr16
 		span  proto.ColFixedStr8
@@ -134,14 +127,10 @@ func (s *Store) slowest(ctx context.Context, q exporters.HopQuery, limit int64) 
 		off   proto.ColInt64
 		keys  []deliveryKey
 	)
-	producers := allOfThem
-	if q.Topic != "" {
-		producers += " AND topic = {topic:String}"
-	}
 	endToEnd := parts[len(parts)-1]
 	err = s.query(ctx, `
-SELECT CAST(topic, 'String') AS t, partition, offset, c_trace_id, c_span_id FROM (`+joined(consumers, producers, lost)+`)
-WHERE `+endToEnd.known+` ORDER BY `+endToEnd.value+` DESC, topic, partition, offset, consumer_group LIMIT {limit:UInt64}`, ps,
+SELECT CAST(topic, 'String') AS t, partition, offset, c_trace_id, c_span_id FROM (`+j.sql()+`)
+WHERE `+endToEnd.known+` ORDER BY `+endToEnd.value+` DESC, topic, partition, offset, consumer_group LIMIT {limit:UInt64}`, j.params,
 		proto.Results{{Name: "t", Data: topic}, {Name: "partition", Data: &part}, {Name: "offset", Data: &off}, {Name: "c_trace_id", Data: &trace}, {Name: "c_span_id", Data: &span}},
 		func() { keys = nil },
 		func() {

@@ -54,9 +54,11 @@ func (p *params) traces(key string, ids []schemas.TraceID) {
 	list(p, key, ids, func(b *strings.Builder, id schemas.TraceID) { literal(b, id.String()) })
 }
 
-// traceSet is the set that traces binds.
+// traceSet is the set that traces binds, to stand in IN (…). It is a subquery
+// because the engine makes has() of IN with an array, which takes no index and
+// searches the array for every row.
 func traceSet(key string) string {
-	return "arrayMap(x -> toFixedString(unhex(x), 16), {" + key + ":Array(String)})"
+	return "SELECT arrayJoin(arrayMap(x -> toFixedString(unhex(x), 16), {" + key + ":Array(String)}))"
 }
 
 // stretch binds from and to in Unix ns. A zero Range.To is now.

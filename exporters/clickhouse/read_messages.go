@@ -73,7 +73,7 @@ func (s *Store) messagesOfRecords(ctx context.Context, project uint64, records [
 		literal(b, r.Topic)
 		b.WriteString("," + strconv.FormatInt(int64(r.Partition), 10) + "," + strconv.FormatInt(r.Offset, 10) + ")")
 	})
-	return s.messages(ctx, "WHERE project = {project:UInt64} AND (topic, partition, offset) IN ({records:Array(Tuple(String, Int32, Int64))})"+and+once, ps)
+	return s.messages(ctx, "WHERE project = {project:UInt64} AND (topic, partition, offset) IN (SELECT r.1, r.2, r.3 FROM (SELECT arrayJoin({records:Array(Tuple(String, Int32, Int64))}) AS r))"+and+once, ps)
 }
 
 // MessagesFrom gives the consumer rows whose record carried one of these
@@ -90,7 +90,7 @@ func (s *Store) MessagesFrom(ctx context.Context, project uint64, creation []sch
 	ps.int("limit", limited(limit, maxMessages, maxMessages))
 	ps.spans("traces", "spans", creation)
 	// The span alone goes through the index; the pair decides.
-	out, err := s.messages(ctx, "PREWHERE creation_span IN (arrayMap(x -> toFixedString(unhex(x), 8), {spans:Array(String)}))"+
+	out, err := s.messages(ctx, "PREWHERE creation_span IN (SELECT arrayJoin(arrayMap(x -> toFixedString(unhex(x), 8), {spans:Array(String)})))"+
 		" WHERE project = {project:UInt64} AND side != 1 AND (creation_trace, creation_span) IN ("+spanSet+")"+once, ps)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the message rows that carry one of %d contexts: %w", len(creation), err)
@@ -104,7 +104,7 @@ func (p *params) spans(traces, spans string, refs []schemas.SpanRef) {
 	list(p, spans, refs, func(b *strings.Builder, r schemas.SpanRef) { literal(b, r.SpanID.String()) })
 }
 
-const spanSet = "arrayMap((x, y) -> (toFixedString(unhex(x), 16), toFixedString(unhex(y), 8)), {traces:Array(String)}, {spans:Array(String)})"
+const spanSet = "SELECT r.1, r.2 FROM (SELECT arrayJoin(arrayMap((x, y) -> (toFixedString(unhex(x), 16), toFixedString(unhex(y), 8)), {traces:Array(String)}, {spans:Array(String)})) AS r)"
 
 // messages reads rows; rest is what follows FROM messages.
 func (s *Store) messages(ctx context.Context, rest string, ps params) ([]schemas.Message, error) {

@@ -79,7 +79,7 @@ func (s *Store) produced(ctx context.Context, project uint64, r exporters.Range)
 	ps.int("limit", maxTopics)
 	err := s.query(ctx, `
 SELECT CAST(topic, 'String') AS name,
-	uniqExactIf((partition, offset), partition >= 0 AND offset >= 0) + uniqExactIf((source, source_offset, source_index), partition < 0 OR offset < 0) AS n,
+	uniqExact(if(`+noOffset+`, cityHash64(source, source_offset, source_index), cityHash64(partition, offset))) AS n,
 	max(end_time) AS last
 FROM messages WHERE project = {project:UInt64} AND side = 1 AND `+inStretch+`
 GROUP BY topic ORDER BY topic LIMIT {limit:UInt64}`, ps,
@@ -95,15 +95,13 @@ GROUP BY topic ORDER BY topic LIMIT {limit:UInt64}`, ps,
 
 // consumed gives the parts of hops by topic and group.
 func (s *Store) consumed(ctx context.Context, project uint64, r exporters.Range) ([]exporters.TopicStats, error) {
-	var ps params
-	consumers := ps.filter(exporters.HopQuery{Project: project, Range: r})
-	lost, err := s.lost(ctx, ps)
+	j, err := s.hopJoin(ctx, exporters.HopQuery{Project: project, Range: r})
 	if err != nil {
 		return nil, err
 	}
-	return s.topicStats(ctx, ps, parts, `
+	return s.topicStats(ctx, j.params, parts, `
 SELECT CAST(topic, 'String') AS topic_name, CAST(consumer_group, 'String') AS group_name, count() AS n, countIf(c_failed = 1) AS failures, max(c_end) AS last, `+quantilesOf(parts)+`
-FROM (`+joined(consumers, allOfThem, lost)+`)
+FROM (`+j.sql()+`)
 GROUP BY topic, consumer_group ORDER BY topic, consumer_group LIMIT {limit:UInt64}`)
 }
 
@@ -120,7 +118,7 @@ FROM
 (
 	SELECT topic, toInt64(0) AS c_asked, toInt64(0) AS c_answered, toInt64(0) AS c_handed, toInt64(0) AS c_start, toInt64(0) AS c_end, 0 AS c_side, toUInt64(0) AS c_boot, toUInt64(0) AS p_boot,
 		start_time AS p_start, end_time AS p_end, first_written AS p_first_written, written AS p_written, acked AS p_acked, appended AS p_appended, `+hopColumns+`
-	FROM messages WHERE project = {project:UInt64} AND side = 1 AND `+inStretch+` AND topic IN ({topics:Array(String)})
+	FROM messages WHERE project = {project:UInt64} AND side = 1 AND `+inStretch+` AND topic IN (SELECT arrayJoin({topics:Array(String)}))
 	LIMIT 1 BY topic, partition, offset, if(partition < 0 OR offset < 0, (source, source_offset, source_index), (0, 0, 0))
 )
 GROUP BY topic ORDER BY topic LIMIT {limit:UInt64}`)
