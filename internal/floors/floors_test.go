@@ -98,3 +98,15 @@ func TestBreachesAreFound(t *testing.T) {
 	f("cmd/hoptrace", "exporters/clickhouse", false, false)
 	f("unheard/of", "schemas", false, true)
 }
+
+func TestApplicationsMayStayOnThePreviousGo(t *testing.T) {
+	for _, m := range []string{"instrumentation/messaging", "instrumentation/otelkafkago", "instrumentation"} {
+		data, err := os.ReadFile(filepath.Join(root(t), m, "go.mod"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(data), "\ngo 1.25") {
+			t.Errorf("%s/go.mod does not say go 1.25: a newer requirement (or go work sync) raised it", m)
+		}
+	}
+}
