@@ -36,6 +36,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/hoptrace/hoptrace/internal/dirlock"
 )
 
 // Broker is an embedded Kafka broker. Create it with [New].
@@ -46,7 +48,7 @@ type Broker struct {
 	mu       sync.Mutex // guards the following
 	started  bool
 	stopped  bool
-	lock     *dirLock
+	lock     *dirlock.Lock
 	cluster  *kfake.Cluster
 	listener *listener
 	client   *kgo.Client
@@ -87,7 +89,7 @@ func (b *Broker) Start(ctx context.Context) (err error) {
 	if err := os.MkdirAll(b.cfg.Dir, 0o750); err != nil {
 		return fmt.Errorf("cannot make the broker's directory: %w", err)
 	}
-	lock, err := lockDir(b.cfg.Dir)
+	lock, err := dirlock.Take(b.cfg.Dir)
 	if err != nil {
 		return err
 	}
@@ -209,7 +211,7 @@ func (b *Broker) closeLocked(ctx context.Context) error {
 		b.listener = nil
 	}
 	if b.lock != nil {
-		errs = append(errs, b.lock.release())
+		errs = append(errs, b.lock.Release())
 		b.lock = nil
 	}
 	return errors.Join(errs...)
