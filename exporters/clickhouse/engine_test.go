@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -93,6 +94,33 @@ func TestStoreThatIsDownIsUnavailable(t *testing.T) {
 		if !errors.Is(err, exporters.ErrUnavailable) {
 			t.Errorf("%s: got error %v, want %v", name, err, exporters.ErrUnavailable)
 		}
+	}
+}
+
+// slowGreeting answers nothing for a while, as a process that gets no CPU.
+type slowGreeting struct {
+	net.Conn
+	once sync.Once
+}
+
+func (c *slowGreeting) Read(p []byte) (int, error) {
+	c.once.Do(func() { <-time.After(5 * readPoll) })
+	return c.Conn.Read(p)
+}
+
+func TestEngineThatIsSlowToGreetIsNotDown(t *testing.T) {
+	cfg := testConfig(engine(t))
+	dial := cfg.Dial
+	cfg.Dial = func(ctx context.Context) (net.Conn, error) {
+		c, err := dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &slowGreeting{Conn: c}, nil
+	}
+	s := open(t, cfg)
+	if err := s.Ping(t.Context()); err != nil {
+		t.Errorf("Ping of an engine that greets after %s = %v, want nil", 5*readPoll, err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ClickHouse/ch-go"
@@ -78,13 +79,32 @@ func (f dialFunc) DialContext(ctx context.Context, _, _ string) (net.Conn, error
 // keepDialer remembers the connection, so that it can be cut.
 type keepDialer struct {
 	ch.Dialer
-	conn net.Conn
+	conn *greetedConn
 }
 
 func (d *keepDialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	c, err := d.Dialer.DialContext(ctx, network, address)
-	d.conn = c
-	return c, err
+	if err != nil {
+		return nil, err
+	}
+	d.conn = &greetedConn{Conn: c}
+	return d.conn, nil
+}
+
+// greetedConn gives the server dialTimeout for its part of the handshake.
+// ch-go bounds each read of it by ReadTimeout, which is readPoll here: a
+// machine that was busy for a tenth of a second would pass for a store that is
+// down. Once greeted the deadlines are ch-go's.
+type greetedConn struct {
+	net.Conn
+	greeted atomic.Bool
+}
+
+func (c *greetedConn) SetReadDeadline(t time.Time) error {
+	if !t.IsZero() && !c.greeted.Load() {
+		t = time.Now().Add(dialTimeout)
+	}
+	return c.Conn.SetReadDeadline(t)
 }
 
 // do runs f on a connection of the pool. The connection is not used again when
@@ -142,6 +162,7 @@ func (p *pool) take(ctx context.Context) (*conn, error) {
 		}
 		return nil, err
 	}
+	d.conn.greeted.Store(true)
 	return &conn{client: client, net: d.conn, age: age}, nil
 }
 
