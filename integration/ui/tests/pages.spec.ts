@@ -70,7 +70,7 @@ test("a list is walked by j and k, opened by enter and left by escape", async ({
 
 test("the waterfall draws three hops with their parts, on three axes", async ({ page }) => {
   await openOrder(page);
-  expect((await finding(page)).length).toBeGreaterThan(10);
+  expect(await finding(page)).toContain("POST /checkout");
   for (const topic of ["orders", "payments", "shipping"]) {
     await expect(page.getByRole("button", { name: `Hop ${topic}, group ${topic}` })).toBeVisible();
     await expect(page.getByRole("img", { name: new RegExp(`${topic}.*processing`, "i") })).toBeVisible();
@@ -190,7 +190,7 @@ test.describe("in the dark", () => {
     await accessible(page);
     await shot(page, "waterfall-dark");
     await page.goto("/issues");
-    await page.getByRole("link", { name: /CARD_DECLINED/ }).click();
+    await page.getByRole("table", { name: "Issues" }).getByRole("link", { name: /CARD_DECLINED/ }).click();
     await expect(page.getByRole("complementary", { name: "About this issue" })).toContainText("payments");
     await accessible(page);
     await shot(page, "issue-dark");
