@@ -125,6 +125,7 @@ func TestListFindings(t *testing.T) {
 	f("no issue matches", ForIssues(Issues{Filtered: true}), "no-match", "No issue matches")
 	f("one dominates", ForIssues(Issues{Count: 3, Events: 100, Worst: worst}), "one-dominates", "One of 3 issues makes 90.00% of the events | Most events: CARD_DECLINED with 90 from 4 records.")
 	f("new ones", ForIssues(Issues{Count: 3, Events: 200, New: 2, Worst: worst}), "new", "3 issues, 2 of them new in the last hour")
+	f("one new", ForIssues(Issues{Count: 1, Events: 90, New: 1, Worst: worst}), "one-new", "One issue, and it is new")
 	f("old ones", ForIssues(Issues{Count: 1, Events: 90, Worst: worst, More: true}), "some", "One issue, none of them new")
 }
 

@@ -41,6 +41,9 @@ var issueTitles = []rule[Issues]{
 	}, ToneBad, func(f Issues) []Piece {
 		return say(text("one of "), count(f.Count), text(" issues makes "), share(float64(f.Worst.Events), float64(f.Events)).at(f.Worst.Href), text(" of the events"))
 	}},
+	{"one-new", func(f Issues) bool { return f.Count == 1 && f.New == 1 }, ToneBad, func(Issues) []Piece {
+		return say(text("one issue, and it is new in the last hour"))
+	}},
 	{"new", func(f Issues) bool { return f.New > 0 }, ToneBad, func(f Issues) []Piece {
 		return append(many(f.Count, "issue", "issues"), text(", "), count(f.New), text(" of them new in the last hour"))
 	}},

@@ -44,6 +44,20 @@ describe('rowsOf', () => {
     )
     expect(shape(rows)).toEqual(['s:root', '.h:h', '..s:process', '...s:sql'])
   })
+  it('stands for the span that only fetched the record', () => {
+    const poll = span('poll', 'send', 19, 20, {
+      attributes: Object.entries({
+        'messaging.operation.type': 'receive', 'messaging.destination.name': 'orders', 'messaging.destination.partition.id': '3',
+        'messaging.kafka.offset': '42', 'messaging.consumer.group.name': 'g',
+      }).map(([key, value]) => ({ key, value })),
+    })
+    const h = hop('h', 'send', 'process', 10, [1, 0, 4, 2, 1, 2, 10])
+    const rows = rowsOf([span('root', '', 0, 40), span('send', 'root', 10, 15), poll, span('process', 'send', 20, 30)], [h])
+    expect(shape(rows)).toEqual(['s:root', '.h:h', '..s:process'])
+    expect(rows[1]).toMatchObject({ spans: [{ spanId: 'send' }, { spanId: 'poll' }] })
+    const other = { ...poll, attributes: poll.attributes.map((a) => (a.key === 'messaging.kafka.offset' ? { ...a, value: '43' } : a)) }
+    expect(shape(rowsOf([span('send', '', 10, 15), other, span('process', 'send', 20, 30)], [h]))).toEqual(['s:send', '.h:h', '..s:process', '.s:poll'])
+  })
   it('keeps a send span that sent several records', () => {
     const rows = rowsOf([span('send', '', 0, 5)], [hop('a', 'send', null, 0, [1]), hop('b', 'send', null, 0, [1], 0, { offset: 43 })])
     expect(shape(rows)).toEqual(['s:send', '.h:a', '.h:b'])

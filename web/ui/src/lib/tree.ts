@@ -1,13 +1,13 @@
 import type { Hop, Span } from '../api/types'
 
-/** One row of the waterfall. */
-export type Row = { kind: 'span'; id: string; depth: number; span: Span } | { kind: 'hop'; id: string; depth: number; hop: Hop }
+/** One row of the waterfall. A hop carries the spans that it stands for: the one that sent it and the one that fetched it. */
+export type Row = { kind: 'span'; id: string; depth: number; span: Span } | { kind: 'hop'; id: string; depth: number; hop: Hop; spans: Span[] }
 
 const keyOf = (traceId: string, spanId: string) => traceId + '/' + spanId
 const startOf = (ns: string | null) => (ns === null ? 0n : BigInt(ns))
 
 interface Node {
-  row: { kind: 'span'; span: Span } | { kind: 'hop'; hop: Hop }
+  row: { kind: 'span'; span: Span } | { kind: 'hop'; hop: Hop; spans: Span[] }
   id: string
   start: bigint
   children: Node[]
@@ -16,7 +16,8 @@ interface Node {
 /**
  * The rows of a journey, parents before children, siblings by time. A hop takes
  * the place of the span that sent it (unless that span sent several records or
- * has work of its own below it), and the span that read it stands below the hop.
+ * has work of its own below it) and of the span that only fetched it; the span
+ * that processed it stands below the hop.
  * Links that form a cycle are cut, so every span and hop comes exactly once.
  */
 export function rowsOf(spans: readonly Span[], hops: readonly Hop[]): Row[] {
@@ -32,9 +33,21 @@ export function rowsOf(spans: readonly Span[], hops: readonly Hop[]): Row[] {
       if (!before || startOf(h.start) < startOf(before.start)) read.set(key, h)
     }
   }
+  const fetched = new Map<string, Hop>()
+  for (const h of hops) if (h.consumer) fetched.set(h.consumer.traceId + '/' + readingOf(h.topic, String(h.partition), String(h.offset), h.group), h)
+  const parentKeys = new Set(spans.filter((s) => s.parentId).map((s) => keyOf(s.traceId, s.parentId)))
+  const polls = new Map<string, Hop>()
+  for (const s of spans) {
+    const key = keyOf(s.traceId, s.spanId)
+    const hop = fetched.get(s.traceId + '/' + pollOf(s))
+    if (hop && !read.has(key) && !parentKeys.has(key)) polls.set(key, hop)
+  }
+  const pollsOf = new Map<Hop, Span[]>()
+  for (const [key, h] of polls) push(pollsOf, h, byKey.get(key)!)
   const ownChildren = new Set<string>()
   for (const s of spans) {
-    if (s.parentId && !read.has(keyOf(s.traceId, s.spanId))) ownChildren.add(keyOf(s.traceId, s.parentId))
+    const key = keyOf(s.traceId, s.spanId)
+    if (s.parentId && !read.has(key) && !polls.has(key)) ownChildren.add(keyOf(s.traceId, s.parentId))
   }
   const absorbed = new Set<string>()
   for (const [key, list] of sent) {
@@ -45,10 +58,15 @@ export function rowsOf(spans: readonly Span[], hops: readonly Hop[]): Row[] {
   const spanNodes = new Map<string, Node>()
   for (const s of spans) {
     const key = keyOf(s.traceId, s.spanId)
-    if (!absorbed.has(key)) spanNodes.set(key, { row: { kind: 'span', span: s }, id: s.spanId, start: BigInt(s.start), children: [] })
+    if (!absorbed.has(key) && !polls.has(key)) spanNodes.set(key, { row: { kind: 'span', span: s }, id: s.spanId, start: BigInt(s.start), children: [] })
   }
   const hopNodes = new Map<Hop, Node>()
-  for (const h of hops) hopNodes.set(h, { row: { kind: 'hop', hop: h }, id: h.id, start: startOf(h.start), children: [] })
+  for (const h of hops) {
+    const key = h.producer ? keyOf(h.producer.traceId, h.producer.spanId) : ''
+    const own = absorbed.has(key) ? [byKey.get(key)!] : []
+    own.push(...(pollsOf.get(h) ?? []))
+    hopNodes.set(h, { row: { kind: 'hop', hop: h, spans: own }, id: h.id, start: startOf(h.start), children: [] })
+  }
 
   const parents = new Map<Node, Node>()
   const parentOfSpan = (s: Span): Node | undefined => {
@@ -96,6 +114,17 @@ export function rowsOf(spans: readonly Span[], hops: readonly Hop[]): Row[] {
     for (const child of sorted(top.node.children).reverse()) stack.push({ node: child, depth: top.depth + 1 })
   }
   return out
+}
+
+function readingOf(topic: string, partition: string, offset: string, group: string): string {
+  return [topic, partition, offset, group].join('/')
+}
+
+/** The reading that a receive span tells of; empty for other spans. */
+function pollOf(s: Span): string {
+  const get = (key: string) => s.attributes.find((a) => a.key === key)?.value ?? ''
+  if (get('messaging.operation.type') !== 'receive') return ''
+  return readingOf(get('messaging.destination.name'), get('messaging.destination.partition.id'), get('messaging.kafka.offset'), get('messaging.consumer.group.name'))
 }
 
 function push<K, V>(map: Map<K, V[]>, key: K, value: V) {

@@ -15,7 +15,7 @@ export function Side({ journey, row }: { journey: Journey | undefined; row: Row 
           <span className="ghost" />
         </section>
       ) : row.kind === 'hop' ? (
-        <HopSide hop={row.hop} events={eventsOf(journey, row.hop)} />
+        <HopSide hop={row.hop} spans={row.spans} events={eventsOf(journey, row.hop)} />
       ) : (
         <SpanSide span={row.span} journey={journey} events={journey.events.filter((e) => e.spanId === row.span.spanId && e.traceId === row.span.traceId)} />
       )}
@@ -46,7 +46,7 @@ function eventsOf(j: Journey, h: Hop): EventRef[] {
   return j.events.filter((e) => (e.topic ? e.topic === h.topic && e.partition === h.partition && e.offset === h.offset && (!e.group || e.group === h.group) : c !== null && e.traceId === c.traceId && below.has(e.spanId)))
 }
 
-function HopSide({ hop: h, events }: { hop: Hop; events: readonly EventRef[] }) {
+function HopSide({ hop: h, spans, events }: { hop: Hop; spans: readonly Span[]; events: readonly EventRef[] }) {
   const r = h.record
   return (
     <>
@@ -132,6 +132,26 @@ function HopSide({ hop: h, events }: { hop: Hop; events: readonly EventRef[] }) 
         </dl>
       </section>
       <Broke events={events} />
+      {spans.length > 0 && (
+        <section>
+          <h2>Spans it stands for</h2>
+          {spans.map((s) => (
+            <details key={s.spanId}>
+              <summary>
+                {s.name} <span className="muted">{s.service}</span> {duration(minus(s.end, s.start))}
+              </summary>
+              <dl className="attrs">
+                {[{ key: 'span id', value: s.spanId }, ...s.attributes.slice(0, 100)].map((a) => (
+                  <div key={a.key}>
+                    <dt>{a.key}</dt>
+                    <dd className="mono">{a.value}</dd>
+                  </div>
+                ))}
+              </dl>
+            </details>
+          ))}
+        </section>
+      )}
     </>
   )
 }

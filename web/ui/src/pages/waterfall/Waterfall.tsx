@@ -31,7 +31,7 @@ export function Waterfall({ id, status }: { id: string; status: Status | undefin
   const rows = useMemo(() => (j ? rowsOf(j.spans, j.hops) : []), [j])
   const mode: Mode = MODES.find((m) => m === q.get('axis')) ?? 'folded'
   const wanted = q.get('row')
-  const selected = rows.find((r) => r.id === wanted) ?? rows.find((r) => r.kind === 'span' && r.span.spanId === wanted) ?? (wanted ? undefined : largest(rows)) ?? rows[0]
+  const selected = rows.find((r) => r.id === wanted) ?? rows.find((r) => (r.kind === 'span' ? r.span.spanId === wanted : r.spans.some((s) => s.spanId === wanted))) ?? (wanted ? undefined : largest(rows)) ?? rows[0]
   const at = selected ? rows.indexOf(selected) : -1
   const select = (row: Row) => go(path + withParams(search, { row: row.id }), { replace: true })
   const setMode = (m: Mode) => go(path + withParams(search, { axis: m === 'folded' ? '' : m }), { replace: true })
