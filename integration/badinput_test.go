@@ -50,7 +50,7 @@ func TestBadInputGetsANamedErrorIsCountedAndDisturbsNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // nothing is on its way
+	defer conn.Close()
 	otlp := collectortrace.NewTraceServiceClient(conn)
 
 	// The good client's spans and events must all arrive, in good time.
@@ -103,16 +103,20 @@ func TestBadInputGetsANamedErrorIsCountedAndDisturbsNobody(t *testing.T) {
 		{
 			name: "a span that ends before it starts", counter: rejected, labels: reason("end_before_start"), want: []string{"rejected:1", "ending before they start"},
 			send: func(ctx context.Context) (string, error) {
-				return export(ctx, otlp, &trace.Span{Name: "backwards", TraceId: bytes.Repeat([]byte{1}, 16), SpanId: bytes.Repeat([]byte{2}, 8),
-					StartTimeUnixNano: uint64(time.Now().UnixNano()), EndTimeUnixNano: uint64(time.Now().Add(-time.Hour).UnixNano())})
+				return export(ctx, otlp, &trace.Span{
+					Name: "backwards", TraceId: bytes.Repeat([]byte{1}, 16), SpanId: bytes.Repeat([]byte{2}, 8),
+					StartTimeUnixNano: uint64(time.Now().UnixNano()), EndTimeUnixNano: uint64(time.Now().Add(-time.Hour).UnixNano()),
+				})
 			},
 		},
 		{
 			name: "a span in a hundred years", counter: rejected, labels: reason("future"), want: []string{"rejected:1", "future"},
 			send: func(ctx context.Context) (string, error) {
 				then := uint64(time.Now().AddDate(100, 0, 0).UnixNano())
-				return export(ctx, otlp, &trace.Span{Name: "far", TraceId: bytes.Repeat([]byte{1}, 16), SpanId: bytes.Repeat([]byte{3}, 8),
-					StartTimeUnixNano: then, EndTimeUnixNano: then + 1})
+				return export(ctx, otlp, &trace.Span{
+					Name: "far", TraceId: bytes.Repeat([]byte{1}, 16), SpanId: bytes.Repeat([]byte{3}, 8),
+					StartTimeUnixNano: then, EndTimeUnixNano: then + 1,
+				})
 			},
 		},
 		{
@@ -282,7 +286,7 @@ func post(ctx context.Context, url string, body io.Reader, headers map[string]st
 	if err != nil {
 		return "", err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read only
+	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	return resp.Status + "\n" + string(b), err
 }
@@ -298,7 +302,7 @@ func manyHeaders(ctx context.Context, base string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer conn.Close() //nolint:errcheck // the answer is what counts
+	defer conn.Close()
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = conn.SetDeadline(deadline)
 	}

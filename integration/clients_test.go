@@ -68,7 +68,7 @@ func kafkaGoRoundTrip(t *testing.T, broker string) {
 		r := kafka.NewReader(kafka.ReaderConfig{
 			Brokers: []string{broker}, GroupID: group, Topic: topic, StartOffset: kafka.FirstOffset, MaxWait: 100 * time.Millisecond,
 		})
-		defer r.Close() //nolint:errcheck // offsets were committed
+		defer r.Close()
 		var got []int
 		for len(got) < want {
 			m, err := r.FetchMessage(ctx)

@@ -93,7 +93,7 @@ func sendSpans(ctx context.Context, address string, seed uint8, pause time.Durat
 	if err != nil {
 		return err
 	}
-	defer s.Close() //nolint:errcheck // nothing is on its way
+	defer s.Close()
 	for ctx.Err() == nil {
 		round := g.Rounds()
 		for i, body := range g.Next(time.Now()) {
@@ -142,7 +142,7 @@ func sendEvents(ctx context.Context, dsn string, seed uint8, pause time.Duration
 			if err != nil {
 				return err
 			}
-			defer resp.Body.Close() //nolint:errcheck // read only
+			defer resp.Body.Close()
 			body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
 			if err != nil {
 				return err

@@ -386,7 +386,7 @@ func sendRounds(t *testing.T, address string, seed uint8, rounds int, l *ledger)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close() //nolint:errcheck // nothing is on its way
+	defer s.Close()
 	for round := range uint64(rounds) {
 		for i, body := range g.Next(time.Now()) {
 			var ids []string

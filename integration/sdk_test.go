@@ -72,12 +72,12 @@ func nodeSDKMakesIssues(t *testing.T, h *harness.Hoptrace, dsn string) {
 	}
 }
 
-// cardDeclined is an error with a type of its own, for the issue's title.
-type cardDeclined struct{ reason string }
+// cardDeclinedError is an error with a type of its own, for the issue's title.
+type cardDeclinedError struct{ reason string }
 
-func (e *cardDeclined) Error() string { return "card declined: " + e.reason }
+func (e *cardDeclinedError) Error() string { return "card declined: " + e.reason }
 
-func charge() error { return &cardDeclined{reason: "expired"} }
+func charge() error { return &cardDeclinedError{reason: "expired"} }
 
 func goSDKMakesAnIssue(t *testing.T, h *harness.Hoptrace, dsn string) {
 	t.Logf("real part: sentry-go %s", sentry.SDKVersion)

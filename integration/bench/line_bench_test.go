@@ -104,7 +104,7 @@ func (l *line) settle(atMost time.Duration) {
 // by the web API, while about a thousand spans a second come.
 func (l *line) visible() {
 	g, s := l.client(visibleSeed)
-	defer s.Close() //nolint:errcheck // nothing is on its way
+	defer s.Close()
 	const rounds = 24
 	var took []float64
 	for round := range uint64(rounds) {
@@ -208,7 +208,7 @@ func (l *line) queryable() {
 	clients := make([]*load.Sender, senders)
 	for i := range clients {
 		g, s := l.client(uint8(i + 1))
-		defer s.Close() //nolint:errcheck // nothing is on its way
+		defer s.Close()
 		l.loads, clients[i] = append(l.loads, g), s
 	}
 	peak := l.watch()

@@ -15,8 +15,10 @@ import (
 	"time"
 )
 
-var buildOnce = map[string]func() (string, error){}
-var buildMu sync.Mutex // guards buildOnce
+var (
+	buildOnce = map[string]func() (string, error){}
+	buildMu   sync.Mutex // guards buildOnce
+)
 
 // Binary is the path of hoptrace: HOPTRACE_BIN, or built once by this test
 // binary. A built one has the UI if web/ui/dist has.
@@ -148,7 +150,7 @@ func LaunchHoptrace(t testing.TB, o Options) *Hoptrace {
 	for k, v := range o.Settings {
 		settings[k] = v
 	}
-	args := []string{o.Role}
+	args := append(make([]string, 0, 1+len(settings)), o.Role)
 	for k, v := range settings {
 		args = append(args, "--"+k+"="+v)
 	}
@@ -185,7 +187,7 @@ func Healthy(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read only
+	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
 	if err != nil {
 		return err
@@ -206,7 +208,7 @@ func (h *Hoptrace) Get(path string, into any) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read only
+	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	if err != nil {
 		return fmt.Errorf("cannot read the answer to %s: %w", path, err)

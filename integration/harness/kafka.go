@@ -121,7 +121,7 @@ func kafkaJars(t testing.TB) (dir, version string) {
 	if err != nil {
 		t.Fatalf("cannot make a folder for Kafka's jars: %v", err)
 	}
-	defer os.RemoveAll(half) //nolint:errcheck // gone when the rename succeeded
+	defer os.RemoveAll(half)
 	Output(t, 5*time.Minute, Command{
 		Name: "mvn", Path: LookPath(t, "mvn"),
 		Args: []string{"-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DoutputDirectory=" + half},

@@ -24,7 +24,7 @@ func (h *Hoptrace) Metrics(t testing.TB) Metrics {
 	if err != nil {
 		t.Fatalf("cannot scrape %s: %v", h.Process.Name, err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // read only
+	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
 	if err != nil {
 		t.Fatalf("cannot read the metrics of %s: %v", h.Process.Name, err)

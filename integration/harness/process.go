@@ -50,7 +50,7 @@ func Start(t testing.TB, c Command) *Process {
 	if err != nil {
 		t.Fatalf("cannot open the log of %s: %v", c.Name, err)
 	}
-	defer logFile.Close() //nolint:errcheck // the child has its own descriptor
+	defer logFile.Close()
 
 	// The processes outlive no test, but they must not die of its context: the
 	// test says how each ends.
@@ -65,7 +65,7 @@ func Start(t testing.TB, c Command) *Process {
 		if err != nil {
 			t.Fatalf("cannot open the output of %s: %v", c.Name, err)
 		}
-		defer out.Close() //nolint:errcheck // the child has its own descriptor
+		defer out.Close()
 		cmd.Stdout = out
 	}
 	// A group of its own, so that the cleanup reaches what it started.
@@ -158,7 +158,7 @@ func (p *Process) Tail(lines int) string {
 	if err != nil {
 		return err.Error()
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	const most = 64 << 10
 	if size, err := f.Seek(0, io.SeekEnd); err == nil {
 		_, _ = f.Seek(max(0, size-most), io.SeekStart)
