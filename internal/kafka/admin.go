@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -37,11 +38,35 @@ func (a *Admin) Kadm() *kadm.Client { return a.adm }
 func (a *Admin) EnsureTopics(ctx context.Context, ts []topics.Topic) error {
 	var errs []error
 	for _, t := range ts {
-		if err := a.ensureTopic(ctx, t); err != nil {
+		if err := untilKnown(ctx, func() error { return a.ensureTopic(ctx, t) }); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+const (
+	knownWithin = 10 * time.Second
+	knownEvery  = 100 * time.Millisecond
+)
+
+// untilKnown repeats f while the broker does not know a topic that was made a
+// moment ago, by us or by another role that starts at the same time: it says
+// that the topic exists before every broker has heard of it.
+func untilKnown(ctx context.Context, f func() error) error {
+	tick := time.NewTicker(knownEvery)
+	defer tick.Stop()
+	for end := time.Now().Add(knownWithin); ; {
+		err := f()
+		if !errors.Is(err, kerr.UnknownTopicOrPartition) || time.Now().After(end) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
 }
 
 func (a *Admin) ensureTopic(ctx context.Context, t topics.Topic) error {
