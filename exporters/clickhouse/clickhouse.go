@@ -89,9 +89,12 @@ type Store struct {
 	log  *slog.Logger
 	pool *pool
 
-	spanColumns    sync.Pool // of *spanColumns
-	messageColumns sync.Pool // of *messageColumns
-	eventColumns   sync.Pool // of *eventColumns
+	spanColumns    freeList[*spanColumns]
+	messageColumns freeList[*messageColumns]
+	eventColumns   freeList[*eventColumns]
+
+	idleMu sync.Mutex // guards the following
+	idle   *time.Timer
 }
 
 var (
@@ -113,9 +116,9 @@ func New(cfg Config, log *slog.Logger) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{cfg: cfg, log: log, pool: newPool(cfg, cfg.Database)}
-	s.spanColumns.New = func() any { return newSpanColumns() }
-	s.messageColumns.New = func() any { return newMessageColumns() }
-	s.eventColumns.New = func() any { return newEventColumns() }
+	s.spanColumns.make = newSpanColumns
+	s.messageColumns.make = newMessageColumns
+	s.eventColumns.make = newEventColumns
 	return s, nil
 }
 
@@ -123,6 +126,11 @@ func New(cfg Config, log *slog.Logger) (*Store, error) {
 // ends. Later calls fail. It is safe twice.
 func (s *Store) Close() error {
 	s.pool.close()
+	s.idleMu.Lock()
+	defer s.idleMu.Unlock()
+	if s.idle != nil {
+		s.idle.Stop()
+	}
 	return nil
 }
 
@@ -169,6 +177,7 @@ func (s *Store) write(ctx context.Context, body string, input proto.Input) error
 	err := s.pool.do(ctx, func(c *conn) error {
 		return c.client.Do(ctx, ch.Query{Body: body, Input: input})
 	})
+	s.releaseLater()
 	if err != nil && isBroken(err) {
 		s.pool.drop()
 	}

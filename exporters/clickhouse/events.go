@@ -26,8 +26,8 @@ func (s *Store) WriteEvents(ctx context.Context, events []schemas.Event) error {
 	if err := days.check("events", len(events)); err != nil {
 		return err
 	}
-	c := s.eventColumns.Get().(*eventColumns)
-	defer func() { reset(c.input); c.bytes = 0; s.eventColumns.Put(c) }()
+	c := s.eventColumns.get()
+	defer func() { reset(c.input); c.bytes = 0; s.eventColumns.put(c) }()
 	for i := range events {
 		if c.append(&events[i]); c.bytes > maxBatchBytes {
 			return fmt.Errorf("cannot write %d events of more than %d bytes: %w", len(events), maxBatchBytes, exporters.ErrTooLarge)

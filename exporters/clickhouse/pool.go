@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ClickHouse/ch-go"
+	"github.com/ClickHouse/ch-go/proto"
 )
 
 const (
@@ -38,6 +39,7 @@ type pool struct {
 
 type conn struct {
 	client *ch.Client
+	buf    *proto.Buffer // the client's, for what it sends
 	net    net.Conn
 	age    uint64
 	used   time.Time
@@ -155,7 +157,8 @@ func (p *pool) take(ctx context.Context) (*conn, error) {
 		d.Dialer = &net.Dialer{Timeout: dialTimeout}
 	}
 	o.Dialer = d
-	client, err := ch.Dial(ctx, o)
+	buf := new(proto.Buffer)
+	client, err := ch.DialWithBuffer(ctx, o, buf)
 	if err != nil {
 		if d.conn != nil {
 			_ = d.conn.Close()
@@ -163,7 +166,7 @@ func (p *pool) take(ctx context.Context) (*conn, error) {
 		return nil, err
 	}
 	d.conn.greeted.Store(true)
-	return &conn{client: client, net: d.conn, age: age}, nil
+	return &conn{client: client, buf: buf, net: d.conn, age: age}, nil
 }
 
 func (p *pool) give(c *conn) {
@@ -186,6 +189,17 @@ func (p *pool) drop() {
 		_ = c.client.Close()
 	}
 	p.idle = nil
+}
+
+// trim gives back the buffers that large inserts left behind.
+func (p *pool) trim() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.idle {
+		if cap(c.buf.Buf) > maxKept {
+			c.buf.Buf = nil
+		}
+	}
 }
 
 func (p *pool) close() {

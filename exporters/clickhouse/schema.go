@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS spans
 	status_message LowCardinality(String) CODEC(ZSTD(1)),
 	scope          LowCardinality(String) CODEC(ZSTD(1)),
 	resource       LowCardinality(String) CODEC(ZSTD(1)),
-	attributes     Map(LowCardinality(String), String) CODEC(ZSTD(3)),
+	attributes     Map(LowCardinality(String), String) CODEC(ZSTD(1)),
 	link_same        Array(UInt8) COMMENT '1: trace is trace_id, 2: span is parent_id' CODEC(ZSTD(1)),
 	link_traces      Array(FixedString(16)) CODEC(ZSTD(1)),
 	link_spans       Array(FixedString(8)) CODEC(ZSTD(1)),

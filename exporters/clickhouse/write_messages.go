@@ -6,6 +6,7 @@ import (
 
 	"github.com/ClickHouse/ch-go/proto"
 
+	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
@@ -13,10 +14,12 @@ func (s *Store) writeMessages(ctx context.Context, messages []schemas.Message) e
 	if len(messages) == 0 {
 		return nil
 	}
-	c := s.messageColumns.Get().(*messageColumns)
-	defer func() { reset(c.input); s.messageColumns.Put(c) }()
+	c := s.messageColumns.get()
+	defer func() { reset(c.input); c.bytes = 0; s.messageColumns.put(c) }()
 	for i := range messages {
-		c.append(&messages[i])
+		if c.append(&messages[i]); c.bytes > maxBatchBytes {
+			return fmt.Errorf("cannot write %d message rows of more than %d bytes: %w", len(messages), maxBatchBytes, exporters.ErrTooLarge)
+		}
 	}
 	if err := s.write(ctx, c.insert, c.input); err != nil {
 		return fmt.Errorf("cannot write %d message rows: %w", len(messages), err)
@@ -28,6 +31,7 @@ func (s *Store) writeMessages(ctx context.Context, messages []schemas.Message) e
 type messageColumns struct {
 	input  proto.Input
 	insert string
+	bytes  int // of texts, about
 
 	project                                proto.ColUInt64
 	topic                                  lowCard
@@ -96,6 +100,7 @@ func newMessageColumns() *messageColumns {
 }
 
 func (c *messageColumns) append(m *schemas.Message) {
+	c.bytes += 250 + len(m.Topic) + len(m.Group) + len(m.Service) + len(m.ClientID) + len(m.BootID)
 	c.project.Append(m.Project)
 	c.topic.Append(m.Topic)
 	c.partition.Append(m.Partition)

@@ -43,8 +43,8 @@ func (s *Store) WriteSpans(ctx context.Context, spans []schemas.Span, messages [
 	if err := days.check("message rows", len(messages)); err != nil {
 		return err
 	}
-	sc := s.spanColumns.Get().(*spanColumns)
-	defer func() { sc.reset(); s.spanColumns.Put(sc) }()
+	sc := s.spanColumns.get()
+	defer func() { sc.reset(); s.spanColumns.put(sc) }()
 	for i := range spans {
 		if sc.append(&spans[i]); sc.bytes > maxBatchBytes {
 			return fmt.Errorf("cannot write %d spans of more than %d bytes: %w", len(spans), maxBatchBytes, exporters.ErrTooLarge)
