@@ -79,7 +79,7 @@ func Start(t testing.TB, c Command) *Process {
 		close(p.done)
 	}()
 	t.Cleanup(func() {
-		if t.Failed() {
+		if t.Failed() && (p.Running() || p.err != nil) {
 			t.Logf("end of the log of %s (%s):\n%s", p.Name, p.LogPath, p.Tail(60))
 		}
 		if p.Running() {
