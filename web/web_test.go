@@ -172,7 +172,7 @@ func TestStartServesAndShutdownIsSafeTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
-	if resp.StatusCode != 200 {
+	if resp.StatusCode != http.StatusOK {
 		t.Errorf("status %d", resp.StatusCode)
 	}
 	if err := s.Start(t.Context()); err == nil {

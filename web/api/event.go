@@ -87,8 +87,8 @@ func (h *Handler) addPayload(ctx context.Context, out *EventDetail, e *schemas.E
 	if err != nil {
 		return fmt.Errorf("cannot read the payload of event %s: %w", e.ID, err)
 	}
-	p, err := readPayload(raw)
-	if err != nil {
+	p, ok := readPayload(raw)
+	if !ok {
 		out.Payload = "unreadable"
 		return nil
 	}
@@ -113,8 +113,10 @@ func (h *Handler) causingMessage(ctx context.Context, e *schemas.Event) (*Causin
 		}
 		// The record's rows are not stored (sampled away, or still on their
 		// way): what the event told is still true.
-		m := schemas.Message{Project: e.Project, Side: schemas.SideReceive, Topic: e.Topic, Partition: e.Partition, Offset: e.Offset,
-			Group: e.Group, TraceID: e.TraceID, SpanID: e.SpanID, HighWatermark: schemas.Unknown, BodySize: schemas.Unknown}
+		m := schemas.Message{
+			Project: e.Project, Side: schemas.SideReceive, Topic: e.Topic, Partition: e.Partition, Offset: e.Offset,
+			Group: e.Group, TraceID: e.TraceID, SpanID: e.SpanID, HighWatermark: schemas.Unknown, BodySize: schemas.Unknown,
+		}
 		out := causing(joined{Hop: schemas.Hop{Consume: &m}, delivery: 1}, e, "event")
 		out.Hop.Consumer = nil
 		return out, nil

@@ -50,10 +50,14 @@ func onePlace() (*fakestore.Store, *schemas.Event) {
 			{Project: 1, TraceID: trace, SpanID: schemas.SpanID{3}, ParentID: schemas.SpanID{2}, Name: "work", Start: 1100, End: 1900},
 		},
 		AllMessages: []schemas.Message{
-			{Project: 1, Side: schemas.SideProduce, Topic: "t", Partition: 2, Offset: 9, BootID: "a", TraceID: fakestore.TraceID(9), SpanID: schemas.SpanID{1},
-				Start: 100, Written: 150, Acked: 200, End: 200, HighWatermark: schemas.Unknown},
-			{Project: 1, Side: schemas.SideProcess, Topic: "t", Partition: 2, Offset: 9, Group: "g", BootID: "a", TraceID: trace, SpanID: schemas.SpanID{2},
-				Start: 1000, Asked: 100, Answered: 900, Handed: 1000, End: 2000, RecordTime: 100, HighWatermark: 10},
+			{
+				Project: 1, Side: schemas.SideProduce, Topic: "t", Partition: 2, Offset: 9, BootID: "a", TraceID: fakestore.TraceID(9), SpanID: schemas.SpanID{1},
+				Start: 100, Written: 150, Acked: 200, End: 200, HighWatermark: schemas.Unknown,
+			},
+			{
+				Project: 1, Side: schemas.SideProcess, Topic: "t", Partition: 2, Offset: 9, Group: "g", BootID: "a", TraceID: trace, SpanID: schemas.SpanID{2},
+				Start: 1000, Asked: 100, Answered: 900, Handed: 1000, End: 2000, RecordTime: 100, HighWatermark: 10,
+			},
 		},
 		AllEvents: []schemas.Event{{Project: 1, ID: schemas.EventID{7}, Issue: 5, Time: 1500, TraceID: trace, SpanID: schemas.SpanID{3}, Partition: schemas.Unknown, Offset: schemas.Unknown}},
 	}
@@ -120,9 +124,9 @@ func TestNoMessageIsGuessed(t *testing.T) {
 func TestPayloadsOfAnyFormAreRead(t *testing.T) {
 	f := func(raw string, want payload) {
 		t.Helper()
-		got, err := readPayload([]byte(raw))
-		if err != nil {
-			t.Fatalf("%s: %v", raw, err)
+		got, ok := readPayload([]byte(raw))
+		if !ok {
+			t.Fatalf("%s is not read", raw)
 		}
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(payload{})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", raw, diff)
@@ -154,7 +158,7 @@ func TestPayloadsOfAnyFormAreRead(t *testing.T) {
 		p.breadcrumbs = []Breadcrumb{{Data: []Attribute{}}, {Time: &second, Data: []Attribute{}}, {Time: &first, Message: "m", Data: []Attribute{}}}
 	}))
 	for _, raw := range []string{``, `[]`, `{"a":`, `null x`} {
-		if _, err := readPayload([]byte(raw)); err == nil {
+		if _, ok := readPayload([]byte(raw)); ok {
 			t.Errorf("%q was read", raw)
 		}
 	}
@@ -164,8 +168,8 @@ func FuzzReadPayload(f *testing.F) {
 	f.Add([]byte(`{"exception":{"values":[{"stacktrace":{"frames":[{"context_line":"x","pre_context":["a"],"lineno":1}]}}]}}`))
 	f.Add([]byte(`{"threads":[{"crashed":true,"name":"t"}],"tags":[["a","b"]],"breadcrumbs":{"values":[{"timestamp":1e300}]}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		p, err := readPayload(raw)
-		if err == nil && (len(p.exceptions) > maxExceptions || len(p.breadcrumbs) > maxBreadcrumbs || len(p.tags) > maxData) {
+		p, ok := readPayload(raw)
+		if ok && (len(p.exceptions) > maxExceptions || len(p.breadcrumbs) > maxBreadcrumbs || len(p.tags) > maxData) {
 			t.Errorf("limits exceeded: %d exceptions, %d breadcrumbs, %d tags", len(p.exceptions), len(p.breadcrumbs), len(p.tags))
 		}
 	})

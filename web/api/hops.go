@@ -282,7 +282,7 @@ func findingHop(h schemas.Hop) finding.Hop {
 func (h *Handler) hops(ctx context.Context, q *query) (any, error) {
 	hq := exporters.HopQuery{
 		Project: q.project.ID, Range: q.timeRange(), Topic: q.text("topic"), Group: q.text("group"),
-		Slowest: q.oneOf("order", "newest", "slowest") == "slowest", Limit: q.limit(50, 500),
+		Slowest: q.oneOf("order", "newest", "slowest") == "slowest", Limit: q.limit(50),
 	}
 	if q.fault != nil {
 		return nil, q.fault

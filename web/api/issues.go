@@ -16,7 +16,7 @@ import (
 
 // issues answers /issues.
 func (h *Handler) issues(ctx context.Context, q *query) (any, error) {
-	iq := exporters.IssueQuery{Project: q.project.ID, Range: q.timeRange(), Text: q.text("text"), Before: q.nanos("before"), Limit: q.limit(50, 500)}
+	iq := exporters.IssueQuery{Project: q.project.ID, Range: q.timeRange(), Text: q.text("text"), Before: q.nanos("before"), Limit: q.limit(50)}
 	if q.fault != nil {
 		return nil, q.fault
 	}
@@ -88,7 +88,7 @@ func (h *Handler) oneIssue(ctx context.Context, q *query) (schemas.Issue, export
 
 // issue answers /issues/{id}.
 func (h *Handler) issue(ctx context.Context, q *query) (any, error) {
-	limit := q.limit(100, 500)
+	limit := q.limit(100)
 	if q.fault != nil {
 		return nil, q.fault
 	}

@@ -82,11 +82,11 @@ func (w *journeyWalk) visit(ids []schemas.TraceID) []schemas.TraceID {
 }
 
 // load fetches the rows of traces and, by their records and contexts, the rows
-// of the other sides. It returns the rows of these traces.
-func (w *journeyWalk) load(ctx context.Context, ids []schemas.TraceID) ([]schemas.Message, error) {
+// of the other sides.
+func (w *journeyWalk) load(ctx context.Context, ids []schemas.TraceID) error {
 	own, err := w.h.deps.Messages.MessagesOfTraces(ctx, w.project, ids, maxRows)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the messages of %d traces: %w", len(ids), err)
+		return fmt.Errorf("cannot read the messages of %d traces: %w", len(ids), err)
 	}
 	w.add(own)
 	var records []schemas.RecordRef
@@ -105,24 +105,24 @@ func (w *journeyWalk) load(ctx context.Context, ids []schemas.TraceID) ([]schema
 	for chunk := range slices.Chunk(records, maxRefs) {
 		rows, err := w.h.deps.Messages.MessagesOfRecords(ctx, w.project, chunk, maxRows)
 		if err != nil {
-			return nil, fmt.Errorf("cannot read the rows of %d records: %w", len(chunk), err)
+			return fmt.Errorf("cannot read the rows of %d records: %w", len(chunk), err)
 		}
 		w.add(rows)
 	}
 	for chunk := range slices.Chunk(refs, maxRefs) {
 		rows, err := w.h.deps.Messages.MessagesFrom(ctx, w.project, chunk, maxRows)
 		if err != nil {
-			return nil, fmt.Errorf("cannot read what %d spans sent: %w", len(chunk), err)
+			return fmt.Errorf("cannot read what %d spans sent: %w", len(chunk), err)
 		}
 		w.add(rows)
 	}
-	return own, nil
+	return nil
 }
 
 // walk runs both directions.
 func (w *journeyWalk) walk(ctx context.Context, start schemas.TraceID) error {
 	for frontier := w.visit([]schemas.TraceID{start}); len(frontier) > 0; {
-		if _, err := w.load(ctx, frontier); err != nil {
+		if err := w.load(ctx, frontier); err != nil {
 			return err
 		}
 		frontier = w.visit(w.sources(frontier))
@@ -130,7 +130,7 @@ func (w *journeyWalk) walk(ctx context.Context, start schemas.TraceID) error {
 	for frontier := slices.Clone(w.traces); len(frontier) > 0; {
 		next := w.visit(w.readers(frontier))
 		if len(next) > 0 {
-			if _, err := w.load(ctx, next); err != nil {
+			if err := w.load(ctx, next); err != nil {
 				return err
 			}
 		}
@@ -198,7 +198,7 @@ func (h *Handler) journey(ctx context.Context, q *query) (any, error) {
 	hops := joinHops(w.all())
 	hops = slices.DeleteFunc(hops, func(j joined) bool {
 		// The other side's other rows: a record read or sent outside of the journey.
-		return !(j.Produce != nil && w.visited[j.Produce.TraceID]) && !(j.Consume != nil && w.visited[j.Consume.TraceID])
+		return (j.Produce == nil || !w.visited[j.Produce.TraceID]) && (j.Consume == nil || !w.visited[j.Consume.TraceID])
 	})
 	if len(hops) > maxHops {
 		hops = hops[:maxHops]
@@ -269,8 +269,10 @@ func eventTitle(e *schemas.Event) string {
 }
 
 func journeyJSON(id schemas.TraceID, w *journeyWalk, spans []schemas.Span, hops []joined, events []EventRef) Journey {
-	out := Journey{TraceID: id.String(), Traces: make([]string, len(w.traces)), Services: []string{}, Spans: make([]Span, len(spans)),
-		Hops: make([]Hop, len(hops)), Events: events, Cut: []Cut{}}
+	out := Journey{
+		TraceID: id.String(), Traces: make([]string, len(w.traces)), Services: []string{}, Spans: make([]Span, len(spans)),
+		Hops: make([]Hop, len(hops)), Events: events, Cut: []Cut{},
+	}
 	for i, t := range w.traces {
 		out.Traces[i] = t.String()
 	}

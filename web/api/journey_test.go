@@ -132,8 +132,10 @@ func TestJourneyIsCutAtItsLimitsAndSaysSo(t *testing.T) {
 
 	s = chain(1, false)
 	for i := range maxHops + 5 {
-		s.AllMessages = append(s.AllMessages, schemas.Message{Project: 1, Side: schemas.SideProduce, Topic: "t", Offset: int64(i), TraceID: fakestore.TraceID(1),
-			SpanID: s.AllSpans[0].SpanID, Start: int64(i + 1), End: int64(i + 2)})
+		s.AllMessages = append(s.AllMessages, schemas.Message{
+			Project: 1, Side: schemas.SideProduce, Topic: "t", Offset: int64(i), TraceID: fakestore.TraceID(1),
+			SpanID: s.AllSpans[0].SpanID, Start: int64(i + 1), End: int64(i + 2),
+		})
 	}
 	j = get[Journey](t, newHandler(t, s), "/traces/"+fakestore.TraceID(1).String(), http.StatusOK)
 	if len(j.Hops) != maxHops || cutOf(j)["hops"] != maxHops {

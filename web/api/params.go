@@ -65,7 +65,10 @@ func (p *params) uint(name string) uint64 {
 	return v
 }
 
-func (p *params) limit(fallback, most int) int {
+// most is the largest limit, as the contracts have it.
+const most = 500
+
+func (p *params) limit(fallback int) int {
 	s := p.values.Get("limit")
 	if s == "" {
 		return fallback

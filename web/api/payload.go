@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -33,10 +32,11 @@ type payload struct {
 // wrong type is left out instead of spoiling the page.
 type object map[string]json.RawMessage
 
-func readPayload(raw []byte) (payload, error) {
+// readPayload is not ok when raw is no JSON object.
+func readPayload(raw []byte) (_ payload, ok bool) {
 	var root object
-	if err := json.Unmarshal(raw, &root); err != nil {
-		return payload{}, fmt.Errorf("cannot read the event's payload: %w", err)
+	if json.Unmarshal(raw, &root) != nil {
+		return payload{}, false
 	}
 	out := payload{exceptions: []Exception{}, breadcrumbs: []Breadcrumb{}, tags: []Attribute{}, contexts: []Context{}}
 	for _, e := range root.list("exception") {
@@ -74,7 +74,7 @@ func readPayload(raw []byte) (payload, error) {
 		}
 		slices.SortFunc(out.contexts, func(a, b Context) int { return strings.Compare(a.Name, b.Name) })
 	}
-	return out, nil
+	return out, true
 }
 
 func exception(e object) Exception {

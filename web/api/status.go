@@ -45,8 +45,10 @@ func (h *Handler) status(ctx context.Context, q *query) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the projects: %w", err)
 	}
-	out := Status{Version: h.cfg.Version, Now: nanos(q.now.UnixNano()), Project: strconv.FormatUint(q.project.ID, 10),
-		Projects: make([]Project, len(all)), Endpoints: h.cfg.Endpoints}
+	out := Status{
+		Version: h.cfg.Version, Now: nanos(q.now.UnixNano()), Project: strconv.FormatUint(q.project.ID, 10),
+		Projects: make([]Project, len(all)), Endpoints: h.cfg.Endpoints,
+	}
 	for i, p := range all {
 		out.Projects[i] = Project{ID: strconv.FormatUint(p.ID, 10), Slug: p.Slug, Name: p.Name, DSNs: []string{}}
 		for _, key := range p.Keys {

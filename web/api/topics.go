@@ -25,12 +25,16 @@ func (h *Handler) topics(ctx context.Context, q *query) (any, error) {
 	stats = stats[:min(len(stats), maxTopicLines)]
 	out.Topics = make([]TopicStats, len(stats))
 	for i, s := range stats {
-		t := TopicStats{Topic: s.Topic, Group: s.Group, Produced: s.Produced, Consumed: s.Consumed, Failed: s.Failed,
-			LastSeen: known(s.LastSeen), Parts: []Quantiles{}}
+		t := TopicStats{
+			Topic: s.Topic, Group: s.Group, Produced: s.Produced, Consumed: s.Consumed, Failed: s.Failed,
+			LastSeen: known(s.LastSeen), Parts: []Quantiles{},
+		}
 		for _, name := range append(partOrder[:len(partOrder):len(partOrder)], exporters.PartEndToEnd) {
 			if p, ok := s.Parts[name]; ok {
-				t.Parts = append(t.Parts, Quantiles{Name: string(name), Count: p.Count, P50Ns: int64(p.P50), P95Ns: int64(p.P95),
-					P99Ns: int64(p.P99), Negative: p.Negative})
+				t.Parts = append(t.Parts, Quantiles{
+					Name: string(name), Count: p.Count, P50Ns: int64(p.P50), P95Ns: int64(p.P95),
+					P99Ns: int64(p.P99), Negative: p.Negative,
+				})
 			}
 		}
 		out.Topics[i] = t

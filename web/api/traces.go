@@ -16,7 +16,7 @@ import (
 func (h *Handler) traces(ctx context.Context, q *query) (any, error) {
 	tq := exporters.TraceQuery{
 		Project: q.project.ID, Range: q.timeRange(), Service: q.text("service"), Topic: q.text("topic"), Group: q.text("group"),
-		MinLatency: q.duration("min_latency"), ErrorsOnly: q.bool("errors"), Before: q.nanos("before"), Limit: q.limit(50, 500),
+		MinLatency: q.duration("min_latency"), ErrorsOnly: q.bool("errors"), Before: q.nanos("before"), Limit: q.limit(50),
 	}
 	if q.fault != nil {
 		return nil, q.fault

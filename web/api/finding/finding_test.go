@@ -13,9 +13,13 @@ func known(d time.Duration) schemas.Part { return schemas.Part{Duration: d, Know
 
 // hop has all its parts known; change sets what the case is about.
 func hop(change func(*Hop)) Hop {
-	h := Hop{ID: "h", Topic: "payments", Partition: 1, Group: "billing", Service: "payments", TraceID: "t", Behind: schemas.Unknown, Read: true, End: 10,
-		Parts: schemas.HopParts{BatchQueue: known(time.Millisecond), Retry: known(0), Ack: known(2 * time.Millisecond), Backlog: known(0), LongPoll: known(time.Millisecond),
-			FetchQueue: known(0), Processing: known(4 * time.Millisecond), EndToEnd: known(8 * time.Millisecond), SharedClock: true}}
+	h := Hop{
+		ID: "h", Topic: "payments", Partition: 1, Group: "billing", Service: "payments", TraceID: "t", Behind: schemas.Unknown, Read: true, End: 10,
+		Parts: schemas.HopParts{
+			BatchQueue: known(time.Millisecond), Retry: known(0), Ack: known(2 * time.Millisecond), Backlog: known(0), LongPoll: known(time.Millisecond),
+			FetchQueue: known(0), Processing: known(4 * time.Millisecond), EndToEnd: known(8 * time.Millisecond), SharedClock: true,
+		},
+	}
 	if change != nil {
 		change(&h)
 	}
