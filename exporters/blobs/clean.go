@@ -50,7 +50,7 @@ func (c *cleaner) dir(ctx context.Context, dir string, depth int) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	for {
 		entries, err := f.ReadDir(readAtOnce)
 		for _, e := range entries {

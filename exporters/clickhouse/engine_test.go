@@ -138,7 +138,7 @@ func TestServerThatIsNotThereIsUnavailable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close() //nolint:errcheck // it never fails
+	defer s.Close()
 	if err := s.Ping(t.Context()); !errors.Is(err, exporters.ErrUnavailable) || !strings.Contains(err.Error(), cfg.Address) {
 		t.Errorf("Ping: got error %v, want %v that names %s", err, exporters.ErrUnavailable, cfg.Address)
 	}

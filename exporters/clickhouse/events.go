@@ -166,9 +166,9 @@ func (s *Store) EventsOfTraces(ctx context.Context, project uint64, traces []sch
 	}
 	var ps params
 	ps.uint("project", project)
-	ps.traces("traces", traces)
+	ps.traces(traces)
 	ps.int("limit", limited(limit, 500, 500))
-	out, err := s.events(ctx, "project = {project:UInt64} AND trace_id IN ("+traceSet("traces")+")", ps)
+	out, err := s.events(ctx, "project = {project:UInt64} AND trace_id IN ("+traceSet+")", ps)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the events of %d traces: %w", len(traces), err)
 	}

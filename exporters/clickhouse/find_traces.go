@@ -154,7 +154,7 @@ func (s *Store) summaries(ctx context.Context, project uint64, ids []schemas.Tra
 	}
 	var ps params
 	ps.uint("project", project)
-	ps.traces("traces", ids)
+	ps.traces(ids)
 	var (
 		id            proto.ColFixedStr16
 		begin, length proto.ColInt64
@@ -168,14 +168,19 @@ SELECT trace_id, min(toUnixTimestamp64Nano(time)) AS begin, max(toUnixTimestamp6
 	argMin((toString(name), toString(service)), (parent_id != toFixedString('', 8), time, span_id)) AS first, first.1 AS root, first.2 AS root_service,
 	arraySort(groupUniqArray(100)(toString(service))) AS services, uniqExact(span_id) AS span_count, uniqExactIf(span_id, status = 2) AS errors
 FROM spans
-PREWHERE trace_id IN (`+traceSet("traces")+`)
+PREWHERE trace_id IN (`+traceSet+`)
 WHERE project = {project:UInt64}
 GROUP BY trace_id ORDER BY begin DESC, trace_id DESC`, ps,
 		proto.Results{
-			{Name: "trace_id", Data: &id}, {Name: "begin", Data: &begin}, {Name: "length", Data: &length},
+			{Name: "trace_id", Data: &id},
+			{Name: "begin", Data: &begin},
+			{Name: "length", Data: &length},
 			{Name: "first", Data: proto.ColTuple{new(proto.ColStr), new(proto.ColStr)}},
-			{Name: "root", Data: root}, {Name: "root_service", Data: service},
-			{Name: "services", Data: services}, {Name: "span_count", Data: &spans}, {Name: "errors", Data: &errs},
+			{Name: "root", Data: root},
+			{Name: "root_service", Data: service},
+			{Name: "services", Data: services},
+			{Name: "span_count", Data: &spans},
+			{Name: "errors", Data: &errs},
 		},
 		func() { out = nil },
 		func() {
@@ -206,7 +211,7 @@ func (s *Store) addTopics(ctx context.Context, project uint64, traces []exporter
 	}
 	var ps params
 	ps.uint("project", project)
-	ps.traces("traces", ids)
+	ps.traces(ids)
 	var (
 		id     proto.ColFixedStr16
 		topics = new(proto.ColStr).Array()
@@ -215,7 +220,7 @@ func (s *Store) addTopics(ctx context.Context, project uint64, traces []exporter
 	err := s.query(ctx, `
 SELECT trace_id, groupUniqArray(100)(toString(topic)) AS topics
 FROM messages
-PREWHERE trace_id IN (`+traceSet("traces")+`)
+PREWHERE trace_id IN (`+traceSet+`)
 WHERE project = {project:UInt64}
 GROUP BY trace_id`, ps,
 		proto.Results{{Name: "trace_id", Data: &id}, {Name: "topics", Data: topics}},

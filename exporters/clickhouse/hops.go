@@ -169,9 +169,9 @@ func (s *Store) deliveries(ctx context.Context, q exporters.HopQuery, keys []del
 	if len(unplaced) > 0 {
 		var ps params
 		ps.uint("project", q.Project)
-		ps.traces("traces", unplaced)
+		ps.traces(unplaced)
 		ps.int("limit", maxMessages)
-		more, err := s.messages(ctx, "PREWHERE trace_id IN ("+traceSet("traces")+") WHERE project = {project:UInt64} AND side != 1 AND "+noOffset+once, ps)
+		more, err := s.messages(ctx, "PREWHERE trace_id IN ("+traceSet+") WHERE project = {project:UInt64} AND side != 1 AND "+noOffset+once, ps)
 		if err != nil {
 			return nil, err
 		}
@@ -229,8 +229,8 @@ func (s *Store) withProducers(ctx context.Context, project uint64, consumers []s
 	var ps params
 	ps.uint("project", project)
 	ps.int("limit", maxMessages)
-	ps.spans("traces", "spans", refs)
-	rows, err = s.messages(ctx, "PREWHERE trace_id IN ("+traceSet("traces")+")"+
+	ps.spans(refs)
+	rows, err = s.messages(ctx, "PREWHERE trace_id IN ("+traceSet+")"+
 		" WHERE project = {project:UInt64} AND side = 1 AND (offset < 0 OR partition < 0) AND (trace_id, span_id) IN ("+spanSet+")"+once, ps)
 	if err != nil {
 		return nil, err

@@ -49,17 +49,15 @@ func literal(b *strings.Builder, v string) {
 	b.WriteByte('\'')
 }
 
-// traces binds {key:Array(String)} in hex; see traceSet.
-func (p *params) traces(key string, ids []schemas.TraceID) {
-	list(p, key, ids, func(b *strings.Builder, id schemas.TraceID) { literal(b, id.String()) })
+// traces binds {traces:Array(String)} in hex; see traceSet.
+func (p *params) traces(ids []schemas.TraceID) {
+	list(p, "traces", ids, func(b *strings.Builder, id schemas.TraceID) { literal(b, id.String()) })
 }
 
 // traceSet is the set that traces binds, to stand in IN (…). It is a subquery
 // because the engine makes has() of IN with an array, which takes no index and
 // searches the array for every row.
-func traceSet(key string) string {
-	return "SELECT arrayJoin(arrayMap(x -> toFixedString(unhex(x), 16), {" + key + ":Array(String)}))"
-}
+const traceSet = "SELECT arrayJoin(arrayMap(x -> toFixedString(unhex(x), 16), {traces:Array(String)}))"
 
 // stretch binds from and to in Unix ns. A zero Range.To is now.
 func (p *params) stretch(r exporters.Range) {

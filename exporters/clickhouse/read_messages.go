@@ -33,9 +33,9 @@ func (s *Store) MessagesOfTraces(ctx context.Context, project uint64, traces []s
 	}
 	var ps params
 	ps.uint("project", project)
-	ps.traces("traces", traces)
+	ps.traces(traces)
 	ps.int("limit", limited(limit, maxMessages, maxMessages))
-	out, err := s.messages(ctx, "PREWHERE trace_id IN ("+traceSet("traces")+") WHERE project = {project:UInt64}"+once, ps)
+	out, err := s.messages(ctx, "PREWHERE trace_id IN ("+traceSet+") WHERE project = {project:UInt64}"+once, ps)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the message rows of %d traces: %w", len(traces), err)
 	}
@@ -88,7 +88,7 @@ func (s *Store) MessagesFrom(ctx context.Context, project uint64, creation []sch
 	var ps params
 	ps.uint("project", project)
 	ps.int("limit", limited(limit, maxMessages, maxMessages))
-	ps.spans("traces", "spans", creation)
+	ps.spans(creation)
 	// The span alone goes through the index; the pair decides.
 	out, err := s.messages(ctx, "PREWHERE creation_span IN (SELECT arrayJoin(arrayMap(x -> toFixedString(unhex(x), 8), {spans:Array(String)})))"+
 		" WHERE project = {project:UInt64} AND side != 1 AND (creation_trace, creation_span) IN ("+spanSet+")"+once, ps)
@@ -99,9 +99,9 @@ func (s *Store) MessagesFrom(ctx context.Context, project uint64, creation []sch
 }
 
 // spans binds {traces:Array(String)} and {spans:Array(String)}; see spanSet.
-func (p *params) spans(traces, spans string, refs []schemas.SpanRef) {
-	list(p, traces, refs, func(b *strings.Builder, r schemas.SpanRef) { literal(b, r.TraceID.String()) })
-	list(p, spans, refs, func(b *strings.Builder, r schemas.SpanRef) { literal(b, r.SpanID.String()) })
+func (p *params) spans(refs []schemas.SpanRef) {
+	list(p, "traces", refs, func(b *strings.Builder, r schemas.SpanRef) { literal(b, r.TraceID.String()) })
+	list(p, "spans", refs, func(b *strings.Builder, r schemas.SpanRef) { literal(b, r.SpanID.String()) })
 }
 
 const spanSet = "SELECT r.1, r.2 FROM (SELECT arrayJoin(arrayMap((x, y) -> (toFixedString(unhex(x), 16), toFixedString(unhex(y), 8)), {traces:Array(String)}, {spans:Array(String)})) AS r)"

@@ -36,12 +36,12 @@ func (s *Store) Spans(ctx context.Context, project uint64, traces []schemas.Trac
 	}
 	var ps params
 	ps.uint("project", project)
-	ps.traces("traces", traces)
+	ps.traces(traces)
 	ps.int("limit", limited(limit, 20_000, 20_000))
 	c := newSpanResults()
 	var out []schemas.Span
 	resources := make(map[string][]schemas.Attribute)
-	err := s.query(ctx, "SELECT "+c.names+" FROM spans PREWHERE trace_id IN ("+traceSet("traces")+") WHERE project = {project:UInt64}"+
+	err := s.query(ctx, "SELECT "+c.names+" FROM spans PREWHERE trace_id IN ("+traceSet+") WHERE project = {project:UInt64}"+
 		" ORDER BY start, trace_id, span_id, source, source_offset, source_index LIMIT 1 BY start, trace_id, span_id, kind, name LIMIT {limit:UInt64}", ps, c.results,
 		func() { out = out[:0] },
 		func() {

@@ -150,7 +150,9 @@ func (s *Store) topicStats(ctx context.Context, ps params, parts []part, body st
 		quantiles    = make([]*proto.ColArr[float32], len(parts))
 		out          []exporters.TopicStats
 	)
-	results := proto.Results{{Name: "topic_name", Data: topic}, {Name: "group_name", Data: group}, {Name: "n", Data: &n}, {Name: "failures", Data: &failures}, {Name: "last", Data: &last}}
+	results := make(proto.Results, 0, 5+3*len(parts))
+	results = append(results, proto.ResultColumn{Name: "topic_name", Data: topic}, proto.ResultColumn{Name: "group_name", Data: group},
+		proto.ResultColumn{Name: "n", Data: &n}, proto.ResultColumn{Name: "failures", Data: &failures}, proto.ResultColumn{Name: "last", Data: &last})
 	for i := range parts {
 		quantiles[i] = new(proto.ColFloat32).Array()
 		no := strconv.Itoa(i)

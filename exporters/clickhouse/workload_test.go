@@ -38,10 +38,15 @@ func (w *workload) resource(service string, instance int) []schemas.Attribute {
 		return r
 	}
 	r := []schemas.Attribute{
-		{Key: "service.version", Value: "1.14.2"}, {Key: "deployment.environment.name", Value: "production"},
-		{Key: "host.name", Value: fmt.Sprintf("node-%d", instance)}, {Key: "host.id", Value: fmt.Sprintf("%032x", instance*7919)},
-		{Key: "process.pid", Value: fmt.Sprint(4000 + instance)}, {Key: "process.runtime.version", Value: "go1.26.8"},
-		{Key: "telemetry.sdk.language", Value: "go"}, {Key: "telemetry.sdk.name", Value: "opentelemetry"}, {Key: "telemetry.sdk.version", Value: "1.47.0"},
+		{Key: "service.version", Value: "1.14.2"},
+		{Key: "deployment.environment.name", Value: "production"},
+		{Key: "host.name", Value: fmt.Sprintf("node-%d", instance)},
+		{Key: "host.id", Value: fmt.Sprintf("%032x", instance*7919)},
+		{Key: "process.pid", Value: fmt.Sprint(4000 + instance)},
+		{Key: "process.runtime.version", Value: "go1.26.8"},
+		{Key: "telemetry.sdk.language", Value: "go"},
+		{Key: "telemetry.sdk.name", Value: "opentelemetry"},
+		{Key: "telemetry.sdk.version", Value: "1.47.0"},
 		{Key: "k8s.pod.name", Value: fmt.Sprintf("%s-%08x-%05x", service, instance*104729, instance)},
 	}
 	w.resources[key] = r
@@ -108,28 +113,47 @@ func (w *workload) next(spans []schemas.Span, messages []schemas.Message) ([]sch
 	size := 300 + r.Int64N(500)
 	attrs := func(op, typ string) []schemas.Attribute {
 		return []schemas.Attribute{
-			{Key: "messaging.system", Value: "kafka"}, {Key: "messaging.destination.name", Value: topic},
-			{Key: "messaging.operation.name", Value: op}, {Key: "messaging.operation.type", Value: typ},
-			{Key: "messaging.destination.partition.id", Value: fmt.Sprint(ref.Partition)}, {Key: "messaging.kafka.offset", Value: fmt.Sprint(offset)},
-			{Key: "messaging.client.id", Value: producer}, {Key: "messaging.message.body.size", Value: fmt.Sprint(size)},
+			{Key: "messaging.system", Value: "kafka"},
+			{Key: "messaging.destination.name", Value: topic},
+			{Key: "messaging.operation.name", Value: op},
+			{Key: "messaging.operation.type", Value: typ},
+			{Key: "messaging.destination.partition.id", Value: fmt.Sprint(ref.Partition)},
+			{Key: "messaging.kafka.offset", Value: fmt.Sprint(offset)},
+			{Key: "messaging.client.id", Value: producer},
+			{Key: "messaging.message.body.size", Value: fmt.Sprint(size)},
 			{Key: "messaging.kafka.message.key", Value: order},
-			{Key: "server.address", Value: "kafka-1.internal"}, {Key: "server.port", Value: "9092"},
+			{Key: "server.address", Value: "kafka-1.internal"},
+			{Key: "server.port", Value: "9092"},
 		}
 	}
 	spans = append(spans,
-		schemas.Span{Project: 1, TraceID: trace, SpanID: root, Name: "POST /checkout", Kind: schemas.KindServer, Start: start, End: acked + w.duration(100*time.Microsecond),
+		schemas.Span{
+			Project: 1, TraceID: trace, SpanID: root, Name: "POST /checkout", Kind: schemas.KindServer, Start: start, End: acked + w.duration(100*time.Microsecond),
 			Service: producer, Scope: "net/http", Resource: w.resource(producer, n), Source: src1, Position: pos1,
-			Attributes: []schemas.Attribute{{Key: "http.request.method", Value: "POST"}, {Key: "url.path", Value: "/checkout"}, {Key: "http.response.status_code", Value: "200"},
-				{Key: "server.address", Value: "shop.example"}, {Key: "client.address", Value: fmt.Sprintf("10.0.%d.%d", r.IntN(8), r.IntN(256))}, {Key: "order.id", Value: order}}},
-		schemas.Span{Project: 1, TraceID: trace, SpanID: send, ParentID: root, Name: "send " + topic, Kind: schemas.KindProducer, Start: sendStart, End: acked,
-			Service: producer, Scope: "otelkafkago", Resource: w.resource(producer, n), Attributes: attrs("send", "send"), Source: src2, Position: pos2},
-		schemas.Span{Project: 1, TraceID: trace, SpanID: process, ParentID: send, Name: "process " + topic, Kind: schemas.KindConsumer, Status: status, Start: handed, End: done,
+			Attributes: []schemas.Attribute{
+				{Key: "http.request.method", Value: "POST"},
+				{Key: "url.path", Value: "/checkout"},
+				{Key: "http.response.status_code", Value: "200"},
+				{Key: "server.address", Value: "shop.example"},
+				{Key: "client.address", Value: fmt.Sprintf("10.0.%d.%d", r.IntN(8), r.IntN(256))},
+				{Key: "order.id", Value: order},
+			},
+		},
+		schemas.Span{
+			Project: 1, TraceID: trace, SpanID: send, ParentID: root, Name: "send " + topic, Kind: schemas.KindProducer, Start: sendStart, End: acked,
+			Service: producer, Scope: "otelkafkago", Resource: w.resource(producer, n), Attributes: attrs("send", "send"), Source: src2, Position: pos2,
+		},
+		schemas.Span{
+			Project: 1, TraceID: trace, SpanID: process, ParentID: send, Name: "process " + topic, Kind: schemas.KindConsumer, Status: status, Start: handed, End: done,
 			Service: consumer, Scope: "otelkafkago", Resource: w.resource(consumer, n%3), Source: src3, Position: pos3,
 			Attributes: append(attrs("process", "process"), schemas.Attribute{Key: "messaging.consumer.group.name", Value: consumer}),
-			Links:      []schemas.Link{{TraceID: trace, SpanID: send}}},
+			Links:      []schemas.Link{{TraceID: trace, SpanID: send}},
+		},
 	)
-	base := schemas.Message{Project: 1, Topic: topic, Partition: ref.Partition, Offset: offset, BootID: "6f9619ff-8b86-d011-b42d-00c04fc964ff",
-		RecordTime: recordTime, BodySize: size, KeyHash: r.Uint64(), HighWatermark: schemas.Unknown}
+	base := schemas.Message{
+		Project: 1, Topic: topic, Partition: ref.Partition, Offset: offset, BootID: "6f9619ff-8b86-d011-b42d-00c04fc964ff",
+		RecordTime: recordTime, BodySize: size, KeyHash: r.Uint64(), HighWatermark: schemas.Unknown,
+	}
 	p, c := base, base
 	p.Side, p.Service, p.ClientID, p.TraceID, p.SpanID, p.Source, p.Position = schemas.SideProduce, producer, producer, trace, send, src2, pos2
 	p.Start, p.End, p.Written, p.Acked, p.Attempts = sendStart, acked, written, acked, 1

@@ -48,12 +48,38 @@ func load(b *testing.B) (*Store, []schemas.TraceID, time.Time) {
 			total += len(spans)
 			loaded.traces = append(loaded.traces, spans[len(spans)/2].TraceID)
 		}
+		settle(b, s)
 		loaded.store, loaded.last = s, time.Unix(0, w.now)
 	})
 	if loaded.store == nil {
 		b.Fatal("the store could not be loaded")
 	}
 	return loaded.store, loaded.traces, loaded.last
+}
+
+// settle waits until the engine merges no parts.
+func settle(b *testing.B, s *Store) {
+	b.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); ; {
+		var n proto.ColUInt64
+		merges := uint64(0)
+		err := s.query(context.Background(), "SELECT count() AS n FROM system.merges", nil, proto.Results{{Name: "n", Data: &n}},
+			func() { merges = 0 }, func() {
+				for _, v := range n {
+					merges += v
+				}
+			})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if merges == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			b.Fatalf("the engine still merges parts")
+		}
+		time.Sleep(50 * time.Millisecond) // poll
+	}
 }
 
 func (w *workload) batch(n int) (spans []schemas.Span, rows []schemas.Message) {

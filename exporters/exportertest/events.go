@@ -40,8 +40,10 @@ func eventID(n int) (id schemas.EventID) {
 }
 
 func event(n int, at time.Time) schemas.Event {
-	return schemas.Event{Project: 1, ID: eventID(n), Time: at.UnixNano(), Received: at.UnixNano() + 5, Issue: 1, Level: "error", Type: "CardDeclined", Partition: schemas.Unknown, Offset: schemas.Unknown,
-		Source: 1, Position: schemas.Position{Offset: int64(n)}}
+	return schemas.Event{
+		Project: 1, ID: eventID(n), Time: at.UnixNano(), Received: at.UnixNano() + 5, Issue: 1, Level: "error", Type: "CardDeclined", Partition: schemas.Unknown, Offset: schemas.Unknown,
+		Source: 1, Position: schemas.Position{Offset: int64(n)},
+	}
 }
 
 func eventRoundTrip(t *testing.T, s Events) {
@@ -51,7 +53,8 @@ func eventRoundTrip(t *testing.T, s Events) {
 		Type: "CardDeclined", Value: strings.Repeat("ünï☃ ", 1<<17), Culprit: "c", Transaction: "t", Release: "1.2.3", Environment: "prod", Server: "node-1", SDK: "sentry.go/0.50.0",
 		TraceID: traceID(1), SpanID: spanID(1), Topic: "orders", Partition: 11, Offset: 1 << 40, Group: "g", Tags: oddAttributes(), Source: 1<<64 - 1, Position: schemas.Position{Offset: 1<<63 - 1, Index: 1<<32 - 1},
 	}
-	events := []schemas.Event{full, {Project: 1, Time: base().UnixNano()}}
+	events := make([]schemas.Event, 0, 2+len(odd))
+	events = append(events, full, schemas.Event{Project: 1, Time: base().UnixNano()})
 	for i, text := range odd {
 		e := event(10+i, base())
 		e.Level, e.Platform, e.Type, e.Value, e.Culprit, e.Transaction = text, text, text, text, text, text
@@ -69,7 +72,7 @@ func eventRoundTrip(t *testing.T, s Events) {
 
 func eventsOfIssue(t *testing.T, s Events) {
 	ctx := testContext(t)
-	var all []schemas.Event
+	all := make([]schemas.Event, 0, 602)
 	for i := range 600 {
 		all = append(all, event(i, base().Add(time.Duration(i)*time.Second)))
 	}

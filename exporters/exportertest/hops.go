@@ -17,8 +17,10 @@ func findMessages(t *testing.T, s Spans) {
 	ctx := testContext(t)
 	start := base().UnixNano()
 	row := func(n int, side schemas.Side, offset int64, trace, span int) schemas.Message {
-		return schemas.Message{Project: 1, Side: side, Topic: "orders", Partition: 1, Offset: offset, TraceID: traceID(trace), SpanID: spanID(span),
-			Start: start + int64(n), End: start + int64(n) + 5, Source: 1, Position: schemas.Position{Offset: int64(n)}}
+		return schemas.Message{
+			Project: 1, Side: side, Topic: "orders", Partition: 1, Offset: offset, TraceID: traceID(trace), SpanID: spanID(span),
+			Start: start + int64(n), End: start + int64(n) + 5, Source: 1, Position: schemas.Position{Offset: int64(n)},
+		}
 	}
 	produced := row(1, schemas.SideProduce, 7, 1, 1)
 	read := row(2, schemas.SideProcess, 7, 2, 2)
@@ -87,10 +89,14 @@ func hopJoins(t *testing.T, s Spans) {
 	n := 0
 	pair := func(topic string) (p, c schemas.Message) {
 		n += 10
-		p = schemas.Message{Project: 1, Side: schemas.SideProduce, Topic: topic, Partition: 3, Offset: 5, BootID: "boot", TraceID: traceID(n), SpanID: spanID(n),
-			Start: at, End: at + 9e6, Written: at + 4e6, Acked: at + 8e6, Source: 1, Position: schemas.Position{Offset: int64(n)}}
-		c = schemas.Message{Project: 1, Side: schemas.SideProcess, Topic: topic, Partition: 3, Offset: 5, Group: "g", BootID: "boot", TraceID: traceID(n), SpanID: spanID(n + 1),
-			CreationTrace: traceID(n), CreationSpan: spanID(n), Start: at + 50e6, End: at + 60e6, Asked: at + 2e6, Answered: at + 40e6, Handed: at + 49e6, Source: 1, Position: schemas.Position{Offset: int64(n), Index: 1}}
+		p = schemas.Message{
+			Project: 1, Side: schemas.SideProduce, Topic: topic, Partition: 3, Offset: 5, BootID: "boot", TraceID: traceID(n), SpanID: spanID(n),
+			Start: at, End: at + 9e6, Written: at + 4e6, Acked: at + 8e6, Source: 1, Position: schemas.Position{Offset: int64(n)},
+		}
+		c = schemas.Message{
+			Project: 1, Side: schemas.SideProcess, Topic: topic, Partition: 3, Offset: 5, Group: "g", BootID: "boot", TraceID: traceID(n), SpanID: spanID(n + 1),
+			CreationTrace: traceID(n), CreationSpan: spanID(n), Start: at + 50e6, End: at + 60e6, Asked: at + 2e6, Answered: at + 40e6, Handed: at + 49e6, Source: 1, Position: schemas.Position{Offset: int64(n), Index: 1},
+		}
 		return p, c
 	}
 	f := func(topic string, change func(p, c *schemas.Message) []schemas.Message, check func(p, c *schemas.Message, h schemas.Hop)) {
@@ -233,10 +239,14 @@ func partsOfSchemas(t *testing.T, s Spans) {
 	var rows []schemas.Message
 	for i := range n {
 		topic := fmt.Sprintf("t%d", i)
-		p := schemas.Message{Project: 1, Side: schemas.SideProduce, Topic: topic, BootID: boots[r.IntN(len(boots))], TraceID: traceID(i), SpanID: spanID(2 * i), Start: start + r.Int64N(5) - 2, End: start + r.Int64N(100),
-			FirstWritten: pick(), Written: pick(), Acked: pick(), Appended: pick(), Source: 1, Position: schemas.Position{Offset: int64(2 * i)}}
-		c := schemas.Message{Project: 1, Side: schemas.SideProcess, Topic: topic, Group: "g", BootID: boots[r.IntN(len(boots))], TraceID: traceID(i), SpanID: spanID(2*i + 1), Start: start + r.Int64N(100) - 50, End: start + r.Int64N(100),
-			Asked: pick(), Answered: pick(), Handed: pick(), Source: 1, Position: schemas.Position{Offset: int64(2*i + 1)}}
+		p := schemas.Message{
+			Project: 1, Side: schemas.SideProduce, Topic: topic, BootID: boots[r.IntN(len(boots))], TraceID: traceID(i), SpanID: spanID(2 * i), Start: start + r.Int64N(5) - 2, End: start + r.Int64N(100),
+			FirstWritten: pick(), Written: pick(), Acked: pick(), Appended: pick(), Source: 1, Position: schemas.Position{Offset: int64(2 * i)},
+		}
+		c := schemas.Message{
+			Project: 1, Side: schemas.SideProcess, Topic: topic, Group: "g", BootID: boots[r.IntN(len(boots))], TraceID: traceID(i), SpanID: spanID(2*i + 1), Start: start + r.Int64N(100) - 50, End: start + r.Int64N(100),
+			Asked: pick(), Answered: pick(), Handed: pick(), Source: 1, Position: schemas.Position{Offset: int64(2*i + 1)},
+		}
 		if r.IntN(4) == 0 {
 			c.Side = schemas.SideReceive
 		}
@@ -317,8 +327,10 @@ func topicPercentiles(t *testing.T, s Spans) {
 			values[k] = make(map[exporters.PartName][]time.Duration)
 		}
 		p := h.Parts()
-		for name, part := range map[exporters.PartName]schemas.Part{exporters.PartBatchQueue: p.BatchQueue, exporters.PartAck: p.Ack, exporters.PartBacklog: p.Backlog,
-			exporters.PartLongPoll: p.LongPoll, exporters.PartFetchQueue: p.FetchQueue, exporters.PartProcessing: p.Processing, exporters.PartEndToEnd: p.EndToEnd} {
+		for name, part := range map[exporters.PartName]schemas.Part{
+			exporters.PartBatchQueue: p.BatchQueue, exporters.PartAck: p.Ack, exporters.PartBacklog: p.Backlog,
+			exporters.PartLongPoll: p.LongPoll, exporters.PartFetchQueue: p.FetchQueue, exporters.PartProcessing: p.Processing, exporters.PartEndToEnd: p.EndToEnd,
+		} {
 			if part.Known {
 				values[k][name] = append(values[k][name], part.Duration)
 			}
@@ -358,8 +370,10 @@ func topicCounts(t *testing.T, s Spans) {
 	add := func(side schemas.Side, topic, group string, offset int64, after time.Duration, failed bool) {
 		at := start.Add(after).UnixNano()
 		n := len(rows)
-		rows = append(rows, schemas.Message{Project: 1, Side: side, Topic: topic, Group: group, Offset: offset, TraceID: traceID(n), SpanID: spanID(n), Start: at, End: at + 1000,
-			Failed: failed, Source: 1, Position: schemas.Position{Offset: int64(n)}})
+		rows = append(rows, schemas.Message{
+			Project: 1, Side: side, Topic: topic, Group: group, Offset: offset, TraceID: traceID(n), SpanID: spanID(n), Start: at, End: at + 1000,
+			Failed: failed, Source: 1, Position: schemas.Position{Offset: int64(n)},
+		})
 	}
 	for i := range int64(10) {
 		add(schemas.SideProduce, "orders", "", i, time.Duration(i)*time.Minute, false)

@@ -102,7 +102,7 @@ func projectByMany(t *testing.T, s MetadataStore) {
 func projectKeys(t *testing.T, s MetadataStore) {
 	ctx := testContext(t)
 	seen := make(map[string]string)
-	var want []schemas.Project
+	want := make([]schemas.Project, 0, 20)
 	for i := range 20 {
 		p, err := s.EnsureProject(ctx, fmt.Sprintf("p-%d", i), "")
 		noError(t, "EnsureProject", err)
@@ -266,7 +266,7 @@ func issueQueries(t *testing.T, s MetadataStore) {
 		t.Helper()
 		got, err := s.Issues(ctx, q)
 		noError(t, fmt.Sprintf("Issues(%+v)", q), err)
-		var seconds []int
+		seconds := make([]int, 0, len(got))
 		for _, i := range got {
 			seconds = append(seconds, int(i.LastSeen/1e9)-1000)
 		}

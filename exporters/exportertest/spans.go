@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,7 +83,8 @@ func spanRoundTrip(t *testing.T, s Spans) {
 			Status: schemas.StatusError, StatusMessage: "failed: " + odd[3], Start: start + 1, End: start + 1 + int64(3*time.Hour), Service: "ünï", Scope: "otelkafkago",
 			Resource: shared, Attributes: oddAttributes(),
 			Events: []schemas.SpanEvent{
-				{Time: start + 7, Name: "exception", Attributes: oddAttributes()}, {Name: "empty"},
+				{Time: start + 7, Name: "exception", Attributes: oddAttributes()},
+				{Name: "empty"},
 				{Time: -1, Name: odd[4]},
 			},
 			Links: []schemas.Link{
@@ -96,12 +98,16 @@ func spanRoundTrip(t *testing.T, s Spans) {
 		},
 		{Project: 1, TraceID: traceID(1), SpanID: spanID(3), Start: start + 2, End: start + 3, Resource: shared, Source: 1, Position: schemas.Position{Offset: 1}},
 		{Project: 1, TraceID: traceID(1), SpanID: spanID(4), Start: start + 3, End: start + 4, Resource: oddAttributes(), Source: 1, Position: schemas.Position{Offset: 1, Index: 1}},
-		{Project: 1, TraceID: traceID(1), SpanID: spanID(5), Name: "huge", Start: start + 4, End: start + 5,
-			Attributes: []schemas.Attribute{{Key: "huge", Value: strings.Repeat("0123456789abcdef", 1<<16)}}, Source: 2},
+		{
+			Project: 1, TraceID: traceID(1), SpanID: spanID(5), Name: "huge", Start: start + 4, End: start + 5,
+			Attributes: []schemas.Attribute{{Key: "huge", Value: strings.Repeat("0123456789abcdef", 1<<16)}}, Source: 2,
+		},
 	}
+	named := make([]schemas.Span, 0, len(odd))
 	for i, name := range odd {
-		spans = append(spans, schemas.Span{Project: 1, TraceID: traceID(1), SpanID: spanID(100 + i), Start: start + 100 + int64(i), End: start + 200, Name: name, Service: name, Scope: name, StatusMessage: name, Source: 3, Position: schemas.Position{Index: uint32(i)}}) //nolint:gosec // small
+		named = append(named, schemas.Span{Project: 1, TraceID: traceID(1), SpanID: spanID(100 + i), Start: start + 100 + int64(i), End: start + 200, Name: name, Service: name, Scope: name, StatusMessage: name, Source: 3, Position: schemas.Position{Index: uint32(i)}}) //nolint:gosec // small
 	}
+	spans = slices.Concat(spans, named)
 	noError(t, "WriteSpans", s.WriteSpans(ctx, spans, nil))
 	got, err := s.Spans(ctx, 1, []schemas.TraceID{traceID(1)}, 20_000)
 	noError(t, "Spans", err)
@@ -125,8 +131,10 @@ func messageRoundTrip(t *testing.T, s Spans) {
 	full := fullMessage(start)
 	rows := []schemas.Message{full}
 	add := func(change func(m *schemas.Message)) {
-		m := schemas.Message{Project: 1, Side: schemas.SideProduce, Topic: "orders", Partition: 1, Offset: int64(len(rows)), TraceID: traceID(1), SpanID: spanID(len(rows) + 10), Start: start, End: start,
-			Source: 9, Position: schemas.Position{Offset: 9, Index: uint32(len(rows))}} //nolint:gosec // small
+		m := schemas.Message{
+			Project: 1, Side: schemas.SideProduce, Topic: "orders", Partition: 1, Offset: int64(len(rows)), TraceID: traceID(1), SpanID: spanID(len(rows) + 10), Start: start, End: start,
+			Source: 9, Position: schemas.Position{Offset: 9, Index: uint32(len(rows))},
+		} //nolint:gosec // small
 		change(&m)
 		m.Start += int64(len(rows))
 		rows = append(rows, m)
@@ -169,10 +177,14 @@ func batchSizes(t *testing.T, s Spans) {
 		spans, rows := make([]schemas.Span, n), make([]schemas.Message, n)
 		for i := range n {
 			p := schemas.Position{Offset: int64(i / 100), Index: uint32(i % 100)} //nolint:gosec // small
-			spans[i] = schemas.Span{Project: 1, TraceID: traceID(n + i), SpanID: spanID(i), Name: fmt.Sprint("n", i%10), Start: start + int64(i), End: start + int64(i) + 5,
-				Attributes: []schemas.Attribute{{Key: "i", Value: fmt.Sprint(i)}}, Source: schemas.Source(source), Position: p} //nolint:gosec // small
-			rows[i] = schemas.Message{Project: 1, Side: schemas.SideProduce, Topic: "t", Offset: int64(i), TraceID: traceID(n + i), SpanID: spanID(i), Start: start, End: start + 1,
-				Source: schemas.Source(source), Position: p} //nolint:gosec // small
+			spans[i] = schemas.Span{
+				Project: 1, TraceID: traceID(n + i), SpanID: spanID(i), Name: fmt.Sprint("n", i%10), Start: start + int64(i), End: start + int64(i) + 5,
+				Attributes: []schemas.Attribute{{Key: "i", Value: fmt.Sprint(i)}}, Source: schemas.Source(source), Position: p,
+			} //nolint:gosec // small
+			rows[i] = schemas.Message{
+				Project: 1, Side: schemas.SideProduce, Topic: "t", Offset: int64(i), TraceID: traceID(n + i), SpanID: spanID(i), Start: start, End: start + 1,
+				Source: schemas.Source(source), Position: p,
+			} //nolint:gosec // small
 		}
 		noError(t, "WriteSpans", s.WriteSpans(ctx, spans, rows))
 		w, err := s.WrittenSpans(ctx, schemas.Source(source), 0) //nolint:gosec // small

@@ -77,12 +77,16 @@ func (w *world) traces(n int, start time.Time) {
 		partition := schemas.RecordRef{Topic: topic, Partition: int32(r.IntN(3))} //nolint:gosec // small
 		offset := w.next[partition]
 		w.next[partition]++
-		p := schemas.Message{Project: 1, Side: schemas.SideProduce, Topic: topic, Partition: partition.Partition, Offset: offset, Service: service, BootID: "boot",
-			TraceID: id, SpanID: send.SpanID, Start: send.Start, End: send.End, Written: send.Start + 5, Acked: send.End - 1, Source: 1, Position: w.position()}
+		p := schemas.Message{
+			Project: 1, Side: schemas.SideProduce, Topic: topic, Partition: partition.Partition, Offset: offset, Service: service, BootID: "boot",
+			TraceID: id, SpanID: send.SpanID, Start: send.Start, End: send.End, Written: send.Start + 5, Acked: send.End - 1, Source: 1, Position: w.position(),
+		}
 		w.rows = append(w.rows, p)
-		c := schemas.Message{Project: 1, Side: schemas.SideProcess, Topic: topic, Partition: partition.Partition, Offset: offset, Group: group, Service: process.Service, BootID: "boot",
+		c := schemas.Message{
+			Project: 1, Side: schemas.SideProcess, Topic: topic, Partition: partition.Partition, Offset: offset, Group: group, Service: process.Service, BootID: "boot",
 			TraceID: process.TraceID, SpanID: process.SpanID, CreationTrace: id, CreationSpan: send.SpanID, Start: process.Start, End: process.End,
-			Asked: begin - 1000, Answered: begin - 500, Handed: begin - 10, Failed: process.Status == schemas.StatusError, Source: 1, Position: w.position()}
+			Asked: begin - 1000, Answered: begin - 500, Handed: begin - 10, Failed: process.Status == schemas.StatusError, Source: 1, Position: w.position(),
+		}
 		w.rows = append(w.rows, c)
 	}
 }

@@ -34,8 +34,8 @@ func (s *Store) SeeIssue(ctx context.Context, seen schemas.Issue) (id schemas.Is
 
 func (s *Store) seeIssue(ctx context.Context, seen schemas.Issue) (schemas.IssueID, bool, error) {
 	project, fingerprint := int64(seen.Project), seen.Fingerprint.String() //nolint:gosec // the bits are kept
-	title, culprit := clip(text(seen.Title), maxText), clip(text(seen.Culprit), maxText)
-	level, platform, status := clip(text(seen.Level), maxText), clip(text(seen.Platform), maxText), clip(text(seen.Status), maxText)
+	title, culprit := clip(text(seen.Title)), clip(text(seen.Culprit))
+	level, platform, status := clip(text(seen.Level)), clip(text(seen.Platform)), clip(text(seen.Status))
 	if status == "" {
 		status = "unresolved"
 	}
@@ -45,40 +45,15 @@ func (s *Store) seeIssue(ctx context.Context, seen schemas.Issue) (schemas.Issue
 	}
 	search := strings.ToLower(title + "\n" + culprit)
 	for range attempts {
-		var id, first, last int64
-		err := s.read.QueryRowContext(ctx, "SELECT id, first_seen, last_seen FROM issues WHERE project = $1 AND fingerprint = $2", project, fingerprint).Scan(&id, &first, &last)
+		var known, first, last int64
+		err := s.read.QueryRowContext(ctx, "SELECT id, first_seen, last_seen FROM issues WHERE project = $1 AND fingerprint = $2", project, fingerprint).Scan(&known, &first, &last)
 		if err == nil && first <= seen.FirstSeen && last >= seen.LastSeen {
-			return schemas.IssueID(id), false, nil //nolint:gosec // made positive
+			return schemas.IssueID(known), false, nil //nolint:gosec // made positive
 		}
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return 0, false, err
 		}
-		// Atomic by itself; it finds no row for a new issue.
-		rows, err := s.write.QueryContext(ctx, `
-UPDATE issues SET
-	first_seen = CASE WHEN $3 < first_seen THEN $3 ELSE first_seen END,
-	title      = CASE WHEN $4 > last_seen THEN $5 ELSE title END,
-	culprit    = CASE WHEN $4 > last_seen THEN $6 ELSE culprit END,
-	search     = CASE WHEN $4 > last_seen THEN $7 ELSE search END,
-	level      = CASE WHEN $4 > last_seen THEN $8 ELSE level END,
-	platform   = CASE WHEN $4 > last_seen THEN $9 ELSE platform END,
-	components = CASE WHEN $4 > last_seen THEN $10 ELSE components END,
-	last_seen  = CASE WHEN $4 > last_seen THEN $4 ELSE last_seen END
-WHERE project = $1 AND fingerprint = $2
-RETURNING id`, project, fingerprint, seen.FirstSeen, seen.LastSeen, title, culprit, search, level, platform, grouping)
-		if err != nil {
-			return 0, false, err
-		}
-		found := rows.Next()
-		if found {
-			err = rows.Scan(&id)
-		}
-		if closed := rows.Close(); err == nil {
-			err = closed
-		}
-		if err == nil {
-			err = rows.Err()
-		}
+		id, found, err := s.moveIssue(ctx, project, fingerprint, seen.FirstSeen, seen.LastSeen, title, culprit, search, level, platform, grouping)
 		if err != nil {
 			return 0, false, err
 		}
@@ -103,6 +78,26 @@ ON CONFLICT DO NOTHING`, project, fingerprint, title, culprit, search, level, pl
 		// Another made it, or took the id.
 	}
 	return 0, false, fmt.Errorf("%w: others took its id %d times", exporters.ErrUnavailable, attempts)
+}
+
+// moveIssue moves an issue that is there. It is atomic by itself.
+func (s *Store) moveIssue(ctx context.Context, args ...any) (id int64, found bool, err error) {
+	err = s.write.QueryRowContext(ctx, `
+UPDATE issues SET
+	first_seen = CASE WHEN $3 < first_seen THEN $3 ELSE first_seen END,
+	title      = CASE WHEN $4 > last_seen THEN $5 ELSE title END,
+	culprit    = CASE WHEN $4 > last_seen THEN $6 ELSE culprit END,
+	search     = CASE WHEN $4 > last_seen THEN $7 ELSE search END,
+	level      = CASE WHEN $4 > last_seen THEN $8 ELSE level END,
+	platform   = CASE WHEN $4 > last_seen THEN $9 ELSE platform END,
+	components = CASE WHEN $4 > last_seen THEN $10 ELSE components END,
+	last_seen  = CASE WHEN $4 > last_seen THEN $4 ELSE last_seen END
+WHERE project = $1 AND fingerprint = $2
+RETURNING id`, args...).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, false, nil
+	}
+	return id, err == nil, err
 }
 
 func (s *Store) issueID(ctx context.Context, project int64, fingerprint string) (schemas.IssueID, error) {
@@ -130,7 +125,7 @@ func (s *Store) Issues(ctx context.Context, q exporters.IssueQuery) ([]schemas.I
 	where := "project = $1 AND last_seen >= $2 AND last_seen < $3"
 	args := []any{int64(q.Project), from, to} //nolint:gosec // the bits are kept
 	if q.Text != "" {
-		args = append(args, "%"+likeEscaper.Replace(strings.ToLower(clip(text(q.Text), maxText)))+"%")
+		args = append(args, "%"+likeEscaper.Replace(strings.ToLower(clip(text(q.Text))))+"%")
 		where += ` AND search LIKE $4 ESCAPE '\'`
 	}
 	args = append(args, min(limit, 500))
@@ -162,7 +157,7 @@ FROM issues WHERE `+where, args...)
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err tells
+	defer rows.Close()
 	var out []schemas.Issue
 	for rows.Next() {
 		var i schemas.Issue
@@ -206,8 +201,9 @@ func components(grouping []string) (string, error) {
 	return string(b), err
 }
 
-// clip cuts s to n bytes, at a character.
-func clip(s string, n int) string {
+// clip cuts s to maxText bytes, at a character.
+func clip(s string) string {
+	n := maxText
 	if len(s) <= n {
 		return s
 	}

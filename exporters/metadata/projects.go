@@ -51,7 +51,7 @@ ORDER BY p.id, k.created, k.public_key`, args...)
 	if err != nil {
 		return nil, classify(err)
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err tells
+	defer rows.Close()
 	var out []schemas.Project
 	for rows.Next() {
 		var p schemas.Project
