@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // broker starts a broker with one topic, "orders".
 func broker(t testing.TB, partitions int32, opts ...kfake.Opt) *kfake.Cluster {

