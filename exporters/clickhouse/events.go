@@ -180,7 +180,7 @@ func (s *Store) events(ctx context.Context, where string, ps params) ([]schemas.
 	c := newEventResults()
 	var out []schemas.Event
 	err := s.query(ctx, "SELECT "+c.names+" FROM events WHERE "+where+
-		" ORDER BY time DESC, id, source, source_offset, source_index LIMIT 1 BY id LIMIT {limit:UInt64}", ps, c.results,
+		" ORDER BY time DESC, id, source, source_offset, source_index LIMIT 1 BY id LIMIT {limit:UInt64}"+oneThread, ps, c.results,
 		func() { out = out[:0] },
 		func() {
 			for i := range c.project {

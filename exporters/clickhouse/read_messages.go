@@ -20,7 +20,7 @@ func decimals[T ~uint64](b *strings.Builder, v T) { b.WriteString(strconv.Format
 const once = ` ORDER BY start_time, trace_id, span_id, topic, partition, offset, side, consumer_group, source, source_offset, source_index
 LIMIT 1 BY trace_id, span_id, side, topic, partition, offset, consumer_group,
 	if(offset < 0 OR partition < 0, source, 0), if(offset < 0 OR partition < 0, source_offset, 0), if(offset < 0 OR partition < 0, source_index, 0)
-LIMIT {limit:UInt64}`
+LIMIT {limit:UInt64}` + oneThread
 
 // MessagesOfTraces gives the rows whose span lies in one of these traces, by
 // start time.

@@ -42,7 +42,7 @@ func (s *Store) Spans(ctx context.Context, project uint64, traces []schemas.Trac
 	var out []schemas.Span
 	resources := make(map[string][]schemas.Attribute)
 	err := s.query(ctx, "SELECT "+c.names+" FROM spans PREWHERE trace_id IN ("+traceSet+") WHERE project = {project:UInt64}"+
-		" ORDER BY start, trace_id, span_id, source, source_offset, source_index LIMIT 1 BY start, trace_id, span_id, kind, name LIMIT {limit:UInt64}", ps, c.results,
+		" ORDER BY start, trace_id, span_id, source, source_offset, source_index LIMIT 1 BY start, trace_id, span_id, kind, name LIMIT {limit:UInt64}"+oneThread, ps, c.results,
 		func() { out = out[:0] },
 		func() {
 			for i := range c.project {
