@@ -225,6 +225,14 @@ type enginePart struct{ *embeddedclickhouse.Process }
 
 func (enginePart) Name() string { return "embedded engine" }
 
+// Start waits for the first answer, so that what comes after finds an engine.
+func (e enginePart) Start(ctx context.Context) error {
+	if err := e.Process.Start(ctx); err != nil {
+		return err
+	}
+	return e.Ready(ctx)
+}
+
 func (a *app) openStore(ctx context.Context) (err error) {
 	cfg := clickhouse.DefaultConfig()
 	cfg.Address, cfg.User, cfg.Password = a.settings.ClickHouse.Address, a.settings.ClickHouse.User, a.settings.ClickHouse.Password

@@ -63,7 +63,7 @@ type settings struct {
 	Collector collector.Config `yaml:"collector"`
 
 	Pipeline struct {
-		BatchWait  time.Duration `yaml:"batch_wait" help:"longest time that a batch is gathered before it is stored"`
+		BatchWait  time.Duration `yaml:"batch_wait" help:"longest time that a batch is gathered before it is stored; shorter costs CPU at low rates"`
 		BatchSpans int           `yaml:"batch_spans" help:"spans that make a batch full"`
 		AcceptGaps bool          `yaml:"accept_gaps" help:"go on at the earliest record when a group's offset fell out of retention; the loss is counted"`
 	} `yaml:"pipeline"`
@@ -88,7 +88,7 @@ func defaultSettings() settings {
 	s.EmbeddedClickHouse.MemoryLimit = 1536 << 20
 	s.EmbeddedClickHouse.Listen = "127.0.0.1:9000"
 	s.Collector = collector.DefaultConfig()
-	s.Pipeline.BatchWait = time.Second
+	s.Pipeline.BatchWait = 500 * time.Millisecond
 	s.Pipeline.BatchSpans = 50_000
 	s.Web.Listen = "127.0.0.1:8090"
 	return s

@@ -161,7 +161,7 @@ func TestLargeAnswersAreCompressedWhenAskedFor(t *testing.T) {
 
 func TestStatusHasDSNsAndAsksForDataOnlyUntilThereIsSome(t *testing.T) {
 	store := fakestore.Orders(testNow)
-	full := *store
+	spans, issues := store.AllSpans, store.AllIssues
 	store.AllSpans, store.AllIssues = nil, nil
 	h := newHandler(t, store)
 	s := get[Status](t, h, "/status", http.StatusOK)
@@ -171,7 +171,7 @@ func TestStatusHasDSNsAndAsksForDataOnlyUntilThereIsSome(t *testing.T) {
 	if want := "http://9a1f3b5c7d9e0a2b4c6d8e0f1a3b5c7d@127.0.0.1:4318/1"; len(s.Projects) != 1 || len(s.Projects[0].DSNs) != 1 || s.Projects[0].DSNs[0] != want {
 		t.Errorf("projects %+v; want one with DSN %s", s.Projects, want)
 	}
-	store.AllSpans, store.AllIssues = full.AllSpans, full.AllIssues
+	store.AllSpans, store.AllIssues = spans, issues
 	for range 3 {
 		if s = get[Status](t, h, "/status", http.StatusOK); !s.HasSpans || !s.HasEvents {
 			t.Errorf("a full store has spans %v, events %v", s.HasSpans, s.HasEvents)

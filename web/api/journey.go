@@ -1,11 +1,14 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/schemas"
@@ -102,19 +105,38 @@ func (w *journeyWalk) load(ctx context.Context, ids []schemas.TraceID) error {
 			refs = append(refs, ref)
 		}
 	}
+	// Each question costs the store some milliseconds whatever it asks, so
+	// those that do not wait for each other run together.
+	var ask errgroup.Group
+	var answers []*[]schemas.Message
+	answer := func() *[]schemas.Message {
+		into := new([]schemas.Message)
+		answers = append(answers, into)
+		return into
+	}
 	for chunk := range slices.Chunk(records, maxRefs) {
-		rows, err := w.h.deps.Messages.MessagesOfRecords(ctx, w.project, chunk, maxRows)
-		if err != nil {
-			return fmt.Errorf("cannot read the rows of %d records: %w", len(chunk), err)
-		}
-		w.add(rows)
+		into := answer()
+		ask.Go(func() (err error) {
+			if *into, err = w.h.deps.Messages.MessagesOfRecords(ctx, w.project, chunk, maxRows); err != nil {
+				return fmt.Errorf("cannot read the rows of %d records: %w", len(chunk), err)
+			}
+			return nil
+		})
 	}
 	for chunk := range slices.Chunk(refs, maxRefs) {
-		rows, err := w.h.deps.Messages.MessagesFrom(ctx, w.project, chunk, maxRows)
-		if err != nil {
-			return fmt.Errorf("cannot read what %d spans sent: %w", len(chunk), err)
-		}
-		w.add(rows)
+		into := answer()
+		ask.Go(func() (err error) {
+			if *into, err = w.h.deps.Messages.MessagesFrom(ctx, w.project, chunk, maxRows); err != nil {
+				return fmt.Errorf("cannot read what %d spans sent: %w", len(chunk), err)
+			}
+			return nil
+		})
+	}
+	if err := ask.Wait(); err != nil {
+		return err
+	}
+	for _, rows := range answers {
+		w.add(*rows)
 	}
 	return nil
 }
@@ -174,6 +196,54 @@ func (w *journeyWalk) all() []schemas.Message {
 	return out
 }
 
+// gather walks, and reads the spans and events of all traces on the way. Those
+// of the first trace are read during the walk, which finds no other mostly.
+func (w *journeyWalk) gather(ctx context.Context, id schemas.TraceID) (spans []schemas.Span, events []schemas.Event, err error) {
+	read := func(ctx context.Context, ids []schemas.TraceID) (spans []schemas.Span, events []schemas.Event, err error) {
+		ask, ctx := errgroup.WithContext(ctx)
+		ask.Go(func() (err error) {
+			if spans, err = w.h.deps.Spans.Spans(ctx, w.project, ids, maxSpans+1); err != nil {
+				return fmt.Errorf("cannot read the spans of %d traces: %w", len(ids), err)
+			}
+			return nil
+		})
+		ask.Go(func() (err error) {
+			if events, err = w.h.deps.Events.EventsOfTraces(ctx, w.project, ids, maxEvents+1); err != nil {
+				return fmt.Errorf("cannot read the events of %d traces: %w", len(ids), err)
+			}
+			return nil
+		})
+		err = ask.Wait()
+		return spans, events, err
+	}
+	both, walking := errgroup.WithContext(ctx)
+	both.Go(func() error { return w.walk(walking, id) })
+	both.Go(func() (err error) {
+		spans, events, err = read(walking, []schemas.TraceID{id})
+		return err
+	})
+	if err := both.Wait(); err != nil {
+		return nil, nil, err
+	}
+	if others := w.traces[1:]; len(others) > 0 {
+		moreSpans, moreEvents, err := read(ctx, others)
+		if err != nil {
+			return nil, nil, err
+		}
+		spans, events = append(spans, moreSpans...), append(events, moreEvents...)
+		slices.SortStableFunc(spans, func(a, b schemas.Span) int { return cmp.Compare(a.Start, b.Start) })
+	}
+	if len(spans) > maxSpans {
+		spans = spans[:maxSpans]
+		w.cut["spans"] = maxSpans
+	}
+	if len(events) > maxEvents {
+		events = events[:maxEvents]
+		w.cut["events"] = maxEvents
+	}
+	return spans, events, nil
+}
+
 // journey answers /traces/{id}.
 func (h *Handler) journey(ctx context.Context, q *query) (any, error) {
 	id, err := schemas.ParseTraceID(q.path("id"))
@@ -184,16 +254,9 @@ func (h *Handler) journey(ctx context.Context, q *query) (any, error) {
 		h: h, project: q.project.ID, visited: map[schemas.TraceID]bool{}, rows: map[rowKey]schemas.Message{},
 		records: map[schemas.RecordRef]bool{}, refs: map[schemas.SpanRef]bool{}, cut: map[string]int{},
 	}
-	if err := w.walk(ctx, id); err != nil {
-		return nil, err
-	}
-	spans, err := h.deps.Spans.Spans(ctx, q.project.ID, w.traces, maxSpans+1)
+	spans, events, err := w.gather(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the spans of %d traces: %w", len(w.traces), err)
-	}
-	if len(spans) > maxSpans {
-		spans = spans[:maxSpans]
-		w.cut["spans"] = maxSpans
+		return nil, err
 	}
 	hops := joinHops(w.all())
 	hops = slices.DeleteFunc(hops, func(j joined) bool {
@@ -207,14 +270,6 @@ func (h *Handler) journey(ctx context.Context, q *query) (any, error) {
 	if len(spans) == 0 && len(hops) == 0 {
 		return nil, errorf(http.StatusNotFound, "trace_not_found",
 			"spans appear a second or two after they end; old ones are deleted by retention", "no span of trace %s is stored", id)
-	}
-	events, err := h.deps.Events.EventsOfTraces(ctx, q.project.ID, w.traces, maxEvents+1)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the events of %d traces: %w", len(w.traces), err)
-	}
-	if len(events) > maxEvents {
-		events = events[:maxEvents]
-		w.cut["events"] = maxEvents
 	}
 	if len(w.cut) > 0 {
 		h.metrics.cut.Inc()

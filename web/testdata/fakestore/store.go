@@ -7,6 +7,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hoptrace/hoptrace/exporters"
@@ -25,15 +26,19 @@ type Store struct {
 	Err error
 	// Block makes every question wait for the end of its context.
 	Block bool
-	// Asked counts questions by name.
+	// Asked counts questions by name; read it when none is under way.
 	Asked map[string]int
+
+	mu sync.Mutex // guards Asked
 }
 
 func (s *Store) ask(ctx context.Context, name string) error {
+	s.mu.Lock()
 	if s.Asked == nil {
 		s.Asked = map[string]int{}
 	}
 	s.Asked[name]++
+	s.mu.Unlock()
 	if s.Block {
 		<-ctx.Done()
 		return ctx.Err()
