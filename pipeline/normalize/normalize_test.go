@@ -173,7 +173,7 @@ func TestTheSDKSaysWhatIsTheProgramsOwnElseRulesDo(t *testing.T) {
 	f("go", Frame{Module: "shop/payments"}, true)
 	f("go", Frame{Module: "net/http", AbsPath: "/usr/local/go/src/net/http/server.go"}, false)
 	f("go", Frame{Module: "runtime"}, false)
-	f("go", Frame{Module: "github.com/x/y", AbsPath: "/root/go/pkg/mod/github.com/x/y@v1/a.go"}, false)
+	f("go", Frame{Module: "github.com/x/y", AbsPath: "/home/app/go/pkg/mod/github.com/x/y@v1/a.go"}, false)
 	f("go", Frame{Module: "github.com/x/y", AbsPath: "/src/vendor/github.com/x/y/a.go"}, false)
 	f("go", Frame{Module: "github.com/segmentio/kafka-go"}, false)
 	f("node", Frame{Filename: "/app/dist/a.js"}, true)
