@@ -93,52 +93,49 @@ func (w *journeyWalk) load(ctx context.Context, ids []schemas.TraceID) error {
 	}
 	w.add(own)
 	var records []schemas.RecordRef
-	var refs []schemas.SpanRef
 	for i := range own {
-		m := &own[i]
-		if r := m.Record(); hasRecord(m) && !w.records[r] {
+		if r := own[i].Record(); hasRecord(&own[i]) && !w.records[r] {
 			w.records[r] = true
 			records = append(records, r)
 		}
-		if ref := (schemas.SpanRef{TraceID: m.TraceID, SpanID: m.SpanID}); m.Side == schemas.SideProduce && !w.refs[ref] {
-			w.refs[ref] = true
-			refs = append(refs, ref)
-		}
-	}
-	// Each question costs the store some milliseconds whatever it asks, so
-	// those that do not wait for each other run together.
-	var ask errgroup.Group
-	var answers []*[]schemas.Message
-	answer := func() *[]schemas.Message {
-		into := new([]schemas.Message)
-		answers = append(answers, into)
-		return into
 	}
 	for chunk := range slices.Chunk(records, maxRefs) {
-		into := answer()
-		ask.Go(func() (err error) {
-			if *into, err = w.h.deps.Messages.MessagesOfRecords(ctx, w.project, chunk, maxRows); err != nil {
-				return fmt.Errorf("cannot read the rows of %d records: %w", len(chunk), err)
-			}
-			return nil
-		})
+		rows, err := w.h.deps.Messages.MessagesOfRecords(ctx, w.project, chunk, maxRows)
+		if err != nil {
+			return fmt.Errorf("cannot read the rows of %d records: %w", len(chunk), err)
+		}
+		w.add(rows)
 	}
-	for chunk := range slices.Chunk(refs, maxRefs) {
-		into := answer()
-		ask.Go(func() (err error) {
-			if *into, err = w.h.deps.Messages.MessagesFrom(ctx, w.project, chunk, maxRows); err != nil {
-				return fmt.Errorf("cannot read what %d spans sent: %w", len(chunk), err)
-			}
-			return nil
-		})
-	}
-	if err := ask.Wait(); err != nil {
-		return err
-	}
-	for _, rows := range answers {
-		w.add(*rows)
+	// Those whose record nobody read by its coordinates: its producer was told
+	// no offset, its reader tells none, or it was not read yet.
+	for chunk := range slices.Chunk(w.unread(own), maxRefs) {
+		rows, err := w.h.deps.Messages.MessagesFrom(ctx, w.project, chunk, maxRows)
+		if err != nil {
+			return fmt.Errorf("cannot read what %d spans sent: %w", len(chunk), err)
+		}
+		w.add(rows)
 	}
 	return nil
+}
+
+// unread lists the sends whose record no row of a reader names, each once.
+func (w *journeyWalk) unread(own []schemas.Message) (refs []schemas.SpanRef) {
+	read := map[schemas.RecordRef]bool{}
+	for key := range w.rows {
+		if key.side != schemas.SideProduce {
+			read[key.record] = true
+		}
+	}
+	for i := range own {
+		m := &own[i]
+		ref := schemas.SpanRef{TraceID: m.TraceID, SpanID: m.SpanID}
+		if m.Side != schemas.SideProduce || w.refs[ref] || hasRecord(m) && read[m.Record()] {
+			continue
+		}
+		w.refs[ref] = true
+		refs = append(refs, ref)
+	}
+	return refs
 }
 
 // walk runs both directions.
