@@ -18,7 +18,7 @@ run: ## build, start everything with example traffic, print the address of the U
 	@scripts/run
 
 .PHONY: build
-build: ui ## build bin/hoptrace (static, with the UI) and bin/orders (the example)
+build: ui ## build bin/hoptrace (one file, no cgo, with the UI) and bin/orders (the example)
 	CGO_ENABLED=0 go build -trimpath -o bin/hoptrace ./cmd/hoptrace
 	CGO_ENABLED=0 go build -trimpath -o bin/orders ./examples/orders
 
@@ -63,7 +63,7 @@ fuzz: ## fuzz every decoder for a while: make fuzz FUZZTIME=1m
 	@scripts/fuzz $(or $(FUZZTIME),20s)
 
 .PHONY: lint
-lint: $(TOOLS)/golangci-lint ## golangci-lint and dead code, over all modules
+lint: $(TOOLS)/golangci-lint ## golangci-lint over all modules
 	@for m in $(MODULES); do echo "== lint $$m"; (cd $$m && $(TOOLS)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...) || exit 1; done
 
 .PHONY: deadcode

@@ -128,7 +128,7 @@ func (c *Collector) serve(name string, run func() error, stopped error) {
 }
 
 // hardHeaderBytes is where a server stops to read headers.
-const hardHeaderBytes = 1 << 20
+const hardHeaderBytes = 2 << 20
 
 func (c *Collector) newHTTPServer() *http.Server {
 	return &http.Server{

@@ -66,9 +66,12 @@ type TraceQuery struct {
 	MinLatency time.Duration // of the whole trace: first start to last end
 	ErrorsOnly bool
 	// Before pages: only traces that start before this time (Unix ns); zero
-	// means from the newest.
-	Before int64
-	Limit  int // 1 to 500; zero means 50
+	// means from the newest. Of the traces that start at it, those with an id
+	// below BeforeTrace come too: with the last one of a page in both, no trace
+	// is passed over because many began at one time.
+	Before      int64
+	BeforeTrace schemas.TraceID
+	Limit       int // 1 to 500; zero means 50
 }
 
 // TraceSummary is one line of the list of traces.
@@ -86,7 +89,7 @@ type TraceSummary struct {
 
 // SpanReader reads traces back.
 type SpanReader interface {
-	// FindTraces lists traces, newest first.
+	// FindTraces lists traces, newest first; those of one start by id, largest first.
 	FindTraces(ctx context.Context, q TraceQuery) ([]TraceSummary, error)
 	// Spans gives the spans of some traces (at most 100 ids), by start time,
 	// at most limit of them (1 to 20,000).

@@ -3,8 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/hoptrace/hoptrace/internal/config"
 	"github.com/hoptrace/hoptrace/internal/embeddedkafka"
 	"github.com/hoptrace/hoptrace/internal/kafka"
+	"github.com/hoptrace/hoptrace/internal/selftelemetry"
 )
 
 // envPrefix starts the environment variables that are settings.
@@ -109,9 +112,18 @@ func (s *settings) validate(r role) error {
 		s.Data = abs
 	}
 	address := func(key, addr string) {
-		if _, _, err := net.SplitHostPort(addr); err != nil {
+		_, port, err := net.SplitHostPort(addr)
+		if err != nil {
 			bad(key, "%q is no address; write it like 127.0.0.1:8090", addr)
+		} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			bad(key, "%q has no port from 0 to 65535", addr)
 		}
+	}
+	if _, err := selftelemetry.NewLogger(io.Discard, s.Log.Level, "auto"); err != nil {
+		faults = append(faults, err)
+	}
+	if _, err := selftelemetry.NewLogger(io.Discard, "info", s.Log.Format); err != nil {
+		faults = append(faults, err)
 	}
 	address("telemetry.listen", s.Telemetry.Listen)
 	address("embedded_clickhouse.listen", s.EmbeddedClickHouse.Listen)

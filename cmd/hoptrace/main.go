@@ -100,6 +100,7 @@ func load(r role, args, environ []string) (*settings, *config.Set, error) {
 		}
 	}
 	var rest []string
+	var missing error
 	for i := 0; i < len(args); i++ {
 		switch v, isEqual := strings.CutPrefix(args[i], "--config="); {
 		case isEqual:
@@ -107,6 +108,8 @@ func load(r role, args, environ []string) (*settings, *config.Set, error) {
 		case args[i] == "--config" && i+1 < len(args):
 			i++
 			file = args[i]
+		case args[i] == "--config":
+			missing = errors.New("flag --config: the path of a file is missing")
 		default:
 			rest = append(rest, args[i])
 		}
@@ -114,7 +117,7 @@ func load(r role, args, environ []string) (*settings, *config.Set, error) {
 	s := defaultSettings()
 	set := config.Of(&s)
 	err := set.Load(config.Layers{File: file, Environ: environ, EnvPrefix: envPrefix, EnvIgnore: envIgnore, Args: rest})
-	return &s, set, errors.Join(err, s.validate(r))
+	return &s, set, errors.Join(missing, err, s.validate(r))
 }
 
 func report(stderr io.Writer, err error) int {

@@ -46,7 +46,8 @@ func TestAWrongCommandOrSettingEndsWithTwoAndSaysTheWayOut(t *testing.T) {
 	f(nil, []string{"web"}, "clickhouse.address", "metadata.dsn")
 	f(nil, []string{"clickhouse"}, "clickhouse.password")
 	f(nil, []string{"all", "--config", "/nowhere/hoptrace.yaml"}, "/nowhere/hoptrace.yaml")
-	f(nil, []string{"all", "--log.level=loud"}, "log.level")
+	f(nil, []string{"all", "--log.level=loud", "--log.format=xml", "--web.listen=127.0.0.1:99999", "--config"},
+		"log.level", "log.format", "web.listen", "flag --config")
 }
 
 func TestConfigPrintsWhatAllWouldUse(t *testing.T) {

@@ -156,6 +156,9 @@ func (r *Receiver) takeEnvelope(ctx context.Context, in *request) (schemas.Event
 			continue
 		}
 		if err := r.checkEvent(item.Payload); err != nil {
+			if len(items) == 1 { // nobody else in the envelope is hurt by an error
+				return id, err
+			}
 			r.badItem(err)
 			continue
 		}

@@ -23,13 +23,14 @@ const (
 	NoStart
 	EndBeforeStart
 	InFuture
+	TooOld
 	TooDeep
 	reasons
 )
 
 // String is the value of the metric's label "reason".
 func (r Reason) String() string {
-	return [...]string{"trace_id", "span_id", "parent_id", "link_id", "no_start", "end_before_start", "future", "nesting"}[r]
+	return [...]string{"trace_id", "span_id", "parent_id", "link_id", "no_start", "end_before_start", "future", "too_old", "nesting"}[r]
 }
 
 func (r Reason) text() string {
@@ -41,12 +42,17 @@ func (r Reason) text() string {
 		"without a start time",
 		"ending before they start",
 		"more than a day in the future",
+		"starting more than 90 days ago",
 		"with values nested deeper than " + strconv.Itoa(maxNesting) + " levels",
 	}[r]
 }
 
 // maxFuture is how far a span's times may lie ahead of the collector's clock.
 const maxFuture = 24 * time.Hour
+
+// maxAge is how far a span may start before the collector's clock; the pipeline
+// keeps no older one.
+const maxAge = 90 * 24 * time.Hour
 
 // Report tells what a request holds.
 type Report struct {
@@ -223,6 +229,8 @@ func (v verdict) detail() string {
 		return fmt.Sprintf("starts at %d and ends at %d (Unix ns)", v.start, v.end)
 	case InFuture:
 		return fmt.Sprintf("starts at %d and ends at %d (Unix ns), where the latest time taken is %d", v.start, v.end, v.clock)
+	case TooOld:
+		return fmt.Sprintf("starts at %d (Unix ns), where the earliest time taken is %d", v.start, v.clock-uint64(maxFuture+maxAge))
 	case NoStart:
 		return "has no start time"
 	case BadLinkID:
@@ -293,6 +301,8 @@ func examine(data []byte, latest uint64) (verdict, error) {
 		v.reason = NoStart
 	case v.start > latest || v.end > latest:
 		v.reason = InFuture
+	case v.start < latest-uint64(maxFuture+maxAge):
+		v.reason = TooOld
 	case v.end < v.start:
 		v.reason = EndBeforeStart
 	default:

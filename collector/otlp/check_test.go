@@ -2,6 +2,7 @@ package otlp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -42,6 +43,7 @@ func TestScanNamesWhatIsWrongWithASpan(t *testing.T) {
 		s.SetStartTimestamp(pcommon.NewTimestampFromTime(testNow.Add(maxFuture + 1)))
 		s.SetEndTimestamp(s.StartTimestamp())
 	})
+	f(TooOld, "starts at", func(s ptrace.Span) { s.SetStartTimestamp(pcommon.NewTimestampFromTime(testNow.Add(-maxAge - 1))) })
 	f(TooDeep, "has values nested deeper than 100 levels", func(s ptrace.Span) {
 		v := s.Attributes().PutEmpty("deep")
 		for range 60 {
@@ -63,7 +65,9 @@ func rawSpan(trace, span, parent, linkTrace, linkSpan int) []byte {
 	ones := func(n int) []byte { return bytes.Repeat([]byte{1}, n) }
 	link := field(field(nil, 1, ones(linkTrace)), 2, ones(linkSpan))
 	b := field(field(field(nil, 1, ones(trace)), 2, ones(span)), 4, ones(parent))
-	b = append(b, 7<<3|wireFixed64, 1, 0, 0, 0, 0, 0, 0, 0, 8<<3|wireFixed64, 2, 0, 0, 0, 0, 0, 0, 0)
+	now := binary.LittleEndian.AppendUint64(nil, uint64(testNow.UnixNano()))
+	b = append(append(b, 7<<3|wireFixed64), now...)
+	b = append(append(b, 8<<3|wireFixed64), now...)
 	return field(b, 13, link)
 }
 

@@ -55,7 +55,8 @@ func checkSplit(t testing.TB, data []byte, maxBytes int) ([]Part, Report) {
 // plausible is the rule of examine, told once more.
 func plausible(s ptrace.Span) bool {
 	latest := pcommon.NewTimestampFromTime(testNow.Add(maxFuture))
-	return !s.TraceID().IsEmpty() && !s.SpanID().IsEmpty() && s.StartTimestamp() != 0 &&
+	oldest := pcommon.NewTimestampFromTime(testNow.Add(-maxAge))
+	return !s.TraceID().IsEmpty() && !s.SpanID().IsEmpty() && s.StartTimestamp() >= oldest &&
 		s.EndTimestamp() >= s.StartTimestamp() && s.StartTimestamp() <= latest && s.EndTimestamp() <= latest
 }
 

@@ -172,3 +172,39 @@ func TestABrokerThatIsGoneIsUnavailableAfterTheTimeout(t *testing.T) {
 		t.Error("a broker that is gone answers")
 	}
 }
+
+func TestABrokerThatDiesBetweenTwoRequestsHangsNobody(t *testing.T) {
+	client, _, down := broker(t)
+	const patience = 2 * time.Second
+	p := New(FromKafka(client), patience, nil)
+	record := func() *kgo.Record { return Spans(1, time.Now(), []byte("x"), 1, false) }
+	if err := p.Produce(t.Context(), record()); err != nil {
+		t.Fatal(err)
+	}
+	if err := down.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	answers := make(chan error, 3)
+	for range cap(answers) { // one is tried, the others wait behind it
+		go func() { answers <- p.Produce(t.Context(), record()) }()
+	}
+	for range cap(answers) {
+		select {
+		case err := <-answers:
+			if !errors.Is(err, ErrUnavailable) {
+				t.Errorf("Produce without a broker = %v; want ErrUnavailable", err)
+			}
+		case <-time.After(patience + 20*time.Second):
+			t.Fatalf("Produce still waits after %s; it was to give up after %s", time.Since(begin), patience)
+		}
+	}
+	if records, bytes := client.Buffered(); records != 0 || bytes != 0 {
+		t.Errorf("%d records of %d bytes are held for nobody", records, bytes)
+	}
+	closing, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := client.Close(closing); err != nil {
+		t.Errorf("Close = %v", err)
+	}
+}

@@ -29,10 +29,11 @@ const (
 // Topic and Group given, one row of the trace has both.
 func (s *Store) FindTraces(ctx context.Context, q exporters.TraceQuery) ([]exporters.TraceSummary, error) {
 	from, to := nanos(q.Range)
-	if q.Before != 0 {
-		to = min(to, q.Before)
+	at := cursor{start: to}
+	if q.Before != 0 && q.Before <= to {
+		at = cursor{q.Before, q.BeforeTrace}
 	}
-	out, err := s.findTraces(ctx, q, from, cursor{start: to}, int(limited(q.Limit, 50, 500)))
+	out, err := s.findTraces(ctx, q, from, at, int(limited(q.Limit, 50, 500)))
 	if err == nil {
 		err = s.addTopics(ctx, q.Project, out)
 	}

@@ -11,7 +11,7 @@ var tables = []string{"spans", "messages", "events"}
 // A part is one file until it is large: a fresh insert then costs few files to
 // write and to sync. fsync makes an answered insert survive a power cut.
 const tableSettings = `
-SETTINGS ttl_only_drop_parts = 1, merge_with_ttl_timeout = 14400,
+SETTINGS index_granularity = 2048, ttl_only_drop_parts = 1, merge_with_ttl_timeout = 14400,
 	fsync_after_insert = 1, fsync_part_directory = 1,
 	min_rows_to_fsync_after_merge = 1, min_compressed_bytes_to_fsync_after_merge = 1,
 	min_bytes_for_wide_part = 67108864`

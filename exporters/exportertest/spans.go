@@ -39,6 +39,7 @@ func SpanStore(t *testing.T, open func(t *testing.T) Spans) {
 	run("CancelledCallsFail", spansCancelled)
 	run("TracesAreFoundByEachFilter", findTraces)
 	run("TracesArePaged", pageTraces)
+	run("TracesOfOneStartArePaged", pagesOfOneStart)
 	run("NamesAreThoseOfTheRange", names)
 	run("MessageRowsAreFoundByTraceRecordAndContext", findMessages)
 	run("HopJoinsTheRowsOfARecord", hopJoins)

@@ -102,6 +102,38 @@ func pageTraces(t *testing.T, s Spans) {
 	}
 }
 
+func pagesOfOneStart(t *testing.T, s Spans) {
+	ctx := testContext(t)
+	at := base().Add(-time.Hour).UnixNano()
+	spans := make([]schemas.Span, 0, 120)
+	for n := range cap(spans) {
+		spans = append(spans, schemas.Span{
+			Project: 9, TraceID: traceID(n + 1), SpanID: spanID(n + 1), Service: "a", Name: "b", Start: at, End: at + 5,
+			Source: 9, Position: schemas.Position{Offset: int64(n)},
+		})
+	}
+	noError(t, "WriteSpans", s.WriteSpans(ctx, spans, nil))
+	seen := map[schemas.TraceID]bool{}
+	q := exporters.TraceQuery{Project: 9, Limit: 50}
+	for range 10 {
+		page, err := s.FindTraces(ctx, q)
+		noError(t, "FindTraces", err)
+		if len(page) == 0 {
+			break
+		}
+		for _, found := range page {
+			if seen[found.TraceID] {
+				t.Fatalf("trace %s comes on two pages", found.TraceID)
+			}
+			seen[found.TraceID] = true
+		}
+		q.Before, q.BeforeTrace = page[len(page)-1].Start, page[len(page)-1].TraceID
+	}
+	if len(seen) != len(spans) {
+		t.Fatalf("the pages have %d of %d traces that began at one time", len(seen), len(spans))
+	}
+}
+
 func names(t *testing.T, s Spans) {
 	ctx := testContext(t)
 	start := base()

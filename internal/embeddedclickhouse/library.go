@@ -23,7 +23,7 @@ var ErrNoLibrary = errors.New("libchdb, the ClickHouse engine, was not found")
 // fills. The error wraps ErrNoLibrary and names the ways out.
 func FindLibrary(explicit string) (string, error) {
 	for _, named := range []struct{ by, path string }{
-		{"the setting clickhouse.library", explicit},
+		{"the setting embedded_clickhouse.library", explicit},
 		{"the environment variable " + LibraryEnv, os.Getenv(LibraryEnv)},
 	} {
 		if named.path == "" {
@@ -40,7 +40,7 @@ func FindLibrary(explicit string) (string, error) {
 		return "", fmt.Errorf("%w: %w; set clickhouse.address to a ClickHouse server", ErrNoLibrary, err)
 	}
 	if err := checkLibraryFile(path); err != nil {
-		return "", fmt.Errorf("%w at %q (%w); run `make libchdb` to get it (about 200 MB), or set clickhouse.library to its path, or clickhouse.address to a ClickHouse server",
+		return "", fmt.Errorf("%w at %q (%w); run `make libchdb` to get it (about 200 MB), or set embedded_clickhouse.library to its path, or clickhouse.address to a ClickHouse server",
 			ErrNoLibrary, path, err)
 	}
 	return path, nil

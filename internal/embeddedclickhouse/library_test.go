@@ -48,7 +48,7 @@ func TestLibraryIsFoundBySettingThenEnvironmentThenCache(t *testing.T) {
 	f(bySetting, bySetting)
 
 	_, err = FindLibrary(filepath.Join(other, "missing.so"))
-	if !errors.Is(err, ErrNoLibrary) || !strings.Contains(err.Error(), "clickhouse.library") {
+	if !errors.Is(err, ErrNoLibrary) || !strings.Contains(err.Error(), "embedded_clickhouse.library") {
 		t.Fatalf("FindLibrary of a wrong setting: %v; want ErrNoLibrary that names the setting", err)
 	}
 	t.Setenv(LibraryEnv, other) // a folder

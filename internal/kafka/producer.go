@@ -116,6 +116,10 @@ func NewProducer(cfg Config, pc ProducerConfig, log *slog.Logger, m *Metrics, ex
 		kgo.MaxBufferedRecords(pc.MaxBufferedRecords),
 		kgo.RecordDeliveryTimeout(pc.DeliveryTimeout),
 		kgo.ProduceRequestTimeout(10 * time.Second),
+		// Without it a record that was tried once cannot be given up: whoever
+		// waits for it would wait until the broker is back. What may then be
+		// stored twice or out of order is what its sender sends again.
+		kgo.AllowIdempotentProduceCancellation(),
 		// Keyed records go by hash of the key; those without a key fill one
 		// partition's batch and then go on to the next.
 		kgo.RecordPartitioner(kgo.UniformBytesPartitioner(64<<10, true, true, nil)),

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/schemas"
 )
 
 // maxParam bounds the bytes of one parameter.
@@ -117,6 +118,26 @@ func (p *params) nanos(name string) int64 {
 		return 0
 	}
 	return v
+}
+
+// tracePage reads what a page of traces gave as next: the start of its last
+// trace, a dot, and its id.
+func (p *params) tracePage(name string) (int64, schemas.TraceID) {
+	s := p.values.Get(name)
+	if s == "" {
+		return 0, schemas.TraceID{}
+	}
+	start, trace, _ := strings.Cut(s, ".")
+	ns, err := strconv.ParseInt(start, 10, 64)
+	id, idErr := schemas.ParseTraceID(trace)
+	if trace == "" {
+		idErr = nil
+	}
+	if err != nil || ns <= 0 || idErr != nil {
+		p.refuse(name, s, "what the last page gave as next, or a Unix time in nanoseconds")
+		return 0, schemas.TraceID{}
+	}
+	return ns, id
 }
 
 const wantDuration = "a positive duration as 250ms, 1.5s, 2h45m"

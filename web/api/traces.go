@@ -16,8 +16,9 @@ import (
 func (h *Handler) traces(ctx context.Context, q *query) (any, error) {
 	tq := exporters.TraceQuery{
 		Project: q.project.ID, Range: q.timeRange(), Service: q.text("service"), Topic: q.text("topic"), Group: q.text("group"),
-		MinLatency: q.duration("min_latency"), ErrorsOnly: q.bool("errors"), Before: q.nanos("before"), Limit: q.limit(50),
+		MinLatency: q.duration("min_latency"), ErrorsOnly: q.bool("errors"), Limit: q.limit(50),
 	}
+	tq.Before, tq.BeforeTrace = q.tracePage("before")
 	if q.fault != nil {
 		return nil, q.fault
 	}
@@ -44,7 +45,9 @@ func (h *Handler) traces(ctx context.Context, q *query) (any, error) {
 		}
 	}
 	if facts.More {
-		out.Next = known(found[len(found)-1].Start)
+		last := found[len(found)-1]
+		next := nanos(last.Start) + Nanos("."+last.TraceID.String())
+		out.Next = &next
 	}
 	out.Finding = finding.ForTraces(facts)
 	return out, nil

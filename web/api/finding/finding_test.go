@@ -66,6 +66,9 @@ func TestJourneyFindings(t *testing.T) {
 	f("two clocks", Journey{Hops: []Hop{hop(func(h *Hop) {
 		h.Parts.SharedClock, h.Parts.Backlog, h.Parts.LongPoll = false, schemas.Part{}, schemas.Part{}
 	})}}, "reached", ToneOK, "2 of 7 parts are unknown: a side")
+	f("a wait across two clocks", Journey{Duration: 3 * time.Hour, Hops: []Hop{hop(func(h *Hop) {
+		h.Parts.Backlog, h.Parts.LongPoll, h.Parts.SharedClock = schemas.Part{}, schemas.Part{}, false
+	})}}, "reached", ToneOK, "No known part of a hop has half of it, and some are unknown; the largest known is")
 	f("not measured", Journey{Hops: []Hop{hop(func(h *Hop) { h.Parts.FetchQueue = schemas.Part{} })}}, "reached", ToneOK, "1 of 7 parts are unknown: nobody measured them")
 	f("clocks that disagree", Journey{Hops: []Hop{hop(func(h *Hop) { h.Parts.LongPoll = known(-time.Millisecond) })}}, "reached", ToneOK, "One part is negative: two clocks disagree.")
 	f("no message", Journey{}, "no-hops", ToneOK, "POST /checkout took 20ms, and no Kafka message was seen in it")

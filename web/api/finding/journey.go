@@ -223,7 +223,11 @@ var journeyTexts = []rule[journeyFacts]{
 	}},
 	{"spread", func(f journeyFacts) bool { return f.largest.d > 0 && f.largestOfDuration < mostly }, "", func(f journeyFacts) []Piece {
 		h := f.largest.hop
-		return say(text("no part of a hop has half of it; the largest is "+partWords[f.largest.name]+" of "),
+		words := "no part of a hop has half of it; the largest is "
+		if f.unknown > 0 {
+			words = "no known part of a hop has half of it, and some are unknown; the largest known is "
+		}
+		return say(text(words+partWords[f.largest.name]+" of "),
 			strong(h.place()).at(rowHref(h.ID)), text(" with "), duration(f.largest.d), text("."))
 	}},
 	{"worked", func(f journeyFacts) bool { return f.workKnown && f.largest.name != exporters.PartProcessing }, "", func(f journeyFacts) []Piece {

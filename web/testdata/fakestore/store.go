@@ -3,6 +3,7 @@
 package fakestore
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -100,14 +101,16 @@ func (s *Store) FindTraces(ctx context.Context, q exporters.TraceQuery) ([]expor
 	for _, t := range all {
 		t.Duration = time.Duration(t.end - t.Start)
 		if !within(t.Start, q.Range) || q.Service != "" && !t.service || q.Topic != "" && !t.topic || q.Group != "" && !t.group ||
-			t.Duration < q.MinLatency || q.ErrorsOnly && t.Errors == 0 || q.Before != 0 && t.Start >= q.Before {
+			t.Duration < q.MinLatency || q.ErrorsOnly && t.Errors == 0 || q.Before != 0 && (t.Start > q.Before || t.Start == q.Before && bytes.Compare(t.TraceID[:], q.BeforeTrace[:]) >= 0) {
 			continue
 		}
 		slices.Sort(t.Services)
 		slices.Sort(t.Topics)
 		out = append(out, t.TraceSummary)
 	}
-	slices.SortFunc(out, func(a, b exporters.TraceSummary) int { return cmp.Compare(b.Start, a.Start) })
+	slices.SortFunc(out, func(a, b exporters.TraceSummary) int {
+		return cmp.Or(cmp.Compare(b.Start, a.Start), bytes.Compare(b.TraceID[:], a.TraceID[:]))
+	})
 	return out[:min(len(out), cmp.Or(q.Limit, 50))], nil
 }
 
