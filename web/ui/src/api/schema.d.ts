@@ -585,7 +585,7 @@ export interface components {
         to: string;
         topic: string;
         group: string;
-        /** @description Next page: what the last page gave as next. */
+        /** @description Next page: what the last page gave as next, as it came. */
         before: string;
         limit: number;
         /** @description Decimal. */
@@ -712,7 +712,7 @@ export interface operations {
                 min_latency?: string;
                 /** @description Only traces with an error. */
                 errors?: boolean;
-                /** @description Next page: what the last page gave as next. */
+                /** @description Next page: what the last page gave as next, as it came. */
                 before?: components["parameters"]["before"];
                 limit?: components["parameters"]["limit"];
             };
@@ -832,7 +832,7 @@ export interface operations {
                 to?: components["parameters"]["to"];
                 /** @description Contained in title or culprit. */
                 text?: string;
-                /** @description Next page: what the last page gave as next. */
+                /** @description Next page: what the last page gave as next, as it came. */
                 before?: components["parameters"]["before"];
                 limit?: components["parameters"]["limit"];
             };
