@@ -69,12 +69,6 @@ func Parse(data []byte, maxItems int) (Header, []Item, error) {
 	return h, items, nil
 }
 
-// ParseHeader reads an envelope's first line only.
-func ParseHeader(data []byte) (Header, error) {
-	line, _ := cutLine(data)
-	return parseHeader(line)
-}
-
 func parseHeader(line []byte) (Header, error) {
 	var h Header
 	err := eachField(line, func(key string, value json.RawMessage) error {

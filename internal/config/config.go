@@ -165,12 +165,6 @@ func (s *Set) walk(v reflect.Value, prefix string) {
 	}
 }
 
-// Lookup finds a setting by its dotted key.
-func (s *Set) Lookup(key string) (*Field, bool) {
-	f, ok := s.byKey[key]
-	return f, ok
-}
-
 // near is the known key that looks most like a wrong one, or "".
 func (s *Set) near(key string) string {
 	best, bestDistance := "", len(key)/3+2
