@@ -355,6 +355,15 @@ func TestTenThousandHeadersAreRefused(t *testing.T) {
 	_, err := h.call(export, body, md)
 	wantStatus(t, err, codes.ResourceExhausted, "collector.max_header_bytes", false)
 	h.wantMetric(3, "outcomes_total", "reason=too_large:headers")
+	// Longer ones are named too: more than a mebibyte of them in all.
+	long := map[string]string{}
+	for i := range 10_000 {
+		long[fmt.Sprintf("h%d", i)] = strings.Repeat("v", 110)
+	}
+	h.post("/v1/traces", long, body).want(t, http.StatusRequestHeaderFieldsTooLarge, "collector.max_header_bytes")
+	_, err = h.call(export, body, long)
+	wantStatus(t, err, codes.ResourceExhausted, "collector.max_header_bytes", false)
+	h.wantMetric(5, "outcomes_total", "reason=too_large:headers")
 	// Beyond what is read at all.
 	headers["huge"] = strings.Repeat("h", 2<<20)
 	if a := h.post("/v1/traces", headers, body); a.code != http.StatusRequestHeaderFieldsTooLarge {

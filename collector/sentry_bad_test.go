@@ -166,6 +166,22 @@ func TestABadItemDoesNotFailItsEnvelope(t *testing.T) {
 	}
 }
 
+func TestABadEventAloneInItsEnvelopeIsNamed(t *testing.T) {
+	h := newHouse(t, nil)
+	f := func(event string, code int, cause string) {
+		t.Helper()
+		h.post("/api/1/envelope/", asShop, []byte("{}\n{\"type\":\"event\"}\n"+event)).want(t, code, cause)
+	}
+	f(`{"broken":`, http.StatusBadRequest, "broken JSON")
+	f("[]", http.StatusBadRequest, "not a JSON object")
+	f(`{"a":"`+strings.Repeat("x", 1<<20)+`"}`, http.StatusRequestEntityTooLarge, "larger than")
+	if n := len(h.kafka.taken(schemas.TopicIngestEvents)); n != 0 {
+		t.Errorf("%d bad events were taken", n)
+	}
+	h.wantMetric(2, "outcomes_total", "reason=invalid_json")
+	h.wantMetric(1, "outcomes_total", "reason=too_large:event")
+}
+
 func TestTheEventsID(t *testing.T) {
 	h := newHouse(t, nil)
 	const own = "0123456789abcdef0123456789abcdef"

@@ -97,8 +97,12 @@ func (r *Receiver) refuse(w http.ResponseWriter, protocol string, err error, wir
 }
 
 func codeOf(err error) (code int, reason string) {
-	if _, ok := errors.AsType[*bound.TooLargeError](err); ok {
-		return http.StatusRequestEntityTooLarge, "too_large"
+	if e, ok := errors.AsType[*bound.TooLargeError](err); ok {
+		reason = "too_large"
+		if e.What == whatEvent {
+			reason += ":" + whatEvent
+		}
+		return http.StatusRequestEntityTooLarge, reason
 	}
 	if _, ok := errors.AsType[*bound.EncodingError](err); ok {
 		return http.StatusUnsupportedMediaType, "content_encoding"

@@ -228,9 +228,12 @@ func storeBody(body []byte, limit int64, lease *bound.Lease) ([]byte, error) {
 	return bound.Unzlib(raw, limit)
 }
 
+// whatEvent is what a TooLargeError of checkEvent calls an event.
+const whatEvent = "event"
+
 func (r *Receiver) checkEvent(payload []byte) error {
 	if len(payload) > r.cfg.MaxEventBytes {
-		return &bound.TooLargeError{What: "event", Limit: int64(r.cfg.MaxEventBytes)}
+		return &bound.TooLargeError{What: whatEvent, Limit: int64(r.cfg.MaxEventBytes)}
 	}
 	if err := bound.CheckObject(payload, maxEventDepth); err != nil {
 		return fmt.Errorf("%w: %w", ErrBadEvent, err)
@@ -240,10 +243,7 @@ func (r *Receiver) checkEvent(payload []byte) error {
 
 // badItem counts an item that is left out of its envelope.
 func (r *Receiver) badItem(err error) {
-	reason := "invalid_json"
-	if _, ok := errors.AsType[*bound.TooLargeError](err); ok {
-		reason = "too_large:event"
-	}
+	_, reason := codeOf(err)
 	r.deps.Counts.Refused(reason)
 	r.deps.Log.Debug("left an item out of its envelope", "reason", reason, "err", err)
 }
