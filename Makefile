@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
-MODULES  := . instrumentation/messaging instrumentation/otelkafkago instrumentation examples integration
+MODULES  := . instrumentation/messaging instrumentation/otelkafkago instrumentation/otelfranz instrumentation/otelsarama instrumentation/sentrykafka instrumentation examples integration/peers integration
 UI_INPUT := $(shell find web/ui/src web/ui/public web/ui/index.html web/ui/vite.config.ts web/ui/tsconfig.json web/ui/package.json web/ui/package-lock.json web/api/openapi.yaml -type f 2>/dev/null)
 TOOLS    := $(CURDIR)/bin/tools
 ARTEFACTS ?= $(CURDIR)/artefacts

@@ -1,0 +1,2 @@
+// Package otelfranz instruments github.com/twmb/franz-go by its hooks.
+package otelfranz

@@ -1,0 +1,5 @@
+module github.com/hoptrace/hoptrace/instrumentation/otelsarama
+
+go 1.25.0
+
+replace github.com/hoptrace/hoptrace/instrumentation/messaging => ../messaging

@@ -1,0 +1,2 @@
+// Package sentrykafka makes the Kafka instrumentation speak to sentry-go.
+package sentrykafka

@@ -1,0 +1,2 @@
+// Package peers measures and examines the instrumentation beside its peers.
+package peers
