@@ -1,5 +1,5 @@
 // Package collector is the role that stands beside applications: it receives
-// OTLP traces and what Sentry SDKs send, checks them, and answers when Kafka
+// OTLP traces and metrics and what Sentry SDKs send, checks them, and answers when Kafka
 // has them. It decodes nothing that it does not have to (see package pipeline
 // for what the data means).
 //

@@ -110,7 +110,7 @@ func (c *Config) Validate() error {
 	for _, x := range []struct {
 		setting, topic string
 		bytes          config.Bytes
-	}{{"max_record_bytes", schemas.TopicIngestSpans, c.MaxRecordBytes}, {"max_event_bytes", schemas.TopicIngestEvents, c.MaxEventBytes}} {
+	}{{"max_record_bytes", schemas.TopicIngestSpans, c.MaxRecordBytes}, {"max_record_bytes", schemas.TopicIngestMetrics, c.MaxRecordBytes}, {"max_event_bytes", schemas.TopicIngestEvents, c.MaxEventBytes}} {
 		if t, err := topics.Get(x.topic); err != nil {
 			errs = append(errs, err)
 		} else if most := int64(t.MaxMessageBytes) - framing; int64(x.bytes) > most {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hoptrace/hoptrace/collector/envelope"
+	"github.com/hoptrace/hoptrace/collector/otlp"
 	"github.com/hoptrace/hoptrace/collector/outcome"
 	"github.com/hoptrace/hoptrace/collector/project"
 )
@@ -51,12 +52,15 @@ func headerBytes(req *http.Request) int {
 	return n
 }
 
+// signals are the paths of OTLP over HTTP.
+var signals = map[string]otlp.Signal{"/v1/traces": otlp.Traces, "/v1/metrics": otlp.Metrics}
+
 // route finds who serves a path, with or without its final slash.
 func (c *Collector) route(w http.ResponseWriter, req *http.Request) {
 	path := strings.TrimSuffix(req.URL.Path, "/")
-	if path == "/v1/traces" {
+	if signal, ok := signals[path]; ok {
 		if c.allow(w, req, http.MethodPost) {
-			c.otlp.ServeHTTP(w, req)
+			c.otlp.Serve(w, req, signal)
 		}
 		return
 	}
@@ -87,7 +91,7 @@ func (c *Collector) route(w http.ResponseWriter, req *http.Request) {
 		if c.allow(w, req, http.MethodPost) {
 			c.envelope.Store(w, req, id)
 		}
-	case "integration/otlp/v1/traces", "otlp/v1/traces":
+	case "integration/otlp/v1/traces", "otlp/v1/traces", "integration/otlp/v1/metrics", "otlp/v1/metrics":
 		if !c.allow(w, req, http.MethodPost) {
 			return
 		}
@@ -98,7 +102,7 @@ func (c *Collector) route(w http.ResponseWriter, req *http.Request) {
 			return
 		}
 		envelope.CORS(w.Header())
-		c.otlp.ServeSentry(w, req, number)
+		c.otlp.ServeSentry(w, req, signals[what[strings.LastIndex(what, "/v1/"):]], number)
 	default:
 		c.notFound(w, req)
 	}
@@ -126,8 +130,8 @@ func (c *Collector) allow(w http.ResponseWriter, req *http.Request, methods ...s
 func (c *Collector) notFound(w http.ResponseWriter, req *http.Request) {
 	c.counts.Refused("unknown_path")
 	what := "unknown path"
-	if p := strings.TrimSuffix(req.URL.Path, "/"); strings.HasSuffix(p, "/v1/metrics") || strings.HasSuffix(p, "/v1/logs") {
-		what = "hoptrace takes traces only; unknown path"
+	if p := strings.TrimSuffix(req.URL.Path, "/"); strings.HasSuffix(p, "/v1/logs") {
+		what = "hoptrace takes traces and metrics only; unknown path"
 	}
 	c.answer(w, http.StatusNotFound, fmt.Errorf("%s %s", what, strconv.QuoteToASCII(clip(req.URL.Path, 200))))
 }

@@ -1,7 +1,8 @@
-// Package otlp receives OTLP traces over gRPC and HTTP and hands them on as
-// the bytes they came in. It checks the wire format and every span's ids and
-// times without decoding, drops what is invalid, and splits by encoded size.
-// What a span means is not its business (see pipeline/normalize).
+// Package otlp receives OTLP traces and metrics over gRPC and HTTP and hands
+// them on as the bytes they came in. It checks the wire format, every span's ids
+// and times and every metric point's time and buckets without decoding, drops
+// what is invalid, and splits by encoded size. What they mean is not its
+// business (see pipeline/normalize).
 package otlp
 
 import (
@@ -11,7 +12,19 @@ import (
 	"time"
 )
 
-// Reason tells why a span was refused.
+// Signal is what a request carries.
+type Signal uint8
+
+// Signals.
+const (
+	Traces  Signal = iota // spans
+	Metrics               // metric points
+)
+
+// items is what a signal consists of.
+func (s Signal) items() string { return [...]string{"spans", "points"}[s] }
+
+// Reason tells why a span or a metric point was refused.
 type Reason uint8
 
 // Reasons.
@@ -25,12 +38,24 @@ const (
 	InFuture
 	TooOld
 	TooDeep
+	// Of metric points only.
+	NoTime
+	OldPoint
+	NoName
+	NoValue
+	BadExemplarID
+	BadBuckets
+	Summary
+	TooLarge
 	reasons
 )
 
 // String is the value of the metric's label "reason".
 func (r Reason) String() string {
-	return [...]string{"trace_id", "span_id", "parent_id", "link_id", "no_start", "end_before_start", "future", "too_old", "nesting"}[r]
+	return [...]string{
+		"trace_id", "span_id", "parent_id", "link_id", "no_start", "end_before_start", "future", "too_old", "nesting",
+		"no_time", "too_old", "no_name", "no_value", "exemplar_id", "buckets", "summary", "too_large",
+	}[r]
 }
 
 func (r Reason) text() string {
@@ -44,6 +69,14 @@ func (r Reason) text() string {
 		"more than a day in the future",
 		"starting more than 90 days ago",
 		"with values nested deeper than " + strconv.Itoa(maxNesting) + " levels",
+		"without a time",
+		"of a time more than 90 days ago",
+		"of a metric without a name",
+		"without a value",
+		"with an exemplar whose ids are not 16 and 8 bytes",
+		"whose buckets do not fit their bounds or are more than " + strconv.Itoa(maxBuckets),
+		"of a summary, which cannot be added to others: send a histogram",
+		"larger than a record",
 	}[r]
 }
 
@@ -56,14 +89,15 @@ const maxAge = 90 * 24 * time.Hour
 
 // Report tells what a request holds.
 type Report struct {
-	Spans     int // valid ones
+	Signal    Signal
+	Items     int // valid ones: spans, or metric points
 	Rejected  [reasons]int
-	First     string // the first refused span: where, its name, and why
+	First     string // the first refused one: where, its name, and why
 	Truncated int    // spans, resources and scopes that were cut to fit a record
 }
 
-// RejectedSpans is the sum of Rejected.
-func (r *Report) RejectedSpans() int {
+// Refused is the sum of Rejected.
+func (r *Report) Refused() int {
 	n := 0
 	for _, v := range r.Rejected {
 		n += v
@@ -71,7 +105,7 @@ func (r *Report) RejectedSpans() int {
 	return n
 }
 
-// add puts spans that were refused earlier in front.
+// add puts what was refused earlier in front.
 func (r *Report) add(before Report) {
 	for i, n := range before.Rejected {
 		r.Rejected[i] += n
@@ -83,7 +117,7 @@ func (r *Report) add(before Report) {
 
 // Message says for people what was refused; empty when nothing was.
 func (r *Report) Message() string {
-	total := r.RejectedSpans()
+	total := r.Refused()
 	if total == 0 {
 		return ""
 	}
@@ -93,35 +127,49 @@ func (r *Report) Message() string {
 			kinds = append(kinds, fmt.Sprintf("%d %s", n, Reason(i).text()))
 		}
 	}
-	return fmt.Sprintf("%d of %d spans refused: %s; first: %s", total, total+r.Spans, strings.Join(kinds, ", "), r.First)
+	return fmt.Sprintf("%d of %d %s refused: %s; first: %s", total, total+r.Items, r.Signal.items(), strings.Join(kinds, ", "), r.First)
 }
 
 // scanner walks one request.
 type scanner struct {
 	latest uint64 // Unix ns: later than this is the future
 	report Report
-	where  [3]int // indices of resource, scope, span
+	where  [3]int // indices of resource, scope, span or metric
+}
+
+// Names of the levels of a request, as JSON writes them.
+func (s Signal) levels() [4]string {
+	return [...][4]string{
+		{"ExportTraceServiceRequest", "resourceSpans", "scopeSpans", "spans"},
+		{"ExportMetricsServiceRequest", "resourceMetrics", "scopeMetrics", "metrics"},
+	}[s]
 }
 
 // Scan checks a whole ExportTraceServiceRequest and counts its spans. It fails
 // when the bytes are no such protobuf. It allocates only for what is refused.
-func Scan(data []byte, now time.Time) (Report, error) {
-	s := scanner{latest: uint64(now.Add(maxFuture).UnixNano())}
+func Scan(data []byte, now time.Time) (Report, error) { return scan(Traces, data, now) }
+
+// ScanMetrics is Scan of an ExportMetricsServiceRequest. It counts points.
+func ScanMetrics(data []byte, now time.Time) (Report, error) { return scan(Metrics, data, now) }
+
+func scan(signal Signal, data []byte, now time.Time) (Report, error) {
+	s := scanner{latest: uint64(now.Add(maxFuture).UnixNano()), report: Report{Signal: signal}}
+	names := signal.levels()
 	c := cursor{rest: data}
 	for c.next() {
 		if c.num != 1 {
 			continue
 		}
 		if c.typ != wireBytes {
-			return Report{}, fmt.Errorf("ExportTraceServiceRequest: field 1 has wire type %d, want %d", c.typ, wireBytes)
+			return Report{}, fmt.Errorf("%s: field 1 has wire type %d, want %d", names[0], c.typ, wireBytes)
 		}
 		if err := s.resource(c.data); err != nil {
-			return Report{}, fmt.Errorf("resourceSpans[%d].%w", s.where[0], err)
+			return Report{}, fmt.Errorf("%s[%d].%w", names[1], s.where[0], err)
 		}
 		s.where[0]++
 	}
 	if c.err != nil {
-		return Report{}, fmt.Errorf("ExportTraceServiceRequest: %w", c.err)
+		return Report{}, fmt.Errorf("%s: %w", names[0], c.err)
 	}
 	return s.report, nil
 }
@@ -140,10 +188,10 @@ func (s *scanner) resource(data []byte) error {
 			}
 		case 2:
 			if c.typ != wireBytes {
-				return fmt.Errorf("scopeSpans: wire type %d, want %d", c.typ, wireBytes)
+				return fmt.Errorf("%s: wire type %d, want %d", s.report.Signal.levels()[2], c.typ, wireBytes)
 			}
 			if err := s.scope(c.data); err != nil {
-				return fmt.Errorf("scopeSpans[%d].%w", s.where[1], err)
+				return fmt.Errorf("%s[%d].%w", s.report.Signal.levels()[2], s.where[1], err)
 			}
 			s.where[1]++
 		case 3:
@@ -172,16 +220,10 @@ func (s *scanner) scope(data []byte) error {
 			}
 		case 2:
 			if c.typ != wireBytes {
-				return fmt.Errorf("spans: wire type %d, want %d", c.typ, wireBytes)
+				return fmt.Errorf("%s: wire type %d, want %d", s.report.Signal.levels()[3], c.typ, wireBytes)
 			}
-			v, err := examine(c.data, s.latest)
-			if err != nil {
-				return fmt.Errorf("spans[%d]: %w", s.where[2], err)
-			}
-			if v.ok {
-				s.report.Spans++
-			} else {
-				s.reject(v)
+			if err := s.item(c.data); err != nil {
+				return fmt.Errorf("%s[%d]: %w", s.report.Signal.levels()[3], s.where[2], err)
 			}
 			s.where[2]++
 		case 3:
@@ -196,11 +238,29 @@ func (s *scanner) scope(data []byte) error {
 	return nil
 }
 
-func (s *scanner) reject(v verdict) {
+func (s *scanner) item(data []byte) error {
+	if s.report.Signal == Metrics {
+		return s.metric(data)
+	}
+	v, err := examine(data, s.latest)
+	if err != nil {
+		return err
+	}
+	if v.ok {
+		s.report.Items++
+	} else {
+		s.reject(v, "")
+	}
+	return nil
+}
+
+// reject counts a verdict; below tells where in the span or metric it is.
+func (s *scanner) reject(v verdict, below string) {
 	s.report.Rejected[v.reason]++
 	if s.report.First == "" {
-		s.report.First = fmt.Sprintf("resourceSpans[%d].scopeSpans[%d].spans[%d] %s %s",
-			s.where[0], s.where[1], s.where[2], strconv.QuoteToASCII(clip(v.name, 64)), v.detail())
+		names := s.report.Signal.levels()
+		s.report.First = fmt.Sprintf("%s[%d].%s[%d].%s[%d]%s %s %s", names[1], s.where[0], names[2], s.where[1], names[3], s.where[2], below,
+			strconv.QuoteToASCII(clip(v.name, 64)), v.detail())
 	}
 }
 
@@ -210,7 +270,9 @@ type verdict struct {
 	reason     Reason
 	name       string
 	start, end uint64
-	size       int // of the id that is wrong
+	size       int // of the id that is wrong, or of a point that is too large
+	buckets    int
+	bounds     int
 	clock      uint64
 }
 
@@ -228,7 +290,26 @@ func (v verdict) detail() string {
 	case EndBeforeStart:
 		return fmt.Sprintf("starts at %d and ends at %d (Unix ns)", v.start, v.end)
 	case InFuture:
+		if v.start == 0 { // of a point
+			return fmt.Sprintf("has the time %d (Unix ns), where the latest time taken is %d", v.end, v.clock)
+		}
 		return fmt.Sprintf("starts at %d and ends at %d (Unix ns), where the latest time taken is %d", v.start, v.end, v.clock)
+	case OldPoint:
+		return fmt.Sprintf("has the time %d (Unix ns), where the earliest time taken is %d", v.end, v.clock-uint64(maxFuture+maxAge))
+	case NoTime:
+		return "has no time"
+	case NoName:
+		return "has no name"
+	case NoValue:
+		return "has no value"
+	case BadExemplarID:
+		return "has an exemplar whose trace id is not 16 bytes or whose span id is not 8"
+	case BadBuckets:
+		return fmt.Sprintf("has %d buckets and %d bounds, where one bucket more than bounds and at most %d are taken", v.buckets, v.bounds, maxBuckets)
+	case Summary:
+		return "is a summary"
+	case TooLarge:
+		return fmt.Sprintf("has %d bytes, more than a record takes", v.size)
 	case TooOld:
 		return fmt.Sprintf("starts at %d (Unix ns), where the earliest time taken is %d", v.start, v.clock-uint64(maxFuture+maxAge))
 	case NoStart:

@@ -25,7 +25,7 @@ func TestScanNamesWhatIsWrongWithASpan(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v: %v", want, err)
 		}
-		if r.Spans != 1 || r.Rejected[want] != 1 || r.RejectedSpans() != 1 {
+		if r.Items != 1 || r.Rejected[want] != 1 || r.Refused() != 1 {
 			t.Errorf("%v: %+v; want one span of two refused for it", want, r)
 		}
 		if m := r.Message(); !strings.Contains(m, `1 of 2 spans refused: 1 `) ||
@@ -84,8 +84,8 @@ func TestIDsOfWrongLengthAreRefused(t *testing.T) {
 		out.Rejected[r] = 1
 		return out
 	}
-	f(rawSpan(16, 8, 8, 16, 8), Report{Spans: 1})
-	f(rawSpan(16, 8, 0, 0, 0), Report{Spans: 1})
+	f(rawSpan(16, 8, 8, 16, 8), Report{Items: 1})
+	f(rawSpan(16, 8, 0, 0, 0), Report{Items: 1})
 	f(rawSpan(15, 8, 8, 16, 8), refused(BadTraceID))
 	f(rawSpan(0, 8, 8, 16, 8), refused(BadTraceID))
 	f(rawSpan(16, 16, 8, 16, 8), refused(BadSpanID))
@@ -122,8 +122,8 @@ func TestEveryPrefixOfARequestIsToldBrokenOrCountsFewer(t *testing.T) {
 	}
 	for n := range data {
 		r, err := Scan(data[:n], testNow)
-		if err == nil && r.Spans >= whole.Spans && n > 0 && whole.Spans > 0 {
-			t.Errorf("the first %d of %d bytes pass with all %d spans", n, len(data), r.Spans)
+		if err == nil && r.Items >= whole.Items && n > 0 && whole.Items > 0 {
+			t.Errorf("the first %d of %d bytes pass with all %d spans", n, len(data), r.Items)
 		}
 	}
 }

@@ -29,15 +29,15 @@ func FuzzScan(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		report, err := Scan(data, testNow)
-		if err != nil || report.RejectedSpans() != 0 || hasDeprecated(data) {
+		if err != nil || report.Refused() != 0 || hasDeprecated(data) {
 			return
 		}
 		r := ptraceotlp.NewExportRequest()
 		if err := r.UnmarshalProto(data); err != nil {
 			t.Fatalf("Scan accepts, pdata says %v", err)
 		}
-		if n := r.Traces().SpanCount(); n != report.Spans {
-			t.Fatalf("Scan counts %d spans, pdata %d", report.Spans, n)
+		if n := r.Traces().SpanCount(); n != report.Items {
+			t.Fatalf("Scan counts %d spans, pdata %d", report.Items, n)
 		}
 	})
 }
@@ -58,20 +58,20 @@ func FuzzSplit(f *testing.F) {
 		if err != nil {
 			t.Fatalf("valid alone, repeated: %v", err)
 		}
-		if report.RejectedSpans() != 0 { // pdata may refuse the whole for one bad id
+		if report.Refused() != 0 { // pdata may refuse the whole for one bad id
 			parts, _, err := Split(data, MinRecordBytes, testNow)
 			if err != nil {
 				t.Fatal(err)
 			}
 			spans := 0
 			for _, p := range parts {
-				spans += p.Spans
-				if n := decode(t, p.Data).SpanCount(); n != p.Spans || len(p.Data) > MinRecordBytes {
-					t.Fatalf("a part of %d bytes says %d spans and has %d", len(p.Data), p.Spans, n)
+				spans += p.Items
+				if n := decode(t, p.Data).SpanCount(); n != p.Items || len(p.Data) > MinRecordBytes {
+					t.Fatalf("a part of %d bytes says %d spans and has %d", len(p.Data), p.Items, n)
 				}
 			}
-			if spans != report.Spans {
-				t.Fatalf("%d spans of %d are left", spans, report.Spans)
+			if spans != report.Items {
+				t.Fatalf("%d spans of %d are left", spans, report.Items)
 			}
 			return
 		}

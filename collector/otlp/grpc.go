@@ -34,7 +34,7 @@ type GRPCConfig struct {
 // receiveReserve is what a request is taken to need before its size is known.
 const receiveReserve = 1 << 20
 
-// NewGRPCServer makes a server with the trace service on it. It decodes
+// NewGRPCServer makes a server with the trace and metrics services on it. It decodes
 // nothing: requests reach the receiver as the bytes they are.
 func (r *Receiver) NewGRPCServer(cfg GRPCConfig) *grpc.Server {
 	s := grpc.NewServer(
@@ -61,14 +61,23 @@ func (r *Receiver) NewGRPCServer(cfg GRPCConfig) *grpc.Server {
 		grpc.StreamInterceptor(r.guard),
 		grpc.UnknownServiceHandler(r.unknownMethod),
 	)
-	s.RegisterService(&grpc.ServiceDesc{
-		ServiceName: "opentelemetry.proto.collector.trace.v1.TraceService",
-		HandlerType: (*any)(nil),
-		// A stream, so that the budget is asked before the message is read. On
-		// the wire it is the unary call that clients make.
-		Streams:  []grpc.StreamDesc{{StreamName: "Export", Handler: r.export, ClientStreams: true}},
-		Metadata: "opentelemetry/proto/collector/trace/v1/trace_service.proto",
-	}, r)
+	for _, service := range []struct {
+		signal         Signal
+		name, metadata string
+	}{
+		{Traces, "opentelemetry.proto.collector.trace.v1.TraceService", "opentelemetry/proto/collector/trace/v1/trace_service.proto"},
+		{Metrics, "opentelemetry.proto.collector.metrics.v1.MetricsService", "opentelemetry/proto/collector/metrics/v1/metrics_service.proto"},
+	} {
+		export := func(_ any, stream grpc.ServerStream) error { return r.export(service.signal, stream) }
+		s.RegisterService(&grpc.ServiceDesc{
+			ServiceName: service.name,
+			HandlerType: (*any)(nil),
+			// A stream, so that the budget is asked before the message is read. On
+			// the wire it is the unary call that clients make.
+			Streams:  []grpc.StreamDesc{{StreamName: "Export", Handler: export, ClientStreams: true}},
+			Metadata: service.metadata,
+		}, r)
+	}
 	return s
 }
 
@@ -112,11 +121,11 @@ func (c *countedStream) RecvMsg(m any) error {
 func (r *Receiver) unknownMethod(_ any, stream grpc.ServerStream) error {
 	r.deps.Counts.Refused("unknown_method")
 	method, _ := grpc.MethodFromServerStream(stream)
-	return status.Errorf(codes.Unimplemented, "%s is not served here: hoptrace takes traces only", clip(method, 200))
+	return status.Errorf(codes.Unimplemented, "%s is not served here: hoptrace takes traces and metrics only", clip(method, 200))
 }
 
-func (r *Receiver) export(_ any, stream grpc.ServerStream) error {
-	report, err := r.exportOne(stream)
+func (r *Receiver) export(signal Signal, stream grpc.ServerStream) error {
+	report, err := r.exportOne(signal, stream)
 	if err == nil {
 		out := responseProto(&report)
 		return stream.SendMsg(&out)
@@ -125,7 +134,7 @@ func (r *Receiver) export(_ any, stream grpc.ServerStream) error {
 		r.deps.Counts.Refused("transport")
 		return err
 	}
-	a := r.fail(outcome.OTLPGRPC, err)
+	a := r.fail(signal, outcome.OTLPGRPC, err)
 	var retry time.Duration
 	if a.retry {
 		retry = r.cfg.RetryAfter
@@ -133,7 +142,7 @@ func (r *Receiver) export(_ any, stream grpc.ServerStream) error {
 	return statusOf(a.grpc, err.Error(), retry).Err()
 }
 
-func (r *Receiver) exportOne(stream grpc.ServerStream) (Report, error) {
+func (r *Receiver) exportOne(signal Signal, stream grpc.ServerStream) (Report, error) {
 	ctx := stream.Context()
 	md, _ := metadata.FromIncomingContext(ctx)
 	projectID, err := r.sender(ctx, first(md, "x-sentry-auth"), first(md, "authorization"), 0)
@@ -152,7 +161,7 @@ func (r *Receiver) exportOne(stream grpc.ServerStream) (Report, error) {
 	if err := lease.Grow(len(data) - receiveReserve); err != nil {
 		return Report{}, err
 	}
-	return r.take(ctx, projectID, data, Report{}, lease)
+	return r.take(ctx, signal, projectID, data, Report{}, lease)
 }
 
 func fromTransport(err error) error {

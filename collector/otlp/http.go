@@ -17,32 +17,32 @@ const (
 	typeJSON  = "application/json"
 )
 
-// ServeHTTP takes a request to /v1/traces.
-func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	r.serve(w, req, 0, http.StatusOK)
+// Serve takes a request to /v1/traces or /v1/metrics.
+func (r *Receiver) Serve(w http.ResponseWriter, req *http.Request, signal Signal) {
+	r.serve(w, req, signal, 0, http.StatusOK)
 }
 
-// ServeSentry takes a request to Sentry's route for OTLP, which names the
-// project and answers 202.
-func (r *Receiver) ServeSentry(w http.ResponseWriter, req *http.Request, projectID uint64) {
-	r.serve(w, req, projectID, http.StatusAccepted)
+// ServeSentry takes a request to Sentry's routes for OTLP, which name the
+// project and answer 202.
+func (r *Receiver) ServeSentry(w http.ResponseWriter, req *http.Request, signal Signal, projectID uint64) {
+	r.serve(w, req, signal, projectID, http.StatusAccepted)
 }
 
-func (r *Receiver) serve(w http.ResponseWriter, req *http.Request, wanted uint64, ok int) {
+func (r *Receiver) serve(w http.ResponseWriter, req *http.Request, signal Signal, wanted uint64, ok int) {
 	isJSON, err := contentType(req)
 	if err != nil {
-		r.refuse(w, err, isJSON, 0)
+		r.refuse(w, signal, err, isJSON, 0)
 		return
 	}
 	lease, err := r.deps.Budget.Lease(0)
 	if err != nil {
-		r.refuse(w, err, isJSON, 0)
+		r.refuse(w, signal, err, isJSON, 0)
 		return
 	}
 	defer lease.Release()
-	report, wire, err := r.receive(w, req, wanted, isJSON, lease)
+	report, wire, err := r.receive(w, req, signal, wanted, isJSON, lease)
 	if err != nil {
-		r.refuse(w, err, isJSON, wire)
+		r.refuse(w, signal, err, isJSON, wire)
 		return
 	}
 	body := responseProto(&report)
@@ -52,7 +52,7 @@ func (r *Receiver) serve(w http.ResponseWriter, req *http.Request, wanted uint64
 	r.write(w, ok, isJSON, body, wire)
 }
 
-func (r *Receiver) receive(w http.ResponseWriter, req *http.Request, wanted uint64, isJSON bool, lease *bound.Lease) (Report, int64, error) {
+func (r *Receiver) receive(w http.ResponseWriter, req *http.Request, signal Signal, wanted uint64, isJSON bool, lease *bound.Lease) (Report, int64, error) {
 	ctx := req.Context()
 	projectID, err := r.sender(ctx, req.Header.Get("X-Sentry-Auth"), req.Header.Get("Authorization"), wanted)
 	if err != nil {
@@ -68,17 +68,17 @@ func (r *Receiver) receive(w http.ResponseWriter, req *http.Request, wanted uint
 	}
 	var before Report
 	if isJSON {
-		if data, before, err = fromJSON(data, lease); err != nil {
+		if data, before, err = fromJSON(signal, data, lease); err != nil {
 			return Report{}, wire, err
 		}
 	}
-	report, err := r.take(ctx, projectID, data, before, lease)
+	report, err := r.take(ctx, signal, projectID, data, before, lease)
 	return report, wire, err
 }
 
 // refuse answers an error in the request's encoding.
-func (r *Receiver) refuse(w http.ResponseWriter, err error, isJSON bool, wire int64) {
-	a := r.fail(outcome.OTLPHTTP, err)
+func (r *Receiver) refuse(w http.ResponseWriter, signal Signal, err error, isJSON bool, wire int64) {
+	a := r.fail(signal, outcome.OTLPHTTP, err)
 	var retry time.Duration
 	if a.retry {
 		retry = r.cfg.RetryAfter

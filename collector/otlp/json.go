@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 
 	"github.com/hoptrace/hoptrace/collector/bound"
@@ -16,14 +17,22 @@ import (
 const maxJSONDepth = 5 * maxNesting
 
 // fromJSON gives the protobuf form of a JSON request. The report holds spans
-// whose ids cannot be written as protobuf and that are left out.
-func fromJSON(data []byte, lease *bound.Lease) ([]byte, Report, error) {
+// whose ids cannot be written as protobuf and that are left out. Of metrics a
+// bad id, which only an exemplar has, makes the request malformed.
+func fromJSON(signal Signal, data []byte, lease *bound.Lease) ([]byte, Report, error) {
 	if err := bound.CheckObject(data, maxJSONDepth); err != nil {
 		return nil, Report{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	// Objects take about three times their text, the protobuf less than it.
 	if err := lease.Grow(4 * len(data)); err != nil {
 		return nil, Report{}, err
+	}
+	if signal == Metrics {
+		out, err := convertMetrics(data)
+		if err != nil {
+			return nil, Report{}, fmt.Errorf("%w: OTLP as JSON: %w", ErrMalformed, err)
+		}
+		return out, Report{}, nil
 	}
 	out, err := convert(data)
 	if err == nil {
@@ -34,7 +43,7 @@ func fromJSON(data []byte, lease *bound.Lease) ([]byte, Report, error) {
 		return nil, Report{}, err
 	}
 	rest, report := withoutBadIDs(data)
-	if report.RejectedSpans() > 0 {
+	if report.Refused() > 0 {
 		if out, again := convert(rest); again == nil {
 			return out, report, nil
 		}
@@ -44,6 +53,14 @@ func fromJSON(data []byte, lease *bound.Lease) ([]byte, Report, error) {
 
 func convert(data []byte) ([]byte, error) {
 	request := ptraceotlp.NewExportRequest()
+	if err := request.UnmarshalJSON(data); err != nil {
+		return nil, err
+	}
+	return request.MarshalProto()
+}
+
+func convertMetrics(data []byte) ([]byte, error) {
+	request := pmetricotlp.NewExportRequest()
 	if err := request.UnmarshalJSON(data); err != nil {
 		return nil, err
 	}

@@ -37,7 +37,7 @@ type Deps struct {
 	Log      *slog.Logger
 }
 
-// Receiver takes traces; both protocols share it.
+// Receiver takes traces and metrics; both protocols share it.
 type Receiver struct {
 	cfg  Config
 	deps Deps
@@ -76,37 +76,48 @@ func (r *Receiver) sender(ctx context.Context, authSentry, authorization string,
 }
 
 // take checks the bytes of one request and returns when what is valid is
-// durable. before holds spans that were refused already. The report is right
-// only without an error.
-func (r *Receiver) take(ctx context.Context, projectID uint64, data []byte, before Report, lease *bound.Lease) (Report, error) {
+// durable. before holds what was refused already. The report is right only
+// without an error.
+func (r *Receiver) take(ctx context.Context, signal Signal, projectID uint64, data []byte, before Report, lease *bound.Lease) (Report, error) {
 	received := r.now()
 	if len(data) > r.cfg.MaxRecordBytes { // its parts are copies
 		if err := lease.Grow(len(data)); err != nil {
 			return Report{}, err
 		}
 	}
-	parts, report, err := Split(data, r.cfg.MaxRecordBytes, received)
+	parts, report, err := split(signal, data, r.cfg.MaxRecordBytes, received)
 	if err != nil {
 		return Report{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	report.add(before)
 	records := make([]*kgo.Record, len(parts))
 	for i, p := range parts {
-		records[i] = produce.Spans(projectID, received, p.Data, p.Spans, p.Truncated)
+		records[i] = record(signal, projectID, received, p)
 	}
 	if err := r.deps.Producer.Produce(ctx, records...); err != nil {
 		return Report{}, err
 	}
-	r.deps.Counts.SpansAccepted(report.Spans, len(records), schemas.TopicIngestSpans)
+	accepted, rejected, topic := r.deps.Counts.SpansAccepted, r.deps.Counts.SpansRejected, schemas.TopicIngestSpans
+	if signal == Metrics {
+		accepted, rejected, topic = r.deps.Counts.PointsAccepted, r.deps.Counts.PointsRejected, schemas.TopicIngestMetrics
+	}
+	accepted(report.Items, len(records), topic)
 	for reason, n := range report.Rejected {
 		if n > 0 {
-			r.deps.Counts.SpansRejected(Reason(reason).String(), n)
+			rejected(Reason(reason).String(), n)
 		}
 	}
 	if report.Truncated > 0 {
 		r.deps.Counts.Truncated(report.Truncated)
 	}
 	return report, nil
+}
+
+func record(signal Signal, projectID uint64, received time.Time, p Part) *kgo.Record {
+	if signal == Metrics {
+		return produce.Metrics(projectID, received, p.Data, p.Items, p.Truncated)
+	}
+	return produce.Spans(projectID, received, p.Data, p.Items, p.Truncated)
 }
 
 // answer is how an error is told.
@@ -155,11 +166,11 @@ func answerTo(err error) answer {
 }
 
 // fail counts an error, logs what the operator should know of, and gives its answer.
-func (r *Receiver) fail(protocol string, err error) answer {
+func (r *Receiver) fail(signal Signal, protocol string, err error) answer {
 	a := answerTo(err)
 	r.deps.Counts.Refused(a.reason)
 	if a.http >= http.StatusInternalServerError {
-		r.deps.Log.Warn("cannot take spans", "protocol", protocol, "reason", a.reason, "err", err)
+		r.deps.Log.Warn("cannot take "+signal.items(), "protocol", protocol, "reason", a.reason, "err", err)
 	} else {
 		r.deps.Log.Debug("refused a request", "protocol", protocol, "reason", a.reason, "err", err)
 	}

@@ -15,10 +15,10 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// responseProto is an ExportTraceServiceResponse. It is empty when all spans
-// were taken.
+// responseProto is an ExportTraceServiceResponse or, with the same fields, an
+// ExportMetricsServiceResponse. It is empty when all was taken.
 func responseProto(report *Report) []byte {
-	rejected := report.RejectedSpans()
+	rejected := report.Refused()
 	if rejected == 0 {
 		return nil
 	}
@@ -30,12 +30,16 @@ func responseProto(report *Report) []byte {
 
 // responseJSON is the same as JSON.
 func responseJSON(report *Report) []byte {
-	rejected := report.RejectedSpans()
+	rejected := report.Refused()
 	if rejected == 0 {
 		return []byte("{}")
 	}
 	message, _ := json.Marshal(valid(report.Message())) // a string always marshals
-	out := []byte(`{"partialSuccess":{"rejectedSpans":"` + strconv.Itoa(rejected) + `","errorMessage":`)
+	name := "rejectedSpans"
+	if report.Signal == Metrics {
+		name = "rejectedDataPoints"
+	}
+	out := []byte(`{"partialSuccess":{"` + name + `":"` + strconv.Itoa(rejected) + `","errorMessage":`)
 	return append(append(out, message...), "}}"...)
 }
 

@@ -4,10 +4,10 @@ import (
 	"time"
 )
 
-// Part is one valid ExportTraceServiceRequest that fits a record.
+// Part is one valid request that fits a record.
 type Part struct {
 	Data      []byte
-	Spans     int
+	Items     int  // spans, or metric points
 	Truncated bool // something in it was cut to fit
 }
 
@@ -23,14 +23,25 @@ const MinRecordBytes = 64 << 10
 // how many. A request that fits and is valid is returned as it is. Parts may
 // alias data.
 func Split(data []byte, maxBytes int, now time.Time) ([]Part, Report, error) {
-	report, err := Scan(data, now)
-	if err != nil || report.Spans == 0 {
+	return split(Traces, data, maxBytes, now)
+}
+
+// SplitMetrics is Split of an ExportMetricsServiceRequest. A metric with more
+// points than fit is divided between points, each part with its name, unit and
+// temporality; a point that does not fit alone is refused.
+func SplitMetrics(data []byte, maxBytes int, now time.Time) ([]Part, Report, error) {
+	return split(Metrics, data, maxBytes, now)
+}
+
+func split(signal Signal, data []byte, maxBytes int, now time.Time) ([]Part, Report, error) {
+	report, err := scan(signal, data, now)
+	if err != nil || report.Items == 0 {
 		return nil, report, err
 	}
-	if report.RejectedSpans() == 0 && len(data) <= maxBytes {
-		return []Part{{Data: data, Spans: report.Spans}}, report, nil
+	if report.Refused() == 0 && len(data) <= maxBytes {
+		return []Part{{Data: data, Items: report.Items}}, report, nil
 	}
-	p := packer{max: max(maxBytes, MinRecordBytes), latest: uint64(now.Add(maxFuture).UnixNano())}
+	p := packer{signal: signal, max: max(maxBytes, MinRecordBytes), latest: uint64(now.Add(maxFuture).UnixNano())}
 	c := cursor{rest: data}
 	for c.next() {
 		if c.num == 1 {
@@ -39,20 +50,31 @@ func Split(data []byte, maxBytes int, now time.Time) ([]Part, Report, error) {
 	}
 	p.flush()
 	report.Truncated = p.truncated
+	if n := p.tooLarge; n > 0 {
+		report.Items -= n
+		report.Rejected[TooLarge] += n
+		if report.First == "" {
+			report.First = p.firstLarge
+		}
+	}
 	return p.parts, report, nil
 }
 
 // packer fills parts greedily. It sees only what Scan has accepted.
 type packer struct {
+	signal    Signal
 	max       int
 	latest    uint64
 	parts     []Part
 	truncated int
 
+	tooLarge   int // points that do not fit a part alone
+	firstLarge string
+
 	// The part being filled.
 	resources []packedResource
 	done      int // encoded bytes of all resources but the last
-	spans     int
+	items     int // spans or points
 	cut       bool
 }
 
@@ -64,10 +86,10 @@ type packedResource struct {
 }
 
 type packedScope struct {
-	rest  []byte // its fields apart from the spans
-	spans [][]byte
-	size  int // encoded bytes of rest and spans
-	cut   bool
+	rest   []byte // its fields apart from the leaves
+	leaves [][]byte
+	size   int // encoded bytes of rest and leaves
+	cut    bool
 }
 
 func (p *packer) resource(data []byte) {
@@ -99,25 +121,33 @@ func (p *packer) scope(data, resource []byte, resourceCut bool, opened *bool) {
 		if c.num != 2 {
 			continue
 		}
+		// A leaf alone with its resource and scope: at most ten bytes each of
+		// tag and length around the three levels.
+		limit := p.max - len(resource) - len(rest) - 30
+		if p.signal == Metrics {
+			p.metric(c.data, limit, func(leaf []byte, points int) {
+				p.add(leaf, points, resource, resourceCut, rest, cut, opened, &scopeOpened)
+			})
+			continue
+		}
 		if v, err := examine(c.data, p.latest); err != nil || !v.ok {
 			continue
 		}
 		span := c.data
-		// A span alone with its resource and scope: at most ten bytes each of
-		// tag and length around the three levels.
-		if limit := p.max - len(resource) - len(rest) - 30; len(span) > limit {
+		if len(span) > limit {
 			span = shrink(span, limit, spanParts)
 			p.truncated++
-			p.add(span, resource, resourceCut, rest, cut, opened, &scopeOpened)
+			p.add(span, 1, resource, resourceCut, rest, cut, opened, &scopeOpened)
 			p.cut = true
 			continue
 		}
-		p.add(span, resource, resourceCut, rest, cut, opened, &scopeOpened)
+		p.add(span, 1, resource, resourceCut, rest, cut, opened, &scopeOpened)
 	}
 }
 
-func (p *packer) add(span, resource []byte, resourceCut bool, rest []byte, cut bool, opened, scopeOpened *bool) {
-	if p.spans > 0 && p.sizeWith(len(span), resource, rest, *opened, *scopeOpened) > p.max {
+// add puts a leaf, a span or a metric with some points, into the part.
+func (p *packer) add(leaf []byte, items int, resource []byte, resourceCut bool, rest []byte, cut bool, opened, scopeOpened *bool) {
+	if p.items > 0 && p.sizeWith(len(leaf), resource, rest, *opened, *scopeOpened) > p.max {
 		p.flush()
 		*opened, *scopeOpened = false, false
 	}
@@ -137,9 +167,9 @@ func (p *packer) add(span, resource []byte, resourceCut bool, rest []byte, cut b
 		*scopeOpened = true
 	}
 	s := &r.scopes[len(r.scopes)-1]
-	s.spans = append(s.spans, span)
-	s.size += sizeField(len(span))
-	p.spans++
+	s.leaves = append(s.leaves, leaf)
+	s.size += sizeField(len(leaf))
+	p.items += items
 	p.cut = p.cut || r.cut || s.cut
 }
 
@@ -150,17 +180,17 @@ func (r *packedResource) size() int {
 	return r.done + sizeField(r.scopes[len(r.scopes)-1].size)
 }
 
-// sizeWith is the encoded size of the part with one more span of n bytes.
+// sizeWith is the encoded size of the part with one more leaf of n bytes.
 func (p *packer) sizeWith(n int, resource, scope []byte, opened, scopeOpened bool) int {
-	span := sizeField(n)
+	leaf := sizeField(n)
 	if !opened {
-		return p.size() + sizeField(len(resource)+sizeField(len(scope)+span))
+		return p.size() + sizeField(len(resource)+sizeField(len(scope)+leaf))
 	}
 	r := &p.resources[len(p.resources)-1]
 	if !scopeOpened {
-		return p.done + sizeField(r.size()+sizeField(len(scope)+span))
+		return p.done + sizeField(r.size()+sizeField(len(scope)+leaf))
 	}
-	return p.done + sizeField(r.done+sizeField(r.scopes[len(r.scopes)-1].size+span))
+	return p.done + sizeField(r.done+sizeField(r.scopes[len(r.scopes)-1].size+leaf))
 }
 
 func (p *packer) size() int {
@@ -171,7 +201,7 @@ func (p *packer) size() int {
 }
 
 func (p *packer) flush() {
-	if p.spans == 0 {
+	if p.items == 0 {
 		return
 	}
 	out := make([]byte, 0, p.size())
@@ -183,14 +213,14 @@ func (p *packer) flush() {
 			s := &r.scopes[j]
 			out = appendTag(out, 2, s.size)
 			out = append(out, s.rest...)
-			for _, span := range s.spans {
-				out = appendTag(out, 2, len(span))
-				out = append(out, span...)
+			for _, leaf := range s.leaves {
+				out = appendTag(out, 2, len(leaf))
+				out = append(out, leaf...)
 			}
 		}
 	}
-	p.parts = append(p.parts, Part{Data: out, Spans: p.spans, Truncated: p.cut})
-	p.resources, p.done, p.spans, p.cut = nil, 0, 0, false
+	p.parts = append(p.parts, Part{Data: out, Items: p.items, Truncated: p.cut})
+	p.resources, p.done, p.items, p.cut = nil, 0, 0, false
 }
 
 // without is a message's bytes apart from one field.

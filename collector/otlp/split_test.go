@@ -25,14 +25,14 @@ func checkSplit(t testing.TB, data []byte, maxBytes int) ([]Part, Report) {
 			t.Errorf("part %d has %d bytes; want at most %d", i, len(p.Data), maxBytes)
 		}
 		td := decode(t, p.Data)
-		if td.SpanCount() != p.Spans || p.Spans == 0 {
-			t.Errorf("part %d says %d spans and has %d", i, p.Spans, td.SpanCount())
+		if td.SpanCount() != p.Items || p.Items == 0 {
+			t.Errorf("part %d says %d spans and has %d", i, p.Items, td.SpanCount())
 		}
-		spans += p.Spans
+		spans += p.Items
 		multiset(t, got, td)
 	}
-	if spans != report.Spans {
-		t.Errorf("parts have %d spans; the report says %d", spans, report.Spans)
+	if spans != report.Items {
+		t.Errorf("parts have %d spans; the report says %d", spans, report.Items)
 	}
 	if report.Truncated == 0 {
 		want := map[string]int{}
@@ -66,7 +66,7 @@ func TestSplitKeepsEverySpanWithItsResourceAndScope(t *testing.T) {
 	for range 25 {
 		data := encode(t, generate(rnd, shape{resources: 4, scopes: 3, spans: 60, textBytes: 1 + rnd.IntN(2000)}))
 		parts, report := checkSplit(t, data, MinRecordBytes+rnd.IntN(200<<10))
-		if report.Truncated != 0 || report.RejectedSpans() != 0 {
+		if report.Truncated != 0 || report.Refused() != 0 {
 			t.Errorf("a valid request of small spans lost something: %+v", report)
 		}
 		total += len(parts)
@@ -130,8 +130,8 @@ func TestASpanTooLargeLosesItsLargestPartsOnly(t *testing.T) {
 	e.Attributes().PutStr("heap", strings.Repeat("z", 200<<10))
 	validSpan(ss.Spans().AppendEmpty(), 2)
 	parts, report := checkSplit(t, encode(t, td), MinRecordBytes)
-	if report.Spans != 3 || report.Truncated != 1 {
-		t.Errorf("%d spans, %d truncated; want 3 and 1", report.Spans, report.Truncated)
+	if report.Items != 3 || report.Truncated != 1 {
+		t.Errorf("%d spans, %d truncated; want 3 and 1", report.Items, report.Truncated)
 	}
 	cut := 0
 	for _, p := range parts {
@@ -227,7 +227,7 @@ func TestManyTinyFieldsAreCutInReasonableTime(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(parts) != 1 || report.Spans != 1 || report.Truncated != 1 {
+		if len(parts) != 1 || report.Items != 1 || report.Truncated != 1 {
 			t.Errorf("filler %x: %d parts, %+v; want one span, truncated", filler, len(parts), report)
 		}
 		// Squares would take minutes.

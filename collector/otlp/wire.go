@@ -107,6 +107,8 @@ type message struct {
 type fieldShape struct {
 	known bool
 	typ   uint8
+	elem  uint8 // of a list that may also come unpacked: the type of one element; typ is wireBytes
+	list  bool
 	in    *message // of a field that holds a message
 	id    uint8    // not zero: must have this many bytes, or none
 }
@@ -115,6 +117,11 @@ func text(n uint32) (uint32, fieldShape)  { return n, fieldShape{known: true, ty
 func vint(n uint32) (uint32, fieldShape)  { return n, fieldShape{known: true, typ: wireVarint} }
 func fix64(n uint32) (uint32, fieldShape) { return n, fieldShape{known: true, typ: wireFixed64} }
 func fix32(n uint32) (uint32, fieldShape) { return n, fieldShape{known: true, typ: wireFixed32} }
+
+// packed is a list of numbers, packed or not.
+func packed(n uint32, elem uint8) (uint32, fieldShape) {
+	return n, fieldShape{known: true, typ: wireBytes, elem: elem, list: true}
+}
 
 func (m *message) set(n uint32, f fieldShape) *message {
 	m.fields[n] = f
@@ -131,7 +138,8 @@ func (m *message) ident(n uint32, size uint8) *message {
 	return m
 }
 
-// The messages of opentelemetry/proto/{trace,common,resource}/v1.
+// The messages of opentelemetry/proto/{trace,common,resource}/v1; those of
+// metrics are in metrics.go.
 var (
 	anyValue      = &message{name: "AnyValue"}
 	keyValue      = (&message{name: "KeyValue"}).set(text(1)).sub(2, anyValue).set(vint(3))
@@ -152,8 +160,8 @@ func init() { // the message refers to itself
 	anyValue.set(text(1)).set(vint(2)).set(vint(3)).set(fix64(4)).sub(5, arrayValue).sub(6, keyValueList).set(text(7)).set(vint(8))
 }
 
-// errBadID tells that a link's ids have a wrong length.
-var errBadID = errors.New("a link's ids have a wrong length")
+// errBadID tells that the ids of a link or an exemplar have a wrong length.
+var errBadID = errors.New("the ids of a link or an exemplar have a wrong length")
 
 // check walks b as a message of shape m. errBadID and errTooDeep concern one
 // span; other errors mean that the bytes are no protobuf of that shape, and
@@ -173,10 +181,16 @@ func check(b []byte, m *message, depth int) error {
 			continue
 		}
 		if f.typ != c.typ {
+			if f.list && f.elem == c.typ {
+				continue
+			}
 			return fmt.Errorf("%s: field %d has wire type %d, want %d", m.name, c.num, c.typ, f.typ)
 		}
 		if f.id != 0 && len(c.data) != 0 && len(c.data) != int(f.id) && minor == nil {
 			minor = errBadID
+		}
+		if f.list && !wholeList(c.data, f.elem) {
+			return fmt.Errorf("%s: the list in field %d is cut short", m.name, c.num)
 		}
 		if f.in != nil {
 			if f.in == keyValue && plainPair(c.data) {

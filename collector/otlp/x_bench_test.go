@@ -47,7 +47,7 @@ func BenchmarkScan(b *testing.B) {
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if r, err := Scan(data, testNow); err != nil || r.Spans != 512 {
+		if r, err := Scan(data, testNow); err != nil || r.Items != 512 {
 			b.Fatal(r, err)
 		}
 	}
@@ -61,7 +61,7 @@ func BenchmarkSplit(b *testing.B) {
 			b.SetBytes(int64(len(data)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, r, err := Split(data, maxBytes, testNow); err != nil || r.Spans != 8192 {
+				if _, r, err := Split(data, maxBytes, testNow); err != nil || r.Items != 8192 {
 					b.Fatal(r, err)
 				}
 			}

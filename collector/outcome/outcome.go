@@ -26,6 +26,8 @@ type Counts struct {
 	bytes     *prometheus.CounterVec
 	accepted  prometheus.Counter
 	rejected  *prometheus.CounterVec
+	points    prometheus.Counter
+	refused   *prometheus.CounterVec // points
 	truncated prometheus.Counter
 	records   *prometheus.CounterVec
 	events    prometheus.Counter
@@ -50,6 +52,8 @@ func New(reg prometheus.Registerer, inFlight func() int64) (*Counts, error) {
 		bytes:     vec("request_bytes_total", "Bytes of request bodies as they came (gRPC: after decompression).", "protocol"),
 		accepted:  counter("spans_accepted_total", "Spans that Kafka acknowledged."),
 		rejected:  vec("spans_rejected_total", "Spans refused, by reason.", "reason"),
+		points:    counter("points_accepted_total", "Metric points that Kafka acknowledged."),
+		refused:   vec("points_rejected_total", "Metric points refused, by reason.", "reason"),
 		truncated: counter("spans_truncated_total", "Spans, resources and scopes cut to fit a record."),
 		records:   vec("records_total", "Records that Kafka acknowledged, by topic.", "topic"),
 		events:    counter("events_accepted_total", "Events that Kafka acknowledged."),
@@ -66,7 +70,7 @@ func New(reg prometheus.Registerer, inFlight func() int64) (*Counts, error) {
 	}, func() float64 { return float64(inFlight()) })
 	var errs []error
 	for _, m := range []prometheus.Collector{
-		c.requests, c.bytes, c.accepted, c.rejected, c.truncated, c.records, c.events, c.outcomes, c.items, c.produce, c.panics, gauge,
+		c.requests, c.bytes, c.accepted, c.rejected, c.points, c.refused, c.truncated, c.records, c.events, c.outcomes, c.items, c.produce, c.panics, gauge,
 	} {
 		if err := reg.Register(m); err != nil {
 			errs = append(errs, fmt.Errorf("cannot register a collector metric: %w", err))
@@ -90,6 +94,17 @@ func (c *Counts) SpansAccepted(spans, records int, topic string) {
 // SpansRejected counts refused spans.
 func (c *Counts) SpansRejected(reason string, n int) {
 	c.rejected.WithLabelValues(reason).Add(float64(n))
+}
+
+// PointsAccepted counts durable metric points and the records that hold them.
+func (c *Counts) PointsAccepted(points, records int, topic string) {
+	c.points.Add(float64(points))
+	c.records.WithLabelValues(topic).Add(float64(records))
+}
+
+// PointsRejected counts refused metric points.
+func (c *Counts) PointsRejected(reason string, n int) {
+	c.refused.WithLabelValues(reason).Add(float64(n))
 }
 
 // Truncated counts what was cut.

@@ -94,13 +94,23 @@ func (p *Producer) Ping(ctx context.Context) error {
 // Spans makes a record of an ExportTraceServiceRequest. Its key is random: a
 // request holds many traces, and each project is to be spread over all partitions.
 func Spans(project uint64, received time.Time, value []byte, count int, truncated bool) *kgo.Record {
+	return ofRequest(schemas.TopicIngestSpans, schemas.SchemaOTLPTraces, project, received, value, count, truncated)
+}
+
+func ofRequest(topic, schema string, project uint64, received time.Time, value []byte, count int, truncated bool) *kgo.Record {
 	key := binary.BigEndian.AppendUint64(make([]byte, 0, 8), rand.Uint64()) //nolint:gosec // no secret
-	r := record(schemas.TopicIngestSpans, key, project, received, value, schemas.SchemaOTLPTraces)
+	r := record(topic, key, project, received, value, schema)
 	r.Headers = append(r.Headers, header(schemas.HeaderCount, strconv.Itoa(count)))
 	if truncated {
 		r.Headers = append(r.Headers, header(schemas.HeaderTruncate, "1"))
 	}
 	return r
+}
+
+// Metrics makes a record of an ExportMetricsServiceRequest. Its key is random,
+// as that of Spans.
+func Metrics(project uint64, received time.Time, value []byte, points int, truncated bool) *kgo.Record {
+	return ofRequest(schemas.TopicIngestMetrics, schemas.SchemaOTLPMetrics, project, received, value, points, truncated)
 }
 
 // Event makes a record of a Sentry event's JSON. Its key is the event's id, so

@@ -22,10 +22,12 @@ import (
 
 // The names, for code that means one certain topic.
 const (
-	IngestSpans     = "ingest-spans"
-	IngestEvents    = "ingest-events"
-	IngestSpansDLQ  = "ingest-spans-dlq"
-	IngestEventsDLQ = "ingest-events-dlq"
+	IngestSpans      = "ingest-spans"
+	IngestEvents     = "ingest-events"
+	IngestMetrics    = "ingest-metrics"
+	IngestSpansDLQ   = "ingest-spans-dlq"
+	IngestEventsDLQ  = "ingest-events-dlq"
+	IngestMetricsDLQ = "ingest-metrics-dlq"
 )
 
 // DLQHeadroomBytes is by how much the max.message.bytes of a dead-letter

@@ -17,7 +17,7 @@ func TestEveryTopicFileIsSound(t *testing.T) {
 	for _, topic := range ts {
 		names = append(names, topic.Name)
 	}
-	want := []string{IngestEvents, IngestEventsDLQ, IngestSpans, IngestSpansDLQ}
+	want := []string{IngestEvents, IngestEventsDLQ, IngestMetrics, IngestMetricsDLQ, IngestSpans, IngestSpansDLQ}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("topics (-want +got):\n%s", diff)
 	}
