@@ -19,4 +19,6 @@ func SetEnabled(on bool) { disabled.Store(!on) }
 func Enabled() bool { return !disabled.Load() }
 
 // KeyHash is the value of [AttrKeyHash] for a record's key.
-func KeyHash(key []byte) string { return strconv.FormatUint(xxhash.Sum64(key), 10) }
+func KeyHash(key []byte) string { return strconv.FormatUint(keyHash(key), 10) }
+
+func keyHash(key []byte) uint64 { return xxhash.Sum64(key) }

@@ -69,6 +69,8 @@ type Extracted struct {
 	// Baggage is the raw value of the baggage header: the memory of the record,
 	// not a copy. It is nil when there is none or when it exceeds the limits.
 	Baggage []byte
+
+	lineage, pathway []byte // values of our own headers, the memory of the record
 }
 
 // Extract reads the context from headers in one scan. A valid traceparent wins
@@ -80,6 +82,7 @@ type Extracted struct {
 // for the record instead of dropping it.
 func Extract[H KeyValue](headers []H) Extracted {
 	var traceparent, tracestate, sentry, bag []byte
+	var out Extracted
 	for i := range headers {
 		h := Header(headers[i])
 		switch len(h.Key) {
@@ -99,9 +102,16 @@ func Extract[H KeyValue](headers []H) Extracted {
 			if h.Key == HeaderSentryTrace {
 				sentry = h.Value
 			}
+		case len(HeaderPathway):
+			if h.Key == HeaderPathway {
+				out.pathway = h.Value
+			}
+		case len(HeaderRetry):
+			if h.Key == HeaderRetry {
+				out.lineage = h.Value
+			}
 		}
 	}
-	var out Extracted
 	if sentry != nil {
 		if sc, ok := ParseSentryTrace(sentry); ok {
 			out.SpanContext, out.Form, out.Sentry = sc, FormSentry, true

@@ -23,6 +23,14 @@ const (
 	AttrErrorType         = "error.type"
 	AttrServerAddress     = "server.address"
 	AttrServerPort        = "server.port"
+	AttrPeerAddress       = "network.peer.address"
+	AttrPeerPort          = "network.peer.port"
+
+	// Sentry's conventions, beside OTel's. Latency is a float of milliseconds:
+	// record time → handed to the application.
+	AttrReceiveLatency = "messaging.message.receive.latency"
+	AttrRetryCount     = "messaging.message.retry.count"
+	AttrSentryOp       = "sentry.op"
 
 	// SystemKafka is the value of messaging.system.
 	SystemKafka = "kafka"
@@ -58,6 +66,22 @@ const (
 	AttrConsumeHighWatermark = "hoptrace.consume.high_watermark" // int, the partition's high watermark in that answer
 	AttrConsumeEstimated     = "hoptrace.consume.estimated"      // true when the end of processing is a guess: the next fetch
 
+	// On send and process spans of a record that was sent on after it failed: what
+	// its lineage header says (see Lineage).
+	AttrRetryTopic     = "hoptrace.retry.original_topic"
+	AttrRetryPartition = "hoptrace.retry.original_partition" // int
+	AttrRetryOffset    = "hoptrace.retry.original_offset"    // int
+	AttrRetryFirstSeen = "hoptrace.retry.first_seen"         // Unix nanoseconds, clock of the consumer that first failed
+	AttrRetryAttempt   = "hoptrace.retry.attempt"            // int, 1 for the first retry
+	AttrRetryEarlier   = "hoptrace.retry.earlier"            // bool, on the link to the process span of an earlier attempt
+
+	// AttrBatchLinksLeftOut, on a batch's process span: records that it has no
+	// link to, beyond the bound.
+	AttrBatchLinksLeftOut = "hoptrace.batch.links_left_out"
+
+	// AttrPathway is the hash of a record's pathway, 16 hexadecimal digits.
+	AttrPathway = "hoptrace.pathway"
+
 	// AttrKeyHash is an unsigned 64-bit xxhash of the record's key in decimal. The key itself is
 	// never sent unless asked for.
 	AttrKeyHash = "hoptrace.key_hash"
@@ -65,6 +89,22 @@ const (
 	// AttrBootID is a resource attribute: the boot id of the host's kernel, hashed.
 	// Two processes with one boot id share a clock.
 	AttrBootID = "hoptrace.host.boot_id"
+)
+
+// Values of sentry.op.
+const (
+	SentryOpPublish = "queue.publish"
+	SentryOpCreate  = "queue.create"
+	SentryOpReceive = "queue.receive"
+	SentryOpProcess = "queue.process"
+	SentryOpSettle  = "queue.settle"
+)
+
+// Instrumentation scopes of the wrappers. A receive span of theirs is always
+// followed by a process span of the same record.
+const (
+	ScopeFranz  = "github.com/hoptrace/hoptrace/instrumentation/otelfranz"
+	ScopeSarama = "github.com/hoptrace/hoptrace/instrumentation/otelsarama"
 )
 
 // ScopeKafkaGo is the instrumentation scope of package otelkafkago. Its receive

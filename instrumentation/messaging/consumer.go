@@ -1,0 +1,617 @@
+package messaging
+
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/hoptrace/hoptrace/instrumentation/messaging/measure"
+	"github.com/hoptrace/hoptrace/instrumentation/messaging/record"
+)
+
+// Consumer instruments one client that reads. A record passes three calls of it:
+// [Deliver] when it is handed to the application, [Consumer.StartProcess] and
+// [Process.End] around what the application does with it. [Consumer.Settle]
+// follows a commit.
+type Consumer struct {
+	core     *Core
+	config   ConsumerConfig
+	parts    cache[partitionKey, *Partition]
+	settles  cache[string, *settleTopic]
+	batches  cache[string, *operation] // process spans over several partitions, by topic
+	advisor  *advisor
+	pathways *pathways
+
+	mu         sync.Mutex
+	rebalances map[string]*measure.Group // by cause
+}
+
+// ConsumerConfig says what is known of the client. All fields may be empty.
+type ConsumerConfig struct {
+	Group    string
+	ClientID string
+	// MemberID tells the group member's id of the moment; nil when the client
+	// does not know it.
+	MemberID func() string
+	// Receive names the receiving operation as the client's API does. Empty
+	// means "poll".
+	Receive string
+	// Facts are settings of the client that findings are derived from.
+	Facts ConsumerFacts
+}
+
+// Slots of receive and process spans' values.
+const (
+	consumeOffset = iota
+	consumeBodySize
+	consumeTombstone
+	consumeKeyHash
+	consumeAsked
+	consumeAnswered
+	consumeHanded
+	consumeRecordTime
+	consumeHighWatermark
+	consumeEstimated
+	consumeLatency
+	consumeRetryCount
+	consumeCount
+)
+
+var consumeLayout = record.NewLayout(
+	record.Field{Key: AttrKafkaOffset, Type: record.Int},
+	record.Field{Key: AttrBodySize, Type: record.Int},
+	record.Field{Key: AttrKafkaTombstone, Type: record.Bool},
+	record.Field{Key: AttrKeyHash, Type: record.Unsigned},
+	record.Field{Key: AttrConsumeAsked, Type: record.Int},
+	record.Field{Key: AttrConsumeAnswered, Type: record.Int},
+	record.Field{Key: AttrConsumeHanded, Type: record.Int},
+	record.Field{Key: AttrConsumeRecordTime, Type: record.Int},
+	record.Field{Key: AttrConsumeHighWatermark, Type: record.Int},
+	record.Field{Key: AttrConsumeEstimated, Type: record.Bool},
+	record.Field{Key: AttrReceiveLatency, Type: record.Float},
+	record.Field{Key: AttrRetryCount, Type: record.Int},
+	record.Field{Key: AttrBatchMessageCount, Type: record.Int},
+)
+
+// Consumer makes the instrumentation of one client.
+func (c *Core) Consumer(cfg ConsumerConfig) *Consumer {
+	if cfg.Receive == "" {
+		cfg.Receive = "poll"
+	}
+	co := &Consumer{core: c, config: cfg, rebalances: make(map[string]*measure.Group)}
+	co.parts.init(co.newPartition)
+	co.settles.init(co.newSettleTopic)
+	co.batches.init(co.newBatchOperation)
+	co.advisor = c.newAdvisor()
+	if c.config.Pathways {
+		co.pathways = c.newPathways()
+	}
+	return co
+}
+
+// Group is the consumer group; empty without one.
+func (c *Consumer) Group() string { return c.config.Group }
+
+func (c *Consumer) memberID() string {
+	if c.config.MemberID == nil {
+		return ""
+	}
+	return c.config.MemberID()
+}
+
+// Partition is what a consumer keeps of one partition: what its spans share, its
+// measures, and where reading stands.
+type Partition struct {
+	Topic string
+	ID    int32
+
+	consumer *Consumer
+	receive  *operation
+	process  *operation
+	got      *measure.Group // its lock guards the position too
+	done     *measure.Group
+
+	// Guarded by got.
+	started   bool
+	last      int64 // offset handed out last
+	highest   int64 // highest offset handed out
+	committed int64 // next offset to read, as committed; 0 when not known
+	watermark int64
+	lagKnown  bool
+	gapFrom   int64 // the last jump: offsets that may yet come, out of order
+	gapTo     int64
+
+	mu     sync.Mutex
+	failed map[string]*measure.Group // of processing, by error.type
+}
+
+// Partition returns what is kept of a partition.
+func (c *Consumer) Partition(topic string, partition int32) *Partition {
+	return c.parts.get(partitionKey{topic, partition})
+}
+
+func (c *Consumer) newPartition(k partitionKey) *Partition {
+	late := []attribute.KeyValue{attribute.String(AttrPartitionID, itoa(k.partition))}
+	if c.config.Group != "" {
+		late = append(late, attribute.String(AttrConsumerGroup, c.config.Group))
+	}
+	core, measured := c.core, late
+	if c.config.ClientID != "" {
+		late = append(late[:len(late):len(late)], attribute.String(AttrClientID, c.config.ClientID))
+	}
+	p := &Partition{Topic: k.topic, ID: k.partition, consumer: c}
+	p.receive = core.operation(spanName(c.config.Receive, k.topic), trace.SpanKindClient, consumeLayout,
+		core.attributes(c.config.Receive, OperationReceive, SentryOpReceive, k.topic, late...))
+	p.process = core.operation(spanName("process", k.topic), trace.SpanKindConsumer, consumeLayout,
+		core.attributes("process", OperationProcess, SentryOpProcess, k.topic, late...))
+	p.got = core.meter.Group(receiveMeasures, append([]attribute.KeyValue{
+		attribute.String(AttrSystem, SystemKafka),
+		attribute.String(AttrOperationName, c.config.Receive),
+		attribute.String(AttrOperationType, OperationReceive),
+		attribute.String(AttrDestinationName, k.topic),
+	}, measured...)...)
+	p.done = core.meter.Group(processMeasures, p.processAttributes()...)
+	return p
+}
+
+// failedGroup holds the measures of processing that failed with one kind of error.
+func (p *Partition) failedGroup(kind string) *measure.Group {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if g := p.failed[kind]; g != nil {
+		return g
+	}
+	g := p.consumer.core.meter.Group(processMeasures, append(p.processAttributes(), attribute.String(AttrErrorType, kind))...)
+	if p.failed == nil {
+		p.failed = make(map[string]*measure.Group)
+	}
+	if len(p.failed) < maxErrorTypes {
+		p.failed[kind] = g
+	}
+	return g
+}
+
+func (p *Partition) processAttributes() []attribute.KeyValue {
+	attrs := []attribute.KeyValue{
+		attribute.String(AttrSystem, SystemKafka),
+		attribute.String(AttrOperationName, "process"),
+		attribute.String(AttrDestinationName, p.Topic),
+		attribute.String(AttrPartitionID, itoa(p.ID)),
+	}
+	if g := p.consumer.config.Group; g != "" {
+		attrs = append(attrs, attribute.String(AttrConsumerGroup, g))
+	}
+	return attrs
+}
+
+func (c *Consumer) newBatchOperation(topic string) *operation {
+	var late []attribute.KeyValue
+	if c.config.Group != "" {
+		late = append(late, attribute.String(AttrConsumerGroup, c.config.Group))
+	}
+	if c.config.ClientID != "" {
+		late = append(late, attribute.String(AttrClientID, c.config.ClientID))
+	}
+	return c.core.operation(spanName("process", topic), trace.SpanKindConsumer, consumeLayout,
+		c.core.attributes("process", OperationProcess, SentryOpProcess, topic, late...))
+}
+
+// Delivery is one record handed to the application. The wrapper fills what it
+// knows, calls [Deliver], and keeps the value until the record is processed; it
+// is plain data that may be copied. It keeps nothing of the record's memory but
+// its baggage header.
+type Delivery struct {
+	Partition     *Partition
+	Offset        int64
+	HighWatermark int64 // zero or less: not told
+	RecordTime    int64 // Unix ns, whole ms, zero when not told
+	LogAppend     bool  // RecordTime is the broker's LogAppendTime
+	BodySize      int
+	KeyHash       uint64
+	HasKey        bool
+	Tombstone     bool
+
+	Called   int64 // the application asked for a record; zero when records are pushed to it
+	Asked    int64 // the fetch request that brought it was written; zero when not seen
+	Answered int64 // the first byte of its answer arrived; zero when not seen
+	Handed   int64 // it was given to the application
+	Waited   bool  // the record was not yet there when the fetch was asked
+	Broker   Server
+
+	creation trace.SpanContext
+	ambient  trace.SpanContext
+	received trace.SpanContext
+	baggage  []byte
+	sentry   bool
+	lineage  *Lineage
+	pathway  pathwayState
+}
+
+// SetKey notes the record's key; nil is none.
+func (d *Delivery) SetKey(key []byte) {
+	if d.HasKey = key != nil; d.HasKey {
+		d.KeyHash = keyHash(key)
+	}
+}
+
+// Creation is the context that the record carries; not valid when it carries none.
+func (d *Delivery) Creation() trace.SpanContext { return d.creation }
+
+// Deliver takes note of a record that is handed to the application now: it reads
+// the context in headers, writes the receive span and measures. ctx is that of
+// the application's call.
+func Deliver[H KeyValue](ctx context.Context, d *Delivery, headers []H) {
+	c := d.Partition.consumer
+	scan(c, d, headers)
+	d.ambient = trace.SpanContextFromContext(ctx)
+	if d.Handed == 0 {
+		d.Handed = c.core.now()
+	}
+	start := d.receiveStart()
+	sampled := false
+	if !c.core.config.WithoutReceive {
+		parent := d.ambient
+		if c.core.config.Parent && d.creation.IsValid() {
+			parent = d.creation
+		}
+		r := record.Span{Start: start, End: d.Handed}
+		d.describe(&r)
+		var x *record.Extra
+		if d.creation.IsValid() && !(c.core.config.WithoutLinks && parent.Equal(d.creation)) {
+			x = linkTo(&r, d.creation, trace.TraceState{}, nil)
+		}
+		d.received, sampled = d.Partition.receive.emit(ctx, &r, parent, x, nil)
+	}
+	d.Partition.delivered(d, start, sampled)
+	if d.LogAppend && d.Broker.Host != "" && d.Asked != 0 && d.Answered != 0 && d.RecordTime != 0 {
+		c.core.clocks.Fetch(d.Broker.String(), d.Asked, d.Answered, d.RecordTime, d.Waited)
+	}
+	if d.pathway.hash != 0 && c.pathways != nil {
+		c.pathways.arrived(d)
+	}
+	c.advisor.received(c, d)
+}
+
+// Describe reads the context in headers without taking the record for a new
+// delivery, for records that are processed again or came from elsewhere.
+func Describe[H KeyValue](d *Delivery, headers []H) { scan(d.Partition.consumer, d, headers) }
+
+func scan[H KeyValue](c *Consumer, d *Delivery, headers []H) {
+	if len(headers) == 0 {
+		return
+	}
+	found := Extract(headers)
+	d.creation, d.baggage, d.sentry = found.SpanContext, found.Baggage, found.Sentry
+	if p := c.core.config.Propagator; p != nil && !d.creation.IsValid() {
+		d.creation = trace.SpanContextFromContext(p.Extract(context.Background(), carrier[H]{headers}))
+	}
+	if found.lineage != nil {
+		d.lineage = parseLineage(found.lineage)
+	}
+	if found.pathway != nil && c.pathways != nil {
+		d.pathway = parsePathway(found.pathway)
+	}
+}
+
+// carrier lets a propagator read headers of any client.
+type carrier[H KeyValue] struct{ headers []H }
+
+// Get returns the value of the last header with that key.
+func (c carrier[H]) Get(key string) string {
+	for i := len(c.headers) - 1; i >= 0; i-- {
+		if h := Header(c.headers[i]); h.Key == key {
+			return string(h.Value)
+		}
+	}
+	return ""
+}
+
+// Set does nothing: it is for reading.
+func (carrier[H]) Set(string, string) {}
+
+// Keys lists the header keys.
+func (c carrier[H]) Keys() []string {
+	keys := make([]string, len(c.headers))
+	for i := range c.headers {
+		keys[i] = Header(c.headers[i]).Key
+	}
+	return keys
+}
+
+// receiveStart is when receiving this record began: when the application asked,
+// or when the answer that brought the record arrived, if that was later. The wait
+// before it is not the record's: a group that idled for ten minutes must not make
+// the next record's trace ten minutes long.
+func (d *Delivery) receiveStart() int64 {
+	if d.Answered != 0 && d.Answered > d.Called && d.Answered < d.Handed {
+		return d.Answered
+	}
+	if d.Called == 0 {
+		return d.Handed
+	}
+	return d.Called
+}
+
+func (d *Delivery) describe(r *record.Span) {
+	r.Set(consumeOffset, d.Offset)
+	r.Set(consumeBodySize, int64(d.BodySize))
+	if d.Tombstone {
+		r.Set(consumeTombstone, 1)
+	}
+	if d.HasKey {
+		r.Set(consumeKeyHash, int64(d.KeyHash)) //nolint:gosec // the bits are what is kept
+	}
+}
+
+func (d *Delivery) times(r *record.Span) {
+	if d.Asked != 0 {
+		r.Set(consumeAsked, d.Asked)
+		r.Set(consumeAnswered, d.Answered)
+	}
+	if d.Handed != 0 {
+		r.Set(consumeHanded, d.Handed)
+	}
+	if d.RecordTime > 0 {
+		r.Set(consumeRecordTime, d.RecordTime)
+		if d.Handed != 0 {
+			r.Set(consumeLatency, int64(math.Float64bits(float64(d.Handed-d.RecordTime)/1e6))) //nolint:gosec // the bits are what is kept
+		}
+	}
+	if d.HighWatermark > 0 {
+		r.Set(consumeHighWatermark, d.HighWatermark)
+	}
+	if d.lineage != nil {
+		r.Set(consumeRetryCount, int64(d.lineage.Attempt))
+	}
+}
+
+// residence splits record's timestamp → answer as schemas does on the server.
+func (d *Delivery) residence() (backlog, longPoll int64, known bool) {
+	if d.Asked == 0 || d.Answered == 0 || d.RecordTime <= 0 {
+		return 0, 0, false
+	}
+	// A timestamp is whole milliseconds, cut off.
+	asked := max(d.Asked, d.RecordTime)
+	asked = min(asked, max(d.Answered, d.RecordTime))
+	return asked - d.RecordTime, d.Answered - asked, true
+}
+
+func (p *Partition) delivered(d *Delivery, start int64, sampled bool) {
+	var ex *measure.Exemplar
+	if sampled {
+		ex = &measure.Exemplar{TraceID: d.received.TraceID(), SpanID: d.received.SpanID()}
+	}
+	g := p.got
+	g.Lock()
+	defer g.Unlock()
+	g.Duration(receiveDuration, d.Handed-start, 1, ex)
+	g.Add(receiveMessages, 1)
+	if backlog, longPoll, ok := d.residence(); ok {
+		g.Duration(receiveBacklog, backlog, 1, ex)
+		g.Duration(receiveLongPoll, longPoll, 1, ex)
+	}
+	if d.Answered != 0 {
+		g.Duration(receiveFetchQueue, d.Handed-d.Answered, 1, ex)
+	}
+	if d.HighWatermark > 0 {
+		p.watermark, p.lagKnown = d.HighWatermark, true
+		lag := max(d.HighWatermark-d.Offset-1, 0)
+		g.Set(receiveLag, lag)
+		behind := int64(0)
+		if lag > 0 && d.RecordTime > 0 {
+			behind = (d.Handed - d.RecordTime) / int64(time.Millisecond)
+		}
+		g.Set(receiveLagTime, behind)
+	}
+	switch {
+	case !p.started:
+		p.started, p.highest = true, d.Offset
+	case p.committed > 0 && d.Offset < p.committed:
+		g.Add(receiveStale, 1)
+	case d.Offset > p.highest+1:
+		g.Add(receiveGaps, 1)
+		g.Add(receiveGapRecords, d.Offset-p.highest-1)
+		p.gapFrom, p.gapTo = p.highest+1, d.Offset
+	case d.Offset >= p.gapFrom && d.Offset < p.gapTo:
+		g.Add(receiveOutOfOrder, 1)
+		p.gapFrom = d.Offset + 1
+	case d.Offset <= p.highest:
+		g.Add(receiveDuplicates, 1)
+	}
+	p.last, p.highest = d.Offset, max(p.highest, d.Offset)
+}
+
+// Moved tells that the position was changed on purpose or the partition assigned
+// anew, so that the next offset is neither gap nor duplicate. What was committed
+// is kept: a delivery below it is stale whoever had the partition.
+func (p *Partition) Moved() {
+	p.got.Lock()
+	p.started = false
+	p.got.Unlock()
+}
+
+// Rewound tells that the application went back on purpose: nothing is stale.
+func (p *Partition) Rewound() {
+	p.got.Lock()
+	p.started, p.committed = false, 0
+	p.got.Unlock()
+}
+
+// Lag returns how many records of the partition follow the one last handed out,
+// by the last high watermark seen; ok is false when none was.
+func (p *Partition) Lag() (records int64, ok bool) {
+	p.got.Lock()
+	defer p.got.Unlock()
+	if !p.lagKnown || !p.started {
+		return 0, false
+	}
+	return max(p.watermark-p.last-1, 0), true
+}
+
+// Settlement is one commit. A wrapper fills it and calls [Consumer.Settle].
+type Settlement struct {
+	Start, End int64
+	Err        error
+	ErrorType  string
+	// Offsets are the next offsets to read that were committed, one a partition.
+	Offsets []Settled
+	// Records are the deliveries that the commit settles, if they are known; the
+	// span links to their processing, or to their creation.
+	Records []trace.SpanContext
+	// Count is the number of records settled; zero when not known.
+	Count int
+	// Parent is the span that the commit belongs to when ctx has none: the
+	// processing of the one record it settles.
+	Parent trace.SpanContext
+	// Background tells that the client commits by itself.
+	Background bool
+}
+
+// Settled is one partition of a commit.
+type Settled struct {
+	Topic     string
+	Partition int32
+	Next      int64 // next offset to read
+}
+
+// Slots of a settle span's values.
+const (
+	settleOffset = iota
+	settlePartition
+	settleCount
+)
+
+var settleLayout = record.NewLayout(
+	record.Field{Key: AttrKafkaOffset, Type: record.Int},
+	record.Field{Key: AttrPartitionID, Type: record.Decimal},
+	record.Field{Key: AttrBatchMessageCount, Type: record.Int},
+)
+
+type settleTopic struct {
+	op    *operation
+	group *measure.Group
+}
+
+func (c *Consumer) newSettleTopic(topic string) *settleTopic {
+	core := c.core
+	var late, measured []attribute.KeyValue
+	if c.config.Group != "" {
+		measured = append(measured, attribute.String(AttrConsumerGroup, c.config.Group))
+		late = append(late, measured...)
+	}
+	if c.config.ClientID != "" {
+		late = append(late, attribute.String(AttrClientID, c.config.ClientID))
+	}
+	attrs := []attribute.KeyValue{
+		attribute.String(AttrSystem, SystemKafka),
+		attribute.String(AttrOperationName, "commit"),
+		attribute.String(AttrOperationType, OperationSettle),
+	}
+	if topic != "" {
+		attrs = append(attrs, attribute.String(AttrDestinationName, topic))
+	}
+	return &settleTopic{
+		op: core.operation(spanName("commit", topic), trace.SpanKindClient, settleLayout,
+			core.attributes("commit", OperationSettle, SentryOpSettle, topic, late...)),
+		group: core.meter.Group(settleMeasures, append(attrs, measured...)...),
+	}
+}
+
+// Settle writes the settle span of a commit and notes what is committed.
+func (c *Consumer) Settle(ctx context.Context, s *Settlement) {
+	topic, partition, offset := "", int32(-1), int64(-1)
+	for i, o := range s.Offsets {
+		if i == 0 {
+			topic, partition, offset = o.Topic, o.Partition, o.Next-1
+			continue
+		}
+		if topic != o.Topic {
+			topic = ""
+		}
+		partition, offset = -1, -1
+	}
+	t := c.settles.get(topic)
+	r := record.Span{Start: s.Start, End: s.End}
+	if partition >= 0 {
+		r.Set(settlePartition, int64(partition))
+		if offset >= 0 {
+			r.Set(settleOffset, offset)
+		}
+	}
+	if s.Count > 1 {
+		r.Set(settleCount, int64(s.Count))
+	}
+	var x *record.Extra
+	if s.Err != nil {
+		x = &record.Extra{
+			Attributes: []attribute.KeyValue{attribute.String(AttrErrorType, s.ErrorType)},
+			Status:     codes.Error, Description: s.Err.Error(),
+		}
+	}
+	parent := trace.SpanContextFromContext(ctx)
+	if !parent.IsValid() {
+		parent = s.Parent
+	}
+	var links []trace.Link
+	for _, sc := range s.Records {
+		if !sc.IsValid() || sc.Equal(parent) {
+			continue
+		}
+		if len(links) >= maxLinks {
+			if x == nil {
+				x = &record.Extra{}
+			}
+			x.DroppedLinks++
+			continue
+		}
+		links = append(links, trace.Link{SpanContext: sc})
+	}
+	sc, sampled := t.op.emit(ctx, &r, parent, x, links)
+	var ex *measure.Exemplar
+	if sampled {
+		ex = &measure.Exemplar{TraceID: sc.TraceID(), SpanID: sc.SpanID()}
+	}
+	t.group.Lock()
+	t.group.Duration(settleDuration, s.End-s.Start, 1, ex)
+	t.group.Duration(settleSettle, s.End-s.Start, 1, ex)
+	t.group.Unlock()
+	if s.Err == nil {
+		for _, o := range s.Offsets {
+			p := c.Partition(o.Topic, o.Partition)
+			p.got.Lock()
+			p.committed = max(p.committed, o.Next)
+			p.got.Unlock()
+		}
+	}
+	c.advisor.settled(c, s)
+}
+
+// Rebalance notes a rebalance that this member took part in. cause is a word of
+// few values; took is zero when it is not known.
+func (c *Consumer) Rebalance(cause string, took time.Duration) {
+	c.mu.Lock()
+	g := c.rebalances[cause]
+	if g == nil {
+		attrs := []attribute.KeyValue{attribute.String(AttrSystem, SystemKafka), attribute.String("hoptrace.rebalance.cause", cause)}
+		if c.config.Group != "" {
+			attrs = append(attrs, attribute.String(AttrConsumerGroup, c.config.Group))
+		}
+		g = c.core.meter.Group(rebalanceMeasures, attrs...)
+		if len(c.rebalances) < maxErrorTypes {
+			c.rebalances[cause] = g
+		}
+	}
+	c.mu.Unlock()
+	g.Lock()
+	g.Add(rebalanceCount, 1)
+	if took > 0 {
+		g.Duration(rebalanceDuration, took.Nanoseconds(), 1, nil)
+	}
+	g.Unlock()
+	c.advisor.rebalanced(c, cause)
+}

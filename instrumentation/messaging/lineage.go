@@ -1,0 +1,175 @@
+package messaging
+
+import (
+	"encoding/binary"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/hoptrace/hoptrace/instrumentation/messaging/record"
+)
+
+// HeaderRetry is the header that a record carries which was sent on after it
+// failed: to a retry topic, a dead-letter topic or its own. See [Lineage].
+const HeaderRetry = "hoptrace-retry"
+
+// Lineage says where a record that was sent on after a failure came from. The
+// original record is the one that failed first.
+type Lineage struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	// FirstSeen is when it failed first, Unix nanoseconds, whole microseconds, on
+	// the clock of the consumer that saw it fail.
+	FirstSeen int64
+	// Attempt counts the failures: 1 on the record that the first one made.
+	Attempt int
+	// Earlier are the process spans of the last attempts, oldest first, at most
+	// MaxEarlier. They are marked remote.
+	Earlier []trace.SpanContext
+}
+
+const (
+	// MaxEarlier bounds the earlier attempts that a lineage names.
+	MaxEarlier = 4
+
+	lineageVersion = 1
+	maxTopicLen    = 249 // Kafka's own limit
+	maxAttempt     = 1 << 20
+	earlierLen     = 16 + 8 + 1
+	maxLineageLen  = 1 + 5*binary.MaxVarintLen64 + maxTopicLen + 1 + MaxEarlier*earlierLen
+)
+
+// AppendLineage appends the header value of l to dst: a version byte, then
+// attempt, first-seen time in µs, partition, offset and topic as varints and
+// bytes, then the earlier attempts.
+func AppendLineage(dst []byte, l *Lineage) []byte {
+	dst = append(dst, lineageVersion)
+	dst = binary.AppendUvarint(dst, uint64(min(max(l.Attempt, 0), maxAttempt)))          //nolint:gosec // not negative
+	dst = binary.AppendUvarint(dst, uint64(max(l.FirstSeen, 0)/int64(time.Microsecond))) //nolint:gosec // not negative
+	dst = binary.AppendUvarint(dst, uint64(max(l.Partition, 0)))                         //nolint:gosec // not negative
+	dst = binary.AppendUvarint(dst, uint64(max(l.Offset, 0)))                            //nolint:gosec // not negative
+	topic := l.Topic[:min(len(l.Topic), maxTopicLen)]
+	dst = append(binary.AppendUvarint(dst, uint64(len(topic))), topic...)
+	earlier := l.Earlier
+	if len(earlier) > MaxEarlier {
+		earlier = earlier[len(earlier)-MaxEarlier:]
+	}
+	dst = append(dst, byte(len(earlier)))
+	for _, sc := range earlier {
+		id, span := sc.TraceID(), sc.SpanID()
+		dst = append(append(dst, id[:]...), span[:]...)
+		dst = append(dst, byte(sc.TraceFlags()))
+	}
+	return dst
+}
+
+// ParseLineage reads a header value; ok is false when it is not one.
+func ParseLineage(b []byte) (l Lineage, ok bool) {
+	if len(b) < 2 || len(b) > maxLineageLen || b[0] != lineageVersion {
+		return l, false
+	}
+	b = b[1:]
+	next := func(limit uint64) uint64 {
+		v, n := binary.Uvarint(b)
+		if n <= 0 || v > limit {
+			b, ok = nil, false
+			return 0
+		}
+		b = b[n:]
+		return v
+	}
+	ok = true
+	l.Attempt = int(next(maxAttempt))                                 //nolint:gosec // bounded
+	l.FirstSeen = int64(next(1<<63/1000-1)) * int64(time.Microsecond) //nolint:gosec // bounded
+	l.Partition = int32(next(1<<31 - 1))                              //nolint:gosec // bounded
+	l.Offset = int64(next(1<<63 - 1))                                 //nolint:gosec // bounded
+	n := next(maxTopicLen)
+	if !ok || n == 0 || uint64(len(b)) < n+1 {
+		return Lineage{}, false
+	}
+	l.Topic, b = string(b[:n]), b[n:]
+	count := int(b[0])
+	if b = b[1:]; count > MaxEarlier || len(b) != count*earlierLen {
+		return Lineage{}, false
+	}
+	for ; count > 0; count-- {
+		cfg := trace.SpanContextConfig{TraceFlags: trace.TraceFlags(b[24] & knownFlags), Remote: true}
+		copy(cfg.TraceID[:], b)
+		copy(cfg.SpanID[:], b[16:])
+		if sc := trace.NewSpanContext(cfg); sc.IsValid() {
+			l.Earlier = append(l.Earlier, sc)
+		}
+		b = b[earlierLen:]
+	}
+	return l, true
+}
+
+func parseLineage(b []byte) *Lineage {
+	if l, ok := ParseLineage(b); ok {
+		return &l
+	}
+	return nil
+}
+
+// attributes are what a process span says of the lineage.
+func (l *Lineage) attributes() []attribute.KeyValue {
+	return []attribute.KeyValue{
+		attribute.String(AttrRetryTopic, l.Topic),
+		attribute.Int(AttrRetryPartition, int(l.Partition)),
+		attribute.Int64(AttrRetryOffset, l.Offset),
+		attribute.Int64(AttrRetryFirstSeen, l.FirstSeen),
+		attribute.Int(AttrRetryAttempt, l.Attempt),
+	}
+}
+
+// links are to the process spans of the earlier attempts.
+func (l *Lineage) links() []trace.Link {
+	links := make([]trace.Link, len(l.Earlier))
+	for i, sc := range l.Earlier {
+		links[i] = trace.Link{SpanContext: sc, Attributes: []attribute.KeyValue{attribute.Bool(AttrRetryEarlier, true)}}
+	}
+	return links
+}
+
+// add puts the lineage on a process span.
+func (l *Lineage) add(x *record.Extra) {
+	x.Attributes = append(x.Attributes, l.attributes()...)
+	x.Links = append(x.Links, l.links()...)
+}
+
+// RecordRef names a record.
+type RecordRef struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+}
+
+// SendOn returns the headers for sending a record on after it failed: those it
+// had, without the context that it carried, since the record that is sent now has
+// a creation of its own, and with a lineage that counts this failure. process is
+// the span of the failed attempt, if there is one; failed is when it failed. The
+// headers given are not changed.
+func SendOn[H KeyValue](from RecordRef, headers []H, process trace.SpanContext, failed time.Time) []H {
+	l := Lineage{Topic: from.Topic, Partition: from.Partition, Offset: from.Offset, FirstSeen: failed.UnixNano()}
+	out := make([]H, 0, len(headers)+1)
+	for i := range headers {
+		h := Header(headers[i])
+		switch h.Key {
+		case HeaderTraceparent, HeaderTracestate, HeaderSentryTrace, HeaderPathway:
+			continue
+		case HeaderRetry:
+			if old, ok := ParseLineage(h.Value); ok {
+				l = old
+			}
+			continue
+		}
+		out = append(out, headers[i])
+	}
+	l.Attempt++
+	if process.IsValid() {
+		l.Earlier = append(l.Earlier, process)
+	}
+	return append(out, H(Header{Key: HeaderRetry, Value: AppendLineage(nil, &l)}))
+}

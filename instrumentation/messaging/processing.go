@@ -1,0 +1,466 @@
+package messaging
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/baggage"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/hoptrace/hoptrace/instrumentation/messaging/measure"
+	"github.com/hoptrace/hoptrace/instrumentation/messaging/record"
+)
+
+// Processing is what an application does with one record, or with several at
+// once. It tells what is known of the record while it goes on, by
+// [RecordFromContext].
+type Processing struct {
+	parent   context.Context
+	consumer *Consumer
+	delivery Delivery // of a batch: its oldest record
+	count    int
+	start    int64
+	live     *record.Live // our way
+	span     trace.Span
+	sc       trace.SpanContext
+	hooked   context.Context // what hooks made of the context, when there are any
+	ended    atomic.Bool
+}
+
+type processingKey struct{}
+
+// Deadline is that of the parent context.
+func (p *Processing) Deadline() (time.Time, bool) { return p.parent.Deadline() }
+
+// Done is that of the parent context.
+func (p *Processing) Done() <-chan struct{} { return p.parent.Done() }
+
+// Err is that of the parent context.
+func (p *Processing) Err() error { return p.parent.Err() }
+
+// Value returns the process span under OpenTelemetry's key, or else the value of
+// the parent context.
+func (p *Processing) Value(key any) any {
+	if _, ok := key.(processingKey); ok {
+		return p
+	}
+	return p.parent.Value(key)
+}
+
+// RecordFromContext returns what is known of the record that is processed in ctx.
+func RecordFromContext(ctx context.Context) (*Processing, bool) {
+	p, ok := ctx.Value(processingKey{}).(*Processing)
+	return p, ok
+}
+
+// StartProcess starts the process span of a record at the time at, in Unix
+// nanoseconds, and returns the context for the application: it carries the span,
+// the record's baggage and the Processing.
+func (c *Consumer) StartProcess(ctx context.Context, d *Delivery, at int64) (context.Context, *Processing) {
+	p := &Processing{consumer: c, delivery: *d, count: 1, start: at}
+	ambient := trace.SpanContextFromContext(ctx)
+	ctx = d.into(ctx)
+	parent, config := ambient, &c.core.config
+	switch {
+	case config.Parent && d.creation.IsValid():
+		parent = d.creation
+	case d.received.IsValid():
+		parent = d.received
+	}
+	var links []trace.Link
+	if ambient.IsValid() && !ambient.Equal(parent) && !ambient.Equal(d.received) && !ambient.Equal(d.ambient) && !ambient.Equal(d.creation) {
+		links = append(links, trace.Link{SpanContext: ambient})
+	}
+	var extra []attribute.KeyValue
+	if d.lineage != nil {
+		extra = d.lineage.attributes()
+		links = append(links, d.lineage.links()...)
+	}
+	r := record.Span{Start: at}
+	d.describe(&r)
+	d.times(&r)
+	linked := d.creation.IsValid() && !(config.WithoutLinks && parent.Equal(d.creation))
+	p.begin(ctx, d.Partition.process, &r, parent, linked, d.creation, links, extra)
+	return p.hook(), p
+}
+
+// begin starts the span. The link to the creation context comes first.
+func (p *Processing) begin(ctx context.Context, op *operation, r *record.Span, parent trace.SpanContext, linked bool, creation trace.SpanContext, links []trace.Link, attrs []attribute.KeyValue) {
+	if op.stream != nil {
+		rec := op.core.rec
+		id, span, sampled := rec.Begin(ctx, parent, op.stream)
+		r.TraceID, r.SpanID = id, span
+		setParent(r, parent)
+		if !sampled {
+			r.Flags &^= uint32(trace.FlagsSampled)
+		}
+		if linked && sampled {
+			if creation.TraceState().Len() == 0 {
+				setLink(r, creation)
+			} else {
+				links = append([]trace.Link{{SpanContext: creation}}, links...)
+			}
+		}
+		p.live = rec.Start(ctx, op.stream, r, parent.TraceState(), links)
+		p.span, p.parent, p.sc = p.live, p.live, p.live.SpanContext()
+		if len(attrs) > 0 {
+			p.live.SetAttributes(attrs...)
+		}
+		return
+	}
+	if linked {
+		links = append([]trace.Link{{SpanContext: creation}}, links...)
+	}
+	opts := make([]trace.SpanStartOption, 0, len(op.start)+2)
+	opts = append(append(opts, op.start...), trace.WithTimestamp(time.Unix(0, r.Start)))
+	if len(links) > 0 {
+		opts = append(opts, trace.WithLinks(links...))
+	}
+	p.parent, p.span = op.core.tracer.Start(contextWithParent(ctx, parent), op.name, opts...)
+	p.sc = p.span.SpanContext()
+	if p.span.IsRecording() {
+		p.span.SetAttributes(append(op.layout.Append(make([]attribute.KeyValue, 0, 16), r), attrs...)...)
+	}
+}
+
+func (p *Processing) hook() context.Context {
+	var ctx context.Context = p
+	all := currentHooks()
+	if len(all) == 0 {
+		return ctx
+	}
+	defer p.consumer.core.Guard()
+	for _, h := range all {
+		ctx = (*h).Start(ctx, p)
+	}
+	p.hooked = ctx
+	return ctx
+}
+
+// into returns ctx with what travels beside the span context.
+func (d *Delivery) into(ctx context.Context) context.Context {
+	if d.baggage != nil {
+		if b, err := baggage.Parse(string(d.baggage)); err == nil {
+			ctx = baggage.ContextWithBaggage(ctx, b)
+		}
+	}
+	if d.sentry {
+		ctx = ContextWithSentryForm(ctx)
+	}
+	return ctx
+}
+
+// Into is [Delivery]'s part of a context without its span: baggage, and the form
+// that the record's context came in.
+func (d *Delivery) Into(ctx context.Context) context.Context { return d.into(ctx) }
+
+// maxBatchLinks bounds the links of a batch's process span. Above it the oldest
+// records are linked, and others evenly chosen; the rest is counted.
+const (
+	maxBatchLinks  = maxLinks
+	maxBatchOldest = 32
+)
+
+// StartBatch starts one process span for several records that are processed
+// together: it links to each record's creation context, and each link tells the
+// record's partition, offset and times where they differ.
+func (c *Consumer) StartBatch(ctx context.Context, ds []Delivery, at int64) (context.Context, *Processing) {
+	if len(ds) == 1 {
+		return c.StartProcess(ctx, &ds[0], at)
+	}
+	p := &Processing{consumer: c, count: len(ds), start: at}
+	if len(ds) == 0 {
+		p.parent = ctx
+		p.span = trace.SpanFromContext(ctx)
+		p.ended.Store(true)
+		return ctx, p
+	}
+	key := partitionKey{ds[0].Partition.Topic, ds[0].Partition.ID}
+	oldest := 0
+	for i := range ds {
+		if ds[i].Partition.Topic != key.topic {
+			key.topic = ""
+		}
+		if ds[i].Partition.ID != key.partition || key.topic == "" {
+			key.partition = -1
+		}
+		if ds[i].RecordTime != 0 && ds[i].RecordTime < ds[oldest].RecordTime {
+			oldest = i
+		}
+	}
+	p.delivery = ds[oldest]
+	p.delivery.pathway = mergePathways(ds)
+	r := record.Span{Start: at}
+	r.Set(consumeCount, int64(len(ds)))
+	links, dropped := batchLinks(ds, key)
+	op := c.batchOperation(key)
+	p.begin(ctx, op, &r, trace.SpanContextFromContext(ctx), false, trace.SpanContext{}, links, nil)
+	if dropped > 0 && p.live == nil && p.span.IsRecording() {
+		p.span.SetAttributes(attribute.Int(AttrBatchLinksLeftOut, dropped))
+	} else if dropped > 0 && p.live != nil {
+		p.live.SetAttributes(attribute.Int(AttrBatchLinksLeftOut, dropped))
+	}
+	return p.hook(), p
+}
+
+func (c *Consumer) batchOperation(k partitionKey) *operation {
+	if k.partition >= 0 {
+		return c.parts.get(k).process
+	}
+	return c.batches.get(k.topic)
+}
+
+func batchLinks(ds []Delivery, common partitionKey) (links []trace.Link, dropped int) {
+	chosen := make([]int, 0, min(len(ds), maxBatchLinks))
+	if len(ds) <= maxBatchLinks {
+		for i := range ds {
+			chosen = append(chosen, i)
+		}
+	} else {
+		order := make([]int, len(ds))
+		for i := range order {
+			order[i] = i
+		}
+		slices.SortStableFunc(order, func(a, b int) int { return int(min(max(ds[a].RecordTime-ds[b].RecordTime, -1), 1)) })
+		chosen = append(chosen, order[:maxBatchOldest]...)
+		rest := order[maxBatchOldest:]
+		for i := range maxBatchLinks - maxBatchOldest {
+			chosen = append(chosen, rest[i*len(rest)/(maxBatchLinks-maxBatchOldest)])
+		}
+		slices.Sort(chosen)
+		dropped = len(ds) - len(chosen)
+	}
+	for _, i := range chosen {
+		d := &ds[i]
+		if !d.creation.IsValid() {
+			continue
+		}
+		attrs := make([]attribute.KeyValue, 0, 8)
+		if common.topic == "" {
+			attrs = append(attrs, attribute.String(AttrDestinationName, d.Partition.Topic))
+		}
+		if common.partition < 0 {
+			attrs = append(attrs, attribute.String(AttrPartitionID, itoa(d.Partition.ID)))
+		}
+		var r record.Span
+		d.describe(&r)
+		d.times(&r)
+		links = append(links, trace.Link{SpanContext: d.creation, Attributes: consumeLayout.Append(attrs, &r)})
+	}
+	return links, dropped
+}
+
+// ErrPanicked is the error of a handler that panicked.
+var ErrPanicked = errors.New("processing panicked")
+
+// Run calls fn with the record's processing context ctx and ends p with what it
+// returns. A panic ends p as an error and goes on as it was.
+func (p *Processing) Run(ctx context.Context, errorType func(error) string, fn func(context.Context) error) error {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		if p.hooked == nil {
+			p.end(ErrPanicked, "panic", nil, p.consumer.core.now(), false)
+			return
+		}
+		v := recover()
+		p.end(ErrPanicked, "panic", v, p.consumer.core.now(), false)
+		if v != nil { // nil: the goroutine exits
+			panic(v)
+		}
+	}()
+	err := fn(ctx)
+	returned = true
+	kind := ""
+	if err != nil {
+		kind = errorType(err)
+	}
+	p.End(err, kind)
+	return err
+}
+
+// End ends processing now. err is why it failed and kind its error.type. Only the
+// first call counts; any goroutine may make it.
+func (p *Processing) End(err error, kind string) {
+	p.end(err, kind, nil, p.consumer.core.now(), false)
+}
+
+// EndAt is End at another time, in Unix nanoseconds. estimated tells that the
+// program did not say when it was done.
+func (p *Processing) EndAt(err error, kind string, at int64, estimated bool) {
+	p.end(err, kind, nil, at, estimated)
+}
+
+func (p *Processing) end(err error, kind string, panicked any, at int64, estimated bool) {
+	if p.ended.Swap(true) {
+		return
+	}
+	defer p.consumer.core.Guard()
+	if p.hooked != nil {
+		p.endHooks(err, panicked)
+	}
+	if estimated {
+		if p.live != nil {
+			p.live.Set(consumeEstimated, 1)
+		} else {
+			p.span.SetAttributes(attribute.Bool(AttrConsumeEstimated, true))
+		}
+	}
+	if err != nil && p.span.IsRecording() {
+		p.span.SetAttributes(attribute.String(AttrErrorType, kind))
+		p.span.SetStatus(codes.Error, err.Error())
+	}
+	p.span.End(trace.WithTimestamp(time.Unix(0, at)))
+	p.measure(kind, at)
+}
+
+func (p *Processing) endHooks(err error, panicked any) {
+	defer p.consumer.core.Guard()
+	for _, h := range currentHooks() {
+		(*h).End(p.hooked, p, err, panicked)
+	}
+}
+
+func (p *Processing) measure(kind string, at int64) {
+	d := &p.delivery
+	var ex *measure.Exemplar
+	if p.sc.IsSampled() {
+		ex = &measure.Exemplar{TraceID: p.sc.TraceID(), SpanID: p.sc.SpanID()}
+	}
+	g := d.Partition.done
+	if kind != "" {
+		g = d.Partition.failedGroup(kind)
+	}
+	g.Lock()
+	g.Duration(processDuration, at-p.start, 1, ex)
+	if p.count == 1 {
+		if d.Handed != 0 {
+			g.Duration(processProcessing, at-d.Handed, 1, ex)
+		}
+		if origin := d.origin(); origin != 0 {
+			g.Duration(processEndToEnd, at-origin, 1, ex)
+		}
+		if l := d.lineage; l != nil && l.FirstSeen != 0 && d.Handed != 0 {
+			g.Duration(processInRetry, d.Handed-l.FirstSeen, 1, ex)
+		}
+	}
+	g.Unlock()
+	p.consumer.advisor.processed(p.consumer, d, p.start, at)
+}
+
+// origin is the earliest time known of this record: when it was sent, else its
+// timestamp.
+func (d *Delivery) origin() int64 {
+	if d.pathway.sent != 0 {
+		return d.pathway.sent * int64(time.Microsecond)
+	}
+	return d.RecordTime
+}
+
+// SpanContext is that of the process span.
+func (p *Processing) SpanContext() trace.SpanContext { return p.sc }
+
+// Span is the process span.
+func (p *Processing) Span() trace.Span { return p.span }
+
+// Record names the record; of a batch its oldest one.
+func (p *Processing) Record() RecordRef {
+	return RecordRef{p.delivery.Partition.Topic, p.delivery.Partition.ID, p.delivery.Offset}
+}
+
+// Count is the number of records: 1 but for a batch.
+func (p *Processing) Count() int { return p.count }
+
+// KeyHash is the xxhash of the record's key in decimal; empty when it has none.
+func (p *Processing) KeyHash() string {
+	if !p.delivery.HasKey {
+		return ""
+	}
+	return strconv.FormatUint(p.delivery.KeyHash, 10)
+}
+
+// Group is the consumer group; empty without one.
+func (p *Processing) Group() string { return p.consumer.config.Group }
+
+// MemberID is the group member's id; empty when it is not known.
+func (p *Processing) MemberID() string { return p.consumer.memberID() }
+
+// Attempt is 1 for a record that was never sent on after a failure.
+func (p *Processing) Attempt() int {
+	if p.delivery.lineage == nil {
+		return 1
+	}
+	return p.delivery.lineage.Attempt + 1
+}
+
+// Lineage says where a record came from that was sent on after a failure; nil for
+// any other.
+func (p *Processing) Lineage() *Lineage { return p.delivery.lineage }
+
+// RecordTime is the record's timestamp; zero when it has none.
+func (p *Processing) RecordTime() time.Time {
+	if p.delivery.RecordTime <= 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, p.delivery.RecordTime)
+}
+
+// Age is how long ago the record was made, by its timestamp, across two clocks:
+// negative when they disagree. ok is false when it has no timestamp.
+func (p *Processing) Age() (age time.Duration, ok bool) {
+	if p.delivery.RecordTime <= 0 {
+		return 0, false
+	}
+	return time.Duration(p.consumer.core.now() - p.delivery.RecordTime), true
+}
+
+// Part is a stretch of a record's way. Known is false when nobody measured it.
+type Part struct {
+	Duration time.Duration
+	Known    bool
+}
+
+// Parts are the five parts of a record's way, as far as its consumer knows them.
+// What the producer alone measured, the ack, is known only to its own span.
+type Parts struct {
+	// BatchQueue is send called → the record's timestamp, which clients stamp
+	// when they write. Known with pathways, and not with LogAppendTime.
+	BatchQueue Part
+	// Ack is never known here.
+	Ack Part
+	// Residence is the record's timestamp → fetch answered; crosses clocks.
+	Residence Part
+	// FetchQueue is fetch answered → handed over.
+	FetchQueue Part
+	// Processing is handed over → now.
+	Processing Part
+}
+
+// Parts returns the parts up to now.
+func (p *Processing) Parts() Parts {
+	d, now := &p.delivery, p.consumer.core.now()
+	var out Parts
+	if d.pathway.sent != 0 && d.RecordTime > 0 && !d.LogAppend {
+		out.BatchQueue = Part{time.Duration(d.RecordTime - d.pathway.sent*int64(time.Microsecond)), true}
+	}
+	if d.RecordTime > 0 && d.Answered != 0 {
+		out.Residence = Part{time.Duration(d.Answered - d.RecordTime), true}
+	}
+	if d.Answered != 0 && d.Handed != 0 {
+		out.FetchQueue = Part{time.Duration(d.Handed - d.Answered), true}
+	}
+	from := d.Handed
+	if from == 0 {
+		from = p.start
+	}
+	out.Processing = Part{time.Duration(now - from), true}
+	return out
+}
