@@ -21,12 +21,20 @@ type Injector[H KeyValue] struct {
 	baggage []byte // nil when there is none to send
 	sentry  bool
 	skipped bool
+
+	hook  SendHook        // nil: none
+	ctx   context.Context //nolint:containedctx // what the hook is asked with
+	asked trace.SpanID    // the span that hooked was asked for
+	added []byte
 }
 
 // NewInjector prepares what is the same for all records sent from ctx. sentry
 // asks for a sentry-trace header even if ctx did not come in that form.
 func NewInjector[H KeyValue](ctx context.Context, sentry bool) Injector[H] {
 	in := Injector[H]{sentry: sentry || HasSentryForm(ctx)}
+	if h := sendHook.Load(); h != nil {
+		in.sentry, in.hook, in.ctx = true, *h, ctx
+	}
 	if b := baggage.FromContext(ctx); b.Len() > 0 {
 		if b.Len() <= MaxBaggageMembers {
 			if s := b.String(); len(s) <= MaxBaggageBytes {
@@ -57,10 +65,21 @@ func (in *Injector[H]) headersPerRecord() int {
 	if in.sentry {
 		n++
 	}
-	if in.baggage != nil {
+	if in.baggage != nil || in.hook != nil {
 		n++
 	}
 	return n
+}
+
+// baggageFor is the baggage of a record that carries sc.
+func (in *Injector[H]) baggageFor(sc trace.SpanContext) []byte {
+	if in.hook == nil {
+		return in.baggage
+	}
+	if in.added == nil || in.asked != sc.SpanID() {
+		in.asked, in.added = sc.SpanID(), joinBaggage(members(in.hook, in.ctx, sc), in.baggage)
+	}
+	return in.added
 }
 
 // Overhead is the number of bytes that Inject adds to a record for sc, in record
@@ -71,8 +90,8 @@ func (in *Injector[H]) Overhead(sc trace.SpanContext) int {
 	if ts := sc.TraceState(); ts.Len() > 0 {
 		n += lengths + len(HeaderTracestate) + len(ts.String())
 	}
-	if in.baggage != nil {
-		n += lengths + len(HeaderBaggage) + len(in.baggage)
+	if b := in.baggageFor(sc); b != nil {
+		n += lengths + len(HeaderBaggage) + len(b)
 	}
 	if in.sentry {
 		n += lengths + len(HeaderSentryTrace) + sentryTraceLen
@@ -107,8 +126,10 @@ func (in *Injector[H]) Inject(headers []H, sc trace.SpanContext) []H {
 			in.add(HeaderTracestate, []byte(s))
 		}
 	}
-	if in.baggage != nil && !hasBaggage {
-		in.add(HeaderBaggage, in.baggage[:len(in.baggage):len(in.baggage)])
+	if !hasBaggage {
+		if b := in.baggageFor(sc); b != nil {
+			in.add(HeaderBaggage, b[:len(b):len(b)])
+		}
 	}
 	if in.sentry {
 		at = len(in.values)
