@@ -14,9 +14,10 @@ import (
 )
 
 // watchedDialer returns a copy of d whose connections tell log about the fetch
-// requests they carry. The TLS handshake is done inside the dial function, by the
-// rules of kafka-go, so that the connection handed up carries plain text.
-func watchedDialer(d *kafka.Dialer, log *fetchLog) *kafka.Dialer {
+// requests they carry, and group (which may be nil) about the group's. The TLS
+// handshake is done inside the dial function, by the rules of kafka-go, so that
+// the connection handed up carries plain text.
+func watchedDialer(d *kafka.Dialer, log *fetchLog, group *groupLog) *kafka.Dialer {
 	if d == nil {
 		d = kafka.DefaultDialer
 	}
@@ -41,7 +42,7 @@ func watchedDialer(d *kafka.Dialer, log *fetchLog) *kafka.Dialer {
 				return nil, err
 			}
 		}
-		return &watchedConn{Conn: conn, log: log}, nil
+		return &watchedConn{Conn: conn, log: log, group: group, broker: address}, nil
 	}
 	return &out
 }
@@ -62,31 +63,39 @@ func handshake(ctx context.Context, conn net.Conn, config *tls.Config, address s
 	return c, nil
 }
 
-const (
-	apiFetch = 1
-	// maxFrame is far above what a broker accepts or sends. A longer frame means
-	// that this is not Kafka's protocol, or that we lost our place in it.
-	maxFrame = 1 << 30
-)
+// maxRequests bounds the requests of one connection whose answers are awaited.
+// kafka-go has one under way on the connection of a partition, and a heartbeat, a
+// commit and a look at the partitions on that of a group.
+const maxRequests = 8
 
 // watchedConn follows the frames of a connection in both directions. kafka-go
-// writes each fetch request with one Write and has one request at a time under
-// way on the connection of a partition.
+// writes the head of each request, and the whole of a fetch request, with one
+// Write.
 type watchedConn struct {
 	net.Conn
-	log *fetchLog
+	log    *fetchLog
+	group  *groupLog
+	broker string
 
-	mu          sync.Mutex
-	lost        bool
+	mu       sync.Mutex
+	lost     bool
+	requests []request // asked, answer not begun
+	toWrite  int       // bytes missing of the outgoing frame
+	body     []byte    // of the outgoing group request, as far as it was written
+	grouped  bool      // a group request was written
+
+	in incoming // used by the reading goroutine only
+}
+
+// request is one whose answer is awaited.
+type request struct {
 	correlation uint32
-	pending     *fetch // asked, answer not begun
-	toWrite     int    // bytes missing of the outgoing frame
-
-	// Only the reading goroutine uses these.
-	toRead int // bytes missing of the incoming frame
-	head   [8]byte
-	have   int // bytes of head filled
-	began  time.Time
+	version     uint16
+	fetch       *fetch // of a fetch
+	log         *partitionLog
+	key         topicPartition
+	group       groupRequest // of others
+	at          int64
 }
 
 // Write implements net.Conn.
@@ -101,7 +110,31 @@ func (c *watchedConn) Read(b []byte) (int, error) {
 	if n > 0 && n <= len(b) {
 		c.observeRead(b[:n])
 	}
+	if err != nil {
+		c.observeEnd(err)
+	}
 	return n, err
+}
+
+// Close implements net.Conn.
+func (c *watchedConn) Close() error {
+	c.observeEnd(nil)
+	return c.Conn.Close()
+}
+
+// observeEnd tells the group that its connection broke, or that kafka-go closes
+// it.
+func (c *watchedConn) observeEnd(err error) {
+	defer c.guard()
+	c.mu.Lock()
+	grouped := c.grouped
+	if err == nil {
+		c.grouped = false
+	}
+	c.mu.Unlock()
+	if grouped && c.group != nil {
+		c.group.disconnected(c, time.Now().UnixNano(), err)
+	}
 }
 
 func (c *watchedConn) observeWrite(b []byte) {
@@ -115,6 +148,9 @@ func (c *watchedConn) observeWrite(b []byte) {
 		if c.toWrite > 0 {
 			n := min(c.toWrite, len(b))
 			c.toWrite -= n
+			if c.body != nil {
+				c.keep(b[:n])
+			}
 			b = b[n:]
 			continue
 		}
@@ -128,172 +164,109 @@ func (c *watchedConn) observeWrite(b []byte) {
 			return
 		}
 		frame := b[:min(len(b), 4+int(size))]
-		if binary.BigEndian.Uint16(b[4:]) == apiFetch {
-			key, offset, correlation, ok := parseFetch(frame)
-			if !ok {
+		c.toWrite = 4 + int(size) - len(frame)
+		switch api := binary.BigEndian.Uint16(b[4:]); api {
+		case apiFetch:
+			if !c.askFetch(frame) {
 				c.lose()
 				return
 			}
-			c.correlation = correlation
-			c.pending = c.log.ask(key, offset)
+		case apiOffsetCommit, apiJoinGroup, apiHeartbeat, apiLeaveGroup, apiSyncGroup:
+			if c.group != nil {
+				c.askGroup(frame)
+			}
 		}
-		c.toWrite = 4 + int(size) - len(frame)
 		b = b[len(frame):]
 	}
 }
 
-func (c *watchedConn) observeRead(b []byte) {
-	defer c.guard()
-	if c.toRead < 0 {
-		return // lost
+func (c *watchedConn) askFetch(frame []byte) bool {
+	key, offset, correlation, ok := parseFetch(frame)
+	if !ok {
+		return false
 	}
-	for len(b) > 0 {
-		if c.toRead > 0 {
-			n := min(c.toRead, len(b))
-			c.toRead -= n
-			b = b[n:]
-			continue
-		}
-		if c.have == 0 {
-			c.began = time.Now()
-		}
-		want := len(c.head)
-		if c.have >= 4 {
-			// A SASL token of an old broker may be shorter than a correlation id.
-			want = min(want, 4+int(min(binary.BigEndian.Uint32(c.head[:]), maxFrame)))
-		} else {
-			want = 4
-		}
-		n := copy(c.head[c.have:want], b)
-		c.have += n
-		b = b[n:]
-		if c.have < 4 {
-			return
-		}
-		size := binary.BigEndian.Uint32(c.head[:])
-		if size > maxFrame {
-			c.toRead = -1
-			c.mu.Lock()
-			c.lose()
-			c.mu.Unlock()
-			return
-		}
-		if c.have < min(8, 4+int(size)) {
-			continue
-		}
-		if size >= 4 {
-			c.answered(binary.BigEndian.Uint32(c.head[4:]))
-		}
-		c.toRead = max(0, int(size)-4)
-		c.have = 0
-	}
+	log := c.log.partition(key)
+	c.await(request{
+		correlation: correlation, version: binary.BigEndian.Uint16(frame[6:]),
+		fetch: log.ask(offset, c.broker), log: log, key: key,
+	})
+	return true
 }
 
-func (c *watchedConn) answered(correlation uint32) {
-	c.mu.Lock()
-	f := c.pending
-	if f == nil || c.correlation != correlation {
-		c.mu.Unlock()
+// askGroup begins to keep a group request, which may be written in pieces.
+func (c *watchedConn) askGroup(frame []byte) {
+	r := fields{b: frame[4:]}
+	api, version, correlation := r.uint16(), r.uint16(), r.uint32()
+	if client := r.uint16(); client != 0xffff { // null
+		r.skip(int(client))
+	}
+	if r.short {
+		c.group.misunderstood()
 		return
 	}
-	c.pending = nil
-	c.mu.Unlock()
-	c.log.answer(f, c.began)
+	c.grouped = true
+	c.await(request{correlation: correlation, version: version, group: groupRequest{api: api, version: version}, at: time.Now().UnixNano()})
+	c.body = make([]byte, 0, min(maxBody, len(r.b)+c.toWrite))
+	c.keep(r.b)
+}
+
+// keep adds to the group request that is written, and reads it when it is whole.
+func (c *watchedConn) keep(b []byte) {
+	c.body = append(c.body, b[:min(len(b), maxBody-len(c.body))]...)
+	if c.toWrite > 0 {
+		return
+	}
+	body := c.body
+	c.body = nil
+	if len(c.requests) == 0 {
+		return
+	}
+	q := &c.requests[len(c.requests)-1]
+	parsed, ok := parseGroupRequest(q.group.api, q.version, body)
+	if !ok {
+		c.requests = c.requests[:len(c.requests)-1]
+		c.group.misunderstood()
+		return
+	}
+	q.group = parsed
+	c.group.asked(&q.group, q.at)
+}
+
+func (c *watchedConn) await(q request) {
+	if len(c.requests) >= maxRequests {
+		c.requests = append(c.requests[:0], c.requests[1:]...)
+	}
+	c.requests = append(c.requests, q)
+}
+
+// answered removes and returns the request with that correlation id.
+func (c *watchedConn) answered(correlation uint32) (q request, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.requests {
+		if q := &c.requests[i]; q.correlation == correlation {
+			out := *q
+			n := copy(c.requests[i:], c.requests[i+1:])
+			c.requests[i+n] = request{}
+			c.requests = c.requests[:i+n]
+			return out, true
+		}
+	}
+	return q, false
 }
 
 // lose is called with c.mu held.
 func (c *watchedConn) lose() {
 	c.lost = true
-	c.pending = nil
+	c.requests, c.body = nil, nil
 	c.log.giveUp()
+	if c.group != nil && c.grouped {
+		c.group.misunderstood()
+	}
 }
 
 func (c *watchedConn) guard() {
 	if recover() != nil {
 		c.log.giveUp()
 	}
-}
-
-// parseFetch reads a whole fetch request for one partition as kafka-go writes it,
-// in version 2, 5 or 10. ok is false for anything else.
-func parseFetch(b []byte) (key topicPartition, offset int64, correlation uint32, ok bool) {
-	r := fields{b: b}
-	size := r.uint32()
-	api, version := r.uint16(), r.uint16()
-	correlation = r.uint32()
-	clientID := r.uint16()
-	if clientID != 0xffff { // null
-		r.skip(int(clientID))
-	}
-	replica := r.uint32()
-	r.skip(8) // max wait, min bytes
-	switch version {
-	case 2:
-	case 5:
-		r.skip(4 + 1) // max bytes, isolation level
-	case 10:
-		r.skip(4 + 1 + 4 + 4) // and session id, session epoch
-	default:
-		return key, 0, 0, false
-	}
-	topics := r.uint32()
-	topic := r.bytes(int(r.uint16()))
-	partitions := r.uint32()
-	partition := r.uint32()
-	if version == 10 {
-		r.skip(4) // leader epoch
-	}
-	off := r.uint64()
-	if version >= 5 {
-		r.skip(8) // log start offset
-	}
-	r.skip(4) // partition max bytes
-	if version == 10 {
-		r.skip(4) // forgotten topics
-	}
-	const leader = 0xffffffff // replica id of a consumer: -1
-	if r.short || len(r.b) != 0 || int64(size) != int64(len(b)-4) || api != apiFetch ||
-		replica != leader || topics != 1 || partitions != 1 || len(topic) == 0 || int64(off) < 0 { //nolint:gosec // the sign is what is asked
-		return key, 0, 0, false
-	}
-	return topicPartition{string(topic), int32(partition)}, int64(off), correlation, true //nolint:gosec // as on the wire
-}
-
-// fields reads big-endian fields off b and remembers whether it ran out.
-type fields struct {
-	b     []byte
-	short bool
-}
-
-func (r *fields) bytes(n int) []byte {
-	if n < 0 || n > len(r.b) {
-		r.short, r.b = true, nil
-		return nil
-	}
-	out := r.b[:n]
-	r.b = r.b[n:]
-	return out
-}
-
-func (r *fields) skip(n int) { r.bytes(n) }
-
-func (r *fields) uint16() uint16 {
-	if b := r.bytes(2); b != nil {
-		return binary.BigEndian.Uint16(b)
-	}
-	return 0
-}
-
-func (r *fields) uint32() uint32 {
-	if b := r.bytes(4); b != nil {
-		return binary.BigEndian.Uint32(b)
-	}
-	return 0
-}
-
-func (r *fields) uint64() uint64 {
-	if b := r.bytes(8); b != nil {
-		return binary.BigEndian.Uint64(b)
-	}
-	return 0
 }

@@ -78,12 +78,17 @@ func TestTheTimesAreSeenThroughTLSAndSASL(t *testing.T) {
 func TestAnUntrustedBrokerIsRefusedAsKafkaGoDoes(t *testing.T) {
 	server, _ := certificate(t)
 	c := broker(t, 1, kfake.TLS(server))
-	d := watchedDialer(&kafka.Dialer{TLS: &tls.Config{MinVersion: tls.VersionTLS12}, Timeout: 5 * time.Second}, &fetchLog{parts: map[topicPartition][]*fetch{}})
+	d := watchedDialer(&kafka.Dialer{TLS: &tls.Config{MinVersion: tls.VersionTLS12}, Timeout: 5 * time.Second}, newFetchLog(), nil)
 	conn, err := d.DialContext(within(t), "tcp", c.ListenAddrs()[0])
 	if err == nil {
 		_ = conn.Close()
 		t.Fatal("the connection was made; want the certificate refused")
 	}
+}
+
+func times(log *fetchLog, key topicPartition, offset int64) (asked, answered int64) {
+	d := log.partition(key).match(offset)
+	return d.asked, d.answered
 }
 
 // fetchRequest writes a request as kafka-go does.
@@ -153,6 +158,7 @@ type pipe struct {
 
 func (p *pipe) Write(b []byte) (int, error) { return len(b), nil }
 func (p *pipe) Read(b []byte) (int, error)  { return p.in.Read(b) }
+func (p *pipe) Close() error                { return nil }
 
 func answer(correlation uint32, size int) []byte {
 	b := binary.BigEndian.AppendUint32(nil, uint32(4+size))
@@ -162,7 +168,7 @@ func answer(correlation uint32, size int) []byte {
 
 func TestAnswersAreFoundHoweverTheyAreCut(t *testing.T) {
 	for step := 1; step < 40; step++ {
-		log := &fetchLog{parts: make(map[topicPartition][]*fetch)}
+		log := newFetchLog()
 		p := &pipe{}
 		c := &watchedConn{Conn: p, log: log}
 		key := topicPartition{"orders", 0}
@@ -175,14 +181,14 @@ func TestAnswersAreFoundHoweverTheyAreCut(t *testing.T) {
 		}
 		buf := make([]byte, step)
 		for p.in.Len() > 0 {
-			if _, answered := log.match(key, 5); answered != 0 && p.in.Len() > 100+8-1 {
+			if answered := log.partition(key).match(5).answered; answered != 0 && p.in.Len() > 100+8-1 {
 				t.Fatalf("step %d: answered before the answer's first byte (%d bytes are left)", step, p.in.Len())
 			}
 			if _, err := c.Read(buf); err != nil && !errors.Is(err, io.EOF) {
 				t.Fatal(err)
 			}
 		}
-		if asked, answered := log.match(key, 5); asked == 0 || answered < asked {
+		if asked, answered := times(log, key, 5); asked == 0 || answered < asked {
 			t.Errorf("step %d: asked %d, answered %d", step, asked, answered)
 		}
 	}
@@ -191,7 +197,7 @@ func TestAnswersAreFoundHoweverTheyAreCut(t *testing.T) {
 func TestWhatIsNotUnderstoodMakesTheTimesUnknown(t *testing.T) {
 	f := func(name string, writes ...[]byte) {
 		t.Helper()
-		log := &fetchLog{parts: make(map[topicPartition][]*fetch)}
+		log := newFetchLog()
 		p := &pipe{}
 		c := &watchedConn{Conn: p, log: log}
 		p.in.Write(answer(77, 10))
@@ -203,7 +209,7 @@ func TestWhatIsNotUnderstoodMakesTheTimesUnknown(t *testing.T) {
 		if _, err := io.ReadAll(c); err != nil {
 			t.Fatal(err)
 		}
-		if asked, answered := log.match(topicPartition{"orders", 0}, 5); asked != 0 || answered != 0 {
+		if asked, answered := times(log, topicPartition{"orders", 0}, 5); asked != 0 || answered != 0 {
 			t.Errorf("%s: asked %d, answered %d; want unknown", name, asked, answered)
 		}
 	}
@@ -215,7 +221,7 @@ func TestWhatIsNotUnderstoodMakesTheTimesUnknown(t *testing.T) {
 }
 
 func TestLongRequestsInPiecesAreFollowed(t *testing.T) {
-	log := &fetchLog{parts: make(map[topicPartition][]*fetch)}
+	log := newFetchLog()
 	p := &pipe{}
 	c := &watchedConn{Conn: p, log: log}
 	long := make([]byte, 10_000) // a JoinGroup, say
@@ -227,19 +233,19 @@ func TestLongRequestsInPiecesAreFollowed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(log.parts) != 1 || len(log.parts[topicPartition{"orders", 0}]) != 1 || log.broken {
-		t.Errorf("fetches = %v, broken = %v; want the last request alone", log.parts, log.broken)
+	if n := len(log.partition(topicPartition{"orders", 0}).fetches); len(log.parts) != 1 || n != 1 || log.broken.Load() {
+		t.Errorf("%d partitions, %d fetches, broken = %v; want the last request alone", len(log.parts), n, log.broken.Load())
 	}
 }
 
 func TestFetchesRememberedAreBounded(t *testing.T) {
-	log := &fetchLog{parts: make(map[topicPartition][]*fetch)}
-	key := topicPartition{"orders", 0}
+	log := newFetchLog()
+	part := log.partition(topicPartition{"orders", 0})
 	for i := range 3 * maxFetches {
-		log.answer(log.ask(key, int64(i)), time.Now())
-		log.ask(key, int64(i)) // an empty answer: asked again
+		part.answer(part.ask(int64(i), ""), time.Now())
+		part.ask(int64(i), "") // an empty answer: asked again
 	}
-	if n := len(log.parts[key]); n > maxFetches {
+	if n := len(part.fetches); n > maxFetches {
 		t.Errorf("%d fetches are remembered; want at most %d", n, maxFetches)
 	}
 }
@@ -252,7 +258,7 @@ func FuzzWatchedConn(f *testing.F) {
 		if step <= 0 {
 			step = 1
 		}
-		log := &fetchLog{parts: make(map[topicPartition][]*fetch)}
+		log := newFetchLog()
 		p := &pipe{}
 		p.in.Write(in)
 		c := &watchedConn{Conn: p, log: log}
@@ -268,7 +274,7 @@ func FuzzWatchedConn(f *testing.F) {
 			t.Fatalf("read %x, %v; want %x", got, err, in)
 		}
 		for key := range log.parts {
-			if asked, answered := log.match(key, 1<<62); answered != 0 && asked > answered {
+			if asked, answered := times(log, key, 1<<62); answered != 0 && asked > answered {
 				t.Fatalf("asked %d, answered %d", asked, answered)
 			}
 		}

@@ -2,85 +2,213 @@ package otelkafkago
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// fetch is one fetch request: a question and when it was answered, in Unix
-// nanoseconds. Answered is zero until the first byte of the answer arrived.
+// fetch is one fetch request: a question, when it was answered and what the head
+// of the answer told. Times are Unix nanoseconds; zero means unknown. Answered is
+// the time of the first byte of the answer.
 type fetch struct {
 	offset   int64
 	asked    int64
 	answered int64
+	broker   string // address the connection was dialled to
+
+	// notBefore is when the answer before was asked for, if it told that there was
+	// nothing to read at offset yet: the records of this one came after that.
+	notBefore int64
+
+	// What follows is known once described is true.
+	described     bool
+	throttle      int64
+	code          int16
+	highWatermark int64
+	logStart      int64 // -1 when unknown
+
+	runs []run
+	cut  bool // there were more batches than are remembered
 }
 
-// maxFetches bounds the fetches remembered for a partition. A fetch is forgotten
-// when a later one has delivered a record, so there are as many as a Reader's
-// queue holds answers, at most QueueCapacity and usually two.
-const maxFetches = 1024
+// run is what adjacent batches of an answer have in common: how the times of
+// their records came about. It reaches from the run before to the offset last.
+type run struct {
+	last     int64
+	appended int64 // the broker's LogAppendTime; 0 when the records carry their producers' times
+}
+
+// delivered is what the log knows of a record's way here.
+type delivered struct {
+	asked, answered int64
+	broker          string
+	throttle        int64
+	highWatermark   int64 // of the answer; 0 when unknown
+	logStart        int64 // -1 when unknown
+	notBefore       int64 // as in fetch
+	appended        int64 // LogAppendTime
+	isCreated       bool  // the record's own time is the producer's
+}
+
+const (
+	// maxFetches bounds the fetches remembered for a partition. A fetch is forgotten
+	// when a later one has delivered a record, so there are as many as a Reader's
+	// queue holds answers, at most QueueCapacity and usually two.
+	maxFetches = 1024
+
+	// maxRuns bounds the differing LogAppendTimes remembered of one answer, whose
+	// batches may be as small as one record each.
+	maxRuns = 1024
+)
 
 // fetchLog remembers the fetch requests of one Reader until their records were
 // handed out.
 type fetchLog struct {
-	mu     sync.Mutex
-	broken bool // a connection spoke what was not understood: every time is unknown
-	parts  map[topicPartition][]*fetch
+	broken  atomic.Bool // a connection spoke what was not understood: every time is unknown
+	unknown atomic.Uint64
+
+	mu    sync.RWMutex
+	parts map[topicPartition]*partitionLog
 }
 
-// ask notes a fetch request that is about to be written.
-func (l *fetchLog) ask(key topicPartition, offset int64) *fetch {
-	f := &fetch{offset: offset, asked: time.Now().UnixNano()}
+func newFetchLog() *fetchLog {
+	return &fetchLog{parts: make(map[topicPartition]*partitionLog)}
+}
+
+// partition returns the log of one partition, which lasts as long as l does: a
+// Reader reads as many partitions as its topics have.
+func (l *fetchLog) partition(key topicPartition) *partitionLog {
+	l.mu.RLock()
+	p := l.parts[key]
+	l.mu.RUnlock()
+	if p != nil {
+		return p
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	list := l.parts[key]
-	if n := len(list); n > 0 && list[n-1].offset == offset {
-		// Asked again for the same record: the fetch before brought nothing.
-		list[n-1] = f
-		return f
+	if p = l.parts[key]; p == nil {
+		p = &partitionLog{log: l}
+		l.parts[key] = p
 	}
-	if len(list) >= maxFetches {
-		copy(list, list[1:])
-		list[len(list)-1] = f
-		return f
-	}
-	l.parts[key] = append(list, f)
-	return f
-}
-
-func (l *fetchLog) answer(f *fetch, at time.Time) {
-	l.mu.Lock()
-	f.answered = at.UnixNano()
-	l.mu.Unlock()
+	return p
 }
 
 // giveUp makes every time unknown from here on. One connection that is not
 // understood is enough: a record of it could be taken for one of another.
 func (l *fetchLog) giveUp() {
-	l.mu.Lock()
-	l.broken = true
-	clear(l.parts)
-	l.mu.Unlock()
+	l.broken.Store(true)
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for _, p := range l.parts {
+		p.mu.Lock()
+		clear(p.fetches)
+		p.fetches = p.fetches[:0]
+		p.mu.Unlock()
+	}
 }
 
-// match returns the times of the fetch that brought the record at offset, and
-// forgets the fetches before it. It is the newest answered one that asked for
-// this record or an earlier one: on one connection offsets only rise, and after a
-// rebalance the newer connection is the one that delivers.
-func (l *fetchLog) match(key topicPartition, offset int64) (asked, answered int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.broken {
-		return 0, 0
+// partitionLog is the part of a fetchLog about one partition.
+type partitionLog struct {
+	log *fetchLog
+
+	mu      sync.Mutex
+	fetches []*fetch
+	end     int64 // high watermark of the newest answer
+	endAt   int64 // when it was asked for; 0 when the watermark is not known
+}
+
+// ask notes a fetch request that is about to be written.
+func (p *partitionLog) ask(offset int64, broker string) *fetch {
+	f := &fetch{offset: offset, asked: time.Now().UnixNano(), broker: broker}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.end == offset {
+		f.notBefore = p.endAt
 	}
-	list := l.parts[key]
-	for i := len(list) - 1; i >= 0; i-- {
-		if f := list[i]; f.offset <= offset && f.answered != 0 {
-			if i > 0 {
-				n := copy(list, list[i:])
-				clear(list[n:])
-				l.parts[key] = list[:n]
-			}
-			return f.asked, f.answered
+	if n := len(p.fetches); n > 0 && p.fetches[n-1].offset == offset {
+		// Asked again for the same record: the fetch before brought nothing.
+		p.fetches[n-1] = f
+		return f
+	}
+	if len(p.fetches) >= maxFetches {
+		copy(p.fetches, p.fetches[1:])
+		p.fetches[len(p.fetches)-1] = f
+		return f
+	}
+	p.fetches = append(p.fetches, f)
+	return f
+}
+
+func (p *partitionLog) answer(f *fetch, at time.Time) {
+	p.mu.Lock()
+	f.answered = at.UnixNano()
+	p.mu.Unlock()
+}
+
+func (p *partitionLog) describe(f *fetch, h fetchHead) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f.described = true
+	f.throttle, f.code, f.logStart = h.throttle, h.code, h.logStart
+	p.endAt = 0
+	if h.code == 0 {
+		f.highWatermark = h.highWatermark
+		p.end, p.endAt = h.highWatermark, f.asked
+	}
+}
+
+func (p *partitionLog) batch(f *fetch, b recordBatch) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !b.isCreated && b.appended == 0 {
+		f.cut = true
+		return
+	}
+	if n := len(f.runs); n > 0 && f.runs[n-1].appended == b.appended {
+		f.runs[n-1].last = b.last
+		return
+	}
+	if len(f.runs) >= maxRuns {
+		f.cut = true
+	}
+	if f.cut {
+		return
+	}
+	f.runs = append(f.runs, run{last: b.last, appended: b.appended})
+}
+
+// match tells of the fetch that brought the record at offset, and forgets the
+// fetches before it. It is the newest answered one that asked for this record or
+// an earlier one: on one connection offsets only rise, and after a rebalance the
+// newer connection is the one that delivers.
+func (p *partitionLog) match(offset int64) (d delivered) {
+	if p.log.broken.Load() {
+		return d
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := len(p.fetches) - 1; i >= 0; i-- {
+		f := p.fetches[i]
+		if f.offset > offset || f.answered == 0 {
+			continue
 		}
+		if i > 0 {
+			n := copy(p.fetches, p.fetches[i:])
+			clear(p.fetches[n:])
+			p.fetches = p.fetches[:n]
+		}
+		d.asked, d.answered, d.broker = f.asked, f.answered, f.broker
+		if !f.described {
+			return d
+		}
+		d.throttle, d.highWatermark, d.logStart, d.notBefore = f.throttle, f.highWatermark, f.logStart, f.notBefore
+		for len(f.runs) > 1 && f.runs[0].last < offset {
+			f.runs = f.runs[1:] // offsets rise
+		}
+		if len(f.runs) > 0 && f.runs[0].last >= offset {
+			d.appended = f.runs[0].appended
+			d.isCreated = d.appended == 0
+		}
+		return d
 	}
-	return 0, 0
+	return d
 }

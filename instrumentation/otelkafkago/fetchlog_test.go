@@ -6,21 +6,21 @@ import (
 )
 
 func TestEachRecordIsMatchedToTheFetchThatBroughtIt(t *testing.T) {
-	log := &fetchLog{parts: make(map[topicPartition][]*fetch)}
-	key := topicPartition{"orders", 0}
+	all := newFetchLog()
+	log := all.partition(topicPartition{"orders", 0})
 	var asked []int64
 	for _, offset := range []int64{0, 10, 20} {
-		f := log.ask(key, offset)
+		f := log.ask(offset, "")
 		f.asked = int64(len(asked) + 1)
 		asked = append(asked, f.asked)
 		log.answer(f, time.Unix(0, f.asked+100))
 	}
-	log.ask(key, 30).asked = 4 // not answered
+	log.ask(30, "").asked = 4 // not answered
 	f := func(offset, wantAsked int64) {
 		t.Helper()
-		a, answered := log.match(key, offset)
-		if a != wantAsked || wantAsked != 0 && answered != wantAsked+100 {
-			t.Errorf("record %d: asked %d, answered %d; want %d", offset, a, answered, wantAsked)
+		d := log.match(offset)
+		if a, answered := d.asked, d.answered; a != wantAsked || wantAsked != 0 && answered != wantAsked+100 {
+			t.Errorf("record %d: asked %d, answered %d; want %d", offset, d.asked, d.answered, wantAsked)
 		}
 	}
 	f(0, 1)
@@ -31,27 +31,27 @@ func TestEachRecordIsMatchedToTheFetchThatBroughtIt(t *testing.T) {
 	f(5, 0)  // forgotten: it was handed out long ago
 	f(99, 3) // still the newest answer
 	f(-1, 0) // no fetch asked for it
-	if n := len(log.parts[key]); n != 2 {
+	if n := len(log.fetches); n != 2 {
 		t.Errorf("%d fetches are remembered; want the newest answer and the question", n)
 	}
 	// Redelivered from an earlier offset: the newer fetch brought it.
-	again := log.ask(key, 20)
+	again := log.ask(20, "")
 	again.asked = 50
 	log.answer(again, time.Unix(0, 150))
 	f(25, 50)
-	if a, _ := log.match(topicPartition{"orders", 1}, 25); a != 0 {
+	if a := all.partition(topicPartition{"orders", 1}).match(25).asked; a != 0 {
 		t.Errorf("another partition's record was asked at %d", a)
 	}
 }
 
 func TestOnceLostEveryLaterTimeIsUnknown(t *testing.T) {
-	log := &fetchLog{parts: make(map[topicPartition][]*fetch)}
-	key := topicPartition{"orders", 0}
-	log.giveUp()
+	all := newFetchLog()
+	log := all.partition(topicPartition{"orders", 0})
+	all.giveUp()
 	// Another connection that is understood: its records cannot be told from
 	// those of the one that is not.
-	log.answer(log.ask(key, 0), time.Now())
-	if asked, answered := log.match(key, 0); asked != 0 || answered != 0 {
-		t.Errorf("asked %d, answered %d; want unknown", asked, answered)
+	log.answer(log.ask(0, ""), time.Now())
+	if d := log.match(0); d != (delivered{}) {
+		t.Errorf("%+v; want unknown", d)
 	}
 }

@@ -55,7 +55,7 @@ func NewReader(cfg kafka.ReaderConfig, opts ...Option) *Reader {
 		config: newConfig(opts),
 		dialer: cfg.Dialer,
 		group:  cfg.GroupID,
-		log:    &fetchLog{parts: make(map[topicPartition][]*fetch)},
+		log:    newFetchLog(),
 	}
 	if r.dialer == nil {
 		r.dialer = kafka.DefaultDialer
@@ -68,7 +68,7 @@ func NewReader(cfg kafka.ReaderConfig, opts ...Option) *Reader {
 	r.process.init(func(tp topicPartition) *topicOptions {
 		return newConsumeOptions(&r.config, trace.SpanKindConsumer, "process", messaging.OperationProcess, "queue.process", r.group, clientID, tp)
 	})
-	cfg.Dialer = watchedDialer(r.dialer, r.log)
+	cfg.Dialer = watchedDialer(r.dialer, r.log, nil)
 	r.Reader = kafka.NewReader(cfg)
 	return r
 }
@@ -164,7 +164,8 @@ func (r *Reader) handOver(ctx context.Context, called, handed time.Time, msg *ka
 	defer r.guard()
 	d := r.newDelivery(msg) // the span in ctx must not pass for one in the record
 	d.handed = handed
-	d.asked, d.answered = r.log.match(d.key.topicPartition, msg.Offset)
+	way := r.log.partition(d.key.topicPartition).match(msg.Offset)
+	d.asked, d.answered = way.asked, way.answered
 	if d.asked == 0 {
 		r.unknown.Add(1)
 	}

@@ -22,7 +22,7 @@ func BenchmarkHandOverAndProcess(b *testing.B) {
 					sampler = sdktrace.AlwaysSample()
 				}
 				tp := sdktrace.NewTracerProvider(sdktrace.WithSampler(sampler), sdktrace.WithSpanProcessor(nothing{}))
-				r := &Reader{config: newConfig([]Option{WithTracerProvider(tp)}), log: &fetchLog{parts: map[topicPartition][]*fetch{}}}
+				r := &Reader{config: newConfig([]Option{WithTracerProvider(tp)}), log: newFetchLog()}
 				r.pending.init(false)
 				r.receive.init(func(tp topicPartition) *topicOptions {
 					return newConsumeOptions(&r.config, trace.SpanKindClient, "poll", "receive", "queue.receive", "g", "", tp)
@@ -30,7 +30,8 @@ func BenchmarkHandOverAndProcess(b *testing.B) {
 				r.process.init(func(tp topicPartition) *topicOptions {
 					return newConsumeOptions(&r.config, trace.SpanKindConsumer, "process", "process", "queue.process", "g", "", tp)
 				})
-				r.log.answer(r.log.ask(topicPartition{"orders", 0}, 0), time.Now())
+				log := r.log.partition(topicPartition{"orders", 0})
+				log.answer(log.ask(0, ""), time.Now())
 				m := kafka.Message{Topic: "orders", Key: make([]byte, 10), Value: make([]byte, 200), HighWaterMark: 5, Time: time.Now(), Headers: make([]kafka.Header, headers)}
 				m.Headers[headers-1] = kafka.Header{Key: "traceparent", Value: []byte("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")}
 				b.ReportAllocs()

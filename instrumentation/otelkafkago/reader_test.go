@@ -81,9 +81,10 @@ func TestLongPollWasAskedBeforeTheRecordWasThere(t *testing.T) {
 		got <- m
 	}()
 	eventually(t, "a fetch", func() bool {
-		r.log.mu.Lock()
-		defer r.log.mu.Unlock()
-		return len(r.log.parts[topicPartition{"orders", 0}]) == 1
+		log := r.log.partition(topicPartition{"orders", 0})
+		log.mu.Lock()
+		defer log.mu.Unlock()
+		return len(log.fetches) == 1
 	})
 	sleep(20 * time.Millisecond)
 	write(t, w, "late")
@@ -516,7 +517,7 @@ func TestABrokenProviderDoesNotDisturbTheReader(t *testing.T) {
 
 // detached is a Reader of which only the instrumentation is used.
 func detached(rec recorder) *Reader {
-	r := &Reader{config: newConfig([]Option{WithTracerProvider(rec), WithoutReceiveSpans()}), log: &fetchLog{parts: map[topicPartition][]*fetch{}}}
+	r := &Reader{config: newConfig([]Option{WithTracerProvider(rec), WithoutReceiveSpans()}), log: newFetchLog()}
 	r.pending.init(true)
 	r.process.init(func(tp topicPartition) *topicOptions {
 		return newConsumeOptions(&r.config, trace.SpanKindConsumer, "process", "process", "queue.process", "", "", tp)
