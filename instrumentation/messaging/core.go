@@ -2,6 +2,7 @@ package messaging
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -66,6 +67,9 @@ type Config struct {
 	Service string
 	// Attributes are added to every span.
 	Attributes []attribute.KeyValue
+
+	// Logger is told each finding of the advisor once. Nil means slog.Default.
+	Logger *slog.Logger
 
 	// Now is the wall clock. Nil means time.Now. It is there for tests of clocks
 	// that disagree.
