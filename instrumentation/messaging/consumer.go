@@ -230,12 +230,14 @@ type Delivery struct {
 	sentry   bool
 	lineage  *Lineage
 	pathway  pathwayState
+	keyText  string
 }
 
-// SetKey notes the record's key; nil is none.
+// SetKey notes the record's key; nil is none. Partition must be set before.
 func (d *Delivery) SetKey(key []byte) {
 	if d.HasKey = key != nil; d.HasKey {
 		d.KeyHash = keyHash(key)
+		d.keyText = d.Partition.consumer.core.KeyText(key)
 	}
 }
 
@@ -264,6 +266,9 @@ func Deliver[H KeyValue](ctx context.Context, d *Delivery, headers []H) {
 		var x *record.Extra
 		if d.creation.IsValid() && !(c.core.config.WithoutLinks && parent.Equal(d.creation)) {
 			x = linkTo(&r, d.creation, trace.TraceState{}, nil)
+		}
+		if d.keyText != "" {
+			x = withKey(x, d.keyText)
 		}
 		d.received, sampled = d.Partition.receive.emit(ctx, &r, parent, x, nil)
 	}

@@ -67,6 +67,9 @@ type Config struct {
 	Service string
 	// Attributes are added to every span.
 	Attributes []attribute.KeyValue
+	// MessageKey makes the value of messaging.kafka.message.key of a record's key;
+	// empty leaves it out. Nil: keys are never told, their hash is.
+	MessageKey func(key []byte) string
 
 	// Logger is told each finding of the advisor once. Nil means slog.Default.
 	Logger *slog.Logger
@@ -162,6 +165,19 @@ func (c *Core) Propagator() propagation.TextMapPropagator { return c.config.Prop
 
 // Config returns what the Core was made with, defaults filled in.
 func (c *Core) Config() Config { return c.config }
+
+// KeyText is what Config.MessageKey makes of key, empty for a record without one,
+// at most MaxKeyText bytes of it.
+func (c *Core) KeyText(key []byte) string {
+	if c.config.MessageKey == nil || key == nil {
+		return ""
+	}
+	text := c.config.MessageKey(key)
+	return text[:min(len(text), MaxKeyText)]
+}
+
+// MaxKeyText bounds the attribute messaging.kafka.message.key.
+const MaxKeyText = 1024
 
 // operation is what the spans of one kind on one topic or partition share, for
 // both ways.

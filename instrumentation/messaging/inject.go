@@ -22,6 +22,8 @@ type Injector[H KeyValue] struct {
 	sentry  bool
 	skipped bool
 
+	pathway []byte // value of the pathway header; nil when there is none to send
+
 	hook  SendHook        // nil: none
 	ctx   context.Context //nolint:containedctx // what the hook is asked with
 	asked trace.SpanID    // the span that hooked was asked for
@@ -50,6 +52,16 @@ func NewInjector[H KeyValue](ctx context.Context, sentry bool) Injector[H] {
 // therefore not sent.
 func (in *Injector[H]) BaggageSkipped() bool { return in.skipped }
 
+// SetPathway gives the value of the pathway header for the records that follow,
+// see [Call.PathwayHeader]; nil is none.
+func (in *Injector[H]) SetPathway(value []byte) { in.pathway = value }
+
+// Plain reports whether a record gets the traceparent header alone, provided its
+// context has no tracestate.
+func (in *Injector[H]) Plain() bool {
+	return !in.sentry && in.baggage == nil && in.hook == nil && in.pathway == nil
+}
+
 // Grow makes room for records more records that have headers headers among them.
 func (in *Injector[H]) Grow(records, headers int) {
 	in.headers = make([]H, 0, headers+records*in.headersPerRecord())
@@ -66,6 +78,9 @@ func (in *Injector[H]) headersPerRecord() int {
 		n++
 	}
 	if in.baggage != nil || in.hook != nil {
+		n++
+	}
+	if in.pathway != nil {
 		n++
 	}
 	return n
@@ -96,6 +111,9 @@ func (in *Injector[H]) Overhead(sc trace.SpanContext) int {
 	if in.sentry {
 		n += lengths + len(HeaderSentryTrace) + sentryTraceLen
 	}
+	if in.pathway != nil {
+		n += lengths + len(HeaderPathway) + len(in.pathway)
+	}
 	return n
 }
 
@@ -115,6 +133,10 @@ func (in *Injector[H]) Inject(headers []H, sc trace.SpanContext) []H {
 			continue
 		case HeaderBaggage:
 			hasBaggage = true
+		case HeaderPathway:
+			if in.pathway != nil {
+				continue
+			}
 		}
 		in.headers = append(in.headers, headers[i])
 	}
@@ -135,6 +157,9 @@ func (in *Injector[H]) Inject(headers []H, sc trace.SpanContext) []H {
 		at = len(in.values)
 		in.values = AppendSentryTrace(in.values, sc)
 		in.add(HeaderSentryTrace, in.values[at:len(in.values):len(in.values)])
+	}
+	if in.pathway != nil {
+		in.add(HeaderPathway, in.pathway[:len(in.pathway):len(in.pathway)])
 	}
 	return in.headers[from:len(in.headers):len(in.headers)]
 }

@@ -82,6 +82,9 @@ func (c *Consumer) StartProcess(ctx context.Context, d *Delivery, at int64) (con
 		extra = d.lineage.attributes()
 		links = append(links, d.lineage.links()...)
 	}
+	if d.keyText != "" {
+		extra = append(extra, attribute.String(AttrKafkaKey, d.keyText))
+	}
 	r := record.Span{Start: at}
 	d.describe(&r)
 	d.times(&r)
@@ -263,20 +266,7 @@ var ErrPanicked = errors.New("processing panicked")
 // returns. A panic ends p as an error and goes on as it was.
 func (p *Processing) Run(ctx context.Context, errorType func(error) string, fn func(context.Context) error) error {
 	returned := false
-	defer func() {
-		if returned {
-			return
-		}
-		if p.hooked == nil {
-			p.end(ErrPanicked, "panic", nil, p.consumer.core.now(), false)
-			return
-		}
-		v := recover()
-		p.end(ErrPanicked, "panic", v, p.consumer.core.now(), false)
-		if v != nil { // nil: the goroutine exits
-			panic(v)
-		}
-	}()
+	defer p.Unwind(&returned)
 	err := fn(ctx)
 	returned = true
 	kind := ""
@@ -285,6 +275,23 @@ func (p *Processing) Run(ctx context.Context, errorType func(error) string, fn f
 	}
 	p.End(err, kind)
 	return err
+}
+
+// Unwind is deferred around a handler: unless returned is true by then, it ends p
+// as a panic, which goes on as it was.
+func (p *Processing) Unwind(returned *bool) {
+	if *returned {
+		return
+	}
+	if p.hooked == nil {
+		p.end(ErrPanicked, "panic", nil, p.consumer.core.now(), false)
+		return
+	}
+	v := recover()
+	p.end(ErrPanicked, "panic", v, p.consumer.core.now(), false)
+	if v != nil { // nil: the goroutine exits
+		panic(v)
+	}
 }
 
 // End ends processing now. err is why it failed and kind its error.type. Only the

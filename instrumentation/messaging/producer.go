@@ -319,10 +319,14 @@ type Sent struct {
 	Tombstone bool
 	HasKey    bool
 	Key       []byte
+	// KeyText is the value of messaging.kafka.message.key; empty: not to be told.
+	// See [Core.KeyText].
+	KeyText string
 }
 
 // Finisher ends the records of one request under one lock. Between Finish and
-// Done the wrapper calls nothing but Add.
+// Done the wrapper calls nothing but Add. Done is best deferred: a provider that
+// is not ours may panic in Add.
 type Finisher struct {
 	p       *SendPartition
 	o       *Outcome
@@ -358,9 +362,10 @@ func (p *Producer) Finish(f *Finisher, topic string, partition int32, o *Outcome
 		}
 	}
 	if p.core.rec != nil {
+		// Under somebody else's provider Add runs foreign code, and no lock is held.
 		f.locked = p.core.rec.Lock(f.p.hint)
+		f.group.Lock()
 	}
-	f.group.Lock()
 }
 
 // Add ends the record whose state is s.
@@ -426,6 +431,9 @@ func (f *Finisher) Add(s *Send, sent *Sent) {
 		r.Set(sendThrottled, o.Throttle.Nanoseconds())
 	}
 	x := f.extra
+	if sent.KeyText != "" {
+		x = withKey(x, sent.KeyText)
+	}
 	if s.span != nil {
 		if len(f.p.late) > 0 {
 			s.span.SetAttributes(f.p.late...)
@@ -467,6 +475,16 @@ func linkTo(r *record.Span, given trace.SpanContext, state trace.TraceState, x *
 	return &out
 }
 
+// withKey returns a copy of x, which may be nil, with the record's key.
+func withKey(x *record.Extra, key string) *record.Extra {
+	var out record.Extra
+	if x != nil {
+		out = *x
+	}
+	out.Attributes = append(out.Attributes[:len(out.Attributes):len(out.Attributes)], attribute.String(AttrKafkaKey, key))
+	return &out
+}
+
 // maxLinks bounds the links of one span, as OpenTelemetry's SDK does.
 const maxLinks = 128
 
@@ -488,6 +506,10 @@ func (f *Finisher) flush() {
 	}
 	n, o := f.run, f.o
 	f.run = 0
+	if f.p.producer.core.rec == nil {
+		f.group.Lock()
+		defer f.group.Unlock()
+	}
 	var ex *measure.Exemplar
 	if f.sampled {
 		ex = &f.ex
@@ -507,6 +529,10 @@ func (f *Finisher) flush() {
 func (f *Finisher) Done() {
 	f.flush()
 	o, n := f.o, f.total
+	p := f.p.producer
+	if p.core.rec == nil {
+		f.group.Lock()
+	}
 	if n > 0 {
 		f.group.Add(sendMessages, int64(n))
 		if o.Written != 0 {
@@ -522,7 +548,6 @@ func (f *Finisher) Done() {
 		}
 	}
 	f.group.Unlock()
-	p := f.p.producer
 	if p.core.rec != nil {
 		f.locked.Unlock()
 	}
