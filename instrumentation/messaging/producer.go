@@ -417,9 +417,9 @@ func (f *Finisher) Add(s *Send, sent *Sent) {
 	}
 	if o.Acked != 0 {
 		r.Set(sendAcked, o.Acked)
-		if o.Err == nil && sent.Offset >= 0 {
-			r.Set(sendOffset, sent.Offset)
-		}
+	}
+	if o.Err == nil && sent.Offset >= 0 {
+		r.Set(sendOffset, sent.Offset)
 	}
 	if o.Appended != 0 {
 		r.Set(sendAppended, o.Appended)

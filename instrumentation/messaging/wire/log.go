@@ -38,9 +38,11 @@ type Commit struct {
 
 // Offset is the next offset to read of one partition.
 type Offset struct {
-	Topic     string
+	Topic     string // empty when its id has no name yet
 	Partition int32
 	Next      int64
+
+	topicID [16]byte
 }
 
 // Options says what a [Log] follows.
@@ -330,6 +332,17 @@ func (l *Log) giveUp() {
 	l.blind = true
 	for _, p := range l.partitions {
 		p.fetches = nil
+	}
+}
+
+// name fills in the topics of offsets that came with ids.
+func (l *Log) name(offsets []Offset) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range offsets {
+		if o := &offsets[i]; o.Topic == "" {
+			o.Topic, o.topicID = l.topics[o.topicID], [16]byte{}
+		}
 	}
 }
 

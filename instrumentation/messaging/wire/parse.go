@@ -329,9 +329,9 @@ func parseMetadataAnswer(b []byte, version uint16) (names []topicName, ok bool) 
 	return names, r.done()
 }
 
-// parseCommit reads an offset commit request of version 2 to 9.
+// parseCommit reads an offset commit request of version 2 to 10.
 func parseCommit(b []byte, x *exchange) bool {
-	if x.version < 2 || x.version > 9 {
+	if x.version < 2 || x.version > 10 {
 		return false
 	}
 	r := fields{b: b}
@@ -346,9 +346,15 @@ func parseCommit(b []byte, x *exchange) bool {
 		r.skip(8) // retention
 	}
 	for n := r.list(); n > 0 && !r.short; n-- {
-		topic := string(r.text())
+		var topic string
+		var id [16]byte
+		if x.version >= 10 {
+			id = r.id()
+		} else {
+			topic = string(r.text())
+		}
 		for m := r.list(); m > 0 && !r.short; m-- {
-			o := Offset{Topic: topic, Partition: r.int32(), Next: r.int64()}
+			o := Offset{Topic: topic, Partition: r.int32(), Next: r.int64(), topicID: id}
 			if x.version >= 6 {
 				r.skip(4) // leader epoch
 			}
@@ -372,7 +378,11 @@ func parseCommitAnswer(b []byte, version uint16) (code int16, ok bool) {
 		r.skip(4) // throttle
 	}
 	for n := r.list(); n > 0 && !r.short; n-- {
-		r.text()
+		if version >= 10 {
+			r.skip(16)
+		} else {
+			r.text()
+		}
 		for m := r.list(); m > 0 && !r.short; m-- {
 			r.skip(4)
 			if e := r.int16(); e != 0 && code == 0 {
