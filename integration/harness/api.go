@@ -59,11 +59,26 @@ type Span struct {
 	SpanID   string `json:"spanId"`
 	ParentID string `json:"parentId"`
 	Name     string `json:"name"`
+	Kind     string `json:"kind"`
 	Service  string `json:"service"`
 	Links    []struct {
 		TraceID string `json:"traceId"`
 		SpanID  string `json:"spanId"`
 	} `json:"links"`
+	Attributes []struct {
+		Key   string `json:"key"`
+		Value string `json:"value"`
+	} `json:"attributes"`
+}
+
+// Attribute is the value of an attribute in text form, empty without it.
+func (s Span) Attribute(key string) string {
+	for _, a := range s.Attributes {
+		if a.Key == key {
+			return a.Value
+		}
+	}
+	return ""
 }
 
 // HopList is the answer to hops.

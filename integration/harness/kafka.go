@@ -2,8 +2,6 @@ package harness
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"net"
 	"os"
@@ -97,44 +95,20 @@ func PingKafka(ctx context.Context, address string) error {
 
 var kafkaVersion = regexp.MustCompile(`<kafka\.version>([0-9.]+)</kafka\.version>`)
 
-// kafkaJars gets the jars of integration/kafka/pom.xml, once per content of it.
+// kafkaJars gets the jars of integration/kafka/pom.xml.
 func kafkaJars(t testing.TB) (dir, version string) {
 	t.Helper()
-	pom := filepath.Join(Root(t), "integration", "kafka", "pom.xml")
-	b, err := os.ReadFile(pom)
+	folder := filepath.Join(Root(t), "integration", "kafka")
+	b, err := os.ReadFile(filepath.Join(folder, "pom.xml"))
 	if err != nil {
 		t.Fatalf("cannot read Kafka's pom: %v", err)
 	}
 	m := kafkaVersion.FindSubmatch(b)
 	if m == nil {
-		t.Fatalf("%s names no kafka.version", pom)
+		t.Fatalf("%s names no kafka.version", folder)
 	}
 	version = string(m[1])
-	sum := sha256.Sum256(b)
-	dir = filepath.Join(cacheDir(t, "kafka"), version+"-"+hex.EncodeToString(sum[:6]))
-	broker := filepath.Join(dir, "kafka_2.13-"+version+".jar")
-	if _, err := os.Stat(broker); err == nil {
-		return dir, version
-	}
-	// Fill a folder beside it and rename: a cut-off download is no cache.
-	half, err := os.MkdirTemp(filepath.Dir(dir), "half-")
-	if err != nil {
-		t.Fatalf("cannot make a folder for Kafka's jars: %v", err)
-	}
-	defer os.RemoveAll(half)
-	Output(t, 5*time.Minute, Command{
-		Name: "mvn", Path: LookPath(t, "mvn"),
-		Args: []string{"-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DoutputDirectory=" + half},
-	})
-	if _, err := os.Stat(filepath.Join(half, filepath.Base(broker))); err != nil {
-		t.Fatalf("Maven succeeded, but the broker is not among the jars: %v", err)
-	}
-	if err := os.Rename(half, dir); err != nil {
-		if _, statErr := os.Stat(broker); statErr != nil {
-			t.Fatalf("cannot keep Kafka's jars: %v", err)
-		}
-	}
-	return dir, version
+	return Jars(t, folder, "kafka_2.13-"+version+".jar"), version
 }
 
 // LookPath finds a program or fails with the way to get it.
