@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"math/rand/v2"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -13,31 +15,39 @@ import (
 
 // Options configure a [Recorder].
 type Options struct {
-	Resource          []attribute.KeyValue
+	Resource          []attribute.KeyValue // the last of a key counts
 	ResourceSchemaURL string
 
-	// MaxSpans bounds the spans that wait, those being exported included.
-	// Above it they are dropped and counted. Zero or less means 65,536.
+	// MaxSpans bounds the spans that wait, those being exported included: above
+	// it new ones are dropped and counted. Zero or less means 65,536. Each takes
+	// about 300 bytes.
 	MaxSpans int
-	// Interval is how long a span waits at most. Zero or less means 1 s.
+	// MaxExtraBytes bounds the encoded [Extra] that waits, as MaxSpans does the
+	// spans. Zero or less means 32 MiB.
+	MaxExtraBytes int
+	// Interval is how long a span waits at most while Export keeps up. Zero or
+	// less means 1 s.
 	Interval time.Duration
-	// MaxBatchBytes bounds the body of a batch. Zero or less means 1 MiB.
+	// MaxBatchBytes bounds the body of a batch that has more than one span. Zero
+	// or less means 1 MiB.
 	MaxBatchBytes int
 
 	// Export sends a batch. It is called from the recorder's own goroutine, one
 	// call at a time, and may block: no Put waits for it. It is not called again
-	// with a batch for which it returned an error: retry inside.
+	// with a batch for which it returned an error or panicked: retry inside.
+	// Its ctx ends when a Shutdown runs out of time. Without Export every batch
+	// fails.
 	Export func(ctx context.Context, b Batch) error
 
-	// Decide samples a span that has trace id; parent may be invalid. Nil means
-	// as the parent, roots by Ratio.
+	// Decide samples a span that has trace id; parent may be invalid. It runs in
+	// Begin. Nil means as the parent, roots by Ratio.
 	Decide func(ctx context.Context, parent trace.SpanContext, st *Stream, id trace.TraceID) bool
 	// Ratio of the root spans to sample, used when Decide is nil: 1 is all, zero
 	// or less none. It chooses the same traces as the SDK's TraceIDRatioBased.
 	Ratio float64
 
 	// Provider is what the TracerProvider method of a live span returns. Nil means
-	// one that makes spans that do nothing.
+	// one whose spans do nothing.
 	Provider trace.TracerProvider
 }
 
@@ -47,7 +57,8 @@ type Batch struct {
 	Body  []byte // the recorder's again when Export returns
 }
 
-// Counts are the fates of the spans that were put.
+// Counts are the fates of the spans that were put. While spans are put, Queued
+// may count some twice.
 type Counts struct {
 	Exported uint64 // Export returned nil
 	Dropped  uint64 // there was no room, or the recorder was shut down
@@ -57,18 +68,75 @@ type Counts struct {
 
 // Recorder records spans. All its methods may be called at once.
 type Recorder struct {
-	o  Options
-	mu sync.Mutex
+	o          Options
+	ratio      uint64 // of 1<<63
+	extraLimit int
+	shards     []shard
+	mask       uint32
+
+	exported, dropped, failed atomic.Uint64
+	done                      atomic.Uint64 // exported, failed, or dropped after they were queued
+	lost                      atomic.Uint64 // the latter two
+	extraBytes                atomic.Int64  // waiting
+	exhausted                 atomic.Bool   // no chunk can be had; set and cleared under mu
+
+	mu        sync.Mutex // guards the following; held for moments only
+	streams   []*Stream  // appended to only
+	scopes    []encodedScope
+	full      []*chunk
+	free      []*chunk
+	alive     int    // chunks that exist
+	leastFree int    // since the last tick
+	credit    int    // spans that may still be promised room
+	handed    uint64 // spans that left the shards
+	round     *round // the flush that has not begun
+	stopping  bool
+	last      *round // that of Shutdown
+
+	wake   chan struct{}
+	ended  chan struct{}
+	ctx    context.Context // of Export
+	cancel context.CancelFunc
+
+	lastErr error // of Export; only for the goroutine
 }
 
-// New makes a recorder, whose goroutine ends with [Recorder.Shutdown].
-func New(o Options) *Recorder { return &Recorder{o: o} }
+const (
+	maxShards     = 16
+	spansPerShard = 1024 // a shard holds up to chunkSpans of MaxSpans: few enough not to matter
+)
 
-// Stream makes a stream. Each call makes a new one that lives as long as the
-// recorder: callers keep them and bound their number. Of attributes with the
-// same key the last counts.
-func (r *Recorder) Stream(scope Scope, name string, kind trace.SpanKind, layout *Layout, attrs ...attribute.KeyValue) *Stream {
-	return &Stream{recorder: r, scope: scope, name: name, kind: kind, layout: layout, attrs: append([]attribute.KeyValue(nil), attrs...)}
+// New makes a recorder, whose goroutine ends with [Recorder.Shutdown].
+func New(o Options) *Recorder {
+	o.MaxSpans = orElse(o.MaxSpans, 1<<16)
+	o.MaxExtraBytes = orElse(o.MaxExtraBytes, 32<<20)
+	o.Interval = orElse(o.Interval, time.Second)
+	o.MaxBatchBytes = orElse(o.MaxBatchBytes, 1<<20)
+	shards := 1
+	for shards < maxShards && shards < runtime.GOMAXPROCS(0) && o.MaxSpans >= 2*shards*spansPerShard {
+		shards *= 2
+	}
+	r := &Recorder{
+		o: o, shards: make([]shard, shards), mask: uint32(shards - 1), credit: o.MaxSpans,
+		extraLimit: min(maxExtraBytes, max(o.MaxBatchBytes/2, smallestExtraBytes)),
+		wake:       make(chan struct{}, 1), ended: make(chan struct{}),
+	}
+	if o.Ratio > 0 { // not NaN either
+		r.ratio = 1 << 63
+		if o.Ratio < 1 {
+			r.ratio = uint64(o.Ratio * (1 << 63))
+		}
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	go r.run(newBatch(encodeResource(&r.o), o.MaxBatchBytes))
+	return r
+}
+
+func orElse[T int | time.Duration](v, otherwise T) T {
+	if v <= 0 {
+		return otherwise
+	}
+	return v
 }
 
 // Begin draws the ids of a span in the parent's trace, or in a new one if the
@@ -77,10 +145,21 @@ func (r *Recorder) Stream(scope Scope, name string, kind trace.SpanKind, layout 
 func (r *Recorder) Begin(ctx context.Context, parent trace.SpanContext, st *Stream) (trace.TraceID, trace.SpanID, bool) {
 	id := parent.TraceID()
 	for !id.IsValid() {
+		// The runtime's generator: one state a thread, no lock, seeded by the system.
 		binary.NativeEndian.PutUint64(id[:8], rand.Uint64())
 		binary.NativeEndian.PutUint64(id[8:], rand.Uint64())
 	}
-	return id, r.NewSpanID(), r.o.Ratio >= 1
+	return id, r.NewSpanID(), r.sample(ctx, parent, st, id)
+}
+
+func (r *Recorder) sample(ctx context.Context, parent trace.SpanContext, st *Stream, id trace.TraceID) bool {
+	if r.o.Decide != nil {
+		return r.o.Decide(ctx, parent, st, id)
+	}
+	if parent.IsValid() {
+		return parent.IsSampled()
+	}
+	return binary.BigEndian.Uint64(id[8:])>>1 < r.ratio
 }
 
 // NewSpanID draws a span id. It is never zero.
@@ -91,39 +170,21 @@ func (r *Recorder) NewSpanID() (id trace.SpanID) {
 	return id
 }
 
-// Put records a span that has ended. x may be nil. It keeps neither s nor x nor
-// anything of them, and never blocks: without room the span is dropped.
-func (r *Recorder) Put(st *Stream, s *Span, x *Extra) {
-	l := r.Lock(0)
-	l.Put(st, s, x)
-	l.Unlock()
-}
-
-// Lock holds one shard of the recorder for many Puts. hint chooses the shard:
-// any number that differs from caller to caller. Others may wait meanwhile, so
-// no user code and nothing that blocks may run until Unlock.
-func (r *Recorder) Lock(hint uint32) Locked {
-	r.mu.Lock()
-	return Locked{r: r}
-}
-
-// Locked is a shard held by [Recorder.Lock].
-type Locked struct{ r *Recorder }
-
-// Put is [Recorder.Put].
-func (l Locked) Put(st *Stream, s *Span, x *Extra) {}
-
-// Unlock gives the shard back.
-func (l Locked) Unlock() { l.r.mu.Unlock() }
-
-// Flush exports all that was put before and returns when that is done. The
-// error says what was lost since Flush was called, or that ctx ended first.
-func (r *Recorder) Flush(ctx context.Context) error { return ctx.Err() }
-
-// Shutdown flushes, and ends the recorder: spans put later are dropped and
-// counted. When ctx ends first the context of Export is cancelled and what
-// still waits is dropped. Calling it again is harmless: it waits for the same end.
-func (r *Recorder) Shutdown(ctx context.Context) error { return ctx.Err() }
-
 // Counts returns the fates of the spans so far.
-func (r *Recorder) Counts() Counts { return Counts{} }
+func (r *Recorder) Counts() Counts {
+	// In this order a span that moves meanwhile is counted twice rather than not.
+	done := r.done.Load()
+	c := Counts{Exported: r.exported.Load(), Dropped: r.dropped.Load(), Failed: r.failed.Load()}
+	for i := range r.shards {
+		s := &r.shards[i]
+		s.mu.Lock()
+		if s.cur != nil {
+			c.Queued += uint64(len(s.cur.recs))
+		}
+		s.mu.Unlock()
+	}
+	r.mu.Lock()
+	c.Queued += r.handed - done
+	r.mu.Unlock()
+	return c
+}
