@@ -9,124 +9,272 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+	"google.golang.org/grpc"
+
+	"github.com/hoptrace/hoptrace/instrumentation/messaging"
+	"github.com/hoptrace/hoptrace/instrumentation/messaging/measure"
+	"github.com/hoptrace/hoptrace/instrumentation/messaging/record"
 )
 
 // Version is the version of this package.
-const Version = "0.1.0"
+const Version = "0.2.0"
 
 // ErrInitialised is returned by [Init] when the program has called it already.
 var ErrInitialised = errors.New("hoptrace: Init was called before; call Close first, or New for another client")
 
-// closeTimeout bounds Close when the collector does not answer.
-const closeTimeout = 5 * time.Second
-
-// Client is an SDK set up by [New]. A program has one, by [Init]; a program that
-// plays several services has several.
+// Client is what [New] sets up: an SDK for the spans that the program starts, and
+// the recorder and the registry that the wrappers of Kafka clients use. A program
+// has one, by [Init]; a program that plays several services has several.
 type Client struct {
-	provider   *sdktrace.TracerProvider
-	processor  *processor
+	disabled   bool                 // by OTEL_SDK_DISABLED
+	given      trace.TracerProvider // what integrations and the program use
+	own        *provider            // nil: spans are somebody else's
+	registry   *measure.Registry    // nil: measures are somebody else's
+	processor  *processor           // nil: spans are not exported
+	spans      *link                // nil: spans are not exported
+	measures   *link                // nil: measures are not exported
 	propagator propagation.TextMapPropagator
+	reporter   *reporter
+	timeout    time.Duration // of Close
+	closing    chan struct{}
 	closeOnce  sync.Once
 }
 
 // New makes a Client and sets up opts.Integrations with it. Unlike [Init] it
 // leaves OpenTelemetry's global providers alone. It does not wait for the
-// collector. The error names every fault of opts.
+// collector. The error names every fault of opts and of the environment.
 func New(opts Options) (*Client, error) {
 	r, err := opts.resolve()
 	if err != nil {
 		return nil, err
 	}
-	exporter, err := newExporter(r)
-	if err != nil {
-		return nil, fmt.Errorf("hoptrace: cannot make the exporter to %s: %w", r.endpoint.Redacted(), err)
-	}
 	c := &Client{
-		processor:  newProcessor(exporter, r),
-		propagator: propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}),
+		propagator: r.propagate,
+		reporter:   r.reporter,
+		timeout:    r.CloseTimeout,
+		closing:    make(chan struct{}),
 	}
-	c.provider = sdktrace.NewTracerProvider(
-		sdktrace.WithSampler(r.Sampler),
-		sdktrace.WithResource(newResource(r.Options)),
-		sdktrace.WithSpanProcessor(c.processor),
-	)
+	if r.disabled {
+		c.disabled, c.given = true, noop.NewTracerProvider()
+	} else if err := c.start(&r); err != nil {
+		return nil, err
+	}
 	for _, in := range r.Integrations {
-		if err := in.Setup(c.provider, c.propagator); err != nil {
+		if err := in.Setup(c.given, c.propagator); err != nil {
 			c.Close()
 			return nil, fmt.Errorf("hoptrace: cannot set up integration %q: %w", in.Name(), err)
 		}
 	}
+	if r.MeterProvider != nil && len(r.Integrations) > 0 {
+		c.makeDefault(&r)
+	}
 	return c, nil
 }
 
+// makeDefault tells the wrappers of Kafka clients what Setup has no room for.
+func (c *Client) makeDefault(r *resolved) {
+	messaging.SetDefaults(messaging.Defaults{TracerProvider: c.given, MeterProvider: r.MeterProvider, Propagator: c.propagator})
+}
+
+// start makes what spans and measures go through.
+func (c *Client) start(r *resolved) error {
+	if r.TracerProvider != nil {
+		r.traces = nil
+	}
+	if r.MeterProvider != nil {
+		r.metrics = nil
+	}
+	if err := c.connect(r); err != nil {
+		return err
+	}
+	res := newResource(r.Options)
+	if c.measures != nil {
+		c.registry = measure.NewRegistry(measure.Options{
+			Resource: res.Attributes(), ResourceSchemaURL: res.SchemaURL(), Interval: r.MetricInterval,
+			Export: c.exportMeasures,
+			OnOverflow: func(instrument string, bound int) {
+				c.reporter.report(fmt.Errorf("the measure %s has over %d sets of attributes; further ones are counted together, with otel.metric.overflow", instrument, bound))
+			},
+		})
+	}
+	if r.TracerProvider != nil {
+		c.given = r.TracerProvider
+		if c.registry != nil {
+			c.given = measured{r.TracerProvider, c.registry}
+		}
+		return nil
+	}
+	s := newSampling(r.Sampler, r.ratio, r.MessageSampler, r.reporter)
+	sdk := []sdktrace.TracerProviderOption{sdktrace.WithSampler(s.sdk), sdktrace.WithResource(res)}
+	export := func(context.Context, record.Batch) error { return nil }
+	if c.spans != nil {
+		c.processor = newProcessor(c.spans, r)
+		sdk = append(sdk, sdktrace.WithSpanProcessor(c.processor))
+		export = func(ctx context.Context, b record.Batch) error { return c.spans.deliver(ctx, b.Spans, b.Body) }
+	}
+	c.own = &provider{TracerProvider: sdktrace.NewTracerProvider(sdk...), registry: c.registry}
+	c.own.recorder = record.New(record.Options{
+		Resource: res.Attributes(), ResourceSchemaURL: res.SchemaURL(),
+		MaxSpans: r.QueueSize, Interval: r.BatchTimeout,
+		Export: export, Ratio: s.ratio, Decide: s.decide, Provider: c.own,
+	})
+	c.given = c.own
+	return nil
+}
+
+// connect makes the links of the signals that are exported.
+func (c *Client) connect(r *resolved) error {
+	var conn *grpc.ClientConn // of the link made last
+	link := func(t *target, other *link) (*link, error) {
+		if t == nil {
+			return nil, nil
+		}
+		l := &link{
+			target: t, place: &place{}, reporter: r.reporter, giveUp: giveUpAfter, closing: c.closing, debug: r.Debug,
+		}
+		if other != nil && other.target.url.Host == t.url.Host {
+			l.place = other.place
+		}
+		if t.protocol == ProtocolHTTP {
+			l.transport = newOverHTTP(t)
+			return l, nil
+		}
+		if other != nil && t.shares(other.target) {
+			l.transport = newOverGRPC(t, conn, false)
+			return l, nil
+		}
+		var err error
+		if conn, err = dial(t); err != nil {
+			return nil, fmt.Errorf("hoptrace: cannot make the exporter to %s: %w", t.url.Redacted(), err)
+		}
+		l.transport = newOverGRPC(t, conn, true)
+		return l, nil
+	}
+	var err error
+	if c.spans, err = link(r.traces, nil); err != nil {
+		return err
+	}
+	if c.measures, err = link(r.metrics, c.spans); c.measures != nil {
+		c.measures.giveUp = giveUpMeasuresAfter
+	}
+	return err
+}
+
+func (c *Client) exportMeasures(ctx context.Context, b measure.Batch) error {
+	err := c.measures.deliver(ctx, b.Points, b.Body)
+	var r *refusal
+	if errors.As(err, &r) && !r.retry {
+		return fmt.Errorf("%w: %w", measure.ErrRejected, err) // trying again changes nothing
+	}
+	return err
+}
+
 // TracerProvider returns what spans are made from.
-func (c *Client) TracerProvider() trace.TracerProvider { return c.provider }
+func (c *Client) TracerProvider() trace.TracerProvider { return c.given }
 
 // Propagator returns what reads and writes trace context outside Kafka.
 func (c *Client) Propagator() propagation.TextMapPropagator { return c.propagator }
 
-// Flush sends the spans that have ended and reports whether all of them, and all
-// before, reached the collector within timeout.
+// Flush sends the spans that have ended and the measures so far, and reports
+// whether all of them, and all before, reached the collector within timeout. A
+// TracerProvider that was handed in is flushed too.
 func (c *Client) Flush(timeout time.Duration) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	return c.processor.ForceFlush(ctx) == nil
+	before := c.rejected()
+	return together(c.flushes(ctx)...) == nil && c.rejected() == before
 }
 
-// Close sends what is left, for at most 5 s, and ends the client. Spans ended
-// later are dropped. Calling it again does nothing.
+func (c *Client) flushes(ctx context.Context) []func() error {
+	var all []func() error
+	if c.own != nil {
+		all = append(all, func() error { return c.own.ForceFlush(ctx) })
+	} else if f, ok := c.given.(interface{ ForceFlush(context.Context) error }); ok {
+		all = append(all, func() error { return f.ForceFlush(ctx) })
+	}
+	if c.registry != nil {
+		all = append(all, func() error { return c.registry.Flush(ctx) })
+	}
+	return all
+}
+
+// rejected is how many spans and points the collector left out of requests that
+// it took.
+func (c *Client) rejected() uint64 {
+	n := uint64(0)
+	for _, l := range []*link{c.spans, c.measures} {
+		if l != nil {
+			n += l.rejected.Load()
+		}
+	}
+	return n
+}
+
+// Close sends what is left, for at most [Options.CloseTimeout], and ends the
+// client. Spans ended later are dropped. Calling it again does nothing. A
+// TracerProvider that was handed in is flushed and goes on.
 func (c *Client) Close() {
 	c.closeOnce.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		close(c.closing)
+		ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
 		defer cancel()
-		if err := c.provider.Shutdown(ctx); err != nil {
-			c.processor.report(fmt.Errorf("hoptrace: cannot close within %s: %w", closeTimeout, err))
+		var all []func() error
+		if c.own != nil {
+			all = append(all, func() error { return c.own.Shutdown(ctx) })
+		} else {
+			all = c.flushes(ctx)
+		}
+		if c.registry != nil {
+			all = append(all, func() error { return c.registry.Shutdown(ctx) })
+		}
+		if err := together(all...); err != nil {
+			c.reporter.report(fmt.Errorf("hoptrace: not all was exported within %s when closing: %w; see Counts", c.timeout, err))
+		}
+		for _, l := range []*link{c.measures, c.spans} {
+			if l != nil {
+				l.transport.close()
+			}
 		}
 	})
 }
 
-// Counts are the fates of a client's spans.
+// Counts are the fates of a client's spans, or of its measures' points.
 type Counts struct {
 	Exported uint64 // acknowledged by the collector
 	Dropped  uint64 // lost: the queue was full, an export failed for good, or the client was closed
 	Queued   uint64 // waiting
 }
 
-// Counts returns the fates of the recorded spans so far.
-func (c *Client) Counts() Counts { return c.processor.counts() }
+// Counts returns the fates of the recorded spans so far, those of the program and
+// those of the integrations together.
+func (c *Client) Counts() Counts {
+	var all Counts
+	if c.own == nil || c.spans == nil {
+		return all
+	}
+	rejected := c.spans.rejected.Load()
+	all = c.processor.counts()
+	r := c.own.recorder.Counts()
+	all.Exported += r.Exported
+	all.Queued += r.Queued
+	all.Exported -= min(rejected, all.Exported)
+	all.Dropped += r.Dropped + r.Failed + rejected
+	return all
+}
 
-func newExporter(r resolved) (sdktrace.SpanExporter, error) {
-	ctx := context.Background()
-	if r.Protocol == ProtocolHTTP {
-		opts := []otlptracehttp.Option{
-			otlptracehttp.WithEndpointURL(r.endpoint.String()),
-			otlptracehttp.WithHeaders(r.headers),
-			otlptracehttp.WithTimeout(r.ExportTimeout),
-			otlptracehttp.WithCompression(otlptracehttp.GzipCompression),
-			otlptracehttp.WithRetry(otlptracehttp.RetryConfig{
-				Enabled: true, InitialInterval: retryPause, MaxInterval: 10 * retryPause, MaxElapsedTime: r.ExportTimeout,
-			}),
-		}
-		return otlptrace.New(ctx, otlptracehttp.NewClient(opts...))
+// MeasureCounts returns the fates of the measures' points so far. What the
+// collector did not take for a while is sent later and not counted.
+func (c *Client) MeasureCounts() Counts {
+	if c.registry == nil {
+		return Counts{}
 	}
-	opts := []otlptracegrpc.Option{
-		otlptracegrpc.WithEndpoint(r.endpoint.Host),
-		otlptracegrpc.WithHeaders(r.headers),
-		otlptracegrpc.WithTimeout(r.ExportTimeout),
-		otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{
-			Enabled: true, InitialInterval: retryPause, MaxInterval: 10 * retryPause, MaxElapsedTime: r.ExportTimeout,
-		}),
-	}
-	if r.insecure {
-		opts = append(opts, otlptracegrpc.WithInsecure())
-	}
-	return otlptrace.New(ctx, otlptracegrpc.NewClient(opts...))
+	m := c.registry.Counts()
+	rejected := min(c.measures.rejected.Load(), m.Exported)
+	return Counts{Exported: m.Exported - rejected, Dropped: m.Dropped + rejected}
 }
 
 var global struct {
@@ -136,18 +284,43 @@ var global struct {
 
 // Init makes the program's client by [New] and makes it OpenTelemetry's global
 // provider and propagator.
+//
+// A global provider that the program has set before stays what it is: the
+// integrations use it, Init exports no spans itself, and says so once by
+// [Options.OnError]. A propagator that was set before stays too.
 func Init(opts Options) error {
 	global.mu.Lock()
 	defer global.mu.Unlock()
 	if global.client != nil {
 		return ErrInitialised
 	}
+	var found trace.TracerProvider
+	if opts.TracerProvider == nil {
+		if tp := otel.GetTracerProvider(); !isDefault(tp) {
+			found, opts.TracerProvider = tp, tp
+		}
+	}
+	foundPropagator := false
+	if opts.Propagator == nil {
+		if p := otel.GetTextMapPropagator(); !isDefault(p) {
+			foundPropagator, opts.Propagator = true, p
+		}
+	}
 	c, err := New(opts)
 	if err != nil {
 		return err
 	}
-	otel.SetTracerProvider(c.provider)
-	otel.SetTextMapPropagator(c.propagator)
+	switch {
+	case c.disabled:
+		messaging.SetEnabled(false)
+	case found != nil:
+		c.reporter.report(fmt.Errorf("the program has set a TracerProvider before (%T): it is kept, integrations use it, and hoptrace exports no spans itself; to have it otherwise call hoptrace.Init first, or set Options.TracerProvider to say that it is meant so", found))
+	case c.own != nil:
+		otel.SetTracerProvider(c.own)
+	}
+	if !foundPropagator {
+		otel.SetTextMapPropagator(&ownPropagator{c.propagator})
+	}
 	global.client = c
 	return nil
 }
@@ -171,5 +344,14 @@ func Close() {
 		c.Close()
 	}
 }
+
+// SetEnabled switches all tracing of this process on or off while it runs. It is
+// on at the start. Switched off, the wrappers of Kafka clients hand every call to
+// the client below as it is, no measure is taken, and no span starts; spans that
+// have started still end and are exported.
+func SetEnabled(on bool) { messaging.SetEnabled(on) }
+
+// Enabled reports whether tracing is switched on.
+func Enabled() bool { return messaging.Enabled() }
 
 func logError(err error) { slog.Default().Warn("tracing: " + err.Error()) }

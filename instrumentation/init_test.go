@@ -303,7 +303,7 @@ func TestCloseEndsInTimeAndCountsTheRest(t *testing.T) {
 	start := time.Now()
 	c.Close()
 	c.Close()
-	if took := time.Since(start); took > closeTimeout+3*time.Second {
+	if took := time.Since(start); took > defaultCloseTimeout+3*time.Second {
 		t.Errorf("Close took %v", took)
 	}
 	spans(c, 5) // after the end: not recorded
@@ -393,7 +393,7 @@ func TestEndpointComesFromTheEnvironment(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := r.endpoint.String(); got != want {
+		if got := r.traces.url.String(); got != want {
 			t.Errorf("endpoint of %+v with %v = %s; want %s", o, env, got, want)
 		}
 	}
@@ -411,7 +411,7 @@ func TestSampleRatioLeavesParentsTheirDecision(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tp := sdktrace.NewTracerProvider(sdktrace.WithSampler(r.Sampler))
+	tp := sdktrace.NewTracerProvider(sdktrace.WithSampler(newSampling(r.Sampler, r.ratio, nil, r.reporter).sdk))
 	tracer := tp.Tracer("test")
 	sampled := 0
 	for range 4000 {

@@ -1,23 +1,26 @@
 package hoptrace
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
-	"strings"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Protocols of [Options].
+// Protocols and compressions of [Options].
 const (
 	ProtocolGRPC = "grpc"
 	ProtocolHTTP = "http"
+
+	CompressionGzip = "gzip"
+	CompressionNone = "none"
 )
 
 // Integration connects a package that instruments a client library. The wrappers
@@ -29,33 +32,65 @@ type Integration interface {
 	Setup(tp trace.TracerProvider, p propagation.TextMapPropagator) error
 }
 
-// Options say where spans go and what is traced. The zero value works: it sends
-// everything to a collector on this host, under the program's name.
+// Options say where spans and measures go and what is traced. The zero value
+// works: it sends everything to a collector on this host, under the program's
+// name. What an option leaves open the OTEL_* variables may say; docs/init.md
+// lists them.
 type Options struct {
 	// ServiceName is the name under which the program appears. Empty means
 	// OTEL_SERVICE_NAME, else the name of the executable.
 	ServiceName    string
 	ServiceVersion string
+	// Release is another name for ServiceVersion, as Sentry calls it. It counts
+	// when ServiceVersion is empty.
+	Release string
 	// Environment is deployment.environment.name, such as "production".
 	Environment string
 
 	// Endpoint is the URL of the collector. Empty means
-	// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, else
-	// http://127.0.0.1:4317 for gRPC and http://127.0.0.1:4318 for HTTP. The
-	// scheme https asks for TLS; host:port alone means without TLS.
+	// OTEL_EXPORTER_OTLP_ENDPOINT, else the server that DSN names (over HTTP),
+	// else http://127.0.0.1:4317 for gRPC and http://127.0.0.1:4318 for HTTP. The
+	// scheme https asks for TLS; host:port alone means without TLS, unless TLS is
+	// set.
 	Endpoint string
-	// Protocol is "grpc" or "http". Empty means gRPC.
+	// Protocol is "grpc" or "http". Empty means gRPC, but for a DSN without
+	// Endpoint.
 	Protocol string
+	// Compression is "gzip" or "none". Empty means gzip over HTTP and none over
+	// gRPC.
+	Compression string
 	// Headers are sent with every export.
 	Headers map[string]string
+	// TLS is used when the collector is asked by TLS. Nil means the host's
+	// certificates, and those of OTEL_EXPORTER_OTLP_CERTIFICATE and its like.
+	TLS *tls.Config
 	// DSN names the project that spans belong to, as for a Sentry SDK; empty lets
 	// the collector decide. Only its public key is sent, in X-Sentry-Auth.
 	DSN string
 
-	// SampleRatio is the share of traces recorded, in (0, 1]. Zero means all.
-	// A parent's decision is respected. Ignored when Sampler is set.
+	// SampleRatio is the share of traces recorded, in (0, 1]. Zero means what
+	// OTEL_TRACES_SAMPLER says, else all. A parent's decision is respected.
+	// Ignored when Sampler is set.
 	SampleRatio float64
-	Sampler     sdktrace.Sampler
+	// Sampler decides instead, for messaging spans too: those are asked for with
+	// the attributes that all spans of the same operation on the same topic have,
+	// and without links; of the result only the decision counts.
+	Sampler sdktrace.Sampler
+	// MessageSampler gives the share of traces to record, from 0 to 1, that begin
+	// with this messaging operation. A negative number means as if it were not
+	// there. It is not asked about spans that have a parent: the parent's decision
+	// is respected. It is called on the data path, from many goroutines.
+	MessageSampler func(SamplingInfo) float64
+
+	// Propagator reads and writes trace context outside Kafka, and headers in
+	// records that the wrappers do not handle by themselves. Nil means what
+	// OTEL_PROPAGATORS says, else W3C trace context and baggage.
+	Propagator propagation.TextMapPropagator
+
+	// TracerProvider and MeterProvider are the program's own: Init then exports
+	// no spans (no measures) itself and hands these to the integrations.
+	TracerProvider trace.TracerProvider
+	MeterProvider  metric.MeterProvider
 
 	// ResourceAttributes are added to what is found out about the program.
 	ResourceAttributes []attribute.KeyValue
@@ -63,16 +98,25 @@ type Options struct {
 	// Integrations are set up in this order.
 	Integrations []Integration
 
-	// QueueSize bounds the spans that wait for export. Zero means 65,536 (some
-	// 100 MB if the collector is away long enough to fill it). Spans above it are
-	// dropped and counted.
+	// QueueSize bounds the spans that wait for export: those of the integrations,
+	// and as many of the program's own. Zero means OTEL_BSP_MAX_QUEUE_SIZE, else
+	// 65,536 (some 100 MB if the collector is away long enough to fill it). Spans
+	// above it are dropped and counted.
 	QueueSize int
-	// BatchSize is the most spans in one export. Zero means 2,048.
+	// BatchSize is the most spans of the program's own in one export. Zero means
+	// OTEL_BSP_MAX_EXPORT_BATCH_SIZE, else 2,048.
 	BatchSize int
-	// BatchTimeout is how long a span waits for others. Zero means 1 s.
+	// BatchTimeout is how long a span waits for others. Zero means
+	// OTEL_BSP_SCHEDULE_DELAY, else 1 s.
 	BatchTimeout time.Duration
-	// ExportTimeout bounds one export with its retries. Zero means 10 s.
+	// MetricInterval is how often measures are exported. Zero means
+	// OTEL_METRIC_EXPORT_INTERVAL, else 10 s.
+	MetricInterval time.Duration
+	// ExportTimeout bounds one try of an export. Zero means
+	// OTEL_EXPORTER_OTLP_TIMEOUT, else 10 s.
 	ExportTimeout time.Duration
+	// CloseTimeout bounds Close. Zero means 5 s.
+	CloseTimeout time.Duration
 
 	// OnError is told what went wrong while exporting: once when the collector
 	// stops answering, not for each span. Nil means a warning by slog. It may be
@@ -83,133 +127,150 @@ type Options struct {
 }
 
 const (
-	defaultQueueSize     = 65536
-	defaultBatchSize     = 2048
-	defaultBatchTimeout  = time.Second
-	defaultExportTimeout = 10 * time.Second
+	defaultQueueSize      = 65536
+	defaultBatchSize      = 2048
+	defaultBatchTimeout   = time.Second
+	defaultExportTimeout  = 10 * time.Second
+	defaultMetricInterval = 10 * time.Second
+	defaultCloseTimeout   = 5 * time.Second
 )
 
 // resolved is Options with every default filled in.
 type resolved struct {
 	Options
-	endpoint *url.URL
-	insecure bool
-	headers  map[string]string
+	disabled  bool    // OTEL_SDK_DISABLED
+	traces    *target // nil: spans are not exported
+	metrics   *target // nil: measures are not exported
+	ratio     float64 // when Sampler is nil
+	propagate propagation.TextMapPropagator
+	reporter  *reporter
 }
 
 func (o Options) resolve() (resolved, error) {
-	r := resolved{Options: o, headers: make(map[string]string, len(o.Headers)+1)}
+	r := resolved{Options: o, ratio: 1}
 	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-
-	switch r.Protocol {
-	case "":
-		r.Protocol = ProtocolGRPC
-	case ProtocolGRPC, ProtocolHTTP:
-	default:
-		fault("Protocol is %q; it must be %q or %q", r.Protocol, ProtocolGRPC, ProtocolHTTP)
-	}
-	endpoint := r.Endpoint
-	signalOnly := false // the endpoint is the full URL of traces
-	if endpoint == "" {
-		if endpoint = os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"); endpoint != "" {
-			signalOnly = true
-		} else {
-			endpoint = os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT")
-		}
-	}
-	if endpoint == "" {
-		endpoint = "http://127.0.0.1:4317"
-		if r.Protocol == ProtocolHTTP {
-			endpoint = "http://127.0.0.1:4318"
-		}
-	}
-	if !strings.Contains(endpoint, "://") {
-		endpoint = "http://" + endpoint
-	}
-	u, err := url.Parse(endpoint)
-	switch {
-	case err != nil:
-		fault("Endpoint is not a URL: %w", err)
-	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		fault("Endpoint is %q; it must look like http://127.0.0.1:4317", endpoint)
-	default:
-		r.insecure = u.Scheme == "http"
-		if r.Protocol == ProtocolHTTP && !signalOnly {
-			u.Path = strings.TrimSuffix(u.Path, "/")
-			if !strings.HasSuffix(u.Path, "/v1/traces") {
-				u.Path += "/v1/traces"
-			}
-		}
-		r.endpoint = u
-	}
-	for k, v := range r.Headers {
-		r.headers[strings.ToLower(k)] = v
-	}
-	if r.DSN != "" {
-		key, err := publicKey(r.DSN)
-		if err != nil {
+	fault := func(format string, args ...any) {
+		err := fmt.Errorf(format, args...)
+		// What both signals read is told once.
+		if !slices.ContainsFunc(faults, func(e error) bool { return e.Error() == err.Error() }) {
 			faults = append(faults, err)
-		} else {
-			r.headers["x-sentry-auth"] = "Sentry sentry_version=7, sentry_client=hoptrace-go/" + Version + ", sentry_key=" + key
 		}
 	}
-	if r.SampleRatio < 0 || r.SampleRatio > 1 {
-		fault("SampleRatio is %v; it must be between 0 and 1", r.SampleRatio)
-	}
-	if r.Sampler == nil {
-		root := sdktrace.AlwaysSample()
-		if r.SampleRatio > 0 && r.SampleRatio < 1 {
-			root = sdktrace.TraceIDRatioBased(r.SampleRatio)
+	env := environment{fault: fault}
+
+	r.disabled, _ = env.boolean("OTEL_SDK_DISABLED")
+	ts := targets{options: &r.Options, env: env}
+	if r.DSN != "" {
+		d, err := parseDSN(r.DSN)
+		if err != nil {
+			fault("%w", err)
 		}
-		r.Sampler = sdktrace.ParentBased(root)
+		ts.dsn = d
 	}
-	positive := func(name string, n *int, standard int) {
-		if *n < 0 {
-			fault("%s is %d; it must not be negative", name, *n)
-		}
-		if *n == 0 {
-			*n = standard
-		}
+	switch r.Compression {
+	case "", CompressionGzip, CompressionNone:
+	default:
+		fault("Compression is %q; it must be %q or %q", r.Compression, CompressionGzip, CompressionNone)
 	}
-	positive("QueueSize", &r.QueueSize, defaultQueueSize)
-	positive("BatchSize", &r.BatchSize, defaultBatchSize)
-	r.BatchSize = min(r.BatchSize, r.QueueSize)
-	if r.BatchTimeout < 0 || r.ExportTimeout < 0 {
-		fault("BatchTimeout and ExportTimeout must not be negative")
+	if exported(env, "OTEL_TRACES_EXPORTER") {
+		r.traces = ts.find(traces)
 	}
-	if r.BatchTimeout == 0 {
-		r.BatchTimeout = defaultBatchTimeout
+	if exported(env, "OTEL_METRICS_EXPORTER") {
+		r.metrics = ts.find(metrics)
 	}
-	if r.ExportTimeout == 0 {
-		r.ExportTimeout = defaultExportTimeout
+	r.sampling(env)
+	r.propagate = r.Propagator
+	if r.propagate == nil {
+		r.propagate = propagatorFromEnv(env)
 	}
+	env.pairs("OTEL_RESOURCE_ATTRIBUTES") // package resource reads it, and says nothing of what is wrong
+	r.sizes(env)
 	for i, in := range r.Integrations {
 		if in == nil {
 			fault("Integrations[%d] is nil", i)
 		}
 	}
+	if r.ServiceVersion == "" {
+		r.ServiceVersion = r.Release
+	}
+	if r.OnError == nil {
+		r.OnError = logError
+	}
+	r.reporter = &reporter{f: r.OnError}
 	if len(faults) > 0 {
 		return resolved{}, fmt.Errorf("hoptrace: the options are not valid: %w", errors.Join(faults...))
 	}
 	return r, nil
 }
 
-// publicKey returns the key of a DSN. Its secret part, of old SDKs, is not sent.
-func publicKey(dsn string) (string, error) {
-	u, err := url.Parse(dsn)
-	if err != nil {
-		// The error of url.Parse quotes the DSN, which is nothing for a log.
-		return "", errors.New("DSN is not a URL; it must look like http://KEY@HOST/PROJECT")
+// exported tells whether a signal is, by its variable.
+func exported(env environment, name string) bool {
+	words, ok := env.list([]string{"otlp", "none"}, name)
+	return !ok || slices.Contains(words, "otlp")
+}
+
+func (r *resolved) sampling(env environment) {
+	if !(r.SampleRatio >= 0 && r.SampleRatio <= 1) { // not a number is neither
+		env.fault("SampleRatio is %v; it must be between 0 and 1", r.SampleRatio)
 	}
-	if u.User == nil || u.User.Username() == "" || u.Host == "" || strings.Trim(u.Path, "/") == "" {
-		return "", errors.New("DSN lacks a key, a host or a project; it must look like http://KEY@HOST/PROJECT")
-	}
-	key := u.User.Username()
-	for _, c := range key {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '-' && c != '_' {
-			return "", errors.New("DSN has a key with characters that no key has")
+	switch {
+	case r.Sampler != nil:
+	case r.SampleRatio > 0:
+		r.ratio = r.SampleRatio
+	default:
+		if s, ratio := samplerFromEnv(env); ratio >= 0 {
+			r.Sampler, r.ratio = s, ratio
 		}
 	}
-	return key, nil
+}
+
+func propagatorFromEnv(env environment) propagation.TextMapPropagator {
+	names, ok := env.list([]string{"tracecontext", "baggage", "none"}, "OTEL_PROPAGATORS")
+	if !ok {
+		names = []string{"tracecontext", "baggage"}
+	}
+	var all []propagation.TextMapPropagator
+	for i, n := range names {
+		switch {
+		case slices.Contains(names[:i], n):
+		case n == "tracecontext":
+			all = append(all, propagation.TraceContext{})
+		case n == "baggage":
+			all = append(all, propagation.Baggage{})
+		}
+	}
+	return propagation.NewCompositeTextMapPropagator(all...)
+}
+
+// sizes fills in numbers and times.
+func (r *resolved) sizes(env environment) {
+	number := func(name string, n *int, standard int, variable string) {
+		switch {
+		case *n < 0:
+			env.fault("%s is %d; it must not be negative", name, *n)
+		case *n == 0:
+			*n = standard
+			if v, ok := env.count(variable); ok {
+				*n = v
+			}
+		}
+	}
+	number("QueueSize", &r.QueueSize, defaultQueueSize, "OTEL_BSP_MAX_QUEUE_SIZE")
+	number("BatchSize", &r.BatchSize, defaultBatchSize, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE")
+	r.BatchSize = min(r.BatchSize, r.QueueSize)
+	span := func(name string, d *time.Duration, standard time.Duration, variables ...string) {
+		switch {
+		case *d < 0:
+			env.fault("%s is %s; it must not be negative", name, *d)
+		case *d == 0:
+			*d = standard
+			if v, ok := env.milliseconds(variables...); ok {
+				*d = v
+			}
+		}
+	}
+	span("BatchTimeout", &r.BatchTimeout, defaultBatchTimeout, "OTEL_BSP_SCHEDULE_DELAY")
+	span("MetricInterval", &r.MetricInterval, defaultMetricInterval, "OTEL_METRIC_EXPORT_INTERVAL")
+	span("ExportTimeout", &r.ExportTimeout, defaultExportTimeout)
+	span("CloseTimeout", &r.CloseTimeout, defaultCloseTimeout)
 }

@@ -4,28 +4,47 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net"
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+	collectpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/proto"
 )
 
+// uploader encodes the SDK's spans and delivers them by a link.
+type uploader struct{ link *link }
+
+// Start implements otlptrace.Client.
+func (uploader) Start(context.Context) error { return nil }
+
+// Stop implements otlptrace.Client.
+func (uploader) Stop(context.Context) error { return nil }
+
+// UploadTraces implements otlptrace.Client.
+func (u uploader) UploadTraces(ctx context.Context, spans []*tracepb.ResourceSpans) error {
+	body, err := proto.Marshal(&collectpb.ExportTraceServiceRequest{ResourceSpans: spans})
+	if err != nil {
+		return fmt.Errorf("cannot encode spans: %w", err)
+	}
+	n := 0
+	for _, rs := range spans {
+		for _, ss := range rs.ScopeSpans {
+			n += len(ss.Spans)
+		}
+	}
+	return u.link.deliver(ctx, n, body)
+}
+
 // processor is a batching span processor that, unlike the SDK's, counts what it
-// drops and tells once when the collector does not answer. Its queue is a slice
-// under a mutex; one goroutine exports.
+// drops. Its queue is a slice under a mutex; one goroutine exports.
 type processor struct {
-	exporter      sdktrace.SpanExporter
-	queueSize     int
-	batchSize     int
-	batchTimeout  time.Duration
-	exportTimeout time.Duration
-	endpoint      string
-	onError       func(error)
-	debug         bool
+	exporter     sdktrace.SpanExporter
+	queueSize    int
+	batchSize    int
+	batchTimeout time.Duration
 
 	wake chan struct{} // capacity 1: there is a full batch, or a flush to do
 	stop chan struct{} // closed by Shutdown
@@ -41,30 +60,20 @@ type processor struct {
 	dropped  uint64 // never taken
 	settled  chan struct{}
 
-	failing   bool // the last export failed; owned by the goroutine
-	exportCtx context.Context
+	exportCtx context.Context //nolint:containedctx // Shutdown ends exports by it
 	cancel    context.CancelFunc
-
-	reporting sync.Mutex // onError is called one at a time
 }
 
-func newProcessor(exporter sdktrace.SpanExporter, r resolved) *processor {
+func newProcessor(l *link, r *resolved) *processor {
 	p := &processor{
-		exporter:      exporter,
-		queueSize:     r.QueueSize,
-		batchSize:     r.BatchSize,
-		batchTimeout:  r.BatchTimeout,
-		exportTimeout: r.ExportTimeout,
-		endpoint:      r.endpoint.Redacted(),
-		onError:       r.OnError,
-		debug:         r.Debug,
-		wake:          make(chan struct{}, 1),
-		stop:          make(chan struct{}),
-		done:          make(chan struct{}),
-		settled:       make(chan struct{}),
-	}
-	if p.onError == nil {
-		p.onError = logError
+		exporter:     otlptrace.NewUnstarted(uploader{l}),
+		queueSize:    r.QueueSize,
+		batchSize:    r.BatchSize,
+		batchTimeout: r.BatchTimeout,
+		wake:         make(chan struct{}, 1),
+		stop:         make(chan struct{}),
+		done:         make(chan struct{}),
+		settled:      make(chan struct{}),
 	}
 	p.exportCtx, p.cancel = context.WithCancel(context.Background())
 	go p.run()
@@ -153,33 +162,8 @@ func (p *processor) next(all bool) []sdktrace.ReadOnlySpan {
 	return batch
 }
 
-// giveUpAfter bounds how long one batch is tried while the collector is away. By
-// then the queue is full at any load that matters.
-const giveUpAfter = 2 * time.Minute
-
 func (p *processor) export(batch []sdktrace.ReadOnlySpan) {
-	start := time.Now()
-	var err error
-	for attempt := 0; ; attempt++ {
-		ctx, cancel := context.WithTimeout(p.exportCtx, p.exportTimeout)
-		err = p.exporter.ExportSpans(ctx, batch)
-		expired := ctx.Err() != nil
-		cancel()
-		if err != nil && !p.failing && p.exportCtx.Err() == nil {
-			p.failing = true
-			p.report(fmt.Errorf("cannot export %d spans to %s: %w (is the hoptrace collector running? this is said once until it answers; see Counts)", len(batch), p.endpoint, err))
-		}
-		if err == nil || p.exportCtx.Err() != nil || time.Since(start) > giveUpAfter || !expired && !isAway(err) {
-			break
-		}
-		select {
-		case <-p.exportCtx.Done():
-		case <-time.After(retryPause):
-		}
-	}
-	if err == nil {
-		p.failing = false
-	}
+	err := p.exporter.ExportSpans(p.exportCtx, batch)
 	n := uint64(len(batch))
 	p.mu.Lock()
 	if err != nil {
@@ -190,26 +174,6 @@ func (p *processor) export(batch []sdktrace.ReadOnlySpan) {
 	close(p.settled)
 	p.settled = make(chan struct{})
 	p.mu.Unlock()
-	if p.debug {
-		slog.Default().Debug("tracing: exported", "spans", n, "took", time.Since(start), "err", err)
-	}
-}
-
-// retryPause is between two tries of one batch. The exporter has its own, growing
-// pauses inside each.
-const retryPause = 500 * time.Millisecond
-
-// isAway tells whether err means that the collector could not be reached, so that
-// the same batch may be welcome later. Anything else is an answer: no.
-func isAway(err error) bool {
-	var network net.Error
-	return status.Code(err) == codes.Unavailable || errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded)
-}
-
-func (p *processor) report(err error) {
-	p.reporting.Lock()
-	defer p.reporting.Unlock()
-	p.onError(err)
 }
 
 var errNotExported = errors.New("spans were dropped")
@@ -270,11 +234,7 @@ func (p *processor) Shutdown(ctx context.Context) error {
 	p.failed += uint64(len(p.queue))
 	p.queue = nil
 	p.mu.Unlock()
-	// The exporter gets a moment of its own: its connection is to be closed even
-	// when the collector took all the time.
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	return errors.Join(err, p.exporter.Shutdown(end))
+	return err
 }
 
 func (p *processor) counts() Counts {
