@@ -86,6 +86,11 @@ fmt: $(TOOLS)/gofumpt ## format the Go code
 bench: build libchdb ## the whole line, measured; Go benchmark lines for benchstat
 	cd integration && go test -run '^$$' -bench '^BenchmarkLine$$' -benchtime 1x -timeout 30m ./bench
 
+.PHONY: bench-instrumentation
+bench-instrumentation: ## what instrumentation costs a Kafka client, ours and its peers': make bench-instrumentation BROKERS="stub kafka"
+	@mkdir -p $(ARTEFACTS)
+	BROKERS="$(BROKERS)" BENCHFLAGS="$(BENCHFLAGS)" integration/peers/bench/run $(ARTEFACTS)/bench-instrumentation.txt
+
 .PHONY: bench-unit
 bench-unit: libchdb ## the benchmarks of the packages
 	@for m in $(MODULES); do [ $$m = integration ] && continue; (cd $$m && go test -run '^$$' -bench . -benchmem ./...) || exit 1; done
