@@ -221,7 +221,11 @@ type Delivery struct {
 	Answered int64 // the first byte of its answer arrived; zero when not seen
 	Handed   int64 // it was given to the application
 	Waited   bool  // the record was not yet there when the fetch was asked
-	Broker   Server
+	// NotBefore is a time, on this host's clock, at which the record was not yet
+	// in the log; zero when none is known. It says the same as Waited where the
+	// client knows only of an earlier fetch that nothing was there.
+	NotBefore int64
+	Broker    Server
 
 	creation trace.SpanContext
 	ambient  trace.SpanContext
@@ -274,13 +278,20 @@ func Deliver[H KeyValue](ctx context.Context, d *Delivery, headers []H) {
 	}
 	d.Partition.delivered(d, start, sampled)
 	if d.LogAppend && d.Broker.Host != "" && d.Asked != 0 && d.Answered != 0 && d.RecordTime != 0 {
-		c.core.clocks.Fetch(d.Broker.String(), d.Asked, d.Answered, d.RecordTime, d.Waited)
+		since := d.Asked
+		if !d.Waited && d.NotBefore != 0 {
+			since = d.NotBefore
+		}
+		c.core.clocks.Fetch(d.Broker.String(), since, d.Answered, d.RecordTime, d.Waited || d.NotBefore != 0)
 	}
 	if d.pathway.hash != 0 && c.pathways != nil {
 		c.pathways.arrived(d)
 	}
 	c.advisor.received(c, d)
 }
+
+// Ambient is the span context of the application's call that got the record.
+func (d *Delivery) Ambient() trace.SpanContext { return d.ambient }
 
 // Describe reads the context in headers without taking the record for a new
 // delivery, for records that are processed again or came from elsewhere.
@@ -456,6 +467,14 @@ func (p *Partition) Lag() (records int64, ok bool) {
 		return 0, false
 	}
 	return max(p.watermark-p.last-1, 0), true
+}
+
+// Position returns the offset handed out last; ok is false when none was since the
+// partition was assigned or the position changed.
+func (p *Partition) Position() (offset int64, ok bool) {
+	p.got.Lock()
+	defer p.got.Unlock()
+	return p.last, p.started
 }
 
 // Settlement is one commit. A wrapper fills it and calls [Consumer.Settle].

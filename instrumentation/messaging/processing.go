@@ -372,6 +372,11 @@ func (d *Delivery) origin() int64 {
 	return d.RecordTime
 }
 
+// In returns ctx with the process span and what [RecordFromContext] tells.
+func (p *Processing) In(ctx context.Context) context.Context {
+	return context.WithValue(trace.ContextWithSpan(ctx, p.span), processingKey{}, p)
+}
+
 // SpanContext is that of the process span.
 func (p *Processing) SpanContext() trace.SpanContext { return p.sc }
 
