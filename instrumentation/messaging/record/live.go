@@ -40,7 +40,16 @@ var extras = sync.Pool{New: func() any { return new(Extra) }}
 // Unless the flags of s say sampled it records nothing and only carries its
 // span context. It keeps a copy of s; links stand beside the inline one.
 func (r *Recorder) Start(ctx context.Context, st *Stream, s *Span, ts trace.TraceState, links []trace.Link) *Live {
-	l := &Live{parent: ctx, stream: st, state: ts, recording: s.Flags&uint32(trace.FlagsSampled) != 0, span: *s}
+	l := new(Live)
+	r.Init(l, ctx, st, s, ts, links)
+	return l
+}
+
+// Init is [Recorder.Start] for a live span that lies in another value of its
+// owner. The zero l must not be copied from then on.
+func (r *Recorder) Init(l *Live, ctx context.Context, st *Stream, s *Span, ts trace.TraceState, links []trace.Link) { //nolint:revive // the span comes first
+	l.parent, l.stream, l.state, l.span = ctx, st, ts, *s
+	l.recording = s.Flags&uint32(trace.FlagsSampled) != 0
 	if spanKey == nil {
 		l.parent = trace.ContextWithSpan(ctx, l)
 	}
@@ -52,7 +61,6 @@ func (r *Recorder) Start(ctx context.Context, st *Stream, s *Span, ts trace.Trac
 			l.addLink(links[i])
 		}
 	}
-	return l
 }
 
 // Record returns the span's data, for its owner to set what it learns before it
