@@ -8,16 +8,17 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/hoptrace/hoptrace/instrumentation/messaging"
 )
 
 // watchedDialer returns a copy of d whose connections tell log about the fetch
 // requests they carry, and group (which may be nil) about the group's. The TLS
 // handshake is done inside the dial function, by the rules of kafka-go, so that
 // the connection handed up carries plain text.
-func watchedDialer(d *kafka.Dialer, log *fetchLog, group *groupLog) *kafka.Dialer {
+func watchedDialer(d *kafka.Dialer, log *fetchLog, group *groupLog, now func() int64) *kafka.Dialer {
 	if d == nil {
 		d = kafka.DefaultDialer
 	}
@@ -42,7 +43,7 @@ func watchedDialer(d *kafka.Dialer, log *fetchLog, group *groupLog) *kafka.Diale
 				return nil, err
 			}
 		}
-		return &watchedConn{Conn: conn, log: log, group: group, broker: address}, nil
+		return &watchedConn{Conn: conn, log: log, group: group, broker: server(address), now: now}, nil
 	}
 	return &out
 }
@@ -75,7 +76,8 @@ type watchedConn struct {
 	net.Conn
 	log    *fetchLog
 	group  *groupLog
-	broker string
+	broker messaging.Server
+	now    func() int64
 
 	mu       sync.Mutex
 	lost     bool
@@ -133,7 +135,7 @@ func (c *watchedConn) observeEnd(err error) {
 	}
 	c.mu.Unlock()
 	if grouped && c.group != nil {
-		c.group.disconnected(c, time.Now().UnixNano(), err)
+		c.group.disconnected(c, c.now(), err)
 	}
 }
 
@@ -188,7 +190,7 @@ func (c *watchedConn) askFetch(frame []byte) bool {
 	log := c.log.partition(key)
 	c.await(request{
 		correlation: correlation, version: binary.BigEndian.Uint16(frame[6:]),
-		fetch: log.ask(offset, c.broker), log: log, key: key,
+		fetch: log.ask(offset, c.now(), c.broker), log: log, key: key,
 	})
 	return true
 }
@@ -205,7 +207,7 @@ func (c *watchedConn) askGroup(frame []byte) {
 		return
 	}
 	c.grouped = true
-	c.await(request{correlation: correlation, version: version, group: groupRequest{api: api, version: version}, at: time.Now().UnixNano()})
+	c.await(request{correlation: correlation, version: version, group: groupRequest{api: api, version: version}, at: c.now()})
 	c.body = make([]byte, 0, min(maxBody, len(r.b)+c.toWrite))
 	c.keep(r.b)
 }

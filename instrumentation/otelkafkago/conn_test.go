@@ -78,13 +78,15 @@ func TestTheTimesAreSeenThroughTLSAndSASL(t *testing.T) {
 func TestAnUntrustedBrokerIsRefusedAsKafkaGoDoes(t *testing.T) {
 	server, _ := certificate(t)
 	c := broker(t, 1, kfake.TLS(server))
-	d := watchedDialer(&kafka.Dialer{TLS: &tls.Config{MinVersion: tls.VersionTLS12}, Timeout: 5 * time.Second}, newFetchLog(), nil)
+	d := watchedDialer(&kafka.Dialer{TLS: &tls.Config{MinVersion: tls.VersionTLS12}, Timeout: 5 * time.Second}, newFetchLog(), nil, now)
 	conn, err := d.DialContext(within(t), "tcp", c.ListenAddrs()[0])
 	if err == nil {
 		_ = conn.Close()
 		t.Fatal("the connection was made; want the certificate refused")
 	}
 }
+
+func now() int64 { return time.Now().UnixNano() }
 
 func times(log *fetchLog, key topicPartition, offset int64) (asked, answered int64) {
 	d := log.partition(key).match(offset)
@@ -170,7 +172,7 @@ func TestAnswersAreFoundHoweverTheyAreCut(t *testing.T) {
 	for step := 1; step < 40; step++ {
 		log := newFetchLog()
 		p := &pipe{}
-		c := &watchedConn{Conn: p, log: log}
+		c := &watchedConn{Conn: p, log: log, now: now}
 		key := topicPartition{"orders", 0}
 		// An answer to something else, one with no body, then ours.
 		p.in.Write(answer(12, 33))
@@ -199,7 +201,7 @@ func TestWhatIsNotUnderstoodMakesTheTimesUnknown(t *testing.T) {
 		t.Helper()
 		log := newFetchLog()
 		p := &pipe{}
-		c := &watchedConn{Conn: p, log: log}
+		c := &watchedConn{Conn: p, log: log, now: now}
 		p.in.Write(answer(77, 10))
 		for _, b := range append([][]byte{fetchRequest(10, "me", "orders", 0, 5)}, writes...) {
 			if n, err := c.Write(b); n != len(b) || err != nil {
@@ -223,7 +225,7 @@ func TestWhatIsNotUnderstoodMakesTheTimesUnknown(t *testing.T) {
 func TestLongRequestsInPiecesAreFollowed(t *testing.T) {
 	log := newFetchLog()
 	p := &pipe{}
-	c := &watchedConn{Conn: p, log: log}
+	c := &watchedConn{Conn: p, log: log, now: now}
 	long := make([]byte, 10_000) // a JoinGroup, say
 	binary.BigEndian.PutUint32(long, uint32(len(long)-4))
 	binary.BigEndian.PutUint16(long[4:], 11)
@@ -242,8 +244,8 @@ func TestFetchesRememberedAreBounded(t *testing.T) {
 	log := newFetchLog()
 	part := log.partition(topicPartition{"orders", 0})
 	for i := range 3 * maxFetches {
-		part.answer(part.ask(int64(i), ""), time.Now())
-		part.ask(int64(i), "") // an empty answer: asked again
+		part.answer(part.ask(int64(i), now(), messaging.Server{}), now())
+		part.ask(int64(i), now(), messaging.Server{}) // an empty answer: asked again
 	}
 	if n := len(part.fetches); n > maxFetches {
 		t.Errorf("%d fetches are remembered; want at most %d", n, maxFetches)
@@ -261,7 +263,7 @@ func FuzzWatchedConn(f *testing.F) {
 		log := newFetchLog()
 		p := &pipe{}
 		p.in.Write(in)
-		c := &watchedConn{Conn: p, log: log}
+		c := &watchedConn{Conn: p, log: log, now: now}
 		for len(out) > 0 {
 			n := min(step, len(out))
 			if w, err := c.Write(out[:n]); w != n || err != nil {

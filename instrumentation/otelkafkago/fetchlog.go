@@ -3,7 +3,8 @@ package otelkafkago
 import (
 	"sync"
 	"sync/atomic"
-	"time"
+
+	"github.com/hoptrace/hoptrace/instrumentation/messaging"
 )
 
 // fetch is one fetch request: a question, when it was answered and what the head
@@ -13,7 +14,7 @@ type fetch struct {
 	offset   int64
 	asked    int64
 	answered int64
-	broker   string // address the connection was dialled to
+	broker   messaging.Server // that the connection was dialled to
 
 	// notBefore is when the answer before was asked for, if it told that there was
 	// nothing to read at offset yet: the records of this one came after that.
@@ -40,7 +41,7 @@ type run struct {
 // delivered is what the log knows of a record's way here.
 type delivered struct {
 	asked, answered int64
-	broker          string
+	broker          messaging.Server
 	throttle        int64
 	highWatermark   int64 // of the answer; 0 when unknown
 	logStart        int64 // -1 when unknown
@@ -117,8 +118,8 @@ type partitionLog struct {
 }
 
 // ask notes a fetch request that is about to be written.
-func (p *partitionLog) ask(offset int64, broker string) *fetch {
-	f := &fetch{offset: offset, asked: time.Now().UnixNano(), broker: broker}
+func (p *partitionLog) ask(offset, at int64, broker messaging.Server) *fetch {
+	f := &fetch{offset: offset, asked: at, broker: broker}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.end == offset {
@@ -138,9 +139,9 @@ func (p *partitionLog) ask(offset int64, broker string) *fetch {
 	return f
 }
 
-func (p *partitionLog) answer(f *fetch, at time.Time) {
+func (p *partitionLog) answer(f *fetch, at int64) {
 	p.mu.Lock()
-	f.answered = at.UnixNano()
+	f.answered = at
 	p.mu.Unlock()
 }
 
@@ -174,6 +175,13 @@ func (p *partitionLog) batch(f *fetch, b recordBatch) {
 		return
 	}
 	f.runs = append(f.runs, run{last: b.last, appended: b.appended})
+}
+
+// highWatermark is the one that the newest answer told.
+func (p *partitionLog) highWatermark() (offset int64, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.end, p.endAt != 0
 }
 
 // match tells of the fetch that brought the record at offset, and forgets the

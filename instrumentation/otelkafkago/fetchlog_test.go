@@ -2,7 +2,8 @@ package otelkafkago
 
 import (
 	"testing"
-	"time"
+
+	"github.com/hoptrace/hoptrace/instrumentation/messaging"
 )
 
 func TestEachRecordIsMatchedToTheFetchThatBroughtIt(t *testing.T) {
@@ -10,12 +11,12 @@ func TestEachRecordIsMatchedToTheFetchThatBroughtIt(t *testing.T) {
 	log := all.partition(topicPartition{"orders", 0})
 	var asked []int64
 	for _, offset := range []int64{0, 10, 20} {
-		f := log.ask(offset, "")
+		f := log.ask(offset, now(), messaging.Server{})
 		f.asked = int64(len(asked) + 1)
 		asked = append(asked, f.asked)
-		log.answer(f, time.Unix(0, f.asked+100))
+		log.answer(f, f.asked+100)
 	}
-	log.ask(30, "").asked = 4 // not answered
+	log.ask(30, now(), messaging.Server{}).asked = 4 // not answered
 	f := func(offset, wantAsked int64) {
 		t.Helper()
 		d := log.match(offset)
@@ -35,9 +36,9 @@ func TestEachRecordIsMatchedToTheFetchThatBroughtIt(t *testing.T) {
 		t.Errorf("%d fetches are remembered; want the newest answer and the question", n)
 	}
 	// Redelivered from an earlier offset: the newer fetch brought it.
-	again := log.ask(20, "")
+	again := log.ask(20, now(), messaging.Server{})
 	again.asked = 50
-	log.answer(again, time.Unix(0, 150))
+	log.answer(again, 150)
 	f(25, 50)
 	if a := all.partition(topicPartition{"orders", 1}).match(25).asked; a != 0 {
 		t.Errorf("another partition's record was asked at %d", a)
@@ -50,7 +51,7 @@ func TestOnceLostEveryLaterTimeIsUnknown(t *testing.T) {
 	all.giveUp()
 	// Another connection that is understood: its records cannot be told from
 	// those of the one that is not.
-	log.answer(log.ask(0, ""), time.Now())
+	log.answer(log.ask(0, now(), messaging.Server{}), now())
 	if d := log.match(0); d != (delivered{}) {
 		t.Errorf("%+v; want unknown", d)
 	}

@@ -1,10 +1,13 @@
 package otelkafkago
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/hoptrace/hoptrace/instrumentation/messaging"
 )
 
 // Why a group's generation ended, as far as this member can see.
@@ -39,7 +42,7 @@ type commit struct {
 	asked, answered int64
 	offsets         []committedOffset
 	code            int16 // the first that is not zero
-	broker          string
+	broker          messaging.Server
 }
 
 // groupLog follows the membership of one Reader in its group by what its
@@ -70,6 +73,13 @@ func (g *groupLog) memberID() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.member
+}
+
+// owns tells whether a partition is assigned to this member.
+func (g *groupLog) owns(tp topicPartition) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Contains(g.owned, tp)
 }
 
 // asked is called when a group request is being written.

@@ -1,9 +1,6 @@
 package otelkafkago
 
-import (
-	"encoding/binary"
-	"time"
-)
+import "encoding/binary"
 
 // incoming is the state of the reading side of a watchedConn: where in which
 // frame it is. Bytes that tell nothing are passed over without a look.
@@ -11,7 +8,7 @@ type incoming struct {
 	lost  bool
 	head  [8]byte // length and correlation id of the frame
 	have  int     // bytes of head filled
-	began time.Time
+	began int64   // Unix nanoseconds: its first byte was read
 
 	frame int // bytes missing of the frame's body
 	skip  int // of them, to be passed over before anything is kept
@@ -71,7 +68,7 @@ func (c *watchedConn) observeRead(b []byte) {
 func (c *watchedConn) observeHead(b []byte) []byte {
 	in := &c.in
 	if in.have == 0 {
-		in.began = time.Now()
+		in.began = c.now()
 	}
 	want := 4
 	if in.have >= 4 {
@@ -191,7 +188,7 @@ func (c *watchedConn) read() {
 			c.group.misunderstood()
 			return
 		}
-		c.group.answered(c, &in.req.group, &a, in.req.at, in.began.UnixNano())
+		c.group.answered(c, &in.req.group, &a, in.req.at, in.began)
 	default:
 		in.rest()
 	}

@@ -1,10 +1,10 @@
 package otelkafkago
 
 import (
-	"sync/atomic"
+	"time"
 
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
@@ -14,42 +14,49 @@ import (
 // Version is the version of this instrumentation, as its spans carry it.
 const Version = "0.1.0"
 
-// attrSentryOp is read by Sentry's queue views.
-const attrSentryOp = "sentry.op"
-
-// Option changes how a [Writer] or a [Reader] is instrumented.
+// Option changes how a client is instrumented.
 type Option func(*config)
 
 type config struct {
-	provider    trace.TracerProvider
-	propagator  propagation.TextMapPropagator // beside the built-in forms; nil when they are enough
-	parent      bool
-	noReceive   bool
-	explicit    bool
-	sentryTrace bool
-	attributes  []attribute.KeyValue
-	tracer      trace.Tracer
+	core     messaging.Config
+	explicit bool
 }
 
 // WithTracerProvider takes spans to tp. The default is what [Integration] was
 // set up with, else the global provider.
 func WithTracerProvider(tp trace.TracerProvider) Option {
-	return func(c *config) { c.provider = tp }
+	return func(c *config) { c.core.TracerProvider = tp }
+}
+
+// WithMeterProvider takes measures to mp. The default is what hoptrace.Init keeps
+// beside its TracerProvider, else the global provider.
+func WithMeterProvider(mp metric.MeterProvider) Option {
+	return func(c *config) { c.core.MeterProvider = mp }
 }
 
 // WithPropagator reads and writes the headers of p beside the built-in ones
 // (traceparent, tracestate, baggage, sentry-trace), which come first.
 func WithPropagator(p propagation.TextMapPropagator) Option {
-	return func(c *config) { c.propagator = beyondBuiltIn(p) }
+	return func(c *config) { c.core.Propagator = p }
 }
 
 // WithParent makes the producer's span the parent of the receive and process
-// spans, beside the link to it. Without it they are linked only, as the
-// OpenTelemetry conventions advise, and process is a child of receive.
-func WithParent() Option { return func(c *config) { c.parent = true } }
+// spans of single records, beside the link to it. Without it they are linked
+// only, as the OpenTelemetry conventions advise, and process is a child of
+// receive.
+func WithParent() Option { return func(c *config) { c.core.Parent = true } }
+
+// WithoutLinks leaves out the link to the producer's span where that span is the
+// parent.
+func WithoutLinks() Option { return func(c *config) { c.core.WithoutLinks = true } }
 
 // WithoutReceiveSpans leaves out the "poll" spans.
-func WithoutReceiveSpans() Option { return func(c *config) { c.noReceive = true } }
+func WithoutReceiveSpans() Option { return func(c *config) { c.core.WithoutReceive = true } }
+
+// WithCreateSpans gives each record a span "create topic" of its own, whose
+// context it carries, and each produce request one span "send topic" of kind
+// client that links to them. Without it each record has a send span.
+func WithCreateSpans() Option { return func(c *config) { c.core.CreateSpans = true } }
 
 // WithExplicitProcessing tells the Reader that the program marks processing by
 // Process, StartProcess or MessageContext, perhaps in other goroutines, so that
@@ -60,68 +67,58 @@ func WithExplicitProcessing() Option { return func(c *config) { c.explicit = tru
 // WithSentryTrace writes a sentry-trace header beside traceparent on every
 // record, for consumers that read nothing else. Without it the header is written
 // only when the incoming context came in that form.
-func WithSentryTrace() Option { return func(c *config) { c.sentryTrace = true } }
+func WithSentryTrace() Option { return func(c *config) { c.core.SentryTrace = true } }
+
+// WithPathways writes and reads the header hoptrace-path, 24 bytes that say which
+// way a record came and since when it is under way, and measures by it. Each
+// header costs every kafka-go reader of the topic about three allocations.
+func WithPathways() Option { return func(c *config) { c.core.Pathways = true } }
+
+// WithService names this program in pathways. The default is OTEL_SERVICE_NAME,
+// else the name of the executable.
+func WithService(name string) Option { return func(c *config) { c.core.Service = name } }
+
+// WithMessageKey puts what f makes of a record's key on its spans, as
+// messaging.kafka.message.key. An empty string leaves it out; more than
+// messaging.MaxKeyText bytes are cut off. Without it only a hash of the key is
+// told. f is called from several goroutines.
+func WithMessageKey(f func(key []byte) string) Option {
+	return func(c *config) { c.core.MessageKey = f }
+}
 
 // WithAttributes adds attributes to every span.
 func WithAttributes(attrs ...attribute.KeyValue) Option {
-	return func(c *config) { c.attributes = append(c.attributes, attrs...) }
+	return func(c *config) { c.core.Attributes = append(c.core.Attributes, attrs...) }
 }
 
-// setup is what Init gave us, if it did.
-type setup struct {
-	provider   trace.TracerProvider
-	propagator propagation.TextMapPropagator
-}
-
-var current atomic.Pointer[setup]
+// WithClock replaces the wall clock by which calls, deliveries and the ends of
+// spans are timed. It is for tests of clocks that disagree: it also tells when
+// requests were written and answered.
+func WithClock(now func() time.Time) Option { return func(c *config) { c.core.Now = now } }
 
 // KafkaIntegration connects this package to hoptrace.Init.
 type KafkaIntegration struct{}
 
-// Integration is passed to hoptrace.Init; from then on [NewWriter], [Wrap] and
-// [NewReader] use its providers unless an option says otherwise.
+// Integration is passed to hoptrace.Init; from then on the clients wrapped by
+// this package use its providers unless an option says otherwise.
 func Integration() KafkaIntegration { return KafkaIntegration{} }
 
 // Name returns "kafka-go".
 func (KafkaIntegration) Name() string { return "kafka-go" }
 
-// Setup makes tp and p the defaults of this package. A nil argument means
-// OpenTelemetry's global one.
+// Setup makes tp and p the defaults of the instrumentation of Kafka clients. A nil
+// argument means OpenTelemetry's global one.
 func (KafkaIntegration) Setup(tp trace.TracerProvider, p propagation.TextMapPropagator) error {
-	current.Store(&setup{provider: tp, propagator: beyondBuiltIn(p)})
+	messaging.SetDefaults(messaging.Defaults{TracerProvider: tp, Propagator: p})
 	return nil
 }
 
 func newConfig(opts []Option) config {
-	c := config{}
-	if s := current.Load(); s != nil {
-		c.provider, c.propagator = s.provider, s.propagator
-	}
+	c := config{core: messaging.Config{Scope: messaging.ScopeKafkaGo, Version: Version}}
 	for _, o := range opts {
 		if o != nil {
 			o(&c)
 		}
 	}
-	if c.provider == nil {
-		c.provider = otel.GetTracerProvider()
-	}
-	c.tracer = c.provider.Tracer(messaging.ScopeKafkaGo,
-		trace.WithInstrumentationVersion(Version), trace.WithSchemaURL(messaging.SchemaURL))
 	return c
-}
-
-// beyondBuiltIn returns p only if it knows a header that package messaging does
-// not handle by itself.
-func beyondBuiltIn(p propagation.TextMapPropagator) propagation.TextMapPropagator {
-	if p == nil {
-		return nil
-	}
-	for _, f := range p.Fields() {
-		switch f {
-		case messaging.HeaderTraceparent, messaging.HeaderTracestate, messaging.HeaderBaggage, messaging.HeaderSentryTrace:
-		default:
-			return p
-		}
-	}
-	return nil
 }

@@ -2,13 +2,8 @@ package otelkafkago
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"sync"
-	"time"
 
 	"github.com/segmentio/kafka-go"
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/hoptrace/hoptrace/instrumentation/messaging"
@@ -18,20 +13,20 @@ import (
 // and returns fn's error. The context given to fn carries that span and the
 // baggage of the record. A panic of fn ends the span as an error and goes on.
 func (r *Reader) Process(ctx context.Context, msg kafka.Message, fn func(ctx context.Context, msg kafka.Message) error) error {
-	ctx, end := r.StartProcess(ctx, msg)
+	if !messaging.Enabled() {
+		return fn(ctx, msg)
+	}
+	ctx, p := r.startProcess(ctx, &msg)
+	if p == nil {
+		return fn(ctx, msg)
+	}
 	returned := false
-	defer func() {
-		if !returned {
-			end(errProcessPanic)
-		}
-	}()
+	defer p.Unwind(&returned)
 	err := fn(ctx, msg)
 	returned = true
-	end(err)
+	r.endProcess(p, &msg, err)
 	return err
 }
-
-var errProcessPanic = errors.New("processing panicked")
 
 // StartProcess starts the process span of msg, which this Reader handed out, and
 // returns a context with that span and the function that ends it. That function
@@ -42,17 +37,32 @@ func (r *Reader) StartProcess(ctx context.Context, msg kafka.Message) (context.C
 	if !messaging.Enabled() {
 		return ctx, func(error) {}
 	}
-	processCtx, span := r.startProcess(ctx, &msg)
-	if span == nil {
-		return processCtx, func(error) {}
+	ctx, p := r.startProcess(ctx, &msg)
+	if p == nil {
+		return ctx, func(error) {}
 	}
-	var once sync.Once
-	return processCtx, func(err error) {
-		once.Do(func() {
-			defer r.guard()
-			endProcess(span, err, time.Now())
-		})
+	name := kafka.Message{Topic: msg.Topic, Partition: msg.Partition, Offset: msg.Offset}
+	return ctx, func(err error) { r.endProcess(p, &name, err) }
+}
+
+// ProcessBatch runs fn on msgs, which this Reader handed out, inside one process
+// span that links to the sender of each, and returns fn's error. The span links
+// to at most 128 of them and tells how many were left out; the measures count
+// each. A panic of fn ends the span as an error and goes on.
+func (r *Reader) ProcessBatch(ctx context.Context, msgs []kafka.Message, fn func(ctx context.Context, msgs []kafka.Message) error) error {
+	if len(msgs) == 0 || !messaging.Enabled() {
+		return fn(ctx, msgs)
 	}
+	ctx, p := r.startBatch(ctx, msgs)
+	if p == nil {
+		return fn(ctx, msgs)
+	}
+	returned := false
+	defer p.Unwind(&returned)
+	err := fn(ctx, msgs)
+	returned = true
+	r.endBatch(p, msgs, err)
+	return err
 }
 
 // MessageContext returns ctx with the process span of msg, which this Reader
@@ -66,196 +76,113 @@ func (r *Reader) MessageContext(ctx context.Context, msg kafka.Message) context.
 	return r.messageContext(ctx, &msg)
 }
 
-func (r *Reader) startProcess(ctx context.Context, msg *kafka.Message) (out context.Context, span trace.Span) {
+func (r *Reader) startProcess(ctx context.Context, msg *kafka.Message) (out context.Context, p *messaging.Processing) {
 	out = ctx //nolint:wastedassign // what a panic below leaves to the caller
-	defer r.guard()
-	key := keyOf(msg)
-	d := r.pending.claim(key, true)
+	defer r.core.Guard()
+	part := r.partition(msg.Topic, int32(msg.Partition)) //nolint:gosec // partitions are int32 in the protocol
+	d := r.pending.claim(part, msg.Offset, true)
 	if d == nil {
-		if sc, ended := r.pending.ended(key); ended {
+		d = r.delivery(msg)
+		messaging.Describe(&d.Delivery, msg.Headers)
+		if sc, ended := r.pending.wasEstimated(part, msg.Offset); ended {
 			// The next fetch was taken for the end of this record's processing
 			// before the program said that it tells the end itself. One delivery
 			// has one process span, so this one gets none.
-			return trace.ContextWithSpanContext(messaging.Extract(msg.Headers).Into(ctx), sc), nil
+			out = trace.ContextWithSpanContext(d.Into(ctx), sc)
+			d.release()
+			return out, nil
 		}
-		d = r.newDelivery(msg)
 	}
-	if d.span != nil { // MessageContext was asked first
-		return trace.ContextWithSpan(d.found.Into(ctx), d.span), d.span
+	if d.open != nil { // MessageContext was asked first
+		p = d.open
+		out = p.In(d.Into(ctx))
+		d.release()
+		return out, p
 	}
-	return r.start(ctx, d, time.Now())
+	out, p = r.consumer.StartProcess(ctx, &d.Delivery, r.core.Now())
+	d.release()
+	return out, p
+}
+
+func (r *Reader) endProcess(p *messaging.Processing, msg *kafka.Message, err error) {
+	defer r.core.Guard()
+	kind := ""
+	if err != nil {
+		kind = errorType(err)
+	}
+	p.End(err, kind)
+	part := r.partition(msg.Topic, int32(msg.Partition)) //nolint:gosec // partitions are int32 in the protocol
+	r.pending.noteEnded(part, msg.Offset, p.SpanContext(), false)
+}
+
+func (r *Reader) startBatch(ctx context.Context, msgs []kafka.Message) (out context.Context, p *messaging.Processing) {
+	out = ctx //nolint:wastedassign // what a panic below leaves to the caller
+	defer r.core.Guard()
+	ds := make([]messaging.Delivery, 0, len(msgs))
+	now := r.core.Now()
+	for i := range msgs {
+		part := r.partition(msgs[i].Topic, int32(msgs[i].Partition)) //nolint:gosec // partitions are int32 in the protocol
+		d := r.pending.claim(part, msgs[i].Offset, true)
+		if d == nil {
+			d = r.delivery(&msgs[i])
+			messaging.Describe(&d.Delivery, msgs[i].Headers)
+		}
+		if d.open != nil { // its own span ends where the batch's begins
+			d.open.EndAt(nil, "", now, true)
+		}
+		ds = append(ds, d.Delivery)
+		d.release()
+	}
+	return r.consumer.StartBatch(ctx, ds, now)
+}
+
+func (r *Reader) endBatch(p *messaging.Processing, msgs []kafka.Message, err error) {
+	defer r.core.Guard()
+	kind := ""
+	if err != nil {
+		kind = errorType(err)
+	}
+	p.End(err, kind)
+	for i := range msgs {
+		part := r.partition(msgs[i].Topic, int32(msgs[i].Partition)) //nolint:gosec // partitions are int32 in the protocol
+		r.pending.noteEnded(part, msgs[i].Offset, p.SpanContext(), false)
+	}
 }
 
 func (r *Reader) messageContext(ctx context.Context, msg *kafka.Message) (out context.Context) {
 	out = ctx
-	defer r.guard()
-	key := keyOf(msg)
-	var span trace.Span
-	if r.pending.with(key, func(d *delivery) {
-		if d.span == nil {
-			_, d.span = r.start(ctx, d, d.handed)
+	defer r.core.Guard()
+	part := r.partition(msg.Topic, int32(msg.Partition)) //nolint:gosec // partitions are int32 in the protocol
+	if r.pending.with(part, msg.Offset, func(d *delivery) {
+		if d.open == nil {
+			out, d.open = r.consumer.StartProcess(ctx, &d.Delivery, d.Handed)
+			return
 		}
-		span = d.span
-		out = d.found.Into(ctx)
+		out = d.open.In(d.Into(ctx))
 	}) {
-		return trace.ContextWithSpan(out, span)
+		return out
 	}
-	d := r.newDelivery(msg)
-	out = d.found.Into(ctx)
-	if sc, ok := r.pending.ended(key); ok {
+	d := r.delivery(msg)
+	defer d.release()
+	messaging.Describe(&d.Delivery, msg.Headers)
+	out = d.Into(ctx)
+	if sc, ok := r.pending.wasEstimated(part, msg.Offset); ok {
 		return trace.ContextWithSpanContext(out, sc)
 	}
-	if d.creation.IsValid() {
-		out = trace.ContextWithRemoteSpanContext(out, d.creation)
+	if sc := d.Creation(); sc.IsValid() {
+		out = trace.ContextWithRemoteSpanContext(out, sc)
 	}
 	return out
 }
 
-// start starts the process span of d.
-func (r *Reader) start(ctx context.Context, d *delivery, at time.Time) (context.Context, trace.Span) {
-	o := r.process.get(d.key.topicPartition)
-	opts := make([]trace.SpanStartOption, 0, len(o.start)+4)
-	opts = append(append(opts, o.start...), trace.WithTimestamp(at))
-	ambient := trace.SpanContextFromContext(ctx)
-	ctx = d.found.Into(ctx)
-	hasCreation := d.creation.IsValid()
-	if hasCreation {
-		opts = append(opts, trace.WithLinks(trace.Link{SpanContext: d.creation}))
-	}
-	switch {
-	case r.config.parent && hasCreation:
-		ctx = trace.ContextWithRemoteSpanContext(ctx, d.creation)
-	case d.received.IsValid():
-		ctx = trace.ContextWithSpanContext(ctx, d.received)
-	default:
-		ambient = trace.SpanContext{} // it is the parent, no need to link to it
-	}
-	if ambient.IsValid() && !ambient.Equal(d.received) && !ambient.Equal(d.ambient) && !ambient.Equal(d.creation) {
-		opts = append(opts, trace.WithLinks(trace.Link{SpanContext: ambient}))
-	}
-	ctx, span := r.config.tracer.Start(ctx, o.name, opts...)
-	if span.IsRecording() {
-		span.SetAttributes(d.times(d.attributes(make([]attribute.KeyValue, 0, 12)))...)
-	}
-	return ctx, span
-}
-
 // estimate ends the process span of a delivery whose end the program did not
-// tell.
-func (r *Reader) estimate(d *delivery, end time.Time) {
-	span := d.span
-	if span == nil {
-		_, span = r.start(trace.ContextWithSpanContext(context.Background(), d.ambient), d, d.handed)
+// tell, and gives the delivery back.
+func (r *Reader) estimate(d *delivery, end int64) {
+	p := d.open
+	if p == nil {
+		_, p = r.consumer.StartProcess(trace.ContextWithSpanContext(context.Background(), d.Ambient()), &d.Delivery, d.Handed)
 	}
-	if span.IsRecording() {
-		span.SetAttributes(attribute.Bool(messaging.AttrConsumeEstimated, true))
-	}
-	endProcess(span, nil, end)
-	r.pending.noteEnded(d.key, span.SpanContext())
+	p.EndAt(nil, "", end, true)
+	r.pending.noteEnded(d.part, d.Offset, p.SpanContext(), true)
+	d.release()
 }
-
-func endProcess(span trace.Span, err error, at time.Time) {
-	if err != nil && span.IsRecording() {
-		span.SetAttributes(attribute.String(messaging.AttrErrorType, errorType(err)))
-		setError(span, err)
-	}
-	span.End(trace.WithTimestamp(at))
-}
-
-// deliveryKey names a record. Two deliveries of one record have one key; the
-// later one then stands for it.
-type deliveryKey struct {
-	topicPartition
-	offset int64
-}
-
-func keyOf(m *kafka.Message) deliveryKey {
-	return deliveryKey{topicPartition{m.Topic, int32(m.Partition)}, m.Offset} //nolint:gosec // partitions are int32 in the protocol
-}
-
-// delivery is a record handed to the program. It keeps nothing of the record but
-// its baggage header.
-type delivery struct {
-	key             deliveryKey
-	found           messaging.Extracted
-	creation        trace.SpanContext // from found or from the user's propagator; not valid if neither has one
-	received        trace.SpanContext
-	ambient         trace.SpanContext // of the context given to the fetch
-	asked, answered int64
-	handed          time.Time
-	recordTime      time.Time
-	superseded      time.Time // the next fetch on this Reader was called
-	highWatermark   int64
-	bodySize        int
-	tombstone       bool
-	hasKey          bool
-	keyHash         string
-	span            trace.Span // open, from MessageContext; nil otherwise
-
-	prev, next *delivery // in pendingList
-}
-
-func (r *Reader) newDelivery(m *kafka.Message) *delivery {
-	d := &delivery{
-		key:           keyOf(m),
-		recordTime:    m.Time,
-		highWatermark: m.HighWaterMark,
-		bodySize:      len(m.Value),
-		tombstone:     m.Value == nil,
-		hasKey:        m.Key != nil,
-	}
-	if d.hasKey {
-		d.keyHash = messaging.KeyHash(m.Key)
-	}
-	if len(m.Headers) > 0 {
-		d.found = messaging.Extract(m.Headers)
-		d.creation = d.found.SpanContext
-		if p := r.config.propagator; p != nil && !d.creation.IsValid() {
-			d.creation = trace.SpanContextFromContext(p.Extract(context.Background(), &headerCarrier{headers: m.Headers}))
-		}
-	}
-	return d
-}
-
-// endOr is the best guess at the end of processing: the next fetch, if there was
-// one, else now.
-func (d *delivery) endOr(now time.Time) time.Time {
-	if !d.superseded.IsZero() {
-		return d.superseded
-	}
-	return now
-}
-
-func (d *delivery) attributes(attrs []attribute.KeyValue) []attribute.KeyValue {
-	attrs = append(attrs,
-		attribute.Int64(messaging.AttrKafkaOffset, d.key.offset),
-		attribute.Int(messaging.AttrBodySize, d.bodySize))
-	if d.tombstone {
-		attrs = append(attrs, attribute.Bool(messaging.AttrKafkaTombstone, true))
-	}
-	if d.hasKey {
-		attrs = append(attrs, attribute.String(messaging.AttrKeyHash, d.keyHash))
-	}
-	return attrs
-}
-
-func (d *delivery) times(attrs []attribute.KeyValue) []attribute.KeyValue {
-	if d.asked != 0 {
-		attrs = append(attrs,
-			attribute.Int64(messaging.AttrConsumeAsked, d.asked),
-			attribute.Int64(messaging.AttrConsumeAnswered, d.answered))
-	}
-	if !d.handed.IsZero() {
-		attrs = append(attrs, attribute.Int64(messaging.AttrConsumeHanded, d.handed.UnixNano()))
-	}
-	if ms := d.recordTime.UnixMilli(); !d.recordTime.IsZero() && ms > 0 {
-		attrs = append(attrs, attribute.Int64(messaging.AttrConsumeRecordTime, ms*int64(time.Millisecond)))
-	}
-	if d.highWatermark > 0 {
-		attrs = append(attrs, attribute.Int64(messaging.AttrConsumeHighWatermark, d.highWatermark))
-	}
-	return attrs
-}
-
-// String names the record, for errors and tests.
-func (k deliveryKey) String() string { return fmt.Sprintf("%s/%d@%d", k.topic, k.partition, k.offset) }

@@ -2,36 +2,41 @@ package otelkafkago
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/hoptrace/hoptrace/instrumentation/messaging"
 )
 
 // Reader is a kafka.Reader that records, for each record it hands out, a receive
-// span and a process span with the times of the fetch that brought it.
+// span and a process span with the times of the fetch that brought it, and a
+// settle span for each commit.
 //
-// The end of processing is exact with [Reader.Process] and [Reader.StartProcess].
-// Without them the process span ends at the next FetchMessage or ReadMessage on
-// this Reader, at the CommitMessages that contains the record or at Close,
-// whichever comes first, and is marked as estimated.
+// The end of processing is exact with [Reader.Process], [Reader.ProcessBatch] and
+// [Reader.StartProcess]. Without them the process span ends at the next
+// FetchMessage or ReadMessage on this Reader, at the CommitMessages that contains
+// the record, at SetOffset or at Close, whichever comes first, and is marked as
+// estimated.
 //
 // A Reader is safe for concurrent use, as a kafka.Reader is.
 type Reader struct {
 	*kafka.Reader
-	config  config
-	dialer  *kafka.Dialer // the caller's
-	group   string
-	log     *fetchLog
-	pending pendingList
-	receive optionCache[topicPartition]
-	process optionCache[topicPartition]
+	core       *messaging.Core
+	consumer   *messaging.Consumer
+	config     kafka.ReaderConfig // as the caller gave it
+	log        *fetchLog
+	group      *groupLog
+	pending    pendingList
+	committing atomic.Int32 // calls of CommitMessages under way
+
+	last  atomic.Pointer[partition] // used last
+	parts atomic.Pointer[map[topicPartition]*partition]
+	mu    sync.Mutex // for writing parts
 
 	unknown atomic.Uint64
-	panics  atomic.Uint64
 }
 
 // ReaderCounts tells what was left undone. Values only grow.
@@ -39,6 +44,10 @@ type ReaderCounts struct {
 	// UnknownFetches counts records handed out whose fetch was not seen, so that
 	// their spans do not say when it was asked and answered.
 	UnknownFetches uint64
+	// UnknownAnswers counts answers to fetches and to requests of the group that
+	// were not understood: what they say of records, commits and rebalances is
+	// not known.
+	UnknownAnswers uint64
 	// Evicted counts records whose processing was given up as estimated because
 	// too many were open at a time.
 	Evicted uint64
@@ -51,62 +60,84 @@ type ReaderCounts struct {
 // not changed; a copy of it is used. Like kafka.NewReader it panics when cfg is
 // not valid.
 func NewReader(cfg kafka.ReaderConfig, opts ...Option) *Reader {
-	r := &Reader{
-		config: newConfig(opts),
-		dialer: cfg.Dialer,
-		group:  cfg.GroupID,
-		log:    newFetchLog(),
-	}
-	if r.dialer == nil {
-		r.dialer = kafka.DefaultDialer
-	}
-	r.pending.init(r.config.explicit)
-	clientID := r.dialer.ClientID
-	r.receive.init(func(tp topicPartition) *topicOptions {
-		return newConsumeOptions(&r.config, trace.SpanKindClient, "poll", messaging.OperationReceive, "queue.receive", r.group, clientID, tp)
-	})
-	r.process.init(func(tp topicPartition) *topicOptions {
-		return newConsumeOptions(&r.config, trace.SpanKindConsumer, "process", messaging.OperationProcess, "queue.process", r.group, clientID, tp)
-	})
-	cfg.Dialer = watchedDialer(r.dialer, r.log, nil)
+	c := newConfig(opts)
+	r := newReaderHooks(cfg, c)
+	cfg.Dialer = watchedDialer(r.config.Dialer, r.log, r.group, r.core.Now)
 	r.Reader = kafka.NewReader(cfg)
 	return r
+}
+
+// newReaderHooks makes a Reader without the kafka.Reader below it.
+func newReaderHooks(cfg kafka.ReaderConfig, c config) *Reader {
+	if cfg.Dialer == nil {
+		cfg.Dialer = kafka.DefaultDialer
+	}
+	r := &Reader{core: messaging.NewCore(c.core), config: cfg, log: newFetchLog(), group: newGroupLog(cfg.WatchPartitionChanges)}
+	r.parts.Store(&map[topicPartition]*partition{})
+	r.pending.explicit = c.explicit
+	r.consumer = r.core.Consumer(messaging.ConsumerConfig{
+		Group: cfg.GroupID, ClientID: cfg.Dialer.ClientID, MemberID: r.group.memberID,
+		Facts: messaging.ConsumerFacts{
+			QueueCapacity: orElse(cfg.QueueCapacity, 100), MinBytes: orElse(cfg.MinBytes, 1), MaxWait: orElse(cfg.MaxWait, 10*time.Second),
+		},
+	})
+	r.group.committed, r.group.rebalanced = r.committed, r.rebalanced
+	return r
+}
+
+func orElse[T int | time.Duration](v, otherwise T) T {
+	if v == 0 {
+		return otherwise
+	}
+	return v
 }
 
 // Config is kafka.Reader.Config, with the Dialer that was given to [NewReader].
 func (r *Reader) Config() kafka.ReaderConfig {
 	cfg := r.Reader.Config()
-	cfg.Dialer = r.dialer
+	cfg.Dialer = r.config.Dialer
 	return cfg
 }
 
 // FetchMessage is kafka.Reader.FetchMessage.
 func (r *Reader) FetchMessage(ctx context.Context) (kafka.Message, error) {
-	return r.next(ctx, r.Reader.FetchMessage)
+	called := r.core.Now()
+	r.nextCalled(called)
+	msg, err := r.Reader.FetchMessage(ctx)
+	if err == nil && messaging.Enabled() {
+		r.handOver(ctx, called, r.core.Now(), &msg)
+	}
+	return msg, err
 }
 
 // ReadMessage is kafka.Reader.ReadMessage: in a group it commits the message
 // before it hands it out.
 func (r *Reader) ReadMessage(ctx context.Context) (kafka.Message, error) {
-	return r.next(ctx, r.Reader.ReadMessage)
-}
-
-func (r *Reader) next(ctx context.Context, read func(context.Context) (kafka.Message, error)) (kafka.Message, error) {
-	called := time.Now()
+	called := r.core.Now()
 	r.nextCalled(called)
-	msg, err := read(ctx)
-	if err != nil || !messaging.Enabled() {
-		return msg, err
+	msg, err := r.Reader.ReadMessage(ctx)
+	if err == nil && messaging.Enabled() {
+		r.handOver(ctx, called, r.core.Now(), &msg)
 	}
-	r.handOver(ctx, called, time.Now(), &msg)
-	return msg, nil
+	return msg, err
 }
 
-// CommitMessages is kafka.Reader.CommitMessages. It ends the estimated process
-// spans of msgs.
-func (r *Reader) CommitMessages(ctx context.Context, msgs ...kafka.Message) error {
-	r.committed(msgs)
-	return r.Reader.CommitMessages(ctx, msgs...)
+// SetOffset is kafka.Reader.SetOffset. It ends the estimated process spans.
+func (r *Reader) SetOffset(offset int64) error {
+	err := r.Reader.SetOffset(offset)
+	if err == nil {
+		r.moved()
+	}
+	return err
+}
+
+// SetOffsetAt is kafka.Reader.SetOffsetAt. It ends the estimated process spans.
+func (r *Reader) SetOffsetAt(ctx context.Context, t time.Time) error {
+	err := r.Reader.SetOffsetAt(ctx, t)
+	if err == nil {
+		r.moved()
+	}
+	return err
 }
 
 // Close is kafka.Reader.Close. It ends the process spans that are still open and
@@ -120,86 +151,145 @@ func (r *Reader) Close() error {
 func (r *Reader) Counts() ReaderCounts {
 	return ReaderCounts{
 		UnknownFetches: r.unknown.Load(),
+		UnknownAnswers: r.log.unknown.Load() + r.group.unknown.Load(),
 		Evicted:        r.pending.evicted.Load(),
-		Panics:         r.panics.Load(),
+		Panics:         r.core.Panics(),
 	}
 }
 
-func (r *Reader) nextCalled(at time.Time) {
-	defer r.guard()
-	for _, d := range r.pending.supersede(at) {
-		r.estimate(d, at)
-	}
+// TopicPartition names a partition.
+type TopicPartition struct {
+	Topic     string
+	Partition int
 }
 
-func (r *Reader) committed(msgs []kafka.Message) {
-	defer r.guard()
-	if len(msgs) == 0 {
-		return
-	}
-	now := time.Now()
-	for i := range msgs {
-		if d := r.pending.claim(keyOf(&msgs[i]), false); d != nil {
-			r.estimate(d, d.endOr(now))
+// LagByPartition returns how many records follow the one handed out last, for
+// each partition that a record was handed out of and that, in a group, is
+// assigned to this Reader. It is told by the newest high watermark that came with
+// a fetch, so unlike Lag it works in groups, and for each partition.
+func (r *Reader) LagByPartition() map[TopicPartition]int64 {
+	out := make(map[TopicPartition]int64)
+	for key, p := range *r.parts.Load() {
+		if r.config.GroupID != "" && !r.group.owns(key) {
+			continue
+		}
+		if last, ok := p.core.Position(); ok {
+			if end, ok := p.log.highWatermark(); ok {
+				out[TopicPartition{key.topic, int(key.partition)}] = max(end-last-1, 0)
+			}
 		}
 	}
+	return out
+}
+
+// partition returns what is kept of a partition.
+func (r *Reader) partition(topic string, id int32) *partition {
+	if p := r.last.Load(); p != nil && p.partition == id && p.topic == topic {
+		return p
+	}
+	key := topicPartition{topic, id}
+	p := (*r.parts.Load())[key]
+	if p == nil {
+		p = r.newPartition(key)
+	}
+	r.last.Store(p)
+	return p
+}
+
+func (r *Reader) newPartition(key topicPartition) *partition {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old := *r.parts.Load()
+	if p := old[key]; p != nil {
+		return p
+	}
+	p := &partition{topicPartition: key, core: r.consumer.Partition(key.topic, key.partition), log: r.log.partition(key)}
+	all := make(map[topicPartition]*partition, len(old)+1)
+	for k, o := range old {
+		all[k] = o
+	}
+	all[key] = p
+	r.parts.Store(&all)
+	return p
+}
+
+func (r *Reader) nextCalled(at int64) {
+	defer r.core.Guard()
+	r.estimateAll(r.pending.supersede(at), at)
+}
+
+func (r *Reader) moved() {
+	defer r.core.Guard()
+	r.estimateAll(r.pending.moved(), r.core.Now())
+	r.partition(r.config.Topic, int32(r.config.Partition)).core.Rewound() //nolint:gosec // partitions are int32 in the protocol
 }
 
 func (r *Reader) closed() {
-	defer r.guard()
-	now := time.Now()
-	for _, d := range r.pending.drain() {
-		r.estimate(d, d.endOr(now))
+	defer r.core.Guard()
+	r.estimateAll(r.pending.drain(), r.core.Now())
+}
+
+// estimateAll ends deliveries that are linked by next.
+func (r *Reader) estimateAll(d *delivery, at int64) {
+	for d != nil {
+		next := d.next
+		r.estimate(d, d.endOr(at))
+		d = next
 	}
 }
 
-func (r *Reader) guard() {
-	if recover() != nil {
-		r.panics.Add(1)
+// rebalanced is called when the group gave this Reader its partitions.
+func (r *Reader) rebalanced(b *rebalance) {
+	defer r.core.Guard()
+	for _, tp := range b.assigned {
+		r.partition(tp.topic, tp.partition).core.Moved()
 	}
+	r.consumer.Rebalance(b.cause, time.Duration(b.ended-b.began))
 }
 
 // handOver records the receive span of msg and remembers it for processing.
-func (r *Reader) handOver(ctx context.Context, called, handed time.Time, msg *kafka.Message) {
-	defer r.guard()
-	d := r.newDelivery(msg) // the span in ctx must not pass for one in the record
-	d.handed = handed
-	way := r.log.partition(d.key.topicPartition).match(msg.Offset)
-	d.asked, d.answered = way.asked, way.answered
-	if d.asked == 0 {
+func (r *Reader) handOver(ctx context.Context, called, handed int64, msg *kafka.Message) {
+	defer r.core.Guard()
+	d := r.delivery(msg)
+	d.Called, d.Handed = called, handed
+	way := d.part.log.match(msg.Offset)
+	d.Asked, d.Answered, d.NotBefore, d.Broker = way.asked, way.answered, way.notBefore, way.broker
+	if way.asked == 0 {
 		r.unknown.Add(1)
 	}
-	d.ambient = trace.SpanContextFromContext(ctx)
-	if !r.config.noReceive {
-		o := r.receive.get(d.key.topicPartition)
-		opts := make([]trace.SpanStartOption, 0, len(o.start)+3)
-		opts = append(append(opts, o.start...), trace.WithTimestamp(d.receiveStart(called, handed)))
-		parent := ctx
-		if d.creation.IsValid() {
-			opts = append(opts, trace.WithLinks(trace.Link{SpanContext: d.creation}))
-			if r.config.parent {
-				parent = trace.ContextWithRemoteSpanContext(ctx, d.creation)
-			}
-		}
-		_, span := r.config.tracer.Start(parent, o.name, opts...)
-		if span.IsRecording() {
-			span.SetAttributes(d.attributes(nil)...)
-		}
-		span.End(trace.WithTimestamp(handed))
-		d.received = span.SpanContext()
+	if way.appended != 0 {
+		d.RecordTime, d.LogAppend = way.appended, true
 	}
-	for _, old := range r.pending.add(d) {
-		r.estimate(old, old.endOr(handed))
+	messaging.Deliver(ctx, &d.Delivery, msg.Headers)
+	again, oldest := r.pending.add(d)
+	if again != nil {
+		r.estimate(again, again.endOr(handed))
+	}
+	if oldest != nil {
+		r.estimate(oldest, oldest.endOr(handed))
 	}
 }
 
-// receiveStart is when receiving this record began: when the application asked,
-// or when the answer that brought the record arrived, if that was later. The
-// wait before it is not the record's: a group that idled for ten minutes must
-// not make the next record's trace ten minutes long.
-func (d *delivery) receiveStart(called, handed time.Time) time.Time {
-	if answered := time.Unix(0, d.answered); d.answered != 0 && answered.After(called) && answered.Before(handed) {
-		return answered
+// delivery tells of msg what can be told without its way here.
+func (r *Reader) delivery(msg *kafka.Message) *delivery {
+	d := deliveries.Get().(*delivery)
+	d.part = r.partition(msg.Topic, int32(msg.Partition)) //nolint:gosec // partitions are int32 in the protocol
+	d.Partition = d.part.core
+	describe(&d.Delivery, msg)
+	return d
+}
+
+func describe(d *messaging.Delivery, msg *kafka.Message) {
+	d.Offset = msg.Offset
+	d.HighWatermark = msg.HighWaterMark
+	d.BodySize = len(msg.Value)
+	d.Tombstone = msg.Value == nil
+	d.SetKey(msg.Key)
+	// kafka-go gives the producer's time even where the topic stamps
+	// LogAppendTime.
+	if !msg.Time.IsZero() {
+		if ms := msg.Time.UnixMilli(); ms > 0 {
+			d.RecordTime = ms * int64(time.Millisecond)
+		}
 	}
-	return called
 }

@@ -8,7 +8,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-	"go.opentelemetry.io/otel/trace"
+
+	"github.com/hoptrace/hoptrace/instrumentation/messaging"
 )
 
 // BenchmarkHandOverAndProcess measures what the wrapper adds to a record read, by
@@ -22,24 +23,17 @@ func BenchmarkHandOverAndProcess(b *testing.B) {
 					sampler = sdktrace.AlwaysSample()
 				}
 				tp := sdktrace.NewTracerProvider(sdktrace.WithSampler(sampler), sdktrace.WithSpanProcessor(nothing{}))
-				r := &Reader{config: newConfig([]Option{WithTracerProvider(tp)}), log: newFetchLog()}
-				r.pending.init(false)
-				r.receive.init(func(tp topicPartition) *topicOptions {
-					return newConsumeOptions(&r.config, trace.SpanKindClient, "poll", "receive", "queue.receive", "g", "", tp)
-				})
-				r.process.init(func(tp topicPartition) *topicOptions {
-					return newConsumeOptions(&r.config, trace.SpanKindConsumer, "process", "process", "queue.process", "g", "", tp)
-				})
+				r := newReaderHooks(kafka.ReaderConfig{Topic: "orders", GroupID: "g"}, newConfig([]Option{WithTracerProvider(tp)}))
 				log := r.log.partition(topicPartition{"orders", 0})
-				log.answer(log.ask(0, ""), time.Now())
+				log.answer(log.ask(0, now(), messaging.Server{}), now())
 				m := kafka.Message{Topic: "orders", Key: make([]byte, 10), Value: make([]byte, 200), HighWaterMark: 5, Time: time.Now(), Headers: make([]kafka.Header, headers)}
 				m.Headers[headers-1] = kafka.Header{Key: "traceparent", Value: []byte("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")}
 				b.ReportAllocs()
 				for b.Loop() {
 					m.Offset++
-					now := time.Now()
-					r.nextCalled(now)
-					r.handOver(context.Background(), now, now, &m)
+					at := now()
+					r.nextCalled(at)
+					r.handOver(context.Background(), at, at, &m)
 					_, end := r.StartProcess(context.Background(), m)
 					end(nil)
 				}

@@ -142,7 +142,7 @@ func TestReceiveSpanStartsWithTheCallAndLinksTheSender(t *testing.T) {
 			t.Errorf("partition = %q", got)
 		}
 	}
-	if text(t, poll, attrSentryOp) != "queue.receive" || text(t, process, attrSentryOp) != "queue.process" {
+	if text(t, poll, messaging.AttrSentryOp) != "queue.receive" || text(t, process, messaging.AttrSentryOp) != "queue.process" {
 		t.Error("sentry.op is not that of a queue")
 	}
 }
@@ -517,12 +517,7 @@ func TestABrokenProviderDoesNotDisturbTheReader(t *testing.T) {
 
 // detached is a Reader of which only the instrumentation is used.
 func detached(rec recorder) *Reader {
-	r := &Reader{config: newConfig([]Option{WithTracerProvider(rec), WithoutReceiveSpans()}), log: newFetchLog()}
-	r.pending.init(true)
-	r.process.init(func(tp topicPartition) *topicOptions {
-		return newConsumeOptions(&r.config, trace.SpanKindConsumer, "process", "process", "queue.process", "", "", tp)
-	})
-	return r
+	return newReaderHooks(kafka.ReaderConfig{Topic: "orders"}, newConfig([]Option{WithTracerProvider(rec), WithoutReceiveSpans(), WithExplicitProcessing()}))
 }
 
 func TestARecordDeliveredAgainBeforeItWasProcessedHasTwoSpans(t *testing.T) {
@@ -530,8 +525,7 @@ func TestARecordDeliveredAgainBeforeItWasProcessedHasTwoSpans(t *testing.T) {
 	r := detached(rec)
 	m := kafka.Message{Topic: "orders", Offset: 3}
 	for range 2 {
-		now := time.Now()
-		r.handOver(context.Background(), now, now, &m)
+		r.handOver(context.Background(), now(), now(), &m)
 	}
 	_, end := r.StartProcess(context.Background(), m)
 	end(nil)
@@ -548,12 +542,11 @@ func TestOpenDeliveriesAreBounded(t *testing.T) {
 	r := detached(rec)
 	const extra = 10
 	for i := range maxPending + extra {
-		now := time.Now()
-		r.nextCalled(now)
-		r.handOver(context.Background(), now, now, &kafka.Message{Topic: "orders", Offset: int64(i)})
+		r.nextCalled(now())
+		r.handOver(context.Background(), now(), now(), &kafka.Message{Topic: "orders", Offset: int64(i)})
 	}
-	if len(r.pending.byKey) != maxPending || r.Counts().Evicted != extra {
-		t.Errorf("%d open, %d evicted; want %d and %d", len(r.pending.byKey), r.Counts().Evicted, maxPending, extra)
+	if r.pending.count != maxPending || r.Counts().Evicted != extra {
+		t.Errorf("%d open, %d evicted; want %d and %d", r.pending.count, r.Counts().Evicted, maxPending, extra)
 	}
 	if n := len(rec.named("process orders")); n != extra {
 		t.Errorf("%d spans have ended; want %d", n, extra)

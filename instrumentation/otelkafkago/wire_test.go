@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/hoptrace/hoptrace/instrumentation/messaging"
 )
 
 const key77 = 77 // the correlation id of fetchRequest
@@ -63,7 +65,7 @@ func fetchAnswer(version, code int, topic string, partition int, highWatermark i
 func carry(t *testing.T, log *fetchLog, version uint16, answered []byte, step int) {
 	t.Helper()
 	p := &pipe{}
-	c := &watchedConn{Conn: p, log: log, broker: "b:9092"}
+	c := &watchedConn{Conn: p, log: log, broker: messaging.Server{Host: "b", Port: 9092}, now: now}
 	if _, err := c.Write(fetchRequest(version, "me", "orders", 0, 5)); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +115,7 @@ func TestAFetchAnswerTellsHowItsRecordsGotTheirTimes(t *testing.T) {
 				if version == 2 {
 					start = -1
 				}
-				if d.highWatermark != 20 || d.throttle != 25*ms || d.logStart != start || d.broker != "b:9092" || d.notBefore != 0 {
+				if d.highWatermark != 20 || d.throttle != 25*ms || d.logStart != start || d.broker.Host != "b" || d.broker.Port != 9092 || d.notBefore != 0 {
 					t.Errorf("version %d: %+v", version, d)
 				}
 			}
@@ -156,7 +158,7 @@ func TestAFailedFetchTellsNoWatermark(t *testing.T) {
 	if d := p.match(5); d.highWatermark != 0 || log.unknown.Load() != 0 {
 		t.Errorf("%+v", d)
 	}
-	if f := p.ask(-1, ""); f.notBefore != 0 {
+	if f := p.ask(-1, now(), messaging.Server{}); f.notBefore != 0 {
 		t.Errorf("not before %d; want unknown", f.notBefore)
 	}
 }
@@ -200,7 +202,7 @@ func request11(api, version int, body []byte) []byte {
 func member(t *testing.T, g *groupLog) (ask func(api, version int, body, answer []byte), c *watchedConn) {
 	t.Helper()
 	p := &pipe{}
-	c = &watchedConn{Conn: p, log: newFetchLog(), group: g, broker: "b:1"}
+	c = &watchedConn{Conn: p, log: newFetchLog(), group: g, broker: messaging.Server{Host: "b", Port: 1}, now: now}
 	buf := make([]byte, 11)
 	return func(api, version int, body, answer []byte) {
 		t.Helper()
@@ -324,7 +326,7 @@ func TestCommitsAreReadOffTheWire(t *testing.T) {
 	bad := bytesOf(nil).u32(2).str("orders").u32(2).u32(0).u16(0).u32(3).u16(22).str("returns").u32(1).u32(0).u16(0)
 	ask(apiOffsetCommit, 2, body, ok)
 	ask(apiOffsetCommit, 2, body, bad)
-	if len(seen) != 2 || seen[0].code != 0 || seen[1].code != 22 || seen[0].asked == 0 || seen[0].answered < seen[0].asked || seen[0].broker != "b:1" {
+	if len(seen) != 2 || seen[0].code != 0 || seen[1].code != 22 || seen[0].asked == 0 || seen[0].answered < seen[0].asked || seen[0].broker.Port != 1 {
 		t.Fatalf("commits = %+v", seen)
 	}
 	want := []committedOffset{{topicPartition{"orders", 0}, 17, 0}, {topicPartition{"orders", 3}, 18, 22}, {topicPartition{"returns", 0}, 4, 0}}
@@ -340,7 +342,7 @@ func TestCommitsAreReadOffTheWire(t *testing.T) {
 }
 
 func TestRequestsAwaitedAreBounded(t *testing.T) {
-	c := &watchedConn{Conn: &pipe{}, log: newFetchLog(), group: newGroupLog(false)}
+	c := &watchedConn{Conn: &pipe{}, log: newFetchLog(), group: newGroupLog(false), now: now}
 	for range 100 {
 		if _, err := c.Write(request11(apiHeartbeat, 0, memberBody(1, "m"))); err != nil {
 			t.Fatal(err)

@@ -43,7 +43,7 @@ func TestSendSpanTellsTruePartitionAndOffset(t *testing.T) {
 			}
 			for key, want := range map[string]string{
 				messaging.AttrSystem: "kafka", messaging.AttrOperationName: "send", messaging.AttrOperationType: "send",
-				messaging.AttrDestinationName: "orders", attrSentryOp: "queue.publish", messaging.AttrClientID: "test",
+				messaging.AttrDestinationName: "orders", messaging.AttrSentryOp: "queue.publish", messaging.AttrClientID: "test",
 				messaging.AttrKeyHash: messaging.KeyHash([]byte("k")),
 			} {
 				if got := text(t, s, key); got != want {
