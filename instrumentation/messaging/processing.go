@@ -26,7 +26,8 @@ type Processing struct {
 	delivery Delivery // of a batch: its oldest record
 	count    int
 	start    int64
-	live     *record.Live // our way
+	own      bool        // our way: the span is live
+	live     record.Live // one allocation with the rest
 	span     trace.Span
 	sc       trace.SpanContext
 	hooked   context.Context // what hooks made of the context, when there are any
@@ -49,6 +50,9 @@ func (p *Processing) Err() error { return p.parent.Err() }
 func (p *Processing) Value(key any) any {
 	if _, ok := key.(processingKey); ok {
 		return p
+	}
+	if p.own {
+		return p.live.Value(key)
 	}
 	return p.parent.Value(key)
 }
@@ -110,8 +114,8 @@ func (p *Processing) begin(ctx context.Context, op *operation, r *record.Span, p
 				links = append([]trace.Link{{SpanContext: creation}}, links...)
 			}
 		}
-		p.live = rec.Start(ctx, op.stream, r, parent.TraceState(), links)
-		p.span, p.parent, p.sc = p.live, p.live, p.live.SpanContext()
+		rec.Init(&p.live, ctx, op.stream, r, parent.TraceState(), links)
+		p.own, p.span, p.parent, p.sc = true, &p.live, ctx, p.live.SpanContext()
 		if len(attrs) > 0 {
 			p.live.SetAttributes(attrs...)
 		}
@@ -204,10 +208,8 @@ func (c *Consumer) StartBatch(ctx context.Context, ds []Delivery, at int64) (con
 	links, dropped := batchLinks(ds, key)
 	op := c.batchOperation(key)
 	p.begin(ctx, op, &r, trace.SpanContextFromContext(ctx), false, trace.SpanContext{}, links, nil)
-	if dropped > 0 && p.live == nil && p.span.IsRecording() {
+	if dropped > 0 && p.span.IsRecording() {
 		p.span.SetAttributes(attribute.Int(AttrBatchLinksLeftOut, dropped))
-	} else if dropped > 0 && p.live != nil {
-		p.live.SetAttributes(attribute.Int(AttrBatchLinksLeftOut, dropped))
 	}
 	return p.hook(), p
 }
@@ -315,7 +317,7 @@ func (p *Processing) end(err error, kind string, panicked any, at int64, estimat
 		p.endHooks(err, panicked)
 	}
 	if estimated {
-		if p.live != nil {
+		if p.own {
 			p.live.Set(consumeEstimated, 1)
 		} else {
 			p.span.SetAttributes(attribute.Bool(AttrConsumeEstimated, true))
@@ -325,7 +327,12 @@ func (p *Processing) end(err error, kind string, panicked any, at int64, estimat
 		p.span.SetAttributes(attribute.String(AttrErrorType, kind))
 		p.span.SetStatus(codes.Error, err.Error())
 	}
-	p.span.End(trace.WithTimestamp(time.Unix(0, at)))
+	if p.own {
+		p.live.SetEnd(at)
+		p.live.End()
+	} else {
+		p.span.End(trace.WithTimestamp(time.Unix(0, at)))
+	}
 	p.measure(kind, at)
 }
 
