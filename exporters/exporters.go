@@ -50,6 +50,14 @@ type EventWriter interface {
 	WrittenEvents(ctx context.Context, source schemas.Source, from int64) (map[schemas.Position]struct{}, error)
 }
 
+// MetricWriter stores metric points.
+type MetricWriter interface {
+	// WriteMetrics returns nil once all are durable. See SpanWriter.WriteSpans.
+	WriteMetrics(ctx context.Context, points []schemas.MetricPoint) error
+	// WrittenMetrics is to metric points what WrittenSpans is to spans.
+	WrittenMetrics(ctx context.Context, source schemas.Source, from int64) (map[schemas.Position]struct{}, error)
+}
+
 // Range is a stretch of time, [From, To). Zero From means the beginning, zero
 // To means now.
 type Range struct {

@@ -44,6 +44,10 @@ var Stages = []Stage{
 		Name: persist.StageEvents, Topic: topics.IngestEvents, DLQ: topics.IngestEventsDLQ, Group: "hoptrace-persist-events",
 		Does: "ingest → normalize → group → blobs, issues, event store",
 	},
+	{
+		Name: persist.StagePoints, Topic: topics.IngestMetrics, DLQ: topics.IngestMetricsDLQ, Group: "hoptrace-persist-metrics",
+		Does: "ingest → normalize → metric store",
+	},
 }
 
 // Config is what a person sets.
@@ -60,6 +64,10 @@ type Config struct {
 	// The same for events, which cost far more each and come far more rarely.
 	BatchEvents    int
 	EventBatchWait time.Duration
+
+	// And for metric points, which come in bursts: clients send every few seconds.
+	BatchPoints     int
+	MetricBatchWait time.Duration
 
 	// HandleTimeout bounds one try of a batch. The stores' own timeouts should
 	// be shorter.
@@ -83,6 +91,7 @@ func DefaultConfig() Config {
 		Kafka:      c.Kafka,
 		BatchSpans: persist.DefaultWriteRows, BatchBytes: c.MaxBatchBytes, BatchWait: c.MaxBatchWait,
 		BatchEvents: 1000, EventBatchWait: 250 * time.Millisecond,
+		BatchPoints: persist.DefaultWritePoints, MetricBatchWait: c.MaxBatchWait,
 		HandleTimeout: c.HandleTimeout, SessionTimeout: c.SessionTimeout,
 		Normalize: normalize.DefaultConfig(), Limits: ingest.DefaultLimits(),
 	}
@@ -92,8 +101,8 @@ func DefaultConfig() Config {
 func (c Config) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("pipeline."+format, args...)) }
-	if c.BatchSpans < 1 || c.BatchEvents < 1 {
-		bad("batch_spans and batch_events are %d and %d; both must be positive", c.BatchSpans, c.BatchEvents)
+	if c.BatchSpans < 1 || c.BatchEvents < 1 || c.BatchPoints < 1 {
+		bad("batch_spans, batch_events and batch_points are %d, %d and %d; all must be positive", c.BatchSpans, c.BatchEvents, c.BatchPoints)
 	}
 	if c.BatchBytes < 1 {
 		bad("batch_bytes is %d; it must be positive", c.BatchBytes)
@@ -104,7 +113,7 @@ func (c Config) Validate() error {
 	for _, w := range []struct {
 		name string
 		wait time.Duration
-	}{{"batch_wait", c.BatchWait}, {"event_batch_wait", c.EventBatchWait}} {
+	}{{"batch_wait", c.BatchWait}, {"event_batch_wait", c.EventBatchWait}, {"metric_batch_wait", c.MetricBatchWait}} {
 		if w.wait <= 0 || w.wait > time.Minute {
 			bad("%s is %v; it must be above 0 and at most a minute", w.name, w.wait)
 		}
@@ -123,10 +132,11 @@ func (c Config) Validate() error {
 
 // Deps are the stores. One value may be several of them.
 type Deps struct {
-	Spans  exporters.SpanWriter
-	Events exporters.EventWriter
-	Issues exporters.Issues
-	Blobs  exporters.Blobs
+	Spans   exporters.SpanWriter
+	Events  exporters.EventWriter
+	Metrics exporters.MetricWriter
+	Issues  exporters.Issues
+	Blobs   exporters.Blobs
 
 	// Kafka is what the clients count with; nil means that nobody counts.
 	Kafka *kafka.Metrics
@@ -161,6 +171,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 	}{
 		{"spans", deps.Spans, deps.Spans == nil},
 		{"events", deps.Events, deps.Events == nil},
+		{"metrics", deps.Metrics, deps.Metrics == nil},
 		{"issues", deps.Issues, deps.Issues == nil},
 		{"blobs", deps.Blobs, deps.Blobs == nil},
 	} {
@@ -201,6 +212,9 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 		case topics.IngestEvents:
 			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchEvents, cfg.EventBatchWait
 			handler = persist.NewEvents(deps.Events, deps.Issues, deps.Blobs, cfg.Normalize, metrics, stageLog)
+		case topics.IngestMetrics:
+			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchPoints, cfg.MetricBatchWait
+			handler = persist.NewPoints(deps.Metrics, cfg.Normalize, cfg.Limits, cfg.BatchPoints, metrics, stageLog)
 		default:
 			return nil, fmt.Errorf("stage %s reads topic %q, for which there is no handler", stage.Name, stage.Topic)
 		}

@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 	"go.uber.org/goleak"
@@ -42,6 +44,7 @@ type memory struct {
 	spans    map[row]int
 	messages map[row]int
 	events   map[row]int
+	points   map[row]int
 	ids      map[schemas.EventID]bool
 	blobs    map[string]int
 	issues   map[schemas.Fingerprint]schemas.IssueID
@@ -51,7 +54,7 @@ type memory struct {
 
 func newMemory() *memory {
 	return &memory{
-		spans: map[row]int{}, messages: map[row]int{}, events: map[row]int{}, ids: map[schemas.EventID]bool{},
+		spans: map[row]int{}, messages: map[row]int{}, events: map[row]int{}, points: map[row]int{}, ids: map[schemas.EventID]bool{},
 		blobs: map[string]int{}, issues: map[schemas.Fingerprint]schemas.IssueID{},
 		fail: func(int) (bool, error) { return true, nil },
 	}
@@ -105,6 +108,21 @@ func (m *memory) WrittenEvents(_ context.Context, source schemas.Source, from in
 	return written(m.events, source, from), nil
 }
 
+func (m *memory) WriteMetrics(_ context.Context, points []schemas.MetricPoint) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range points {
+		m.points[row{points[i].Source, points[i].Position}]++
+	}
+	return nil
+}
+
+func (m *memory) WrittenMetrics(_ context.Context, source schemas.Source, from int64) (map[schemas.Position]struct{}, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return written(m.points, source, from), nil
+}
+
 func (m *memory) SeeIssue(_ context.Context, seen schemas.Issue) (schemas.IssueID, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -142,7 +160,7 @@ func (m *memory) counts(t *testing.T) (spans, messages, events int) {
 	t.Helper()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for kind, rows := range map[string]map[row]int{"span": m.spans, "message": m.messages, "event": m.events} {
+	for kind, rows := range map[string]map[row]int{"span": m.spans, "message": m.messages, "event": m.events, "metric point": m.points} {
 		for r, n := range rows {
 			if n != 1 {
 				t.Errorf("%s row %v is there %d times", kind, r, n)
@@ -173,7 +191,7 @@ func newLine(t *testing.T) *line {
 	t.Cleanup(func() { _ = b.Shutdown(context.Background()) })
 	l := &line{cfg: DefaultConfig()}
 	l.cfg.Kafka = kafka.Config{Brokers: []string{b.Addr()}, ClientID: "test"}
-	l.cfg.BatchWait, l.cfg.EventBatchWait = 50*time.Millisecond, 50*time.Millisecond
+	l.cfg.BatchWait, l.cfg.EventBatchWait, l.cfg.MetricBatchWait = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
 	if l.client, err = kafka.NewClient(l.cfg.Kafka, quiet, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +223,7 @@ func (l *line) send(t *testing.T, topic, schema string, values ...[]byte) {
 
 func (l *line) start(t *testing.T, m *memory) *Pipeline {
 	t.Helper()
-	p, err := New(l.cfg, Deps{Spans: m, Events: m, Issues: m, Blobs: m}, prometheus.NewRegistry(), quiet)
+	p, err := New(l.cfg, Deps{Spans: m, Events: m, Metrics: m, Issues: m, Blobs: m}, prometheus.NewRegistry(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,6 +267,25 @@ func sends(t *testing.T, request, n int) []byte {
 	return value
 }
 
+// gauges is a request with n points.
+func gauges(t *testing.T, n int) []byte {
+	t.Helper()
+	md := pmetric.NewMetrics()
+	m := md.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
+	m.SetName("lag")
+	g := m.SetEmptyGauge()
+	for i := range n {
+		p := g.DataPoints().AppendEmpty()
+		p.SetTimestamp(pcommon.NewTimestampFromTime(time.Now()))
+		p.SetIntValue(int64(i))
+	}
+	value, err := pmetricotlp.NewExportRequestFromMetrics(md).MarshalProto()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
 func event(i int) []byte {
 	return fmt.Appendf(nil, `{"event_id":"%032x","exception":[{"type":"E","value":"number %d"}]}`, i+1, i)
 }
@@ -257,10 +294,13 @@ func TestRecordsOnTheTopicsBecomeRowsAndPoisonBecomesDeadLetters(t *testing.T) {
 	l, m := newLine(t), newMemory()
 	l.send(t, topics.IngestSpans, schemas.SchemaOTLPTraces, sends(t, 1, 3), []byte("not protobuf"), sends(t, 2, 4))
 	l.send(t, topics.IngestEvents, schemas.SchemaSentryEvent, event(1), []byte(`{"broken`), event(2))
+	l.send(t, topics.IngestMetrics, schemas.SchemaOTLPMetrics, gauges(t, 5), []byte("not protobuf either"), gauges(t, 1))
 	p := l.start(t, m)
-	wait(t, "7 spans, 7 messages and 2 events", func() bool {
+	wait(t, "7 spans, 7 messages, 2 events and 6 metric points", func() bool {
 		s, ms, e := m.counts(t)
-		return s == 7 && ms == 7 && e == 2
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return s == 7 && ms == 7 && e == 2 && len(m.points) == 6
 	})
 	if len(m.issues) != 1 || len(m.blobs) != 2 {
 		t.Errorf("%d issues and %d payloads, want 1 and 2", len(m.issues), len(m.blobs))
@@ -268,7 +308,7 @@ func TestRecordsOnTheTopicsBecomeRowsAndPoisonBecomesDeadLetters(t *testing.T) {
 	if err := p.Ready(t.Context()); err != nil {
 		t.Errorf("not ready while it works: %v", err)
 	}
-	reader, err := kafka.NewClient(l.cfg.Kafka, quiet, nil, kgo.ConsumeTopics(topics.IngestSpansDLQ, topics.IngestEventsDLQ))
+	reader, err := kafka.NewClient(l.cfg.Kafka, quiet, nil, kgo.ConsumeTopics(topics.IngestSpansDLQ, topics.IngestEventsDLQ, topics.IngestMetricsDLQ))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,10 +324,13 @@ func TestRecordsOnTheTopicsBecomeRowsAndPoisonBecomesDeadLetters(t *testing.T) {
 				}
 			}
 		})
-		return len(reasons) == 2
+		return len(reasons) == 3
 	})
 	if got := reasons[topics.IngestSpansDLQ]; !strings.HasPrefix(got, "undecodable: broken protobuf at byte 0") {
 		t.Errorf("reason for the spans is %q", got)
+	}
+	if got := reasons[topics.IngestMetricsDLQ]; !strings.HasPrefix(got, "undecodable: broken protobuf at byte 0") {
+		t.Errorf("reason for the metrics is %q", got)
 	}
 	if got := reasons[topics.IngestEventsDLQ]; !strings.HasPrefix(got, "undecodable: event is broken JSON") {
 		t.Errorf("reason for the event is %q", got)
@@ -346,7 +389,7 @@ func TestConfigAndStoresAreCheckedAtOnce(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.BatchSpans, cfg.BatchWait, cfg.SessionTimeout, cfg.Kafka.Brokers = 0, 0, time.Second, nil
 	_, err := New(cfg, Deps{Spans: newMemory()}, prometheus.NewRegistry(), quiet)
-	for _, want := range []string{"batch_spans", "batch_wait", "session_timeout", "brokers", "no store for events", "no store for issues", "no store for blobs"} {
+	for _, want := range []string{"batch_spans", "batch_wait", "session_timeout", "brokers", "no store for events", "no store for metrics", "no store for issues", "no store for blobs"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not name %s: %v", want, err)
 		}

@@ -1,4 +1,4 @@
-// Package clickhouse keeps spans, message rows and events in ClickHouse: a
+// Package clickhouse keeps spans, message rows, events and metric points in ClickHouse: a
 // server, or the embedded engine, which speaks the same protocol. It owns the
 // tables and the arithmetic of a hop in SQL; it starts no engine (see package
 // embeddedclickhouse) and holds no metadata (see package metadata).
@@ -92,6 +92,7 @@ type Store struct {
 	spanColumns    freeList[*spanColumns]
 	messageColumns freeList[*messageColumns]
 	eventColumns   freeList[*eventColumns]
+	metricColumns  freeList[*metricColumns]
 
 	idleMu sync.Mutex // guards the following
 	idle   *time.Timer
@@ -103,6 +104,8 @@ var (
 	_ exporters.SpanReader    = (*Store)(nil)
 	_ exporters.MessageReader = (*Store)(nil)
 	_ exporters.EventReader   = (*Store)(nil)
+	_ exporters.MetricWriter  = (*Store)(nil)
+	_ exporters.MetricReader  = (*Store)(nil)
 	_ exporters.Pinger        = (*Store)(nil)
 )
 
@@ -119,6 +122,7 @@ func New(cfg Config, log *slog.Logger) (*Store, error) {
 	s.spanColumns.make = newSpanColumns
 	s.messageColumns.make = newMessageColumns
 	s.eventColumns.make = newEventColumns
+	s.metricColumns.make = newMetricColumns
 	return s, nil
 }
 

@@ -125,3 +125,8 @@ func TestEventsPassTheContract(t *testing.T) {
 	p := engine(t)
 	exportertest.EventStore(t, func(t *testing.T) exportertest.Events { return open(t, testConfig(p)) })
 }
+
+func TestMetricsPassTheContract(t *testing.T) {
+	p := engine(t)
+	exportertest.MetricStore(t, func(t *testing.T) exportertest.Metrics { return open(t, testConfig(p)) })
+}

@@ -65,5 +65,6 @@ func (s *Store) release() {
 	s.spanColumns.release()
 	s.messageColumns.release()
 	s.eventColumns.release()
+	s.metricColumns.release()
 	s.pool.trim()
 }

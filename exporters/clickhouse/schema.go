@@ -3,10 +3,10 @@ package clickhouse
 // migrations are applied in order and once each; a step is idempotent, because
 // a crash may come between a step and the note that it was done. Never change
 // one that was released: add another.
-var migrations = []string{spansTable, messagesTable, eventsTable}
+var migrations = []string{spansTable, messagesTable, eventsTable, metricPointsTable}
 
 // tables have a time column that retention goes by.
-var tables = []string{"spans", "messages", "events"}
+var tables = []string{"spans", "messages", "events", "metric_points"}
 
 // A part is one file until it is large: a fresh insert then costs few files to
 // write and to sync. fsync makes an answered insert survive a power cut.
@@ -155,3 +155,50 @@ CREATE TABLE IF NOT EXISTS events
 ENGINE = MergeTree
 PARTITION BY toDate(time)
 ORDER BY (project, issue, time)` + tableSettings
+
+// resource is a JSON object as in spans. Points of one metric, topic, partition
+// and group lie together, by time: what a chart of one of them reads.
+const metricPointsTable = `
+CREATE TABLE IF NOT EXISTS metric_points
+(
+	project        UInt64 CODEC(Delta(8), ZSTD(1)),
+	name           LowCardinality(String) CODEC(ZSTD(1)),
+	topic          LowCardinality(String) CODEC(ZSTD(1)),
+	partition      Int32 CODEC(Delta(4), ZSTD(1)),
+	consumer_group LowCardinality(String) CODEC(ZSTD(1)),
+	time           DateTime64(9, 'UTC') CODEC(Delta(8), ZSTD(1)),
+	start_time     Int64 CODEC(Delta(8), ZSTD(1)),
+	series         UInt64 CODEC(ZSTD(1)),
+	kind           UInt8 CODEC(ZSTD(1)),
+	temporality    UInt8 CODEC(ZSTD(1)),
+	monotonic      UInt8 CODEC(ZSTD(1)),
+	unit           LowCardinality(String) CODEC(ZSTD(1)),
+	description    LowCardinality(String) CODEC(ZSTD(1)),
+	client_id      LowCardinality(String) CODEC(ZSTD(1)),
+	broker         LowCardinality(String) CODEC(ZSTD(1)),
+	service        LowCardinality(String) CODEC(ZSTD(1)),
+	scope          LowCardinality(String) CODEC(ZSTD(1)),
+	boot_id        LowCardinality(String) CODEC(ZSTD(1)),
+	resource       LowCardinality(String) CODEC(ZSTD(1)),
+	attributes     Map(LowCardinality(String), String) CODEC(ZSTD(1)),
+	value          Float64 CODEC(ZSTD(1)),
+	h_count        UInt64 CODEC(T64, ZSTD(1)),
+	h_sum          Float64 CODEC(ZSTD(1)),
+	h_min          Float64 CODEC(ZSTD(1)),
+	h_max          Float64 CODEC(ZSTD(1)),
+	zero_count     UInt64 CODEC(T64, ZSTD(1)),
+	scale          Int32 CODEC(ZSTD(1)),
+	positive_offset Int32 CODEC(ZSTD(1)),
+	positive_counts Array(UInt64) CODEC(T64, ZSTD(1)),
+	negative_offset Int32 CODEC(ZSTD(1)),
+	negative_counts Array(UInt64) CODEC(T64, ZSTD(1)),
+	bounds          Array(Float64) CODEC(ZSTD(1)),
+	bucket_counts   Array(UInt64) CODEC(T64, ZSTD(1)),
+	exemplar_times  Array(Int64) CODEC(ZSTD(1)),
+	exemplar_values Array(Float64) CODEC(ZSTD(1)),
+	exemplar_traces Array(FixedString(16)) CODEC(ZSTD(1)),
+	exemplar_spans  Array(FixedString(8)) CODEC(ZSTD(1)),` + sourceColumns + `
+)
+ENGINE = MergeTree
+PARTITION BY toDate(time)
+ORDER BY (project, name, topic, partition, consumer_group, time)` + tableSettings

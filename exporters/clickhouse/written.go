@@ -28,6 +28,11 @@ func (s *Store) WrittenEvents(ctx context.Context, source schemas.Source, from i
 	return s.written(ctx, "events", source, from)
 }
 
+// WrittenMetrics tells which metric points of a source are stored at or after an offset.
+func (s *Store) WrittenMetrics(ctx context.Context, source schemas.Source, from int64) (map[schemas.Position]struct{}, error) {
+	return s.written(ctx, "metric_points", source, from)
+}
+
 func (s *Store) written(ctx context.Context, table string, source schemas.Source, from int64) (map[schemas.Position]struct{}, error) {
 	var (
 		offset proto.ColInt64
