@@ -89,6 +89,8 @@ func (in *Injector[H]) headersPerRecord() int {
 // baggageFor is the baggage of a record that carries sc.
 func (in *Injector[H]) baggageFor(sc trace.SpanContext) []byte {
 	if in.hook == nil {
+		// All records of a call are of one trace, or each is of a new one.
+		in.baggage = ofTrace(in.baggage, sc.TraceID())
 		return in.baggage
 	}
 	if in.added == nil || in.asked != sc.SpanID() {

@@ -1,7 +1,9 @@
 package messaging
 
 import (
+	"bytes"
 	"context"
+	"encoding/hex"
 	"strings"
 	"sync/atomic"
 
@@ -59,6 +61,25 @@ func joinBaggage(added string, bag []byte) []byte {
 		if b := []byte(s); len(b) <= MaxBaggageBytes && countMembers(b) <= MaxBaggageMembers {
 			return b
 		}
+	}
+	return nil
+}
+
+// ofTrace leaves Sentry's members out of bag when they describe another trace than
+// id, as behind a link: what they say of the sampling of that trace would be
+// taken for this one's.
+func ofTrace(bag []byte, id trace.TraceID) []byte {
+	_, value, ok := bytes.Cut(bag, []byte(SentryPrefix+"trace_id="))
+	if !ok {
+		return bag
+	}
+	var own [2 * len(id)]byte
+	hex.Encode(own[:], id[:])
+	if bytes.HasPrefix(value, own[:]) {
+		return bag
+	}
+	if rest := withoutSentry(string(bag)); rest != "" {
+		return []byte(rest)
 	}
 	return nil
 }

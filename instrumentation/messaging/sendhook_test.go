@@ -84,3 +84,33 @@ func TestASendHookThatPanicsOrSaysTooMuchAddsNothing(t *testing.T) {
 	f(func(context.Context, trace.SpanContext) string { return "sentry-a=1" }, "b="+strings.Repeat("x", 8180), "sentry-a=1")
 	f(func(context.Context, trace.SpanContext) string { return "sentry-a=1" }, "sentry-b=2", "sentry-a=1")
 }
+
+// Sentry's members say which trace they are of. A record of another one, as
+// behind a link, must not carry them: its consumer would believe their sampling.
+func TestBaggageOfAnotherTraceIsLeftOutOfARecord(t *testing.T) {
+	sc := spanContext(t, 1)
+	f := func(bag, want string) {
+		t.Helper()
+		b, err := baggage.Parse(bag)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := NewInjector[Header](baggage.ContextWithBaggage(context.Background(), b), true)
+		in.Grow(2, 0)
+		for range 2 {
+			if got := headerOf(in.Inject(nil, sc), HeaderBaggage); got != want {
+				t.Errorf("baggage %q goes on as %q; want %q", bag, got, want)
+			}
+		}
+	}
+	f("user=7", "user=7")
+	f("sentry-trace_id="+sc.TraceID().String(), "sentry-trace_id="+sc.TraceID().String())
+	f("sentry-trace_id=244a084ed1114d90bf25fca93b234bba", "")
+}
+
+func TestTheProgramsOwnBaggageStaysBesideAnotherTraces(t *testing.T) {
+	got := ofTrace([]byte("sentry-sampled=true,user=7,sentry-trace_id=244a084ed1114d90bf25fca93b234bba"), spanContext(t, 1).TraceID())
+	if string(got) != "user=7" {
+		t.Errorf("baggage = %q; want user=7", got)
+	}
+}
