@@ -1,6 +1,9 @@
 package messaging
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // slabRecords is how many records' headers one slab of [Injector.Refill] holds.
 const slabRecords = 64
@@ -27,9 +30,10 @@ func (in *Injector[H]) Refill(ctx context.Context, sentry bool, n int) {
 	*in = next
 }
 
-// Watermark tells the high watermark of a partition, for clients that tell it
-// beside the records and not with each.
-func (p *Partition) Watermark(offset int64) {
+// Watermark tells the high watermark of a partition after records of it were
+// delivered, for clients that tell it beside the records and not with each. age is
+// how old the last of them is, zero when that is not known.
+func (p *Partition) Watermark(offset int64, age time.Duration) {
 	if offset <= 0 {
 		return
 	}
@@ -42,6 +46,7 @@ func (p *Partition) Watermark(offset int64) {
 	lag := max(offset-p.last-1, 0)
 	p.got.Set(receiveLag, lag)
 	if lag == 0 {
-		p.got.Set(receiveLagTime, 0)
+		age = 0
 	}
+	p.got.Set(receiveLagTime, age.Milliseconds())
 }

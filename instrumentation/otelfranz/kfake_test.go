@@ -1,0 +1,45 @@
+package otelfranz
+
+import (
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
+)
+
+var versions = []struct {
+	name string
+	max  func() *kversion.Versions
+}{
+	{"1.0", kversion.V1_0_0}, {"2.4", kversion.V2_4_0}, {"2.8", kversion.V2_8_0}, {"3.5", kversion.V3_5_0}, {"newest", kversion.Stable},
+}
+
+// answerProduce is an answer to a produce request with one code for all.
+func answerProduce(req kmsg.Request, code int16) kmsg.Response {
+	q := req.(*kmsg.ProduceRequest)
+	resp := q.ResponseKind().(*kmsg.ProduceResponse)
+	for _, t := range q.Topics {
+		rt := kmsg.NewProduceResponseTopic()
+		rt.Topic, rt.TopicID = t.Topic, t.TopicID
+		for _, p := range t.Partitions {
+			rp := kmsg.NewProduceResponseTopicPartition()
+			rp.Partition, rp.ErrorCode, rp.BaseOffset = p.Partition, code, -1
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		resp.Topics = append(resp.Topics, rt)
+	}
+	return resp
+}
+
+func refuse(code int16) func(kmsg.Request) (kmsg.Response, error, bool) {
+	return func(req kmsg.Request) (kmsg.Response, error, bool) { return answerProduce(req, code), nil, true }
+}
+
+// refuseOnce answers the first produce request with NOT_ENOUGH_REPLICAS.
+func refuseOnce(once *sync.Once) func(kmsg.Request) (kmsg.Response, error, bool) {
+	return func(req kmsg.Request) (kmsg.Response, error, bool) {
+		var resp kmsg.Response
+		once.Do(func() { resp = answerProduce(req, 19) })
+		return resp, nil, resp != nil
+	}
+}

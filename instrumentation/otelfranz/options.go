@@ -1,0 +1,125 @@
+package otelfranz
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/hoptrace/hoptrace/instrumentation/messaging"
+)
+
+// Version is the version of this instrumentation, as its spans carry it.
+const Version = "0.1.0"
+
+// Option changes how a client is instrumented.
+type Option func(*config)
+
+// DialFunc is what kgo.Dialer takes.
+type DialFunc = func(ctx context.Context, network, host string) (net.Conn, error)
+
+type config struct {
+	core     messaging.Config
+	explicit bool
+	dial     DialFunc
+	tls      *tls.Config
+}
+
+// WithTracerProvider takes spans to tp. The default is what [Integration] was
+// set up with, else the global provider.
+func WithTracerProvider(tp trace.TracerProvider) Option {
+	return func(c *config) { c.core.TracerProvider = tp }
+}
+
+// WithMeterProvider takes measures to mp. The default is what [Integration] was
+// set up with, else the global provider.
+func WithMeterProvider(mp metric.MeterProvider) Option {
+	return func(c *config) { c.core.MeterProvider = mp }
+}
+
+// WithPropagator reads and writes the headers of p beside the built-in ones
+// (traceparent, tracestate, baggage, sentry-trace), which come first.
+func WithPropagator(p propagation.TextMapPropagator) Option {
+	return func(c *config) { c.core.Propagator = p }
+}
+
+// WithParent makes the producer's span the parent of the receive and process
+// spans, beside the link to it. Without it they are linked only, as the
+// OpenTelemetry conventions advise, and process is a child of receive.
+func WithParent() Option { return func(c *config) { c.core.Parent = true } }
+
+// WithoutLinks leaves out the link to a span that is the parent too.
+func WithoutLinks() Option { return func(c *config) { c.core.WithoutLinks = true } }
+
+// WithoutReceiveSpans leaves out the "poll" spans.
+func WithoutReceiveSpans() Option { return func(c *config) { c.core.WithoutReceive = true } }
+
+// WithExplicitProcessing tells that the program marks processing by
+// [Hooks.Process] or [Hooks.StartProcess], perhaps in other goroutines, so that
+// the next poll must not be taken for the end of it. The first use of one of them
+// has the same effect.
+func WithExplicitProcessing() Option { return func(c *config) { c.explicit = true } }
+
+// WithCreateSpans gives each record a create span, and each request a send span
+// that links to those of its records.
+func WithCreateSpans() Option { return func(c *config) { c.core.CreateSpans = true } }
+
+// WithSentryTrace writes a sentry-trace header beside traceparent on every
+// record, for consumers that read nothing else. Without it the header is written
+// only when the incoming context came in that form.
+func WithSentryTrace() Option { return func(c *config) { c.core.SentryTrace = true } }
+
+// WithPathways writes and reads the pathway header (at most 24 bytes), which
+// tells the latency of whole chains of services under the name service; empty
+// means OTEL_SERVICE_NAME. Each header costs readers of other clients some
+// allocations.
+func WithPathways(service string) Option {
+	return func(c *config) { c.core.Pathways, c.core.Service = true, service }
+}
+
+// WithAttributes adds attributes to every span.
+func WithAttributes(attrs ...attribute.KeyValue) Option {
+	return func(c *config) { c.core.Attributes = append(c.core.Attributes, attrs...) }
+}
+
+// WithDialer is kgo.Dialer for the options that [Hooks.Opts] returns. The
+// connections must carry plain text or be a *tls.Conn.
+func WithDialer(dial DialFunc) Option { return func(c *config) { c.dial = dial } }
+
+// WithTLS is kgo.DialTLSConfig for the options that [Hooks.Opts] returns.
+func WithTLS(cfg *tls.Config) Option { return func(c *config) { c.tls = cfg } }
+
+// WithClock makes now the wall clock, for tests of clocks that disagree.
+func WithClock(now func() time.Time) Option { return func(c *config) { c.core.Now = now } }
+
+// KafkaIntegration connects this package to hoptrace.Init.
+type KafkaIntegration struct{}
+
+// Integration is passed to hoptrace.Init; from then on [New] uses its providers
+// unless an option says otherwise.
+func Integration() KafkaIntegration { return KafkaIntegration{} }
+
+// Name returns "franz-go".
+func (KafkaIntegration) Name() string { return "franz-go" }
+
+// Setup makes tp and p the defaults of this package. A nil argument means
+// OpenTelemetry's global one.
+func (KafkaIntegration) Setup(tp trace.TracerProvider, p propagation.TextMapPropagator) error {
+	messaging.SetDefaults(messaging.Defaults{TracerProvider: tp, Propagator: p})
+	return nil
+}
+
+func newConfig(opts []Option) config {
+	c := config{core: messaging.Config{Scope: messaging.ScopeFranz, Version: Version}}
+	for _, o := range opts {
+		if o != nil {
+			o(&c)
+		}
+	}
+	return c
+}
