@@ -186,12 +186,17 @@ func (plainReader) process(ctx context.Context, ms []kafka.Message, fn func(cont
 type oursReader struct{ *otelkafkago.Reader }
 
 func (r oursReader) process(ctx context.Context, ms []kafka.Message, fn func(context.Context) error) error {
-	for i := range ms {
-		if err := r.Process(ctx, ms[i], func(ctx context.Context, _ kafka.Message) error { return fn(ctx) }); err != nil {
-			return err
-		}
+	if len(ms) == 1 {
+		return r.Process(ctx, ms[0], func(ctx context.Context, _ kafka.Message) error { return fn(ctx) })
 	}
-	return nil
+	return r.ProcessBatch(ctx, ms, func(ctx context.Context, ms []kafka.Message) error {
+		for range ms {
+			if err := fn(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 type trendyolReader struct{ *trendyol.Reader }

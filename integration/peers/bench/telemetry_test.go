@@ -61,9 +61,12 @@ func sdkTelemetry(c *cell) (telemetry, error) {
 
 // hoptraceTelemetry is what hoptrace.Init sets up, without making it global.
 func hoptraceTelemetry(c *cell) (telemetry, error) {
-	options := hoptrace.Options{ServiceName: "bench", Endpoint: "http://" + c.target.sink, Protocol: hoptrace.ProtocolHTTP}
-	if !c.sampled { // spans that only link to their producer's are roots
-		options.Sampler = sdktrace.ParentBased(sdktrace.NeverSample())
+	// Without compression, as the SDK's exporter beside it.
+	options := hoptrace.Options{
+		ServiceName: "bench", Endpoint: "http://" + c.target.sink, Protocol: hoptrace.ProtocolHTTP, Compression: hoptrace.CompressionNone,
+	}
+	if !c.sampled { // spans that only link to their producer's are roots; zero would mean all
+		options.SampleRatio = 1e-12
 	}
 	client, err := hoptrace.New(options)
 	if err != nil {
