@@ -62,3 +62,11 @@ func (l *Live) Value(key any) any {
 // String describes the context, as those of the standard library do; it keeps
 // fmt from reading the span while others change it.
 func (l *Live) String() string { return "record.Live(" + l.span.SpanID.String() + ")" }
+
+// IsSpanKey reports whether key is the one under which OpenTelemetry's API looks
+// for the span in a context, for contexts that answer it themselves. It is never
+// so where that key could not be learned.
+func IsSpanKey(key any) bool { return spanKey != nil && key == spanKey }
+
+// SpanKeyKnown reports whether [IsSpanKey] can be true.
+func SpanKeyKnown() bool { return spanKey != nil }

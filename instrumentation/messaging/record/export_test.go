@@ -282,7 +282,7 @@ func TestFlushWaitsForWhatIsBeingExported(t *testing.T) {
 }
 
 func TestFlushEndsThoughSpansKeepComing(t *testing.T) {
-	r, _ := start(t, Options{Export: func(context.Context, Batch) error { return nil }})
+	r, _ := start(t, Options{MaxSpans: 4 * chunkSpans, Export: func(context.Context, Batch) error { return nil }})
 	st := r.Stream(testScope, "a", 1, nil)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
