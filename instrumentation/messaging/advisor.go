@@ -316,13 +316,13 @@ func (a *advisor) look(c *Consumer, topic string, t *topicAdvice) {
 }
 
 // processed looks at a record that is done.
-func (a *advisor) processed(_ *Consumer, d *Delivery, start, end int64) {
+func (a *advisor) processed(topic string, start, end int64) {
 	if !a.take() {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if t := a.topic(d.Partition.Topic); t != nil {
+	if t := a.topic(topic); t != nil {
 		t.work.add(end - start)
 	}
 }

@@ -118,7 +118,7 @@ func read(c *Core, facts ConsumerFacts, times func(d *Delivery, at int64), work 
 		d := Delivery{Partition: p, Offset: i}
 		times(&d, at)
 		co.advisor.received(co, &d)
-		co.advisor.processed(co, &d, at, at+work)
+		co.advisor.processed("orders", at, at+work)
 	}
 }
 

@@ -239,8 +239,8 @@ func (w *pathways) hash(k nodeKey) uint64 {
 // outgoing is the pathway that records sent in ctx go on with: that of the record
 // being processed, or a new one.
 func (w *pathways) outgoing(ctx context.Context) pathwayState {
-	if p, ok := RecordFromContext(ctx); ok && p.delivery.pathway.hash != 0 {
-		return p.delivery.pathway
+	if p, ok := RecordFromContext(ctx); ok && p.delivery.pathway != nil {
+		return *p.delivery.pathway
 	}
 	return pathwayState{}
 }

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/hoptrace/hoptrace/instrumentation/messaging/measure"
 	"github.com/hoptrace/hoptrace/instrumentation/messaging/record"
@@ -23,15 +24,61 @@ import (
 type Processing struct {
 	parent   context.Context
 	consumer *Consumer
-	delivery Delivery // of a batch: its oldest record
+	delivery facts // of a batch: of its oldest record
 	count    int
 	start    int64
-	own      bool        // our way: the span is live
-	live     record.Live // one allocation with the rest
+	live     *record.Live // our way and sampled: one allocation with the rest
+	plain    unrecorded   // our way and not sampled
 	span     trace.Span
 	sc       trace.SpanContext
 	hooked   context.Context // what hooks made of the context, when there are any
 	ended    atomic.Bool
+}
+
+// facts are what a Processing keeps of a Delivery, which is five times as large.
+type facts struct {
+	partition  *Partition
+	offset     int64
+	recordTime int64
+	answered   int64
+	handed     int64
+	keyHash    uint64
+	hasKey     bool
+	logAppend  bool
+	lineage    *Lineage
+	pathway    *pathwayState // nil: none
+}
+
+func (d *Delivery) facts() facts {
+	f := facts{
+		partition: d.Partition, offset: d.Offset, recordTime: d.RecordTime, answered: d.Answered, handed: d.Handed,
+		keyHash: d.KeyHash, hasKey: d.HasKey, logAppend: d.LogAppend, lineage: d.lineage,
+	}
+	if d.pathway.hash != 0 {
+		state := d.pathway
+		f.pathway = &state
+	}
+	return f
+}
+
+// recorded is a Processing whose span is ours and sampled.
+type recorded struct {
+	Processing
+	live record.Live
+}
+
+// unrecorded is the span of a Processing that is ours and not sampled.
+type unrecorded struct {
+	noop.Span
+	p *Processing
+}
+
+// SpanContext is that of the process span.
+func (u *unrecorded) SpanContext() trace.SpanContext { return u.p.sc }
+
+// TracerProvider is the one that spans below this are made from.
+func (u *unrecorded) TracerProvider() trace.TracerProvider {
+	return u.p.consumer.core.config.TracerProvider
 }
 
 type processingKey struct{}
@@ -51,8 +98,11 @@ func (p *Processing) Value(key any) any {
 	if _, ok := key.(processingKey); ok {
 		return p
 	}
-	if p.own {
+	if p.live != nil {
 		return p.live.Value(key)
+	}
+	if p.plain.p != nil && record.IsSpanKey(key) {
+		return trace.Span(&p.plain)
 	}
 	return p.parent.Value(key)
 }
@@ -67,7 +117,6 @@ func RecordFromContext(ctx context.Context) (*Processing, bool) {
 // nanoseconds, and returns the context for the application: it carries the span,
 // the record's baggage and the Processing.
 func (c *Consumer) StartProcess(ctx context.Context, d *Delivery, at int64) (context.Context, *Processing) {
-	p := &Processing{consumer: c, delivery: *d, count: 1, start: at}
 	ambient := trace.SpanContextFromContext(ctx)
 	ctx = d.into(ctx)
 	parent, config := ambient, &c.core.config
@@ -93,34 +142,44 @@ func (c *Consumer) StartProcess(ctx context.Context, d *Delivery, at int64) (con
 	d.describe(&r)
 	d.times(&r)
 	linked := d.creation.IsValid() && !(config.WithoutLinks && parent.Equal(d.creation))
-	p.begin(ctx, d.Partition.process, &r, parent, linked, d.creation, links, extra)
+	p := c.begin(ctx, d.Partition.process, &r, parent, linked, d.creation, links, extra)
+	p.delivery, p.count, p.start = d.facts(), 1, at
 	return p.hook(), p
 }
 
 // begin starts the span. The link to the creation context comes first.
-func (p *Processing) begin(ctx context.Context, op *operation, r *record.Span, parent trace.SpanContext, linked bool, creation trace.SpanContext, links []trace.Link, attrs []attribute.KeyValue) {
+func (c *Consumer) begin(ctx context.Context, op *operation, r *record.Span, parent trace.SpanContext, linked bool, creation trace.SpanContext, links []trace.Link, attrs []attribute.KeyValue) *Processing {
 	if op.stream != nil {
 		rec := op.core.rec
 		id, span, sampled := rec.Begin(ctx, parent, op.stream)
 		r.TraceID, r.SpanID = id, span
-		setParent(r, parent)
 		if !sampled {
-			r.Flags &^= uint32(trace.FlagsSampled)
+			p := &Processing{consumer: c, parent: ctx}
+			p.sc = trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: span, TraceState: parent.TraceState()})
+			p.plain.p, p.span = p, &p.plain
+			if !record.SpanKeyKnown() {
+				p.parent = trace.ContextWithSpan(ctx, p.span)
+			}
+			return p
 		}
-		if linked && sampled {
+		setParent(r, parent)
+		if linked {
 			if creation.TraceState().Len() == 0 {
 				setLink(r, creation)
 			} else {
 				links = append([]trace.Link{{SpanContext: creation}}, links...)
 			}
 		}
-		rec.Init(&p.live, ctx, op.stream, r, parent.TraceState(), links)
-		p.own, p.span, p.parent, p.sc = true, &p.live, ctx, p.live.SpanContext()
+		own := &recorded{Processing: Processing{consumer: c, parent: ctx}}
+		p := &own.Processing
+		rec.Init(&own.live, ctx, op.stream, r, parent.TraceState(), links)
+		p.live, p.span, p.sc = &own.live, &own.live, own.live.SpanContext()
 		if len(attrs) > 0 {
 			p.live.SetAttributes(attrs...)
 		}
-		return
+		return p
 	}
+	p := &Processing{consumer: c}
 	if linked {
 		links = append([]trace.Link{{SpanContext: creation}}, links...)
 	}
@@ -134,6 +193,7 @@ func (p *Processing) begin(ctx context.Context, op *operation, r *record.Span, p
 	if p.span.IsRecording() {
 		p.span.SetAttributes(append(op.layout.Append(make([]attribute.KeyValue, 0, 16), r), attrs...)...)
 	}
+	return p
 }
 
 func (p *Processing) hook() context.Context {
@@ -181,10 +241,8 @@ func (c *Consumer) StartBatch(ctx context.Context, ds []Delivery, at int64) (con
 	if len(ds) == 1 {
 		return c.StartProcess(ctx, &ds[0], at)
 	}
-	p := &Processing{consumer: c, count: len(ds), start: at}
 	if len(ds) == 0 {
-		p.parent = ctx
-		p.span = trace.SpanFromContext(ctx)
+		p := &Processing{consumer: c, parent: ctx, span: trace.SpanFromContext(ctx), start: at}
 		p.ended.Store(true)
 		return ctx, p
 	}
@@ -201,13 +259,14 @@ func (c *Consumer) StartBatch(ctx context.Context, ds []Delivery, at int64) (con
 			oldest = i
 		}
 	}
-	p.delivery = ds[oldest]
-	p.delivery.pathway = mergePathways(ds)
 	r := record.Span{Start: at}
 	r.Set(consumeCount, int64(len(ds)))
 	links, dropped := batchLinks(ds, key)
 	op := c.batchOperation(key)
-	p.begin(ctx, op, &r, trace.SpanContextFromContext(ctx), false, trace.SpanContext{}, links, nil)
+	p := c.begin(ctx, op, &r, trace.SpanContextFromContext(ctx), false, trace.SpanContext{}, links, nil)
+	eldest := ds[oldest]
+	eldest.pathway = mergePathways(ds)
+	p.delivery, p.count, p.start = eldest.facts(), len(ds), at
 	if dropped > 0 && p.span.IsRecording() {
 		p.span.SetAttributes(attribute.Int(AttrBatchLinksLeftOut, dropped))
 	}
@@ -317,7 +376,7 @@ func (p *Processing) end(err error, kind string, panicked any, at int64, estimat
 		p.endHooks(err, panicked)
 	}
 	if estimated {
-		if p.own {
+		if p.live != nil {
 			p.live.Set(consumeEstimated, 1)
 		} else {
 			p.span.SetAttributes(attribute.Bool(AttrConsumeEstimated, true))
@@ -327,10 +386,11 @@ func (p *Processing) end(err error, kind string, panicked any, at int64, estimat
 		p.span.SetAttributes(attribute.String(AttrErrorType, kind))
 		p.span.SetStatus(codes.Error, err.Error())
 	}
-	if p.own {
+	switch {
+	case p.live != nil:
 		p.live.SetEnd(at)
 		p.live.End()
-	} else {
+	case p.plain.p == nil:
 		p.span.End(trace.WithTimestamp(time.Unix(0, at)))
 	}
 	p.measure(kind, at)
@@ -349,34 +409,34 @@ func (p *Processing) measure(kind string, at int64) {
 	if p.sc.IsSampled() {
 		ex = &measure.Exemplar{TraceID: p.sc.TraceID(), SpanID: p.sc.SpanID()}
 	}
-	g := d.Partition.done
+	g := d.partition.done
 	if kind != "" {
-		g = d.Partition.failedGroup(kind)
+		g = d.partition.failedGroup(kind)
 	}
 	g.Lock()
 	g.Duration(processDuration, at-p.start, 1, ex)
 	if p.count == 1 {
-		if d.Handed != 0 {
-			g.Duration(processProcessing, at-d.Handed, 1, ex)
+		if d.handed != 0 {
+			g.Duration(processProcessing, at-d.handed, 1, ex)
 		}
 		if origin := d.origin(); origin != 0 {
 			g.Duration(processEndToEnd, at-origin, 1, ex)
 		}
-		if l := d.lineage; l != nil && l.FirstSeen != 0 && d.Handed != 0 {
-			g.Duration(processInRetry, d.Handed-l.FirstSeen, 1, ex)
+		if l := d.lineage; l != nil && l.FirstSeen != 0 && d.handed != 0 {
+			g.Duration(processInRetry, d.handed-l.FirstSeen, 1, ex)
 		}
 	}
 	g.Unlock()
-	p.consumer.advisor.processed(p.consumer, d, p.start, at)
+	p.consumer.advisor.processed(d.partition.Topic, p.start, at)
 }
 
 // origin is the earliest time known of this record: when it was sent, else its
 // timestamp.
-func (d *Delivery) origin() int64 {
-	if d.pathway.sent != 0 {
+func (d *facts) origin() int64 {
+	if d.pathway != nil {
 		return d.pathway.sent * int64(time.Microsecond)
 	}
-	return d.RecordTime
+	return d.recordTime
 }
 
 // In returns ctx with the process span and what [RecordFromContext] tells.
@@ -392,7 +452,7 @@ func (p *Processing) Span() trace.Span { return p.span }
 
 // Record names the record; of a batch its oldest one.
 func (p *Processing) Record() RecordRef {
-	return RecordRef{p.delivery.Partition.Topic, p.delivery.Partition.ID, p.delivery.Offset}
+	return RecordRef{p.delivery.partition.Topic, p.delivery.partition.ID, p.delivery.offset}
 }
 
 // Count is the number of records: 1 but for a batch.
@@ -400,10 +460,10 @@ func (p *Processing) Count() int { return p.count }
 
 // KeyHash is the xxhash of the record's key in decimal; empty when it has none.
 func (p *Processing) KeyHash() string {
-	if !p.delivery.HasKey {
+	if !p.delivery.hasKey {
 		return ""
 	}
-	return strconv.FormatUint(p.delivery.KeyHash, 10)
+	return strconv.FormatUint(p.delivery.keyHash, 10)
 }
 
 // Group is the consumer group; empty without one.
@@ -426,19 +486,19 @@ func (p *Processing) Lineage() *Lineage { return p.delivery.lineage }
 
 // RecordTime is the record's timestamp; zero when it has none.
 func (p *Processing) RecordTime() time.Time {
-	if p.delivery.RecordTime <= 0 {
+	if p.delivery.recordTime <= 0 {
 		return time.Time{}
 	}
-	return time.Unix(0, p.delivery.RecordTime)
+	return time.Unix(0, p.delivery.recordTime)
 }
 
 // Age is how long ago the record was made, by its timestamp, across two clocks:
 // negative when they disagree. ok is false when it has no timestamp.
 func (p *Processing) Age() (age time.Duration, ok bool) {
-	if p.delivery.RecordTime <= 0 {
+	if p.delivery.recordTime <= 0 {
 		return 0, false
 	}
-	return time.Duration(p.consumer.core.now() - p.delivery.RecordTime), true
+	return time.Duration(p.consumer.core.now() - p.delivery.recordTime), true
 }
 
 // Part is a stretch of a record's way. Known is false when nobody measured it.
@@ -467,16 +527,16 @@ type Parts struct {
 func (p *Processing) Parts() Parts {
 	d, now := &p.delivery, p.consumer.core.now()
 	var out Parts
-	if d.pathway.sent != 0 && d.RecordTime > 0 && !d.LogAppend {
-		out.BatchQueue = Part{time.Duration(d.RecordTime - d.pathway.sent*int64(time.Microsecond)), true}
+	if d.pathway != nil && d.recordTime > 0 && !d.logAppend {
+		out.BatchQueue = Part{time.Duration(d.recordTime - d.pathway.sent*int64(time.Microsecond)), true}
 	}
-	if d.RecordTime > 0 && d.Answered != 0 {
-		out.Residence = Part{time.Duration(d.Answered - d.RecordTime), true}
+	if d.recordTime > 0 && d.answered != 0 {
+		out.Residence = Part{time.Duration(d.answered - d.recordTime), true}
 	}
-	if d.Answered != 0 && d.Handed != 0 {
-		out.FetchQueue = Part{time.Duration(d.Handed - d.Answered), true}
+	if d.answered != 0 && d.handed != 0 {
+		out.FetchQueue = Part{time.Duration(d.handed - d.answered), true}
 	}
-	from := d.Handed
+	from := d.handed
 	if from == 0 {
 		from = p.start
 	}
