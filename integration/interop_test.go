@@ -94,11 +94,11 @@ func (n *network) oneTrace(t *testing.T, f foreign) {
 			l.ranIn(service, sent, h.span)
 		}
 		l.isChild(l.one(goJoined, "consumer", sent), producer)
-		l.isChild(l.one(goJoined, "client", sent), producer) // poll
+		l.isChild(l.one(goJoined, "receive", sent), producer)
 		l.linksTo(l.one(goJoined, "consumer", sent), producer)
 		l.linksTo(l.one(goLinked, "consumer", sent), producer)
-		l.linksTo(l.one(goLinked, "client", sent), producer)
-		l.isChild(l.one(goLinked, "consumer", sent), l.one(goLinked, "client", sent))
+		l.linksTo(l.one(goLinked, "receive", sent), producer)
+		l.isChild(l.one(goLinked, "consumer", sent), l.one(goLinked, "receive", sent))
 		own := l.one(goLinked, "consumer", sent)
 		if own.TraceID == root.TraceID {
 			t.Errorf("%s: linked by default, but %s is in the producer's trace", root.Order, own.SpanID)
@@ -176,6 +176,10 @@ func (f foreign) checkRead(t *testing.T, l *line, told relayed, order, topic str
 	}
 	if got, want := r.Headers["sentry-trace"], send.TraceID+"-"+send.SpanID+"-1"; f.sentry && got != want {
 		t.Errorf("%s read %s from %s with sentry-trace %q, want %s", f.service, order, topic, got, want)
+	}
+	// What Sentry's part of the baggage says must be said of this trace.
+	if got, want := r.Headers["baggage"], "sentry-trace_id="+send.TraceID; strings.Contains(got, "sentry-") && !strings.Contains(got, want) {
+		t.Errorf("%s read %s from %s with baggage %q, want none of another trace than %s", f.service, order, topic, got, send.TraceID)
 	}
 	consumer := l.one(f.service, "consumer", topic)
 	if f.links {
@@ -279,10 +283,13 @@ func destination(sp harness.Span) string {
 	return sp.Attribute("messaging.destination")
 }
 
+// find looks for the spans of a service that do something with a topic: those of
+// a kind, or of a Go service those that receive, which are of kind client.
 func (l *line) find(service, kind, topic string) []harness.Span {
 	var found []harness.Span
 	for _, sp := range l.Spans {
-		if sp.Service == service && sp.Kind == kind && destination(sp) == topic {
+		is := sp.Kind == kind || sp.Kind == "client" && sp.Attribute("messaging.operation.type") == kind
+		if is && sp.Service == service && destination(sp) == topic {
 			found = append(found, sp)
 		}
 	}
