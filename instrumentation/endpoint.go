@@ -59,8 +59,10 @@ type targets struct {
 	dsn     *dsn // nil: none
 }
 
-// names are the variables of a signal, the most special first.
-func (signal) general(what string) string   { return envOTLP + what }
+// general names a variable of all signals.
+func (signal) general(what string) string { return envOTLP + what }
+
+// special names the same variable of this signal, which wins.
 func (s signal) special(what string) string { return envOTLP + s.env + "_" + what }
 
 func (ts *targets) find(s signal) *target {
@@ -116,8 +118,9 @@ func (ts *targets) find(s signal) *target {
 
 // protocol is the one that was asked for; "" when none was.
 func (ts *targets) protocol(s signal) string {
-	name, v, ok := "Protocol", ts.options.Protocol, true
+	name, v := "Protocol", ts.options.Protocol
 	if v == "" {
+		var ok bool
 		if name, v, ok = ts.env.first(s.special("PROTOCOL"), s.general("PROTOCOL")); !ok {
 			return ""
 		}

@@ -118,7 +118,7 @@ func (e environment) pairs(name string) map[string]string {
 		return nil
 	}
 	out := make(map[string]string)
-	for p := range strings.SplitSeq(v, ",") {
+	for i, p := range strings.Split(v, ",") {
 		if strings.TrimSpace(p) == "" {
 			continue
 		}
@@ -127,7 +127,7 @@ func (e environment) pairs(name string) map[string]string {
 		k, errKey := url.PathUnescape(key)
 		val, errValue := url.PathUnescape(strings.TrimSpace(value))
 		if !found || k == "" || errKey != nil || errValue != nil {
-			e.fault("%s has a pair that begins with %q and is not key=value, percent-encoded; it must look like k1=v1,k2=v2", name, clip(key, 40))
+			e.fault("%s: its part %d is not key=value, percent-encoded; it must look like k1=v1,k2=v2", name, i+1)
 			continue
 		}
 		out[k] = val

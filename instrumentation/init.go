@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -21,7 +22,7 @@ import (
 )
 
 // Version is the version of this package.
-const Version = "0.2.0"
+const Version = "0.1.0"
 
 // ErrInitialised is returned by [Init] when the program has called it already.
 var ErrInitialised = errors.New("hoptrace: Init was called before; call Close first, or New for another client")
@@ -69,15 +70,17 @@ func New(opts Options) (*Client, error) {
 			return nil, fmt.Errorf("hoptrace: cannot set up integration %q: %w", in.Name(), err)
 		}
 	}
-	if r.MeterProvider != nil && len(r.Integrations) > 0 {
-		c.makeDefault(&r)
+	if len(r.Integrations) > 0 {
+		c.makeDefault(r.MeterProvider)
 	}
 	return c, nil
 }
 
 // makeDefault tells the wrappers of Kafka clients what Setup has no room for.
-func (c *Client) makeDefault(r *resolved) {
-	messaging.SetDefaults(messaging.Defaults{TracerProvider: c.given, MeterProvider: r.MeterProvider, Propagator: c.propagator})
+func (c *Client) makeDefault(mp metric.MeterProvider) {
+	if mp != nil {
+		messaging.SetDefaults(messaging.Defaults{TracerProvider: c.given, MeterProvider: mp, Propagator: c.propagator})
+	}
 }
 
 // start makes what spans and measures go through.
@@ -229,7 +232,7 @@ func (c *Client) Close() {
 			all = c.flushes(ctx)
 		}
 		if c.registry != nil {
-			all = append(all, func() error { return c.registry.Shutdown(ctx) })
+			all = append(all, func() error { return end(ctx, c.registry.Shutdown) })
 		}
 		if err := together(all...); err != nil {
 			c.reporter.report(fmt.Errorf("hoptrace: not all was exported within %s when closing: %w; see Counts", c.timeout, err))
@@ -318,6 +321,7 @@ func Init(opts Options) error {
 	case c.own != nil:
 		otel.SetTracerProvider(c.own)
 	}
+	c.makeDefault(opts.MeterProvider)
 	if !foundPropagator {
 		otel.SetTextMapPropagator(&ownPropagator{c.propagator})
 	}

@@ -1,13 +1,10 @@
 package hoptrace
 
 import (
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -23,13 +20,9 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
-	collectpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"go.uber.org/goleak"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -45,74 +38,6 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
-}
-
-// sink is a collector.
-type sink struct {
-	collectpb.UnimplementedTraceServiceServer
-	refuse atomic.Pointer[status.Status]
-
-	mu       sync.Mutex
-	names    []string
-	resource map[string]string
-	auth     string
-	custom   string
-}
-
-func (s *sink) take(req *collectpb.ExportTraceServiceRequest, auth, custom string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.auth, s.custom = auth, custom
-	for _, rs := range req.ResourceSpans {
-		s.resource = make(map[string]string)
-		for _, kv := range rs.Resource.Attributes {
-			s.resource[kv.Key] = kv.Value.GetStringValue()
-			if n := kv.Value.GetIntValue(); n != 0 {
-				s.resource[kv.Key] = fmt.Sprint(n)
-			}
-		}
-		for _, ss := range rs.ScopeSpans {
-			for _, span := range ss.Spans {
-				s.names = append(s.names, span.Name)
-			}
-		}
-	}
-}
-
-func (s *sink) count() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.names)
-}
-
-func (s *sink) Export(ctx context.Context, req *collectpb.ExportTraceServiceRequest) (*collectpb.ExportTraceServiceResponse, error) {
-	if st := s.refuse.Load(); st != nil {
-		return nil, st.Err()
-	}
-	md, _ := metadata.FromIncomingContext(ctx)
-	s.take(req, strings.Join(md.Get("x-sentry-auth"), "|"), strings.Join(md.Get("x-own"), "|"))
-	return &collectpb.ExportTraceServiceResponse{}, nil
-}
-
-// serve starts s at addr, or at a free port when addr is empty.
-func (s *sink) serve(t *testing.T, addr string) string {
-	t.Helper()
-	if addr == "" {
-		addr = "127.0.0.1:0"
-	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := grpc.NewServer()
-	collectpb.RegisterTraceServiceServer(server, s)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = server.Serve(l)
-	}()
-	t.Cleanup(func() { server.Stop(); <-done })
-	return l.Addr().String()
 }
 
 // closedPort returns an address at which nobody listens.
@@ -183,27 +108,7 @@ func TestSpansReachTheCollectorByGRPC(t *testing.T) {
 
 func TestSpansReachTheCollectorByHTTP(t *testing.T) {
 	s := &sink{}
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/v1/traces" {
-			t.Errorf("path = %q", r.URL.Path)
-		}
-		z, err := gzip.NewReader(r.Body)
-		if err != nil {
-			t.Errorf("gzip: %v", err)
-			return
-		}
-		raw, err := io.ReadAll(z)
-		if err != nil {
-			t.Errorf("read: %v", err)
-			return
-		}
-		var req collectpb.ExportTraceServiceRequest
-		if err := proto.Unmarshal(raw, &req); err != nil {
-			t.Errorf("unmarshal: %v", err)
-			return
-		}
-		s.take(&req, r.Header.Get("X-Sentry-Auth"), "")
-	}))
+	server := httptest.NewServer(s)
 	defer server.Close()
 	c := client(t, Options{Endpoint: server.URL, Protocol: ProtocolHTTP, DSN: "https://key@host/1"})
 	spans(c, 10)
@@ -212,6 +117,9 @@ func TestSpansReachTheCollectorByHTTP(t *testing.T) {
 	}
 	if !strings.HasSuffix(s.auth, "sentry_key=key") {
 		t.Errorf("X-Sentry-Auth = %q", s.auth)
+	}
+	if s.path != "/v1/traces" || s.encoding != "gzip" {
+		t.Errorf("path = %q, Content-Encoding = %q", s.path, s.encoding)
 	}
 	if s.resource["service.name"] != filepath.Base(os.Args[0]) {
 		t.Errorf("service.name = %q; want the executable", s.resource["service.name"])
@@ -329,8 +237,7 @@ func (s *spy) Setup(tp trace.TracerProvider, p propagation.TextMapPropagator) er
 }
 
 func TestInitTwiceIsAnError(t *testing.T) {
-	before, beforeP := otel.GetTracerProvider(), otel.GetTextMapPropagator()
-	defer func() { otel.SetTracerProvider(before); otel.SetTextMapPropagator(beforeP) }()
+	restoreGlobals(t)
 	if !Flush(time.Second) {
 		t.Error("Flush without a client = false")
 	}

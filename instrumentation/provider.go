@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -42,8 +43,20 @@ func (p *provider) ForceFlush(ctx context.Context) error {
 func (p *provider) Shutdown(ctx context.Context) error {
 	return together(
 		func() error { return p.TracerProvider.Shutdown(ctx) },
-		func() error { return p.recorder.Shutdown(ctx) },
+		func() error { return end(ctx, p.recorder.Shutdown) },
 	)
+}
+
+// end shuts something down. When ctx ends first, what is exporting gets a moment
+// to notice, so that all is counted.
+func end(ctx context.Context, shutdown func(context.Context) error) error {
+	err := shutdown(ctx)
+	if ctx.Err() != nil {
+		moment, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = shutdown(moment) // waits; the error is that of before
+	}
+	return err
 }
 
 // measured is somebody else's TracerProvider with our measures: the wrappers make
