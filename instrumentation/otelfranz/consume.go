@@ -17,7 +17,8 @@ type delivered struct {
 	base     context.Context //nolint:containedctx // the client's, shown to whoever asks the record
 	within   atomic.Pointer[processing]
 	delivery messaging.Delivery
-	claimed  atomic.Bool // its processing has begun
+	claimed  atomic.Bool                // its processing has begun
+	guessed  atomic.Pointer[processing] // whose end was estimated
 
 	// Of the pending list.
 	listed     bool

@@ -375,12 +375,12 @@ func TestACancelledRecordEndsItsSpan(t *testing.T) {
 	cl.Produce(within(t), &kgo.Record{Value: []byte("kept")}, nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	var got error
-	cl.Produce(ctx, &kgo.Record{Value: []byte("x")}, func(_ *kgo.Record, err error) { got = err })
-	s := rec.wait(t, "send orders", 1)[0]
-	if got == nil {
+	failed := make(chan error, 1)
+	cl.Produce(ctx, &kgo.Record{Value: []byte("x")}, func(_ *kgo.Record, err error) { failed <- err })
+	if err := <-failed; err == nil {
 		t.Error("no error")
 	}
+	s := rec.wait(t, "send orders", 1)[0]
 	text(t, s, messaging.AttrErrorType)
 	absent(t, s, messaging.AttrPartitionID)
 	if err := cl.Flush(within(t)); err != nil {

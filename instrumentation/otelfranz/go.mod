@@ -3,6 +3,7 @@ module github.com/hoptrace/hoptrace/instrumentation/otelfranz
 go 1.25.0
 
 require (
+	github.com/google/go-cmp v0.7.0
 	github.com/hoptrace/hoptrace/instrumentation/messaging v0.0.0
 	github.com/twmb/franz-go v1.21.7
 	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260515175617-8268a5d078c0

@@ -1,6 +1,8 @@
 package otelfranz
 
 import (
+	"encoding/binary"
+	"hash/crc32"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -42,4 +44,16 @@ func refuseOnce(once *sync.Once) func(kmsg.Request) (kmsg.Response, error, bool)
 		once.Do(func() { resp = answerProduce(req, 19) })
 		return resp, nil, resp != nil
 	}
+}
+
+// stampAppend makes the broker take the batches of a request as those of a topic
+// with LogAppendTime, which kfake knows by the batch alone.
+func stampAppend(req kmsg.Request) (kmsg.Response, error, bool) {
+	for _, t := range req.(*kmsg.ProduceRequest).Topics {
+		for _, p := range t.Partitions {
+			p.Records[22] |= 1 << 3
+			binary.BigEndian.PutUint32(p.Records[17:], crc32.Checksum(p.Records[21:], crc32.MakeTable(crc32.Castagnoli)))
+		}
+	}
+	return nil, nil, false
 }

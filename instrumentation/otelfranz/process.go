@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/hoptrace/hoptrace/instrumentation/messaging"
 )
@@ -69,6 +70,9 @@ func (h *Hooks) start(ctx context.Context, r *kgo.Record) (out context.Context, 
 		return out, nil
 	}
 	d := h.claim(c, r)
+	if sc, over := d.over(); over {
+		return trace.ContextWithSpanContext(d.of().Into(ctx), sc), nil
+	}
 	pctx, proc := c.consumer.StartProcess(ctx, d.of(), h.core.Now())
 	d.enter(ctx, pctx, proc)
 	return pctx, proc
@@ -98,6 +102,16 @@ func (h *Hooks) startBatch(ctx context.Context, rs []*kgo.Record) (out context.C
 type claim struct {
 	d     *delivered          // nil when the hooks have not seen it, or it was processed before
 	fresh *messaging.Delivery // in that case
+	ended *processing         // its process span is over: the next poll was taken for its end
+}
+
+// over returns the process span that a poll ended before the program said that it
+// tells the end itself. One delivery has one process span, so there is no other.
+func (c claim) over() (trace.SpanContext, bool) {
+	if c.ended == nil {
+		return trace.SpanContext{}, false
+	}
+	return c.ended.p.SpanContext(), true
 }
 
 func (c claim) of() *messaging.Delivery {
@@ -121,13 +135,18 @@ func (c claim) enter(from, ctx context.Context, p *messaging.Processing) {
 }
 
 func (h *Hooks) claim(c *client, r *kgo.Record) claim {
-	if d := deliveredOf(r); d != nil && h.pending.claim(d) {
+	d := deliveredOf(r)
+	if d != nil && h.pending.claim(d) {
 		return claim{d: d}
+	}
+	var ended *processing
+	if d != nil {
+		ended = d.guessed.Swap(nil) // asked twice, the program processes it twice
 	}
 	fresh := &messaging.Delivery{Partition: c.consumer.Partition(r.Topic, r.Partition), Offset: r.Offset}
 	describe(fresh, r)
 	messaging.Describe(fresh, r.Headers)
-	return claim{fresh: fresh}
+	return claim{fresh: fresh, ended: ended}
 }
 
 // estimate writes the process span of a delivery whose processing the program
@@ -138,4 +157,5 @@ func (h *Hooks) estimate(d *delivered, end int64) {
 	}
 	_, p := h.client.Load().consumer.StartProcess(d.base, &d.delivery, d.delivery.Handed)
 	p.EndAt(nil, "", end, true)
+	d.guessed.Store(&processing{p: p})
 }
