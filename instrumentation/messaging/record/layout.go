@@ -160,10 +160,31 @@ func (l *Layout) encode(b []byte, q *rec) []byte {
 		case Float:
 			b = binary.LittleEndian.AppendUint64(b, uint64(v))
 		default:
-			b = protowire.AppendVarint(b, uint64(v))
+			b = appendVarint(b, uint64(v))
 		}
 		b[value-2] = byte(len(b) - value + 1)
 		b[at+1] = byte(len(b) - at - 2)
 	}
 	return b
+}
+
+// appendVarint is protowire.AppendVarint without a branch a byte; most values are
+// times, which take nine. b has room for 10 bytes.
+func appendVarint(b []byte, v uint64) []byte {
+	if v < 1<<7 {
+		return append(b, byte(v))
+	}
+	// Spread the lower 56 bits over 8 bytes: halves, quarters, eighths.
+	x := v&0x000000000fffffff | v&0x00fffffff0000000<<4
+	x = x&0x00003fff00003fff | x&0x0fffc0000fffc000<<2
+	x = x&0x007f007f007f007f | x&0x3f803f803f803f80<<1
+	const more = 0x8080808080808080 // bytes follow
+	n := len(b)
+	if v >= 1<<56 {
+		b = binary.LittleEndian.AppendUint64(b, x|more)
+		return protowire.AppendVarint(b, v>>56)
+	}
+	size := (bits.Len64(v) + 6) / 7
+	b = binary.LittleEndian.AppendUint64(b, x|more&(1<<(8*(size-1))-1))
+	return b[:n+size]
 }
