@@ -7,13 +7,13 @@ require (
 	github.com/hoptrace/hoptrace/instrumentation v0.0.0
 	github.com/hoptrace/hoptrace/instrumentation/otelkafkago v0.0.0
 	github.com/segmentio/kafka-go v0.4.51
+	github.com/twmb/franz-go v1.21.7
 	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260515175617-8268a5d078c0
 	go.opentelemetry.io/otel v1.46.0
 	go.opentelemetry.io/otel/trace v1.46.0
 )
 
 require (
-	github.com/twmb/franz-go v1.21.1 // indirect
 	github.com/twmb/franz-go/pkg/kmsg v1.13.1 // indirect
 	golang.org/x/crypto v0.55.0 // indirect
 )
@@ -25,8 +25,9 @@ require (
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.30.0 // indirect
 	github.com/hoptrace/hoptrace/instrumentation/messaging v0.0.0 // indirect
-	github.com/klauspost/compress v1.18.6 // indirect
-	github.com/pierrec/lz4/v4 v4.1.26 // indirect
+	github.com/hoptrace/hoptrace/instrumentation/otelfranz v0.0.0
+	github.com/klauspost/compress v1.20.0 // indirect
+	github.com/pierrec/lz4/v4 v4.1.30 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
 	go.opentelemetry.io/otel/exporters/otlp/otlptrace v1.46.0 // indirect
 	go.opentelemetry.io/otel/metric v1.46.0 // indirect
@@ -46,3 +47,5 @@ replace (
 	github.com/hoptrace/hoptrace/instrumentation/messaging => ../instrumentation/messaging
 	github.com/hoptrace/hoptrace/instrumentation/otelkafkago => ../instrumentation/otelkafkago
 )
+
+replace github.com/hoptrace/hoptrace/instrumentation/otelfranz => ../instrumentation/otelfranz

@@ -80,6 +80,7 @@ func consume(ctx context.Context, brokers []string) error {
 		Topic:       topic,
 		GroupID:     "minimal",
 		StartOffset: kafka.FirstOffset,
+		MaxWait:     500 * time.Millisecond, // Close waits for the last fetch
 	})
 	defer r.Close()
 	for range greetings {

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -65,6 +66,8 @@ func text(attrs []*commonpb.KeyValue, key string) string {
 		switch v := kv.Value.Value.(type) {
 		case *commonpb.AnyValue_StringValue:
 			return v.StringValue
+		case *commonpb.AnyValue_IntValue:
+			return strconv.FormatInt(v.IntValue, 10)
 		default:
 			return kv.Value.String()
 		}
@@ -116,6 +119,41 @@ func (c *Collector) Spans(name string) []Span {
 		return int(int64(a.StartTimeUnixNano) - int64(b.StartTimeUnixNano)) //nolint:gosec // times of today
 	})
 	return found
+}
+
+// CheckHops wants n records of a topic to be sent, received and processed by a
+// service, each with the times of its way and linked to its sender.
+func (c *Collector) CheckHops(t testing.TB, service, topic string, n int) {
+	t.Helper()
+	sent, received, processed := c.Spans("send "+topic), c.Spans("poll "+topic), c.Spans("process "+topic)
+	if len(sent) != n || len(received) != n || len(processed) != n {
+		t.Fatalf("the collector has the spans %v, want %d of each kind over %s", c.Names(), n, topic)
+	}
+	for i, p := range processed {
+		if !p.LinkedTo(sent[i]) || p.Service != service || p.Failed() {
+			t.Errorf("span %d is %v of %s, want it linked to the span that sent it, %s", i, p, p.Service, sent[i].ID())
+		}
+		for _, key := range []string{"hoptrace.consume.asked", "hoptrace.consume.answered", "hoptrace.consume.handed"} {
+			if p.Attribute(key) == "" {
+				t.Errorf("span %d lacks %s: %v", i, key, p.Attributes)
+			}
+		}
+		for _, key := range []string{"hoptrace.produce.written", "hoptrace.produce.acked"} {
+			if sent[i].Attribute(key) == "" {
+				t.Errorf("send span %d lacks %s: %v", i, key, sent[i].Attributes)
+			}
+		}
+		for _, key := range []string{"messaging.destination.partition.id", "messaging.kafka.offset"} {
+			if got, want := p.Attribute(key), sent[i].Attribute(key); got == "" || got != want {
+				t.Errorf("span %d has %s %q, its message was sent to %q", i, key, got, want)
+			}
+		}
+	}
+	for _, name := range []string{"messaging.client.operation.duration", "messaging.process.duration"} {
+		if !c.HasMetric(name) {
+			t.Errorf("no points of %s arrived", name)
+		}
+	}
 }
 
 // Names returns the names of all spans that arrived, with how many there are of each.
