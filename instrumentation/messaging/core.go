@@ -117,7 +117,7 @@ func NewCore(cfg Config) *Core {
 		cfg.TracerProvider = otel.GetTracerProvider()
 	}
 	cfg.Propagator = beyondBuiltIn(cfg.Propagator)
-	c := &Core{config: cfg, now: func() int64 { return time.Now().UnixNano() }}
+	c := &Core{config: cfg, now: new(wallClock).now}
 	if cfg.Now != nil {
 		c.now = func() int64 { return cfg.Now().UnixNano() }
 	}

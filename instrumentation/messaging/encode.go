@@ -1,6 +1,10 @@
 package messaging
 
-import "go.opentelemetry.io/otel/trace"
+import (
+	"slices"
+
+	"go.opentelemetry.io/otel/trace"
+)
 
 const (
 	traceparentLen = 55 // 00-<32>-<16>-<2>
@@ -38,8 +42,11 @@ func AppendSentryTrace(dst []byte, sc trace.SpanContext) []byte {
 }
 
 func appendHex(dst, src []byte) []byte {
-	for _, b := range src {
-		dst = append(dst, hexDigits[b>>4], hexDigits[b&15])
+	n := len(dst)
+	dst = slices.Grow(dst, 2*len(src))[:n+2*len(src)]
+	out := dst[n:]
+	for i, b := range src {
+		out[2*i], out[2*i+1] = hexDigits[b>>4], hexDigits[b&15]
 	}
 	return dst
 }
@@ -111,22 +118,23 @@ func ParseSentryTrace(v []byte) (sc trace.SpanContext, ok bool) {
 // decodeHex fills dst from src, whose length is twice that of dst. It accepts
 // lower case only, as W3C demands.
 func decodeHex(dst, src []byte) bool {
+	src = src[:2*len(dst)]
+	var bad byte
 	for i := range dst {
-		hi, lo := fromHex(src[2*i]), fromHex(src[2*i+1])
-		if hi|lo > 15 {
-			return false
-		}
+		hi, lo := fromHex[src[2*i]], fromHex[src[2*i+1]]
+		bad |= hi | lo
 		dst[i] = hi<<4 | lo
 	}
-	return true
+	return bad <= 15
 }
 
-func fromHex(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
+// fromHex is the value of each digit; 255 of what is none.
+var fromHex = func() (t [256]byte) {
+	for i := range t {
+		t[i] = 255
 	}
-	return 255
-}
+	for i, c := range []byte(hexDigits) {
+		t[c] = byte(i)
+	}
+	return t
+}()
