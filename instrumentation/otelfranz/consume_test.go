@@ -229,8 +229,7 @@ func TestTwoMembersShareAGroupThroughARebalance(t *testing.T) {
 	seen := make(chan string, 4*n)
 	member := func(ctx context.Context) (*Hooks, *kgo.Client) {
 		h := New(WithTracerProvider(rec))
-		var cl *kgo.Client
-		cl = newClient(t, c, h, kgo.ConsumeTopics("orders"), kgo.ConsumerGroup("billing"), kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		cl := newClient(t, c, h, kgo.ConsumeTopics("orders"), kgo.ConsumerGroup("billing"), kgo.Balancers(kgo.CooperativeStickyBalancer()),
 			kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 			h.OnPartitionsAssigned(nil), h.OnPartitionsRevoked(func(context.Context, *kgo.Client, map[string][]int32) {}),
 			h.OnPartitionsLost(func(context.Context, *kgo.Client, map[string][]int32) {}))

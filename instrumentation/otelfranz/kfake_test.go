@@ -48,7 +48,7 @@ func refuseOnce(once *sync.Once) func(kmsg.Request) (kmsg.Response, error, bool)
 
 // stampAppend makes the broker take the batches of a request as those of a topic
 // with LogAppendTime, which kfake knows by the batch alone.
-func stampAppend(req kmsg.Request) (kmsg.Response, error, bool) {
+func stampAppend(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // as kfake wants it
 	for _, t := range req.(*kmsg.ProduceRequest).Topics {
 		for _, p := range t.Partitions {
 			p.Records[22] |= 1 << 3

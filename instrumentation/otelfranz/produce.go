@@ -20,6 +20,7 @@ type sending struct {
 	headers         []kgo.RecordHeader // the user's
 	injected        []kgo.RecordHeader // what took their place; nil: nothing did
 	partitioned     int64              // the record got its partition; zero before
+	outcome         messaging.Outcome  // here so that it needs no memory of its own
 }
 
 type sendingKey struct{}
@@ -158,8 +159,8 @@ func (h *Hooks) addPathway(c *client, r *kgo.Record, st *sending, t *messaging.S
 			out = append(out, r.Headers[i])
 		}
 	}
-	r.Headers = append(out, kgo.RecordHeader{Key: messaging.HeaderPathway, Value: v})
-	st.injected = r.Headers
+	out = append(out, kgo.RecordHeader{Key: messaging.HeaderPathway, Value: v})
+	r.Headers, st.injected = out, out
 }
 
 // OnProduceRecordPartitioned implements kgo.HookProduceRecordPartitioned.
@@ -185,7 +186,8 @@ func (h *Hooks) OnProduceRecordUnbuffered(r *kgo.Record, err error) {
 		r.Headers = st.headers
 	}
 	c := h.client.Load()
-	o := messaging.Outcome{Err: err}
+	o := &st.outcome
+	o.Err = err
 	sent := messaging.Sent{Offset: r.Offset, BodySize: len(r.Value), Tombstone: r.Value == nil, HasKey: r.Key != nil, Key: r.Key}
 	partition := int32(-1)
 	if st.partitioned != 0 {
@@ -197,10 +199,10 @@ func (h *Hooks) OnProduceRecordUnbuffered(r *kgo.Record, err error) {
 	case c.acks0:
 		sent.Offset = -1
 	default:
-		h.times(&o, r, st)
+		h.times(o, r, st)
 	}
 	var f messaging.Finisher
-	c.producer.Finish(&f, r.Topic, partition, &o)
+	c.producer.Finish(&f, r.Topic, partition, o)
 	f.Add(&st.send, &sent)
 	f.Done()
 }
