@@ -178,11 +178,12 @@ func (d *Distribution) appendStretches(out []stretch) []stretch {
 				continue
 			}
 			s := stretch{from: math.Inf(-1), to: math.Inf(1), n: n}
-			if i > 0 {
+			switch {
+			case i > 0:
 				s.from = d.Bounds[i-1]
-			} else if !math.IsNaN(d.Min) {
+			case !math.IsNaN(d.Min):
 				s.from = d.Min
-			} else if len(d.Bounds) > 0 && d.Bounds[0] > 0 { // latencies, sizes: nothing lies below zero
+			case len(d.Bounds) > 0 && d.Bounds[0] > 0: // latencies, sizes: nothing lies below zero
 				s.from = 0
 			}
 			if i < len(d.Bounds) {

@@ -80,6 +80,7 @@ func (c Config) Validate() error {
 type Deps struct {
 	Spans    exporters.SpanReader
 	Messages exporters.MessageReader
+	Metrics  exporters.MetricReader
 	Events   exporters.EventReader
 	Issues   exporters.Issues
 	Projects exporters.Projects

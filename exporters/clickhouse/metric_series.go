@@ -251,8 +251,9 @@ func (m *metricSum) states(ctx context.Context, s *Store) error {
 		{Name: "low", Data: &r.low},
 		{Name: "high", Data: &r.high},
 	}...)
-	var columns []string
-	for _, c := range r.columns() {
+	last := r.columns()
+	columns := make([]string, 0, len(last))
+	for _, c := range last {
 		columns = append(columns, "argMax("+c.Name+", time) AS d_"+c.Name)
 		c.Name = "d_" + c.Name
 		results = append(results, c)
@@ -275,9 +276,9 @@ GROUP BY slot, ` + m.names + `, point_kind, series, point_temporality ORDER BY s
 	rows := 0
 	first := floorDiv(m.from, m.step)
 	var all []func() // in the end: an attempt that broke off must leave nothing
-	var last map[stream]state
+	var known map[stream]state
 	err := s.query(ctx, body, m.params, results,
-		func() { rows, all, last = 0, nil, make(map[stream]state) },
+		func() { rows, all, known = 0, nil, make(map[stream]state) },
 		func() {
 			rows += len(r.slot)
 			for i := range r.slot {
@@ -290,9 +291,9 @@ GROUP BY slot, ` + m.names + `, point_kind, series, point_temporality ORDER BY s
 					continue
 				}
 				id := stream{key, r.series[i]}
-				now := state{r.started[i], r.value[i], r.distributionResults.row(i)}
-				before, had := last[id]
-				last[id] = now
+				now := state{r.started[i], r.value[i], r.row(i)}
+				before, had := known[id]
+				known[id] = now
 				fresh := now.started != 0 && (had && now.started > before.started || !had && now.started >= m.from-int64(lookBack))
 				if slot < first || !had && !fresh {
 					continue // without the state before nobody knows what was added

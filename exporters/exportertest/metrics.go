@@ -80,7 +80,7 @@ func pointRoundTrip(t *testing.T, s Metrics) {
 		Exemplars: []schemas.Exemplar{{Time: start - 5, Value: 0.125, TraceID: traceID(3), SpanID: spanID(4)}, {Time: start - 4, Value: nan}},
 		Source:    1<<64 - 1, Position: schemas.Position{Offset: 1<<63 - 1, Index: 1<<32 - 1},
 	}
-	points := []schemas.MetricPoint{full}
+	points := append(make([]schemas.MetricPoint, 0, 1+len(odd)), full)
 	for i, text := range odd {
 		p := schemas.MetricPoint{
 			Project: 1, Name: "odd", Kind: schemas.MetricGauge, Partition: schemas.Unknown, Time: start + int64(i) + 1, Value: float64(i),
@@ -138,7 +138,7 @@ func deltaHistograms(t *testing.T, s Metrics) {
 		topic string
 		slot  int64
 	}
-	var points []schemas.MetricPoint
+	points := make([]schemas.MetricPoint, 0, 300)
 	want := map[line][]*schemas.Distribution{}
 	worst := map[line]schemas.Exemplar{}
 	for i := range 300 {
@@ -282,7 +282,7 @@ func gauges(t *testing.T, s Metrics) {
 func metricLabels(t *testing.T, s Metrics) {
 	ctx := testContext(t)
 	start := base().Truncate(time.Minute)
-	var points []schemas.MetricPoint
+	points := make([]schemas.MetricPoint, 0, 33)
 	for i := range 32 {
 		pick := func(bit int, name string) string { return name + fmt.Sprint(i>>bit&1) }
 		points = append(points, schemas.MetricPoint{
@@ -335,7 +335,7 @@ func metricLabels(t *testing.T, s Metrics) {
 func metricNames(t *testing.T, s Metrics) {
 	ctx := testContext(t)
 	start := base()
-	var points []schemas.MetricPoint
+	points := make([]schemas.MetricPoint, 0, 6)
 	for i := range 6 {
 		points = append(points, schemas.MetricPoint{
 			Project: 1, Name: []string{"b", "a"}[i%2], Unit: "s", Description: "about", Kind: schemas.MetricSum, Topic: []string{"", "u", "t"}[i%3], Group: "g", Partition: int32(i), //nolint:gosec // small
@@ -365,7 +365,7 @@ func metricNames(t *testing.T, s Metrics) {
 func metricReplay(t *testing.T, s Metrics) {
 	ctx := testContext(t)
 	start := base().Truncate(time.Minute)
-	var points []schemas.MetricPoint
+	points := make([]schemas.MetricPoint, 0, 25)
 	for i := range 25 {
 		points = append(points, schemas.MetricPoint{
 			Project: 1, Name: "n", Kind: schemas.MetricSum, Temporality: schemas.TemporalityDelta, Partition: schemas.Unknown, Time: start.UnixNano() + int64(i), Value: 1,
@@ -399,7 +399,7 @@ func metricReplay(t *testing.T, s Metrics) {
 func pointQueries(t *testing.T, s Metrics) {
 	ctx := testContext(t)
 	start := base().Truncate(time.Minute)
-	var points []schemas.MetricPoint
+	points := make([]schemas.MetricPoint, 0, 40)
 	for i := range 40 {
 		points = append(points, schemas.MetricPoint{
 			Project: 1, Name: []string{"low", "high"}[i%2], Kind: schemas.MetricGauge, Partition: schemas.Unknown, BootID: fmt.Sprint("b", i/2%2), Series: uint64(i / 2 % 2), //nolint:gosec // small
@@ -412,7 +412,7 @@ func pointQueries(t *testing.T, s Metrics) {
 		q.Project = 1
 		got, err := s.MetricPoints(ctx, q)
 		noError(t, what, err)
-		var values []float64
+		values := make([]float64, 0, len(got))
 		for i := range got {
 			values = append(values, got[i].Value)
 		}

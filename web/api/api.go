@@ -33,6 +33,7 @@ func OpenAPI() []byte { return openAPI }
 type Deps struct {
 	Spans    exporters.SpanReader
 	Messages exporters.MessageReader
+	Metrics  exporters.MetricReader
 	Events   exporters.EventReader
 	Issues   exporters.Issues
 	Projects exporters.Projects
@@ -83,7 +84,7 @@ type metrics struct {
 func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*Handler, error) {
 	missing := []string{}
 	for name, absent := range map[string]bool{
-		"Spans": deps.Spans == nil, "Messages": deps.Messages == nil, "Events": deps.Events == nil,
+		"Spans": deps.Spans == nil, "Messages": deps.Messages == nil, "Metrics": deps.Metrics == nil, "Events": deps.Events == nil,
 		"Issues": deps.Issues == nil, "Projects": deps.Projects == nil, "Blobs": deps.Blobs == nil,
 	} {
 		if absent {
@@ -123,6 +124,10 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.handle("/api/v1/traces/{id}", nil, h.journey)
 	h.handle("/api/v1/topics", []string{"from", "to"}, h.topics)
 	h.handle("/api/v1/hops", []string{"from", "to", "topic", "group", "order", "limit"}, h.hops)
+	h.handle("/api/v1/metrics", []string{"from", "to"}, h.metricNames)
+	h.handle("/api/v1/metrics/{name}", []string{"from", "to", "topic", "partition", "group", "service", "client", "step", "by"}, h.metricSeries)
+	h.handle("/api/v1/advice", []string{"from", "to"}, h.advice)
+	h.handle("/api/v1/clocks", []string{"from", "to", "host"}, h.clocks)
 	h.handle("/api/v1/issues", []string{"from", "to", "text", "before", "limit"}, h.issues)
 	h.handle("/api/v1/issues/{id}", []string{"limit"}, h.issue)
 	h.handle("/api/v1/issues/{id}/events/{event}", nil, h.event)

@@ -16,6 +16,7 @@ import (
 type joined struct {
 	schemas.Hop
 	delivery int
+	clock    *hopClock // nil unless samples tell how two hosts' clocks differ
 }
 
 // joinHops makes hops of message rows: one a consumer row, and one a producer
@@ -181,15 +182,27 @@ func side(m *schemas.Message) *HopSide {
 func hopJSON(j joined) Hop {
 	h := j.Hop
 	m, rec := mainRow(h), record(h)
-	parts := h.Parts()
+	placed, parts := j.placed(), j.parts()
 	out := Hop{
 		ID: hopID(h), Topic: rec.Topic, Partition: told(rec.Partition), Offset: told(rec.Offset),
 		Producer: side(h.Produce), Consumer: side(h.Consume),
-		Start: known(hopStart(h)), End: known(hopEnd(h)),
-		Parts:    partsJSON(h, parts),
+		Start: known(hopStart(placed)), End: known(hopEnd(placed)),
+		Parts:    partsJSON(placed, parts, j.clock),
 		EndToEnd: part(parts.EndToEnd), RoundTrip: part(parts.RoundTrip), SharedClock: parts.SharedClock,
 		Record: recordJSON(h), Behind: told(behind(h)), Delivery: j.delivery,
 		Failed: m.Failed,
+	}
+	if parts.Backlog.Known && parts.LongPoll.Known {
+		out.Residence = &Part{Known: true, Ns: int64(parts.Backlog.Duration + parts.LongPoll.Duration)}
+	}
+	if c := j.clock; c != nil {
+		out.Clock = &HopClock{Broker: c.broker, MovedNs: c.moved, LowNs: c.offset.Lo, HighNs: c.offset.Hi}
+		if out.Residence != nil {
+			out.Residence.Uncertainty = uncertainty(c.residence)
+		}
+		if out.EndToEnd.Known {
+			out.EndToEnd.Uncertainty = uncertainty(c.endToEnd)
+		}
 	}
 	if h.Consume != nil {
 		out.Group = h.Consume.Group
@@ -198,12 +211,19 @@ func hopJSON(j joined) Hop {
 	return out
 }
 
-func partsJSON(h schemas.Hop, p schemas.HopParts) []HopPart {
+func partsJSON(h schemas.Hop, p schemas.HopParts, by *hopClock) []HopPart {
 	out := make([]HopPart, 0, 7)
 	add := func(name exporters.PartName, q schemas.Part, from int64) {
 		hp := HopPart{Name: string(name), Known: q.Known, Ns: int64(q.Duration)}
 		if q.Known {
 			hp.From, hp.To = known(from), known(from+int64(q.Duration))
+			switch {
+			case by == nil:
+			case name == exporters.PartBacklog:
+				hp.Uncertainty = uncertainty(by.backlog)
+			case name == exporters.PartLongPoll:
+				hp.Uncertainty = uncertainty(by.longPoll)
+			}
 		}
 		out = append(out, hp)
 	}
@@ -263,11 +283,12 @@ func recordJSON(h schemas.Hop) Record {
 	return r
 }
 
-func findingHop(h schemas.Hop) finding.Hop {
+func findingHop(j joined) finding.Hop {
+	h := j.Hop
 	m, rec := mainRow(h), record(h)
 	out := finding.Hop{
 		ID: hopID(h), Topic: rec.Topic, Partition: rec.Partition, Service: m.Service, TraceID: m.TraceID.String(),
-		Behind: behind(h), Parts: h.Parts(), Read: h.Consume != nil, Failed: m.Failed, End: hopEnd(h),
+		Behind: behind(h), Parts: j.parts(), Read: h.Consume != nil, Failed: m.Failed, End: hopEnd(h),
 	}
 	if h.Consume != nil {
 		out.Group = h.Consume.Group
@@ -291,14 +312,20 @@ func (h *Handler) hops(ctx context.Context, q *query) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot list hops of topic %q group %q: %w", hq.Topic, hq.Group, err)
 	}
-	out := HopList{Hops: make([]Hop, 0, len(found))}
-	facts := make([]finding.Hop, 0, len(found))
+	hops := make([]joined, 0, len(found))
 	for _, hop := range found {
-		if hop.Produce == nil && hop.Consume == nil {
-			continue
+		if hop.Produce != nil || hop.Consume != nil {
+			hops = append(hops, joined{Hop: hop, delivery: 1})
 		}
-		out.Hops = append(out.Hops, hopJSON(joined{Hop: hop, delivery: 1}))
-		facts = append(facts, findingHop(hop))
+	}
+	if err := h.addClocks(ctx, q.project.ID, hops); err != nil {
+		return nil, err
+	}
+	out := HopList{Hops: make([]Hop, 0, len(hops))}
+	facts := make([]finding.Hop, 0, len(hops))
+	for _, j := range hops {
+		out.Hops = append(out.Hops, hopJSON(j))
+		facts = append(facts, findingHop(j))
 	}
 	out.Finding = finding.ForHops(facts, hq.Slowest)
 	return out, nil

@@ -268,6 +268,9 @@ func (h *Handler) journey(ctx context.Context, q *query) (any, error) {
 		return nil, errorf(http.StatusNotFound, "trace_not_found",
 			"spans appear a second or two after they end; old ones are deleted by retention", "no span of trace %s is stored", id)
 	}
+	if err := h.addClocks(ctx, q.project.ID, hops); err != nil {
+		return nil, err
+	}
 	if len(w.cut) > 0 {
 		h.metrics.cut.Inc()
 	}
@@ -357,7 +360,7 @@ func journeyJSON(id schemas.TraceID, w *journeyWalk, spans []schemas.Span, hops 
 		hop := hops[i].Hop
 		out.Hops[i] = hopJSON(hops[i])
 		reach(hopStart(hop), hopEnd(hop))
-		facts.Hops = append(facts.Hops, findingHop(hop))
+		facts.Hops = append(facts.Hops, findingHop(hops[i]))
 		for _, side := range []*schemas.Message{hop.Produce, hop.Consume} {
 			if side != nil {
 				services[side.Service] = true

@@ -159,8 +159,10 @@ type Hop struct {
 	End         *Nanos    `json:"end"`
 	Parts       []HopPart `json:"parts"`
 	EndToEnd    Part      `json:"endToEnd"`
+	Residence   *Part     `json:"residence,omitempty"` // backlog and long poll together, when known
 	RoundTrip   Part      `json:"roundTrip"`
 	SharedClock bool      `json:"sharedClock"`
+	Clock       *HopClock `json:"clock,omitempty"` // when the two hosts' clocks were compared
 	Record      Record    `json:"record"`
 	Behind      *int64    `json:"behind"`   // records after this one when it was fetched
 	Delivery    int       `json:"delivery"` // 1 for the first time this group was seen to read it
@@ -181,17 +183,35 @@ type HopSide struct {
 
 // Part is one measured stretch, signed; ns means nothing unless known.
 type Part struct {
-	Known bool  `json:"known"`
-	Ns    int64 `json:"ns"`
+	Known       bool         `json:"known"`
+	Ns          int64        `json:"ns"`
+	Uncertainty *Uncertainty `json:"uncertaintyNs,omitempty"` // only where it comes from clock samples
+}
+
+// Uncertainty is where the true value lies, in ns: two hosts' clocks were
+// compared by samples.
+type Uncertainty struct {
+	Lo int64 `json:"lo"`
+	Hi int64 `json:"hi"`
+}
+
+// HopClock says how a hop between two hosts was put on one clock. The times of
+// the hop and its parts are the consumer's; those of producer are as they were.
+type HopClock struct {
+	Broker  string `json:"broker"`  // whose clock both were compared with
+	MovedNs int64  `json:"movedNs"` // added to the producer's times
+	LowNs   int64  `json:"lowNs"`   // the true offset lies between these
+	HighNs  int64  `json:"highNs"`
 }
 
 // HopPart is a part with its place in time.
 type HopPart struct {
-	Name  string `json:"name"`
-	Known bool   `json:"known"`
-	Ns    int64  `json:"ns"`
-	From  *Nanos `json:"from"`
-	To    *Nanos `json:"to"`
+	Name        string       `json:"name"`
+	Known       bool         `json:"known"`
+	Ns          int64        `json:"ns"`
+	From        *Nanos       `json:"from"`
+	To          *Nanos       `json:"to"`
+	Uncertainty *Uncertainty `json:"uncertaintyNs,omitempty"`
 }
 
 // Record is what is known of the record itself.

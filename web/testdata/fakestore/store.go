@@ -21,6 +21,7 @@ type Store struct {
 	AllSpans    []schemas.Span
 	AllMessages []schemas.Message
 	AllEvents   []schemas.Event
+	AllPoints   []schemas.MetricPoint
 	AllIssues   []schemas.Issue
 	AllBlobs    map[string][]byte
 	// Err is what every question fails with, when set.

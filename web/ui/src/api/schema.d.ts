@@ -112,6 +112,84 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The metrics that clients sent in the range, by name, at most 1,000. */
+        get: operations["metrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/metrics/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One metric over time, added up over what is not kept apart.
+         * @description Histograms are merged, so quantiles are those of all observations of a
+         *     step. Cumulative streams give what was added. The range is the last hour
+         *     unless from and to say otherwise. A metric that may be negative has a
+         *     twin of the same name and .negative, which counts absolute values.
+         */
+        get: operations["metric"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/advice": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What clients found out about their own settings, the largest gain first, at most 500. */
+        get: operations["advice"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/clocks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Offsets of brokers' clocks from hosts' clocks, as clients bounded them; the last hour unless from and to say otherwise.
+         * @description From these the parts of a hop between two hosts are computed: see clock
+         *     and uncertaintyNs of Hop. At most 500 samples of each host and broker.
+         */
+        get: operations["clocks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/issues": {
         parameters: {
             query?: never;
@@ -332,6 +410,10 @@ export interface components {
             end: components["schemas"]["Nanos"] | null;
             parts: components["schemas"]["HopPart"][];
             endToEnd: components["schemas"]["Part"];
+            /** @description backlog and long poll together, when known */
+            residence?: components["schemas"]["Part"];
+            /** @description when the two hosts' clocks were compared */
+            clock?: components["schemas"]["HopClock"];
             roundTrip: components["schemas"]["Part"];
             sharedClock: boolean;
             record: components["schemas"]["Record"];
@@ -360,6 +442,23 @@ export interface components {
         Part: {
             known: boolean;
             ns: number;
+            /** @description only where it comes from clock samples */
+            uncertaintyNs?: components["schemas"]["Uncertainty"];
+        };
+        /** @description Uncertainty is where the true value lies, in ns: two hosts' clocks were compared by samples. */
+        Uncertainty: {
+            lo: number;
+            hi: number;
+        };
+        /** @description HopClock says how a hop between two hosts was put on one clock. The times of the hop and its parts are the consumer's; those of producer are as they were. */
+        HopClock: {
+            /** @description whose clock both were compared with */
+            broker: string;
+            /** @description added to the producer's times */
+            movedNs: number;
+            /** @description the true offset lies between these */
+            lowNs: number;
+            highNs: number;
         };
         /** @description HopPart is a part with its place in time. */
         HopPart: {
@@ -369,6 +468,7 @@ export interface components {
             ns: number;
             from: components["schemas"]["Nanos"] | null;
             to: components["schemas"]["Nanos"] | null;
+            uncertaintyNs?: components["schemas"]["Uncertainty"];
         };
         /** @description Record is what is known of the record itself. */
         Record: {
@@ -423,6 +523,113 @@ export interface components {
             p95Ns: number;
             p99Ns: number;
             negative: number;
+        };
+        /** @description MetricList lists what clients measure. */
+        MetricList: {
+            metrics: components["schemas"]["Metric"][];
+        };
+        /** @description Metric is one name. */
+        Metric: {
+            name: string;
+            unit: string;
+            description: string;
+            /** @enum {string} */
+            kind: "gauge" | "sum" | "histogram" | "exponential_histogram" | "unknown";
+            points: number;
+            /** @description different streams, estimated when they are many */
+            series: number;
+            lastSeen: components["schemas"]["Nanos"];
+            /** @description at most 100 */
+            topics: string[];
+            /** @description at most 100 */
+            groups: string[];
+        };
+        /** @description MetricDetail is one metric over time. */
+        MetricDetail: {
+            name: string;
+            from: components["schemas"]["Nanos"];
+            to: components["schemas"]["Nanos"];
+            stepNs: number;
+            series: components["schemas"]["MetricSeries"][];
+        };
+        /** @description MetricSeries is one line; labels that by does not name are empty. */
+        MetricSeries: {
+            topic: string;
+            partition: number | null;
+            group: string;
+            service: string;
+            client: string;
+            /** @enum {string} */
+            kind: "gauge" | "sum" | "histogram" | "exponential_histogram" | "unknown";
+            unit: string;
+            steps: components["schemas"]["MetricStep"][];
+        };
+        /** @description MetricStep is what one step holds; steps without a point are left out. */
+        MetricStep: {
+            time: components["schemas"]["Nanos"];
+            /** @description observations of a histogram, otherwise streams that told a value */
+            count: number;
+            /** @description of observations; what a sum rose by; a gauge's last values together */
+            sum: number | null;
+            min: number | null;
+            max: number | null;
+            /** @description of a histogram's observations, null for other kinds */
+            p50: number | null;
+            p95: number | null;
+            p99: number | null;
+            /** @description the largest observation that was told with a trace */
+            exemplar: components["schemas"]["Exemplar"] | null;
+        };
+        /** @description Exemplar is one observation. */
+        Exemplar: {
+            time: components["schemas"]["Nanos"];
+            value: number;
+            traceId: string;
+            spanId: string;
+        };
+        /** @description AdviceList holds what clients advise, the largest gain first. */
+        AdviceList: {
+            advice: components["schemas"]["Advice"][];
+        };
+        /** @description Advice is one finding of one client about its own settings. */
+        Advice: {
+            /** @description the finding; see docs/advice.md */
+            id: string;
+            text: string;
+            topic: string;
+            group: string;
+            client: string;
+            service: string;
+            /** @description on the median record; 0 when it is no matter of time */
+            gainNs: number;
+            seen: components["schemas"]["Nanos"];
+        };
+        /** @description ClockList holds what hosts know of brokers' clocks. */
+        ClockList: {
+            clocks: components["schemas"]["Clock"][];
+            steps: components["schemas"]["ClockStep"][];
+        };
+        /** @description Clock is the offset of one broker's clock from one host's. */
+        Clock: {
+            /** @description its boot id, hashed */
+            host: string;
+            /** @description address:port */
+            broker: string;
+            samples: components["schemas"]["ClockSample"][];
+        };
+        /** @description ClockSample bounds the offset, broker - host, at one time; null where a side is not known. */
+        ClockSample: {
+            /** @description the host's clock */
+            time: components["schemas"]["Nanos"];
+            lowNs: number | null;
+            highNs: number | null;
+        };
+        /** @description ClockStep counts how often a host's own clock was stepped, as one of its programs saw. */
+        ClockStep: {
+            host: string;
+            service: string;
+            steps: number;
+            seen: components["schemas"]["Nanos"];
         };
         /** @description HopList is a list of hops. */
         HopList: {
@@ -615,12 +822,26 @@ export type SpanLink = components['schemas']['SpanLink'];
 export type Hop = components['schemas']['Hop'];
 export type HopSide = components['schemas']['HopSide'];
 export type Part = components['schemas']['Part'];
+export type Uncertainty = components['schemas']['Uncertainty'];
+export type HopClock = components['schemas']['HopClock'];
 export type HopPart = components['schemas']['HopPart'];
 export type Record = components['schemas']['Record'];
 export type EventRef = components['schemas']['EventRef'];
 export type TopicList = components['schemas']['TopicList'];
 export type TopicStats = components['schemas']['TopicStats'];
 export type Quantiles = components['schemas']['Quantiles'];
+export type MetricList = components['schemas']['MetricList'];
+export type Metric = components['schemas']['Metric'];
+export type MetricDetail = components['schemas']['MetricDetail'];
+export type MetricSeries = components['schemas']['MetricSeries'];
+export type MetricStep = components['schemas']['MetricStep'];
+export type Exemplar = components['schemas']['Exemplar'];
+export type AdviceList = components['schemas']['AdviceList'];
+export type Advice = components['schemas']['Advice'];
+export type ClockList = components['schemas']['ClockList'];
+export type Clock = components['schemas']['Clock'];
+export type ClockSample = components['schemas']['ClockSample'];
+export type ClockStep = components['schemas']['ClockStep'];
 export type HopList = components['schemas']['HopList'];
 export type IssueList = components['schemas']['IssueList'];
 export type Issue = components['schemas']['Issue'];
@@ -816,6 +1037,132 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HopList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    metrics: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the time, included: RFC 3339, Unix nanoseconds, or before now as -1h30m. The beginning unless given. */
+                from?: components["parameters"]["from"];
+                /** @description End of the time, excluded, in the forms of from. Now unless given. */
+                to?: components["parameters"]["to"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MetricList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    metric: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the time, included: RFC 3339, Unix nanoseconds, or before now as -1h30m. The beginning unless given. */
+                from?: components["parameters"]["from"];
+                /** @description End of the time, excluded, in the forms of from. Now unless given. */
+                to?: components["parameters"]["to"];
+                topic?: components["parameters"]["topic"];
+                partition?: number;
+                group?: components["parameters"]["group"];
+                service?: string;
+                /** @description Client id. */
+                client?: string;
+                /** @description Length of a step as 10s, 1m, at least 1s; about a 120th of the range when not given, and at most 2,000 in it. */
+                step?: string;
+                /** @description What makes a series of its own: topic, partition, group, service, client, separated by commas. */
+                by?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MetricDetail"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    advice: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the time, included: RFC 3339, Unix nanoseconds, or before now as -1h30m. The beginning unless given. */
+                from?: components["parameters"]["from"];
+                /** @description End of the time, excluded, in the forms of from. Now unless given. */
+                to?: components["parameters"]["to"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdviceList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    clocks: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the time, included: RFC 3339, Unix nanoseconds, or before now as -1h30m. The beginning unless given. */
+                from?: components["parameters"]["from"];
+                /** @description End of the time, excluded, in the forms of from. Now unless given. */
+                to?: components["parameters"]["to"];
+                /** @description Only this host: its boot id, as in hoptrace.host.boot_id. */
+                host?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClockList"];
                 };
             };
             default: components["responses"]["Error"];

@@ -90,7 +90,7 @@ function HopSide({ hop: h, spans, events }: { hop: Hop; spans: readonly Span[]; 
             </tr>
           </tbody>
         </table>
-        {!h.sharedClock && h.producer && h.consumer && <p className="muted note">Producer and consumer run on different clocks: what crosses them is unknown.</p>}
+        {!h.sharedClock && !h.clock && h.producer && h.consumer && <p className="muted note">Producer and consumer run on different clocks: what crosses them is unknown.</p>}
       </section>
       {h.consumer && (
         <section>

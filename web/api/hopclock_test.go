@@ -1,0 +1,206 @@
+package api
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/hoptrace/hoptrace/instrumentation/messaging/clock"
+	"github.com/hoptrace/hoptrace/schemas"
+	"github.com/hoptrace/hoptrace/web/testdata/fakestore"
+)
+
+// twoHosts simulates a producer and a consumer whose clocks are 10 s apart, and
+// brokers with clocks of their own. Times of the simulation are the truth.
+type twoHosts struct {
+	rnd                *rand.Rand
+	producer, consumer int64 // clock − truth
+	brokers            map[string]int64
+	store              *fakestore.Store
+	residence          map[string]int64 // true values, by offset and topic
+	endToEnd           map[string]int64
+}
+
+func newTwoHosts() *twoHosts {
+	return &twoHosts{
+		rnd: rand.New(rand.NewPCG(1, 2)), producer: int64(5 * time.Second), consumer: int64(-5 * time.Second),
+		brokers:   map[string]int64{"b1:9092": 0, "b2:9092": int64(300 * time.Millisecond)},
+		store:     &fakestore.Store{AllProjects: []schemas.Project{{ID: 1}}},
+		residence: map[string]int64{}, endToEnd: map[string]int64{},
+	}
+}
+
+// ms is a delay with a tail.
+func (w *twoHosts) ms(mean float64) int64 { return int64((0.2 + w.rnd.ExpFloat64()*mean) * 1e6) }
+
+func (w *twoHosts) sample(host, broker string, at, low, high int64) {
+	for name, v := range map[string]int64{clock.MetricOffsetLow: low, clock.MetricOffsetHigh: high} {
+		w.store.AllPoints = append(w.store.AllPoints, schemas.MetricPoint{
+			Project: 1, Name: name, Unit: "ns", Kind: schemas.MetricGauge, Partition: schemas.Unknown, BootID: host, Broker: broker, Time: at, Value: float64(v),
+		})
+	}
+}
+
+func cutToMs(t int64) int64 { return t / 1e6 * 1e6 }
+
+// roundTrip makes a produce round trip at the truth's time t, and its sample.
+func (w *twoHosts) roundTrip(host, broker string, clockOf, t int64) (written, appended, acked int64) {
+	written = t
+	appended = written + w.ms(0.5)
+	acked = appended + w.ms(0.5)
+	stamp := cutToMs(appended + w.brokers[broker])
+	w.sample(host, broker, acked+clockOf, stamp-acked-clockOf, stamp+1e6-written-clockOf)
+	return written, appended, acked
+}
+
+func (w *twoHosts) run(topic, broker string, logAppend bool) {
+	for i := range int64(400) {
+		sent := testNow.Add(-time.Hour).UnixNano() + i*250e6
+		// The consumer host produces something each second, too.
+		if i%4 == 0 {
+			w.roundTrip("hostC", broker, w.consumer, sent-50e6)
+		}
+		written, appended, acked := w.roundTrip("hostP", broker, w.producer, sent+w.ms(5))
+		asked := appended + w.ms(20) - 20e6
+		answered := max(asked, appended) + w.ms(0.3)
+		handed := answered + w.ms(0.1)
+		done := handed + w.ms(2)
+		p := schemas.Message{
+			Project: 1, Side: schemas.SideProduce, Topic: topic, Partition: 0, Offset: i, BootID: "hostP", TraceID: schemas.TraceID{1, byte(i)}, SpanID: schemas.SpanID{1, byte(i)},
+			Start: sent + w.producer, End: acked + w.producer, Written: written + w.producer, Acked: acked + w.producer, HighWatermark: schemas.Unknown, BodySize: schemas.Unknown,
+		}
+		if logAppend {
+			p.Appended = cutToMs(appended + w.brokers[broker])
+		}
+		c := schemas.Message{
+			Project: 1, Side: schemas.SideProcess, Topic: topic, Partition: 0, Offset: i, Group: "g", BootID: "hostC", TraceID: schemas.TraceID{2, byte(i)}, SpanID: schemas.SpanID{2, byte(i)},
+			Start: handed + w.consumer, End: done + w.consumer, Asked: asked + w.consumer, Answered: answered + w.consumer, Handed: handed + w.consumer,
+			HighWatermark: schemas.Unknown, BodySize: schemas.Unknown,
+		}
+		w.store.AllMessages = append(w.store.AllMessages, p, c)
+		key := fmt.Sprint(topic, i)
+		w.residence[key], w.endToEnd[key] = answered-appended, done-sent
+	}
+}
+
+func checkHops(t *testing.T, w *twoHosts, topic string, widest time.Duration) {
+	t.Helper()
+	list := get[HopList](t, newHandler(t, w.store), "/hops?limit=500&topic="+topic, http.StatusOK)
+	if len(list.Hops) != 400 {
+		t.Fatalf("%d hops; want 400", len(list.Hops))
+	}
+	inside, insideEnd, narrow := 0, 0, 0
+	for _, h := range list.Hops {
+		if h.Clock == nil || h.Residence == nil || h.Residence.Uncertainty == nil || h.EndToEnd.Uncertainty == nil || h.SharedClock {
+			t.Fatalf("hop %s has no interval: %+v", h.ID, h)
+		}
+		var sum int64
+		var last Nanos
+		for _, p := range h.Parts {
+			if !p.Known {
+				t.Fatalf("part %s of %s is unknown", p.Name, h.ID)
+			}
+			if last != "" && p.From != nil && *p.From != last {
+				t.Errorf("part %s of %s begins at %s, the one before ends at %s", p.Name, h.ID, *p.From, last)
+			}
+			last = *p.To
+			sum += p.Ns
+		}
+		if sum != h.EndToEnd.Ns {
+			t.Errorf("hop %s: the parts sum to %d, end to end is %d", h.ID, sum, h.EndToEnd.Ns)
+		}
+		key := fmt.Sprint(topic, *h.Offset)
+		if u := h.Residence.Uncertainty; u.Lo <= w.residence[key] && w.residence[key] <= u.Hi {
+			inside++
+			if u.Hi-u.Lo <= int64(widest) {
+				narrow++
+			}
+		}
+		if u := h.EndToEnd.Uncertainty; u.Lo <= w.endToEnd[key] && w.endToEnd[key] <= u.Hi {
+			insideEnd++
+		}
+	}
+	if inside < 396 || insideEnd < 396 {
+		t.Errorf("%d residences and %d end-to-end times of 400 lie in their intervals; want at least 396", inside, insideEnd)
+	}
+	if narrow < 300 {
+		t.Errorf("%d intervals of 400 are no wider than %v; want at least 300", narrow, widest)
+	}
+}
+
+func TestHopsAcrossHostsHaveIntervalsThatHoldTheTruth(t *testing.T) {
+	w := newTwoHosts()
+	w.run("stamped", "b1:9092", true)
+	checkHops(t, w, "stamped", 5*time.Millisecond)
+	w = newTwoHosts()
+	w.run("created", "b2:9092", false)
+	checkHops(t, w, "created", 8*time.Millisecond)
+	// Two brokers: the stamp tells which one it was.
+	w = newTwoHosts()
+	w.run("noise", "b1:9092", true)
+	w.run("stamped", "b2:9092", true)
+	checkHops(t, w, "stamped", 5*time.Millisecond)
+}
+
+func TestHopsAcrossHostsWithoutSamplesStayUnknown(t *testing.T) {
+	f := func(what string, change func(w *twoHosts)) {
+		t.Helper()
+		w := newTwoHosts()
+		w.run("stamped", "b1:9092", true)
+		rows := append([]schemas.Message(nil), w.store.AllMessages...)
+		change(w)
+		for _, h := range get[HopList](t, newHandler(t, w.store), "/hops?limit=500", http.StatusOK).Hops {
+			if h.Clock != nil || h.Residence != nil || h.EndToEnd.Known || h.EndToEnd.Uncertainty != nil {
+				t.Fatalf("%s: hop %s is told %+v", what, h.ID, h)
+			}
+		}
+		for i := range rows {
+			if rows[i] != w.store.AllMessages[i] {
+				t.Fatalf("%s: row %d was changed", what, i)
+			}
+		}
+	}
+	drop := func(keep func(p *schemas.MetricPoint) bool) func(w *twoHosts) {
+		return func(w *twoHosts) {
+			var kept []schemas.MetricPoint
+			for i := range w.store.AllPoints {
+				if keep(&w.store.AllPoints[i]) {
+					kept = append(kept, w.store.AllPoints[i])
+				}
+			}
+			w.store.AllPoints = kept
+		}
+	}
+	f("no samples", drop(func(*schemas.MetricPoint) bool { return false }))
+	f("of one host", drop(func(p *schemas.MetricPoint) bool { return p.BootID == "hostP" }))
+	f("of different brokers", func(w *twoHosts) {
+		for i := range w.store.AllPoints {
+			if w.store.AllPoints[i].BootID == "hostC" {
+				w.store.AllPoints[i].Broker = "b3:9092"
+			}
+		}
+	})
+	f("no upper bound", drop(func(p *schemas.MetricPoint) bool { return p.BootID == "hostP" || p.Name == clock.MetricOffsetLow }))
+}
+
+func TestAStepBetweenTwoSamplesLeavesTheOffsetUnknown(t *testing.T) {
+	o := newOffsets([]schemas.ClockSample{
+		{Time: 10e9, Low: 0, High: 2e6}, {Time: 20e9, Low: 1e6, High: 3e6}, {Time: 30e9, Low: 800e6, High: 802e6}, {Time: 40e9, Low: 800e6, High: 801e6},
+	})
+	f := func(at int64, ok bool, low, high int64) {
+		t.Helper()
+		got, known := o.near(at)
+		if known != ok || ok && (got.Lo < low || got.Hi > high || got.Lo > got.Hi) {
+			t.Errorf("at %d: %v, %v; want %v within %d and %d", at, got, known, ok, low, high)
+		}
+	}
+	f(15e9, true, 0, 3e6)
+	f(20e9, true, 0, 3e6)
+	f(25e9, false, 0, 0)
+	f(30e9, true, 798e6, 804e6)
+	f(35e9, true, 798e6, 802e6)
+	f(45e9, true, 798e6, 803e6)
+	f(5e9, true, -1e6, 4e6)
+}
