@@ -48,6 +48,24 @@ func Python(t testing.TB, folder string) string {
 	return filepath.Join(dir, "bin", "python")
 }
 
+// Examples builds examples and returns the folder of their programs, each called
+// after its own.
+func Examples(t testing.TB, names ...string) string {
+	t.Helper()
+	dir := filepath.Join(cacheDir(t, "bin"), "examples")
+	args := append(make([]string, 0, 4+len(names)), "build", "-trimpath", "-o", dir+string(filepath.Separator))
+	for _, name := range names {
+		args = append(args, "./"+name)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatalf("cannot make the folder of the examples: %v", err)
+	}
+	Output(t, 10*time.Minute, Command{
+		Name: "build-examples", Path: LookPath(t, "go"), Dir: filepath.Join(Root(t), "examples"), Env: []string{"CGO_ENABLED=0"}, Args: args,
+	})
+	return dir
+}
+
 // cached fills a folder of the user's cache once for each content of a file
 // (and variant) and returns it. The file mark is the last of what fill makes.
 func cached(t testing.TB, file, variant, name, mark string, fill func(dir string)) string {
