@@ -282,7 +282,7 @@ func Deliver[H KeyValue](ctx context.Context, d *Delivery, headers []H) {
 		if !d.Waited && d.NotBefore != 0 {
 			since = d.NotBefore
 		}
-		c.core.clocks.Fetch(d.Broker.String(), since, d.Answered, d.RecordTime, d.Waited || d.NotBefore != 0)
+		c.core.clocks.Fetch(d.Broker.Host, d.Broker.Port, since, d.Answered, d.RecordTime, d.Waited || d.NotBefore != 0)
 	}
 	if d.pathway.hash != 0 && c.pathways != nil {
 		c.pathways.arrived(d)

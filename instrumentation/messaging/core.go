@@ -136,8 +136,12 @@ func NewCore(cfg Config) *Core {
 		c.meter = measure.FromOTel(cfg.MeterProvider.Meter(cfg.Scope,
 			metric.WithInstrumentationVersion(cfg.Version), metric.WithSchemaURL(SchemaURL)))
 	}
-	c.clocks = clock.NewSampler(c.now)
-	c.clocks.Attach(c.meter)
+	if cfg.Now == nil {
+		c.clocks = clock.Of(c.meter)
+	} else {
+		c.clocks = clock.NewSampler(c.now)
+		c.clocks.Attach(c.meter)
+	}
 	return c
 }
 

@@ -558,7 +558,7 @@ func (f *Finisher) Done() {
 		f.transit(p)
 	}
 	if o.Broker.Host != "" && o.Written != 0 && o.Acked != 0 && o.Appended != 0 && o.Attempts <= 1 {
-		p.core.clocks.Produce(o.Broker.String(), o.Written, o.Acked, o.Appended)
+		p.core.clocks.Produce(o.Broker.Host, o.Broker.Port, o.Written, o.Acked, o.Appended)
 	}
 	p.advisor.sent(p, f.p.topic.Topic, f.first, f.end, n, o)
 }

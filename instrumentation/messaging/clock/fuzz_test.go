@@ -82,9 +82,9 @@ func FuzzSampler(f *testing.F) {
 		for len(n) > 0 {
 			switch v := n.next(); v & 3 {
 			case 0:
-				s.Produce("a", n.next(), n.next(), n.next())
+				s.Produce("a", int(n.next()), n.next(), n.next(), n.next())
 			case 1:
-				s.Fetch("b", n.next(), n.next(), n.next(), v&4 != 0)
+				s.Fetch("b", int(n.next()), n.next(), n.next(), n.next(), v&4 != 0)
 			case 2:
 				wall += n.next() % (1000 * second)
 				mono += (v >> 2) & math.MaxInt64 % (1000 * second)

@@ -4,6 +4,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"weak"
 
 	"go.opentelemetry.io/otel/attribute"
 
@@ -49,15 +50,15 @@ type output struct {
 	collected bool // the meter's registry asks; else whoever brings a sample sends
 
 	mu     sync.Mutex
-	groups map[string]*measure.Group // by broker, at most MaxBrokers
+	groups map[server]*measure.Group // at most MaxBrokers
 }
 
 // Attach sends intervals and steps as metrics of m: hoptrace.clock.offset.low and
 // .high, hoptrace.clock.steps. A step is exported at once where m's SDK is ours.
 // Somebody else's SDK takes the last interval of a broker as two gauges. Attach
-// once.
+// once; m does not keep the sampler alive.
 func (s *Sampler) Attach(m *measure.Meter) {
-	out := &output{meter: m, groups: make(map[string]*measure.Group)}
+	out := &output{meter: m, groups: make(map[server]*measure.Group)}
 	own := m.Group(steps)
 	s.OnStep(func(int64, int64) {
 		own.Lock()
@@ -65,39 +66,64 @@ func (s *Sampler) Attach(m *measure.Meter) {
 		own.Unlock()
 		m.Kick()
 	})
-	out.collected = m.OnCollect(func() { s.Collect(out.send) })
+	// Clients come and go, and tell nobody; the meter stays.
+	weakly := weak.Make(s)
+	out.collected = m.OnCollect(func() bool {
+		s := weakly.Value()
+		if s == nil {
+			return false
+		}
+		s.collect(out.send)
+		return true
+	})
 	s.mu.Lock()
 	s.out = out
 	s.mu.Unlock()
 }
 
-func (o *output) send(broker string, at, lo, hi int64) {
+// Of returns the sampler, on the system's clock, that all clients of m's Registry
+// share, so that a step of the host's clock is counted once. With somebody else's
+// SDK each call returns a sampler of its own. Both are attached.
+func Of(m *measure.Meter) *Sampler {
+	return m.Shared(sharedKey{}, func() any {
+		s := NewSampler(nil)
+		s.Attach(m)
+		return s
+	}).(*Sampler)
+}
+
+type sharedKey struct{}
+
+func (o *output) send(b *broker, p point) {
 	o.mu.Lock()
-	g := o.groups[broker]
+	g := o.groups[b.server]
 	if g == nil {
-		g = o.meter.Group(offsets, server(broker)...)
-		o.groups[broker] = g
+		g = o.meter.Group(offsets, b.attributes()...)
+		o.groups[b.server] = g
 	}
 	o.mu.Unlock()
 	g.Lock()
 	defer g.Unlock()
-	if lo != Below {
-		g.Sample(offsetLow, lo, at)
+	if p.Lo != Below {
+		g.Sample(offsetLow, p.Lo, p.at)
 	}
-	if hi != Above {
-		g.Sample(offsetHigh, hi, at)
+	if p.Hi != Above {
+		g.Sample(offsetHigh, p.Hi, p.at)
 	}
 }
 
-// server names host:port as OpenTelemetry does.
-func server(broker string) []attribute.KeyValue {
-	host, port, err := net.SplitHostPort(broker)
-	if err != nil {
-		return []attribute.KeyValue{attribute.String("server.address", broker)}
+// String is host:port, without the port where there is none.
+func (s server) String() string {
+	if s.port <= 0 {
+		return s.host
 	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return []attribute.KeyValue{attribute.String("server.address", host)}
+	return net.JoinHostPort(s.host, strconv.Itoa(s.port))
+}
+
+// attributes names the broker as OpenTelemetry does.
+func (s server) attributes() []attribute.KeyValue {
+	if s.port <= 0 {
+		return []attribute.KeyValue{attribute.String("server.address", s.host)}
 	}
-	return []attribute.KeyValue{attribute.String("server.address", host), attribute.Int64("server.port", int64(n))}
+	return []attribute.KeyValue{attribute.String("server.address", s.host), attribute.Int("server.port", s.port)}
 }

@@ -16,7 +16,7 @@ type Sampler struct {
 	wall, mono func() int64
 
 	mu      sync.Mutex // guards the following
-	brokers map[string]*broker
+	brokers map[server]*broker
 	last    *broker
 	ignored uint64
 	steps   uint64
@@ -34,9 +34,16 @@ type Sampler struct {
 
 type step struct{ at, by int64 }
 
+// server is a broker's address as clients have it.
+type server struct {
+	host string
+	port int
+}
+
 // broker is what is known of one broker's clock and not handed out yet.
 type broker struct {
-	name   string
+	server
+	name   string // host:port
 	open   bool
 	second int64
 	now    Tracker // of the second that is open
@@ -78,20 +85,20 @@ func NewSampler(now func() int64) *Sampler {
 }
 
 func newSampler(wall, mono func() int64) *Sampler {
-	s := &Sampler{wall: wall, mono: mono, brokers: make(map[string]*broker)}
+	s := &Sampler{wall: wall, mono: mono, brokers: make(map[server]*broker)}
 	now, at := s.read()
 	s.base, s.looked, s.stepped = now-at, now, at-2*maxRoundTrip-1
 	return s
 }
 
-// Produce takes a produce round trip to broker, host:port: the request was
+// Produce takes a produce round trip to a broker: the request was
 // written and answered at these times of the host's clock, Unix nanoseconds, and
 // the answer says that the records were appended at this LogAppendTime, whole
 // milliseconds as nanoseconds. Zero means that the topic stamps CreateTime: then
 // there is nothing to learn. With retries, written is that of the request that was
 // answered.
-func (s *Sampler) Produce(broker string, written, answered, appended int64) {
-	s.sample(broker, written, answered, appended, true)
+func (s *Sampler) Produce(host string, port int, written, answered, appended int64) {
+	s.sample(server{host, port}, written, answered, appended, true)
 }
 
 // Fetch takes a fetch answer that holds a record of this LogAppendTime; the last
@@ -100,11 +107,11 @@ func (s *Sampler) Produce(broker string, written, answered, appended int64) {
 // so for a partition with one replica only: with more, the watermark follows the
 // append. When in doubt, false: then the answer bounds the offset from below
 // alone.
-func (s *Sampler) Fetch(broker string, asked, answered, appended int64, waited bool) {
-	s.sample(broker, asked, answered, appended, waited)
+func (s *Sampler) Fetch(host string, port int, asked, answered, appended int64, waited bool) {
+	s.sample(server{host, port}, asked, answered, appended, waited)
 }
 
-func (s *Sampler) sample(name string, asked, answered, appended int64, both bool) {
+func (s *Sampler) sample(of server, asked, answered, appended int64, both bool) {
 	if appended <= 0 || asked <= 0 || answered < asked || answered-asked > maxRoundTrip || answered > latest || appended > latest {
 		return
 	}
@@ -115,7 +122,7 @@ func (s *Sampler) sample(name string, asked, answered, appended int64, both bool
 		i.Hi = appended + stampUnit - asked + drift(answered-asked)
 	}
 	s.mu.Lock()
-	tell := s.add(name, asked, answered, i)
+	tell := s.add(of, asked, answered, i)
 	s.mu.Unlock()
 	if tell {
 		s.tell()
@@ -123,16 +130,16 @@ func (s *Sampler) sample(name string, asked, answered, appended int64, both bool
 }
 
 // add takes a sample; tell is true when there may be something to hand on.
-func (s *Sampler) add(name string, asked, answered int64, i Interval) (tell bool) {
+func (s *Sampler) add(of server, asked, answered int64, i Interval) (tell bool) {
 	b := s.last
-	if b == nil || b.name != name {
-		if b = s.brokers[name]; b == nil {
+	if b == nil || b.server != of {
+		if b = s.brokers[of]; b == nil {
 			if len(s.brokers) >= MaxBrokers {
 				s.ignored++
 				return false
 			}
-			b = &broker{name: name}
-			s.brokers[name] = b
+			b = &broker{server: of, name: of.String()}
+			s.brokers[of] = b
 		}
 		s.last = b
 	}
@@ -165,12 +172,16 @@ func (s *Sampler) add(name string, asked, answered int64, i Interval) (tell bool
 
 // Collect hands out what was kept since the last time: for each broker and second
 // with samples the narrowest interval of broker's clock − host's clock at time at,
-// nanoseconds, oldest first. A side that is not known is [Below] or [Above]. f is
+// nanoseconds, oldest first. A broker is named host:port. A side that is not known is [Below] or [Above]. f is
 // called without a lock held. Each interval is handed out once, so either collect
 // or [Sampler.Attach].
 func (s *Sampler) Collect(f func(broker string, at, lo, hi int64)) {
+	s.collect(func(b *broker, p point) { f(b.name, p.at, p.Lo, p.Hi) })
+}
+
+func (s *Sampler) collect(f func(*broker, point)) {
 	type batch struct {
-		name   string
+		*broker
 		points []point
 	}
 	var out []batch
@@ -179,7 +190,7 @@ func (s *Sampler) Collect(f func(broker string, at, lo, hi int64)) {
 	for _, b := range s.brokers {
 		b.close()
 		if len(b.done) > 0 {
-			out = append(out, batch{b.name, b.done})
+			out = append(out, batch{b, b.done})
 			b.done = nil
 		}
 	}
@@ -187,7 +198,7 @@ func (s *Sampler) Collect(f func(broker string, at, lo, hi int64)) {
 	s.tellSteps()
 	for _, b := range out {
 		for _, p := range b.points {
-			f(b.name, p.at, p.Lo, p.Hi)
+			f(b.broker, p)
 		}
 	}
 }
@@ -268,7 +279,7 @@ func (s *Sampler) tell() {
 	out := s.out
 	s.mu.Unlock()
 	if out != nil && !out.collected {
-		s.Collect(out.send)
+		s.collect(out.send)
 	}
 }
 

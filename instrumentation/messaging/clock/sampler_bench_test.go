@@ -11,7 +11,7 @@ func BenchmarkSampler(b *testing.B) {
 		now := time.Now().UnixNano()
 		b.ReportAllocs()
 		for b.Loop() {
-			s.Produce(address, now-ms, now, now/ms*ms)
+			s.Produce("b1", 9092, now-ms, now, now/ms*ms)
 		}
 	})
 	b.Run("call=fetch", func(b *testing.B) {
@@ -19,7 +19,7 @@ func BenchmarkSampler(b *testing.B) {
 		now := time.Now().UnixNano()
 		b.ReportAllocs()
 		for b.Loop() {
-			s.Fetch(address, now-ms, now, now/ms*ms, false)
+			s.Fetch("b1", 9092, now-ms, now, now/ms*ms, false)
 		}
 	})
 	b.Run("call=produce/second=new", func(b *testing.B) { // every call opens another second
@@ -28,7 +28,7 @@ func BenchmarkSampler(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			now += second
-			s.Produce(address, now-ms, now, now/ms*ms)
+			s.Produce("b1", 9092, now-ms, now, now/ms*ms)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -44,10 +45,10 @@ func TestRoundTripsNarrowTheSecondsInterval(t *testing.T) {
 	pass(wall, mono, 500*ms)
 	// The broker's clock is a hundred seconds ahead.
 	const ahead = 100 * second
-	s.Produce("b:1", epoch+490*ms, epoch+500*ms, epoch+ahead+495*ms)
-	s.Produce("b:1", epoch+498*ms, epoch+500*ms, epoch+ahead+499*ms)
-	s.Fetch("b:1", epoch+100*ms, epoch+500*ms, epoch+ahead+100*ms, false)
-	s.Fetch("b:2", epoch+100*ms, epoch+500*ms, epoch+ahead, false)
+	s.Produce("b", 1, epoch+490*ms, epoch+500*ms, epoch+ahead+495*ms)
+	s.Produce("b", 1, epoch+498*ms, epoch+500*ms, epoch+ahead+499*ms)
+	s.Fetch("b", 1, epoch+100*ms, epoch+500*ms, epoch+ahead+100*ms, false)
+	s.Fetch("b", 2, epoch+100*ms, epoch+500*ms, epoch+ahead, false)
 	got := fmt.Sprint(collect(s))
 	if len(s.brokers) != 2 {
 		t.Fatalf("%d brokers; want 2", len(s.brokers))
@@ -66,7 +67,7 @@ func TestEachSecondHasItsInterval(t *testing.T) {
 	for range 3 {
 		for range 10 {
 			pass(wall, mono, 100*ms)
-			s.Produce("b:1", *wall-ms, *wall, epoch/ms*ms+(*wall-epoch)/ms*ms)
+			s.Produce("b", 1, *wall-ms, *wall, epoch/ms*ms+(*wall-epoch)/ms*ms)
 		}
 	}
 	if got := collect(s); len(got) != 4 { // 0.1 to 0.9, 1.0 to 1.9, 2.0 to 2.9, 3.0
@@ -78,8 +79,8 @@ func TestSamplesThatTellNothingAreLeftOut(t *testing.T) {
 	s, _, _ := steady()
 	f := func(asked, answered, appended int64) {
 		t.Helper()
-		s.Produce("b:1", asked, answered, appended)
-		s.Fetch("b:1", asked, answered, appended, true)
+		s.Produce("b", 1, asked, answered, appended)
+		s.Fetch("b", 1, asked, answered, appended, true)
 		if got := collect(s); len(got) != 0 {
 			t.Fatalf("Produce(%d, %d, %d) gives %v; want nothing", asked, answered, appended, got)
 		}
@@ -102,7 +103,7 @@ func TestBrokersAndWaitingIntervalsAreBounded(t *testing.T) {
 	for range maxWaiting + 50 {
 		pass(wall, mono, second)
 		for i := range MaxBrokers + 3 {
-			s.Produce(fmt.Sprint("b", i, ":1"), *wall-ms, *wall, *wall/ms*ms)
+			s.Produce(fmt.Sprint("b", i), 1, *wall-ms, *wall, *wall/ms*ms)
 		}
 	}
 	if n := len(s.brokers); n != MaxBrokers {
@@ -121,7 +122,7 @@ func TestClockThatIsSlewedIsNotAStep(t *testing.T) {
 	for range 1000 {
 		pass(wall, mono, second)
 		*wall += ms / 2 // 500 parts in a million
-		s.Produce("b:1", *wall-ms, *wall, *wall/ms*ms)
+		s.Produce("b", 1, *wall-ms, *wall, *wall/ms*ms)
 	}
 	if n := s.Steps(); n != 0 {
 		t.Fatalf("%d steps", n)
@@ -136,9 +137,9 @@ func TestStepIsTold(t *testing.T) {
 		s.Steps() // no lock is held
 	})
 	pass(wall, mono, 100*ms)
-	s.Produce("b:1", *wall-ms, *wall, *wall/ms*ms)
+	s.Produce("b", 1, *wall-ms, *wall, *wall/ms*ms)
 	*wall += 2 * second
-	s.Produce("b:1", *wall-ms, *wall, *wall/ms*ms)
+	s.Produce("b", 1, *wall-ms, *wall, *wall/ms*ms)
 	pass(wall, mono, second)
 	*wall -= 20 * ms
 	collect(s)
@@ -151,7 +152,7 @@ func TestSystemClockWithoutStepsHasNone(t *testing.T) {
 	s := NewSampler(nil)
 	for range 1000 {
 		now := time.Now().UnixNano()
-		s.Produce("b:1", now-ms, now, now/ms*ms)
+		s.Produce("b", 1, now-ms, now, now/ms*ms)
 		s.Collect(func(_ string, at, lo, hi int64) {
 			if lo > 0 || hi < 0 {
 				t.Fatalf("offset to oneself is within [%d, %d] at %d", lo, hi, at)
@@ -172,7 +173,7 @@ func TestSamplerIsSafeForConcurrentUse(t *testing.T) {
 		wg.Go(func() {
 			for i := range 2000 {
 				now := time.Now().UnixNano()
-				s.Produce(fmt.Sprint("b:", (w+i)%5), now-ms, now+int64(i)*ms/10, now/ms*ms)
+				s.Produce("b", (w+i)%5, now-ms, now+int64(i)*ms/10, now/ms*ms)
 				if i%100 == 0 {
 					s.Collect(func(string, int64, int64, int64) {})
 				}
@@ -206,8 +207,8 @@ func TestAttachedSamplerSendsItsIntervalsAndSteps(t *testing.T) {
 	s.Attach(r.Meter(measure.Scope{Name: "test"}))
 	for range 3 {
 		pass(wall, mono, second)
-		s.Produce("kafka-1:9092", *wall-ms, *wall, *wall/ms*ms)
-		s.Fetch("kafka-2:9092", *wall-ms, *wall, *wall/ms*ms, false)
+		s.Produce("kafka-1", 9092, *wall-ms, *wall, *wall/ms*ms)
+		s.Fetch("kafka-2", 9092, *wall-ms, *wall, *wall/ms*ms, false)
 	}
 	if err := r.Flush(t.Context()); err != nil {
 		t.Fatal(err)
@@ -234,7 +235,7 @@ func TestAttachedSamplerSendsItsIntervalsAndSteps(t *testing.T) {
 	<-exported
 	pass(wall, mono, second)
 	*wall += second
-	s.Produce("kafka-1:9092", *wall-ms, *wall, *wall/ms*ms)
+	s.Produce("kafka-1", 9092, *wall-ms, *wall, *wall/ms*ms)
 	select {
 	case <-exported:
 	case <-time.After(10 * time.Second):
@@ -253,11 +254,11 @@ func TestSomebodyElsesSDKGetsTheLastInterval(t *testing.T) {
 	s.Attach(measure.FromOTel(sdk.NewMeterProvider(sdk.WithReader(reader)).Meter("test")))
 	for range 3 {
 		pass(wall, mono, second)
-		s.Produce("kafka-1:9092", *wall-ms, *wall, *wall/ms*ms)
+		s.Produce("kafka-1", 9092, *wall-ms, *wall, *wall/ms*ms)
 	}
 	*wall -= second
 	pass(wall, mono, second)
-	s.Produce("kafka-1:9092", *wall-ms, *wall, *wall/ms*ms)
+	s.Produce("kafka-1", 9092, *wall-ms, *wall, *wall/ms*ms)
 	var rm metricdata.ResourceMetrics
 	if err := reader.Collect(t.Context(), &rm); err != nil {
 		t.Fatal(err)
@@ -280,16 +281,53 @@ func TestSomebodyElsesSDKGetsTheLastInterval(t *testing.T) {
 }
 
 func TestBrokersAreNamedAsOpenTelemetryDoes(t *testing.T) {
-	f := func(broker, want string) {
+	f := func(s server, name, want string) {
 		t.Helper()
-		set := attribute.NewSet(server(broker)...)
-		if got := set.Encoded(attribute.DefaultEncoder()); got != want {
-			t.Errorf("server(%q) = %s; want %s", broker, got, want)
+		set := attribute.NewSet(s.attributes()...)
+		if got := set.Encoded(attribute.DefaultEncoder()); got != want || s.String() != name {
+			t.Errorf("%v has attributes %s; want %s, %s", s, got, name, want)
 		}
 	}
-	f("kafka-1:9092", "server.address=kafka-1,server.port=9092")
-	f("[::1]:9092", "server.address=::1,server.port=9092")
-	f("kafka-1", "server.address=kafka-1")
-	f("kafka-1:kafka", "server.address=kafka-1")
-	f("kafka-1:99999", "server.address=kafka-1")
+	f(server{"kafka-1", 9092}, "kafka-1:9092", "server.address=kafka-1,server.port=9092")
+	f(server{"::1", 9092}, "[::1]:9092", "server.address=::1,server.port=9092")
+	f(server{"kafka-1", 0}, "kafka-1", "server.address=kafka-1")
+	f(server{"kafka-1", -5}, "kafka-1", "server.address=kafka-1")
+}
+
+func TestClientsOfOneRegistryShareASampler(t *testing.T) {
+	r := measure.NewRegistry(measure.Options{Interval: time.Hour})
+	defer func() { _ = r.Shutdown(context.Background()) }()
+	a, b := Of(r.Meter(measure.Scope{Name: "a"})), Of(r.Meter(measure.Scope{Name: "b"}))
+	if a != b {
+		t.Error("two samplers: a step would be counted twice")
+	}
+	foreign := measure.FromOTel(sdk.NewMeterProvider().Meter("test"))
+	if c, d := Of(foreign), Of(foreign); c == d {
+		t.Error("samplers of somebody else's SDK cannot be shared, since nothing tells when they are over")
+	}
+}
+
+func TestSamplerOfAClientThatIsGoneIsForgotten(t *testing.T) {
+	r := measure.NewRegistry(measure.Options{Interval: time.Hour})
+	defer func() { _ = r.Shutdown(context.Background()) }()
+	m := r.Meter(measure.Scope{Name: "test"})
+	gone := make(chan struct{})
+	func() {
+		s := NewSampler(nil)
+		s.Attach(m)
+		now := time.Now().UnixNano()
+		s.Produce("b", 1, now-ms, now, now/ms*ms)
+		runtime.AddCleanup(s, func(c chan struct{}) { close(c) }, gone)
+	}()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		runtime.GC()
+		select {
+		case <-gone:
+			return
+		case <-time.After(time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the meter keeps a sampler alive that nobody holds")
+		}
+	}
 }

@@ -90,7 +90,7 @@ func (w *world) produce(i int, at int64, sampled bool) (appended, acked int64) {
 	h := w.hosts()[i]
 	w.now = max(w.now, acked) // the sampler is called when the answer is there
 	if sampled {
-		w.of[i].Produce(address, h.at(at), h.at(acked), w.stamp(appended))
+		w.of[i].Produce("b1", 9092, h.at(at), h.at(acked), w.stamp(appended))
 	}
 	return appended, acked
 }
@@ -137,7 +137,7 @@ func (w *world) run(t *testing.T, seconds, rate int, f func(tile Tiles, times Ti
 		w.now = max(w.now, done)
 		p, c := w.producer, w.consumer
 		if w.stamped {
-			w.of[1].Fetch(address, c.at(asked), c.at(fetched), w.stamp(appended), waited)
+			w.of[1].Fetch("b1", 9092, c.at(asked), c.at(fetched), w.stamp(appended), waited)
 		}
 		times := Times{
 			Enqueued: p.at(enqueued), Written: p.at(written), Acked: p.at(acked),
@@ -245,7 +245,7 @@ func TestStepsOfTheOwnClockAreFound(t *testing.T) {
 				appended, acked := w.produce(0, begin, true)
 				asked, answered, stamp := h.at(begin), h.at(acked), w.stamp(appended)
 				if n%20 == 0 {
-					late = append(late, func() { w.of[0].Fetch(address, asked, answered, stamp, true) })
+					late = append(late, func() { w.of[0].Fetch("b1", 9092, asked, answered, stamp, true) })
 				}
 				if len(told) > 0 && found == 0 {
 					found = w.now

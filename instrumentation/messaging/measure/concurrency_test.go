@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -181,7 +182,7 @@ func TestPanicOfForeignCodeStaysInside(t *testing.T) {
 		return s.export(ctx, b)
 	}
 	m := r.Meter(testScope)
-	m.OnCollect(func() { panic("hook") })
+	m.OnCollect(func() bool { panic("hook") })
 	g := m.Group(testLayout)
 	m.Group(testLayout, attribute.Int("a", 1))
 	g.Lock()
@@ -196,5 +197,50 @@ func TestPanicOfForeignCodeStaysInside(t *testing.T) {
 	}
 	if n := m.Panics(); n != 3 { // OnOverflow, and the hook twice
 		t.Fatalf("Panics() = %d; want 3", n)
+	}
+}
+
+func TestHooksAreCalledUntilTheyAreOver(t *testing.T) {
+	r, s := start(t, Options{})
+	m := r.Meter(testScope)
+	g := m.Group(testLayout)
+	for n := range 3 {
+		left := n
+		m.OnCollect(func() bool {
+			g.Lock()
+			g.Add(testCount, 1)
+			g.Unlock()
+			left--
+			return left > 0
+		})
+	}
+	var got []int64
+	for range 4 {
+		flush(t, r)
+		n := int64(0)
+		for _, p := range s.all(t)["test.count"].GetSum().GetDataPoints() {
+			n += p.GetAsInt()
+		}
+		got = append(got, n)
+	}
+	if want := []int64{3, 1, 0, 0}; !slices.Equal(got, want) || len(r.hooks) != 0 {
+		t.Fatalf("calls %v, then %d hooks; want %v and none", got, len(r.hooks), want)
+	}
+}
+
+func TestSharedValueIsMadeOnceARegistry(t *testing.T) {
+	r, _ := start(t, Options{})
+	type key struct{}
+	made := 0
+	get := func(m *Meter) any {
+		return m.Shared(key{}, func() any {
+			made++
+			m.OnCollect(func() bool { return false })
+			return made
+		})
+	}
+	a, b := get(r.Meter(testScope)), get(r.Meter(Scope{Name: "other"}))
+	if a != 1 || b != 1 || made != 1 {
+		t.Fatalf("got %v and %v, made %d; want one", a, b, made)
 	}
 }

@@ -107,15 +107,25 @@ func (m *Meter) Kick() {
 }
 
 // OnCollect has the meter's Registry call f before each collection, from its own
-// goroutine, so that what is kept elsewhere can be observed. f must be quick and
-// stays for the Registry's life. It returns false, and never calls f, with
-// somebody else's SDK.
-func (m *Meter) OnCollect(f func()) bool {
+// goroutine, so that what is kept elsewhere can be observed. f must be quick, and
+// is called until it returns false. OnCollect returns false, and never calls f,
+// with somebody else's SDK.
+func (m *Meter) OnCollect(f func() bool) bool {
 	if m.registry == nil {
 		return false
 	}
 	m.registry.onCollect(m, f)
 	return true
+}
+
+// Shared returns what create returned when it was first called with key, for all
+// meters of one Registry; keys are compared as a context's are. With somebody
+// else's SDK it calls create each time. create must not call Shared.
+func (m *Meter) Shared(key any, create func() any) any {
+	if m.registry == nil {
+		return create()
+	}
+	return m.registry.sharedValue(key, create)
 }
 
 // Panics counts the panics of somebody else's SDK that were kept from the

@@ -232,7 +232,7 @@ func TestForeignSDKGroupsAreBounded(t *testing.T) {
 	if len(ps) != 4 {
 		t.Fatalf("%d points; want 4", len(ps))
 	}
-	if m.Kick(); m.OnCollect(func() {}) {
+	if m.Kick(); m.OnCollect(func() bool { return true }) {
 		t.Error("OnCollect of somebody else's SDK returns true")
 	}
 }

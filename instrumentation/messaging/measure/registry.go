@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -91,13 +92,16 @@ type Registry struct {
 	mu      sync.Mutex // guards the following
 	meters  []*Meter
 	byScope map[Scope]*Meter
-	hooks   []hook
+	hooks   []*hook
 	closed  bool
+
+	sharedMu sync.Mutex // guards the following; mu may be taken under it
+	shared   map[any]any
 }
 
 type hook struct {
 	meter *Meter
-	f     func()
+	f     func() bool
 }
 
 const (
@@ -216,10 +220,42 @@ func (r *Registry) snapshot() []*Meter {
 	return r.meters[:len(r.meters):len(r.meters)]
 }
 
-func (r *Registry) onCollect(m *Meter, f func()) {
+func (r *Registry) onCollect(m *Meter, f func() bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.hooks = append(r.hooks, hook{m, f})
+	r.hooks = append(r.hooks, &hook{m, f})
+}
+
+// callHooks calls what OnCollect was given and forgets what is over.
+func (r *Registry) callHooks() {
+	r.mu.Lock()
+	hooks := slices.Clone(r.hooks)
+	r.mu.Unlock()
+	over := make(map[*hook]bool)
+	for _, h := range hooks {
+		if !h.call() {
+			over[h] = true
+		}
+	}
+	if len(over) > 0 {
+		r.mu.Lock()
+		r.hooks = slices.DeleteFunc(r.hooks, func(h *hook) bool { return over[h] })
+		r.mu.Unlock()
+	}
+}
+
+func (r *Registry) sharedValue(key any, create func() any) any {
+	r.sharedMu.Lock()
+	defer r.sharedMu.Unlock()
+	v, ok := r.shared[key]
+	if !ok {
+		v = create()
+		if r.shared == nil {
+			r.shared = make(map[any]any)
+		}
+		r.shared[key] = v
+	}
+	return v
 }
 
 func (r *Registry) run() {
@@ -291,12 +327,7 @@ func (r *Registry) collect(e *encoder) error {
 	defer cancel()
 	e.err = nil
 	e.send = func(b Batch) error { return r.export(ctx, b) }
-	r.mu.Lock()
-	hooks := r.hooks[:len(r.hooks):len(r.hooks)]
-	r.mu.Unlock()
-	for _, h := range hooks {
-		h.call()
-	}
+	r.callHooks()
 	for _, m := range r.snapshot() {
 		m.mu.Lock()
 		families := m.families[:len(m.families):len(m.families)]
@@ -339,9 +370,15 @@ func (f *family) collect(e *encoder) (spilled bool) {
 	return spilled
 }
 
-func (h hook) call() {
-	defer h.meter.guard()
-	h.f()
+// call is true as long as the hook is to be called again; one that panics is.
+func (h *hook) call() (again bool) {
+	defer func() {
+		if recover() != nil {
+			h.meter.panics.Add(1)
+			again = true
+		}
+	}()
+	return h.f()
 }
 
 func (r *Registry) export(ctx context.Context, b Batch) (err error) {
