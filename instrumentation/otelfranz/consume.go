@@ -168,7 +168,6 @@ func describe(d *messaging.Delivery, r *kgo.Record) {
 			d.RecordTime, d.LogAppend = ms*int64(time.Millisecond), kind == 1
 		}
 	}
-	d.Waited = d.RecordTime != 0 && d.Asked != 0 && d.RecordTime >= d.Asked
 	d.BodySize, d.Tombstone = len(r.Value), r.Value == nil
 	d.SetKey(r.Key)
 }
