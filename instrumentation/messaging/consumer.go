@@ -425,10 +425,12 @@ func (p *Partition) delivered(d *Delivery, start int64, sampled bool) {
 		g.Set(receiveLagTime, behind)
 	}
 	switch {
+	case p.committed > 0 && d.Offset < p.committed:
+		// What the client had queued before a rebalance: the position is not there.
+		g.Add(receiveStale, 1)
+		return
 	case !p.started:
 		p.started, p.highest = true, d.Offset
-	case p.committed > 0 && d.Offset < p.committed:
-		g.Add(receiveStale, 1)
 	case d.Offset > p.highest+1:
 		g.Add(receiveGaps, 1)
 		g.Add(receiveGapRecords, d.Offset-p.highest-1)
