@@ -66,6 +66,17 @@ type writerHooks struct {
 	skipped, baggageSkipped atomic.Uint64
 }
 
+func newHooks(core *messaging.Core, c config, cfg messaging.ProducerConfig) *writerHooks {
+	return &writerHooks{
+		core:     core,
+		producer: core.Producer(cfg),
+		foreign:  core.Propagator(),
+		sentry:   c.core.SentryTrace,
+		pathways: c.core.Pathways,
+		keys:     c.core.MessageKey != nil,
+	}
+}
+
 // copies holds the copies of messages that calls hand to kafka-go, which copies
 // them again.
 var copies = sync.Pool{New: func() any { return new([]kafka.Message) }}
@@ -296,6 +307,19 @@ func (h *writerHooks) sent(m *kafka.Message) messaging.Sent {
 	return messaging.Sent{Offset: m.Offset, BodySize: len(m.Value), Tombstone: m.Value == nil, HasKey: m.Key != nil, Key: m.Key}
 }
 
+// keysOf returns what is told of the keys of msgs, nil when nothing is. It calls
+// the program's function, so no lock may be held.
+func (h *writerHooks) keysOf(msgs []kafka.Message) []string {
+	if !h.keys {
+		return nil
+	}
+	keys := make([]string, len(msgs))
+	for i := range msgs {
+		keys[i] = h.core.KeyText(msgs[i].Key)
+	}
+	return keys
+}
+
 // complete is the Completion of the wrapped Writer.
 func (h *writerHooks) complete(msgs []kafka.Message, err error) {
 	h.finish(msgs, err)
@@ -328,13 +352,7 @@ func (h *writerHooks) finish(msgs []kafka.Message, err error) {
 	if err != nil {
 		o.ErrorType = errorType(err)
 	}
-	var keys []string // asked for before the lock is taken
-	if h.keys {
-		keys = make([]string, len(msgs))
-		for i := range msgs {
-			keys[i] = h.core.KeyText(msgs[i].Key)
-		}
-	}
+	keys := h.keysOf(msgs)
 	var end messaging.Finisher
 	h.producer.Finish(&end, first.topic, first.partition, &o)
 	defer end.Done()

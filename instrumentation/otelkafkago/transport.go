@@ -127,7 +127,7 @@ func (t *transport) produce(ctx context.Context, inner kafka.RoundTripper, addr 
 		return res, err
 	}
 	f.acked = answered
-	f.throttle += time.Duration(response.ThrottleTimeMs) * time.Millisecond
+	f.throttle += millis(int64(response.ThrottleTimeMs))
 	if len(response.Topics) == 1 && len(response.Topics[0].Partitions) == 1 {
 		if ms := response.Topics[0].Partitions[0].LogAppendTime; ms > 0 {
 			f.appended = ms * int64(time.Millisecond)
@@ -135,6 +135,8 @@ func (t *transport) produce(ctx context.Context, inner kafka.RoundTripper, addr 
 	}
 	return res, err
 }
+
+func millis(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
 
 // take returns the flight of a batch, zero when none was seen, and makes room for
 // the next one.

@@ -51,16 +51,11 @@ func NewWriter(w *kafka.Writer, opts ...Option) *Writer {
 	c := newConfig(opts)
 	core := messaging.NewCore(c.core)
 	inner := w.Transport
-	h := &writerHooks{
-		core:      core,
-		user:      w.Completion,
-		transport: newTransport(inner, core.Now),
-		producer:  core.Producer(producerConfig(w, inner)),
-		foreign:   core.Propagator(),
-		sentry:    c.core.SentryTrace,
-		pathways:  c.core.Pathways,
-		keys:      c.core.MessageKey != nil,
+	if t, ok := inner.(*Transport); ok {
+		inner = t.inner // it would record each request once more
 	}
+	h := newHooks(core, c, producerConfig(w, inner))
+	h.user, h.transport = w.Completion, newTransport(inner, core.Now)
 	w.Transport = h.transport
 	w.Completion = h.complete
 	balance := w.Balancer

@@ -1,0 +1,75 @@
+package otelkafkago
+
+import (
+	"context"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/hoptrace/hoptrace/instrumentation/messaging"
+)
+
+// HeaderError says in a dead letter why processing failed: error.type, a colon, a
+// space and the error's text, at most maxErrorHeader bytes.
+const HeaderError = "hoptrace-error"
+
+const maxErrorHeader = 512
+
+// Retry returns the message that sends msg, whose processing in ctx failed, on to
+// topic for another attempt. It has the key, the value and the headers of msg, but
+// the context that it carried, and a header that says where the record came from
+// first, when it failed first and how often, and which process spans it had. The
+// memory of msg is shared and not changed. topic is empty for a Writer that has a
+// topic itself.
+//
+// Process spans of the new record link to those of the earlier attempts, and the
+// time since the first failure is measured apart from processing.
+func Retry(ctx context.Context, msg kafka.Message, topic string) kafka.Message {
+	from := messaging.RecordRef{Topic: msg.Topic, Partition: int32(msg.Partition), Offset: msg.Offset} //nolint:gosec // partitions are int32 in the protocol
+	process := trace.SpanContextFromContext(ctx)
+	if p, ok := messaging.RecordFromContext(ctx); ok && (p.Count() > 1 || p.Record() == from) {
+		process = p.SpanContext()
+	}
+	return kafka.Message{
+		Topic: topic, Key: msg.Key, Value: msg.Value,
+		Headers: messaging.SendOn(from, msg.Headers, process, time.Now()),
+	}
+}
+
+// DeadLetter is [Retry] for a record that is given up because of err, which may be
+// nil. The message says why in [HeaderError].
+func DeadLetter(ctx context.Context, msg kafka.Message, topic string, err error) kafka.Message {
+	out := Retry(ctx, msg, topic)
+	if err == nil {
+		return out
+	}
+	reason := errorType(err) + ": " + err.Error()
+	headers := make([]kafka.Header, 0, len(out.Headers)+1)
+	for _, h := range out.Headers {
+		if h.Key != HeaderError {
+			headers = append(headers, h)
+		}
+	}
+	out.Headers = append(headers, kafka.Header{Key: HeaderError, Value: []byte(reason[:min(len(reason), maxErrorHeader)])})
+	return out
+}
+
+// Attempt is how often processing of msg was begun, this time included: 1 for a
+// message that [Retry] did not make.
+func Attempt(msg kafka.Message) int {
+	if l, ok := LineageOf(msg); ok {
+		return l.Attempt + 1
+	}
+	return 1
+}
+
+// LineageOf reads where a message came from that [Retry] or [DeadLetter] made.
+func LineageOf(msg kafka.Message) (l messaging.Lineage, ok bool) {
+	for i := len(msg.Headers) - 1; i >= 0; i-- {
+		if msg.Headers[i].Key == messaging.HeaderRetry {
+			return messaging.ParseLineage(msg.Headers[i].Value)
+		}
+	}
+	return l, false
+}
