@@ -3,9 +3,9 @@ package otelfranz
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -21,7 +21,7 @@ type contextKey struct{}
 
 func TestARecordIsGivenBackAsItWas(t *testing.T) {
 	c, rec := broker(t, 1), record()
-	h := New(WithTracerProvider(rec), WithPathways("test"), WithSentryTrace())
+	h := New(WithTracerProvider(rec), WithPathways(), WithService("test"), WithSentryTrace())
 	cl := newClient(t, c, h)
 	ctx := context.WithValue(within(t), contextKey{}, "mine")
 	array := make([]kgo.RecordHeader, 1, 8)
@@ -71,7 +71,7 @@ func TestRecordsThatShareHeadersCarryContextsOfTheirOwn(t *testing.T) {
 
 func TestSendingARecordAgainAddsNothingTwice(t *testing.T) {
 	c, rec := broker(t, 1), record()
-	h := New(WithTracerProvider(rec), WithPathways("test"))
+	h := New(WithTracerProvider(rec), WithPathways(), WithService("test"))
 	cl := newClient(t, c, h, kgo.ConsumeTopics("orders"))
 	r := &kgo.Record{Value: []byte("v")}
 	for range 3 {
@@ -174,9 +174,9 @@ func TestARecordSentOnBelongsToItsProcessing(t *testing.T) {
 	produce(t, cl, "a")
 	r := pollSome(t, h, 1)[0]
 	err := h.Process(within(t), r, func(ctx context.Context, r *kgo.Record) error {
-		from := messaging.RecordRef{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}
-		r.Headers = messaging.SendOn(from, r.Headers, trace.SpanContextFromContext(ctx), time.Now())
-		return cl.ProduceSync(context.Background(), r).FirstErr() // its own Context tells where it belongs
+		again := Retry(ctx, r, "orders")
+		again.Context = r.Context // a record's own Context tells where it belongs
+		return cl.ProduceSync(context.Background(), again).FirstErr()
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +191,7 @@ func TestARecordSentOnBelongsToItsProcessing(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := rec.wait(t, "process orders", 2)[1]
-	if number(t, s, messaging.AttrRetryAttempt) != 1 || number(t, s, messaging.AttrRetryOffset) != 0 {
+	if Attempt(again) != 2 || number(t, s, messaging.AttrRetryAttempt) != 1 || number(t, s, messaging.AttrRetryOffset) != 0 {
 		t.Errorf("attributes %v", s.Attributes())
 	}
 }
@@ -269,7 +269,7 @@ func TestPanicsOfAProviderStayBelow(t *testing.T) {
 
 func TestPathwaysGoOn(t *testing.T) {
 	c, rec := broker(t, 1), record()
-	h := New(WithTracerProvider(rec), WithPathways("shop"))
+	h := New(WithTracerProvider(rec), WithPathways(), WithService("shop"))
 	cl := newClient(t, c, h, kgo.ConsumeTopics("orders"))
 	produce(t, cl, "a")
 	r := pollSome(t, h, 1)[0]
@@ -303,5 +303,21 @@ func TestCreateSpansAreLinkedByTheSendSpan(t *testing.T) {
 	less := cmpopts.SortSlices(func(a, b trace.SpanID) bool { return strings.Compare(a.String(), b.String()) < 0 })
 	if d := cmp.Diff(want, links, less); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestADeadLetterSaysWhy(t *testing.T) {
+	r := &kgo.Record{Topic: "orders", Offset: 7, Key: []byte("k"), Value: []byte("v"), Headers: []kgo.RecordHeader{{Key: "a", Value: []byte("1")}}}
+	out := DeadLetter(context.Background(), DeadLetter(context.Background(), r, "orders-retry", nil), "orders-dlq", errors.New("no"))
+	l, ok := LineageOf(out)
+	if !ok || l.Topic != "orders" || l.Offset != 7 || l.Attempt != 2 || Attempt(out) != 3 || Attempt(r) != 1 {
+		t.Errorf("lineage %+v, %v", l, ok)
+	}
+	last := out.Headers[len(out.Headers)-1]
+	if out.Topic != "orders-dlq" || len(out.Headers) != 3 || last.Key != HeaderError || string(last.Value) != "_OTHER: no" {
+		t.Errorf("topic %s, headers %v", out.Topic, out.Headers)
+	}
+	if len(r.Headers) != 1 {
+		t.Error("the record failed was changed")
 	}
 }

@@ -74,12 +74,21 @@ func WithCreateSpans() Option { return func(c *config) { c.core.CreateSpans = tr
 // only when the incoming context came in that form.
 func WithSentryTrace() Option { return func(c *config) { c.core.SentryTrace = true } }
 
-// WithPathways writes and reads the pathway header (at most 24 bytes), which
-// tells the latency of whole chains of services under the name service; empty
-// means OTEL_SERVICE_NAME. Each header costs readers of other clients some
-// allocations.
-func WithPathways(service string) Option {
-	return func(c *config) { c.core.Pathways, c.core.Service = true, service }
+// WithPathways writes and reads the header hoptrace-path, 24 bytes that say which
+// way a record came and since when it is under way, and measures by it. Each
+// header costs readers of other clients some allocations.
+func WithPathways() Option { return func(c *config) { c.core.Pathways = true } }
+
+// WithService names this program in pathways. The default is OTEL_SERVICE_NAME,
+// else the name of the executable.
+func WithService(name string) Option { return func(c *config) { c.core.Service = name } }
+
+// WithMessageKey puts what f makes of a record's key on its spans, as
+// messaging.kafka.message.key. An empty string leaves it out; more than
+// messaging.MaxKeyText bytes are cut off. Without it only a hash of the key is
+// told. f is called from several goroutines.
+func WithMessageKey(f func(key []byte) string) Option {
+	return func(c *config) { c.core.MessageKey = f }
 }
 
 // WithAttributes adds attributes to every span.
