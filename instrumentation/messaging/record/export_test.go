@@ -267,10 +267,11 @@ func TestFlushWaitsForWhatIsBeingExported(t *testing.T) {
 	}
 	done := make(chan error)
 	go func() { done <- r.Flush(t.Context()) }()
+	runtime.Gosched()
 	select {
 	case err := <-done:
 		t.Fatalf("Flush returned %v before the export was done", err)
-	case <-time.After(10 * time.Millisecond):
+	default:
 	}
 	close(g.opened)
 	if err := <-done; err != nil {

@@ -147,7 +147,7 @@ func TestAPanicIsRecordedAndGoesOn(t *testing.T) {
 	p := newPair(t)
 	s := span(0)
 	st := p.r.Stream(testScope, "process", trace.SpanKindConsumer, testLayout, testAttrs...)
-	theirs := p.startSDK(t.Context(), st, testScope, &s, trace.SpanContext{}, nil)
+	theirs := p.startSDK(t.Context(), st, testScope, testAttrs, &s, trace.SpanContext{}, nil)
 	ours := p.r.Start(t.Context(), st, &s, trace.TraceState{}, nil)
 	for _, sp := range []trace.Span{theirs, ours} {
 		func() {
@@ -299,6 +299,22 @@ func TestALiveSpanIsNotUsedAgain(t *testing.T) {
 		if a["i"] != fmt.Sprintf("int_value:%d", i) || len(a) != 1 {
 			t.Errorf("span %d has %v", i, a)
 		}
+	}
+}
+
+func TestWhatUsersGaveIsNotKeptForTheNextSpan(t *testing.T) {
+	x := &Extra{Name: "n", renamed: true, DroppedEvents: 3}
+	for i := range 10 {
+		x.setAttribute(attribute.String(fmt.Sprint(i), "v"), &Stream{})
+		x.addEvent(Event{Name: "e"})
+		x.Links = append(x.Links, trace.Link{SpanContext: spanContext(1, false, "a=b")})
+	}
+	x.reset()
+	if x.Name != "" || x.renamed || x.DroppedEvents != 0 || len(x.Attributes)+len(x.Events)+len(x.Links) != 0 {
+		t.Errorf("%+v is not empty", x)
+	}
+	if a, e, l := x.Attributes[:10], x.Events[:10], x.Links[:10]; a[9] != (attribute.KeyValue{}) || e[9].Name != "" || l[9].SpanContext.IsValid() {
+		t.Errorf("the memory still holds %v, %v, %v", a[9], e[9], l[9])
 	}
 }
 

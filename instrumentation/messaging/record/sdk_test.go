@@ -49,7 +49,7 @@ func (p *pair) compare() {
 }
 
 // startSDK starts a span of the SDK that is described as one of ours.
-func (p *pair) startSDK(ctx context.Context, st *Stream, scope Scope, s *Span, parent trace.SpanContext, links []trace.Link) trace.Span {
+func (p *pair) startSDK(ctx context.Context, st *Stream, scope Scope, attrs []attribute.KeyValue, s *Span, parent trace.SpanContext, links []trace.Link) trace.Span {
 	p.sdk.next = *s
 	if s.LinkSpan.IsValid() {
 		links = append([]trace.Link{{SpanContext: trace.NewSpanContext(trace.SpanContextConfig{
@@ -57,7 +57,7 @@ func (p *pair) startSDK(ctx context.Context, st *Stream, scope Scope, s *Span, p
 		})}}, links...)
 	}
 	_, span := p.sdk.provider.Tracer(scope.Name, trace.WithInstrumentationVersion(scope.Version), trace.WithSchemaURL(scope.SchemaURL)).
-		Start(trace.ContextWithSpanContext(ctx, parent), st.Name(), trace.WithSpanKind(st.Kind()), trace.WithAttributes(st.Attributes()...),
+		Start(trace.ContextWithSpanContext(ctx, parent), st.Name(), trace.WithSpanKind(st.Kind()), trace.WithAttributes(attrs...),
 			trace.WithTimestamp(time.Unix(0, s.Start)), trace.WithLinks(links...))
 	return span
 }
@@ -84,7 +84,7 @@ func (p *pair) put(scope Scope, kind trace.SpanKind, attrs []attribute.KeyValue,
 		fill(&s)
 	}
 	st := p.r.Stream(scope, "send orders", kind, testLayout, attrs...)
-	sp := p.startSDK(context.Background(), st, scope, &s, parent, nil)
+	sp := p.startSDK(context.Background(), st, scope, attrs, &s, parent, nil)
 	sp.SetAttributes(testLayout.Append(nil, &s)...)
 	if x != nil {
 		copied := *x
@@ -183,6 +183,9 @@ func TestPutWritesWhatTheSDKWrites(t *testing.T) {
 	p.put(testScope, trace.SpanKindClient, []attribute.KeyValue{attribute.String("offset", "stream's"), attribute.Int("hash", 1)}, local, func(s *Span) { s.Set(0, 1) },
 		&Extra{Attributes: []attribute.KeyValue{attribute.Int("offset", 2)}})
 	p.put(testScope, trace.SpanKindClient, many(128), local, nil, &Extra{Attributes: []attribute.KeyValue{attribute.Int("many.5", 0), attribute.Int("new", 2)}})
+	p.put(testScope, trace.SpanKindClient, many(130), local, nil, nil)
+	p.put(testScope, trace.SpanKindClient, many(130), local, nil, &Extra{Attributes: []attribute.KeyValue{attribute.Int("many.5", 0), attribute.Int("new", 2)}})
+	p.put(testScope, trace.SpanKindClient, slices.Concat(many(3), []attribute.KeyValue{{}}, many(2)), local, nil, nil)
 	p.compare()
 }
 
@@ -274,7 +277,7 @@ func TestLiveSpansWriteWhatTheSDKWrites(t *testing.T) {
 					links = nil
 				}
 				st := p.r.Stream(testScope, "process orders", trace.SpanKindConsumer, testLayout, testAttrs...)
-				theirs := p.startSDK(context.Background(), st, testScope, &s, parent, links)
+				theirs := p.startSDK(context.Background(), st, testScope, testAttrs, &s, parent, links)
 				ours := p.r.Start(context.Background(), st, &s, parent.TraceState(), links)
 				if want, got := theirs.SpanContext(), ours.SpanContext(); !want.Equal(got) {
 					t.Fatalf("the SDK's span is %+v, ours %+v", want, got)
