@@ -24,7 +24,8 @@ import (
 type Processing struct {
 	parent   context.Context
 	consumer *Consumer
-	delivery facts // of a batch: of its oldest record
+	delivery facts   // of a batch: of its oldest record
+	batch    []facts // of each record, when there are several
 	count    int
 	start    int64
 	live     *record.Live // our way and sampled: one allocation with the rest
@@ -139,16 +140,15 @@ func (c *Consumer) StartProcess(ctx context.Context, d *Delivery, at int64) (con
 		extra = append(extra, attribute.String(AttrKafkaKey, d.keyText))
 	}
 	r := record.Span{Start: at}
-	d.describe(&r)
-	d.times(&r)
 	linked := d.creation.IsValid() && !(config.WithoutLinks && parent.Equal(d.creation))
-	p := c.begin(ctx, d.Partition.process, &r, parent, linked, d.creation, links, extra)
+	p := c.begin(ctx, d.Partition.process, &r, d, parent, linked, d.creation, links, extra)
 	p.delivery, p.count, p.start = d.facts(), 1, at
 	return p.hook(), p
 }
 
-// begin starts the span. The link to the creation context comes first.
-func (c *Consumer) begin(ctx context.Context, op *operation, r *record.Span, parent trace.SpanContext, linked bool, creation trace.SpanContext, links []trace.Link, attrs []attribute.KeyValue) *Processing {
+// begin starts the span, which tells of d unless that is nil. The link to the
+// creation context comes first.
+func (c *Consumer) begin(ctx context.Context, op *operation, r *record.Span, d *Delivery, parent trace.SpanContext, linked bool, creation trace.SpanContext, links []trace.Link, attrs []attribute.KeyValue) *Processing {
 	if op.stream != nil {
 		rec := op.core.rec
 		id, span, sampled := rec.Begin(ctx, parent, op.stream)
@@ -163,6 +163,10 @@ func (c *Consumer) begin(ctx context.Context, op *operation, r *record.Span, par
 			return p
 		}
 		setParent(r, parent)
+		if d != nil {
+			d.describe(r)
+			d.times(r)
+		}
 		if linked {
 			if creation.TraceState().Len() == 0 {
 				setLink(r, creation)
@@ -191,6 +195,10 @@ func (c *Consumer) begin(ctx context.Context, op *operation, r *record.Span, par
 	p.parent, p.span = op.core.tracer.Start(contextWithParent(ctx, parent), op.name, opts...)
 	p.sc = p.span.SpanContext()
 	if p.span.IsRecording() {
+		if d != nil {
+			d.describe(r)
+			d.times(r)
+		}
 		p.span.SetAttributes(append(op.layout.Append(make([]attribute.KeyValue, 0, 16), r), attrs...)...)
 	}
 	return p
@@ -263,10 +271,14 @@ func (c *Consumer) StartBatch(ctx context.Context, ds []Delivery, at int64) (con
 	r.Set(consumeCount, int64(len(ds)))
 	links, dropped := batchLinks(ds, key)
 	op := c.batchOperation(key)
-	p := c.begin(ctx, op, &r, trace.SpanContextFromContext(ctx), false, trace.SpanContext{}, links, nil)
+	p := c.begin(ctx, op, &r, nil, trace.SpanContextFromContext(ctx), false, trace.SpanContext{}, links, nil)
 	eldest := ds[oldest]
 	eldest.pathway = mergePathways(ds)
 	p.delivery, p.count, p.start = eldest.facts(), len(ds), at
+	p.batch = make([]facts, len(ds))
+	for i := range ds {
+		p.batch[i] = ds[i].facts()
+	}
 	if dropped > 0 && p.span.IsRecording() {
 		p.span.SetAttributes(attribute.Int(AttrBatchLinksLeftOut, dropped))
 	}
@@ -409,25 +421,42 @@ func (p *Processing) measure(kind string, at int64) {
 	if p.sc.IsSampled() {
 		ex = &measure.Exemplar{TraceID: p.sc.TraceID(), SpanID: p.sc.SpanID()}
 	}
-	g := d.partition.done
-	if kind != "" {
-		g = d.partition.failedGroup(kind)
-	}
+	g := d.doneGroup(kind)
 	g.Lock()
 	g.Duration(processDuration, at-p.start, 1, ex)
 	if p.count == 1 {
-		if d.handed != 0 {
-			g.Duration(processProcessing, at-d.handed, 1, ex)
-		}
-		if origin := d.origin(); origin != 0 {
-			g.Duration(processEndToEnd, at-origin, 1, ex)
-		}
-		if l := d.lineage; l != nil && l.FirstSeen != 0 && d.handed != 0 {
-			g.Duration(processInRetry, d.handed-l.FirstSeen, 1, ex)
-		}
+		d.measure(g, at, ex)
 	}
 	g.Unlock()
+	for i := range p.batch {
+		d := &p.batch[i]
+		g := d.doneGroup(kind)
+		g.Lock()
+		d.measure(g, at, ex)
+		g.Unlock()
+	}
 	p.consumer.advisor.processed(d.partition.Topic, p.start, at)
+}
+
+func (d *facts) doneGroup(kind string) *measure.Group {
+	if kind != "" {
+		return d.partition.failedGroup(kind)
+	}
+	return d.partition.done
+}
+
+// measure observes the parts of one record that was done at the time at. g is
+// locked.
+func (d *facts) measure(g *measure.Group, at int64, ex *measure.Exemplar) {
+	if d.handed != 0 {
+		g.Duration(processProcessing, at-d.handed, 1, ex)
+	}
+	if origin := d.origin(); origin != 0 {
+		g.Duration(processEndToEnd, at-origin, 1, ex)
+	}
+	if l := d.lineage; l != nil && l.FirstSeen != 0 && d.handed != 0 {
+		g.Duration(processInRetry, d.handed-l.FirstSeen, 1, ex)
+	}
 }
 
 // origin is the earliest time known of this record: when it was sent, else its
