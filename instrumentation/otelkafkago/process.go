@@ -49,6 +49,10 @@ func (r *Reader) StartProcess(ctx context.Context, msg kafka.Message) (context.C
 // span that links to the sender of each, and returns fn's error. The span links
 // to at most 128 of them and tells how many were left out; the measures count
 // each. A panic of fn ends the span as an error and goes on.
+//
+// A Reader whose messages are processed in batches is made with
+// [WithExplicitProcessing]: until the first call it takes the next fetch for the
+// end of a message's processing.
 func (r *Reader) ProcessBatch(ctx context.Context, msgs []kafka.Message, fn func(ctx context.Context, msgs []kafka.Message) error) error {
 	if len(msgs) == 0 || !messaging.Enabled() {
 		return fn(ctx, msgs)
