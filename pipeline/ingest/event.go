@@ -95,7 +95,8 @@ type Contexts struct {
 		Topic         Text    `json:"topic"`
 		Partition     Integer `json:"partition"`
 		Offset        Integer `json:"offset"`
-		ConsumerGroup Text    `json:"consumer_group"`
+		Group         Text    `json:"group"`          // as our integration for sentry-go calls it
+		ConsumerGroup Text    `json:"consumer_group"` // as others may
 	} `json:"kafka"`
 }
 

@@ -1,6 +1,7 @@
 package normalize
 
 import (
+	"cmp"
 	"math"
 	"strings"
 	"time"
@@ -110,7 +111,7 @@ func kafka(e *Event, in *ingest.Event) {
 	if e.Topic == "" {
 		return
 	}
-	e.Group = cut(string(k.ConsumerGroup), maxShort)
+	e.Group = cut(string(cmp.Or(k.Group, k.ConsumerGroup)), maxShort)
 	if p := k.Partition; p.Told && p.Value >= 0 && p.Value <= math.MaxInt32 {
 		e.Partition = int32(p.Value)
 	}

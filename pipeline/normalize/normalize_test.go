@@ -119,6 +119,10 @@ func TestWhatAnEventDoesNotTellHasADefault(t *testing.T) {
 	if e.Title == "" {
 		t.Error("an event without a title")
 	}
+	e = from(t, `{"contexts":{"kafka":{"topic":"t","group":"g"}}}`)
+	if e.Topic != "t" || e.Group != "g" {
+		t.Errorf("topic %q and group %q; want t and g", e.Topic, e.Group)
+	}
 	e = from(t, `{"contexts":{"kafka":{"topic":"t","partition":-1,"offset":"x"},"trace":{"trace_id":"short","span_id":"b7ad6b7169203331"}}}`)
 	if e.Topic != "t" || e.Partition != schemas.Unknown || e.Offset != schemas.Unknown || !e.TraceID.IsZero() || !e.SpanID.IsZero() {
 		t.Errorf("got %+v", e.Event)
