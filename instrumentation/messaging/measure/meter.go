@@ -54,7 +54,7 @@ type family struct {
 	spare    [][]cell
 	since    int64 // last collection, Unix ns
 	swept    int64
-	closed   bool
+	closed   atomic.Bool // read without the lock too, so that observing is cheap after Shutdown
 }
 
 // seat is the place of one set of attributes among the family's. The group stays
@@ -145,7 +145,8 @@ func (m *Meter) family(l *Layout) *family {
 	if f := m.byLayout[l]; f != nil {
 		return f
 	}
-	f := &family{meter: m, layout: l, seats: make(map[attribute.Distinct]*seat), since: time.Now().UnixNano(), closed: m.closed}
+	f := &family{meter: m, layout: l, seats: make(map[attribute.Distinct]*seat), since: time.Now().UnixNano()}
+	f.closed.Store(m.closed)
 	for _, in := range l.in {
 		f.kinds = append(f.kinds, in.Kind)
 		f.metrics = append(f.metrics, m.metric(in))
@@ -273,9 +274,12 @@ func (f *family) sweep(now int64) {
 // wake gives g, whose lock is held, cells for the first observation since the
 // last collection.
 func (f *family) wake(g *Group) bool {
+	if f.closed.Load() {
+		return false
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closed {
+	if f.closed.Load() { // what wakes from now on would not be collected
 		return false
 	}
 	if !g.seat.taken {

@@ -305,7 +305,7 @@ func (r *Registry) close() {
 		m.mu.Unlock()
 		for _, f := range families {
 			f.mu.Lock()
-			f.closed = true
+			f.closed.Store(true)
 			f.mu.Unlock()
 		}
 	}
