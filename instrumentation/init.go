@@ -119,7 +119,7 @@ func (c *Client) start(r *resolved) error {
 		sdk = append(sdk, sdktrace.WithSpanProcessor(c.processor))
 		export = func(ctx context.Context, b record.Batch) error { return c.spans.deliver(ctx, b.Spans, b.Body) }
 	}
-	c.own = &provider{TracerProvider: sdktrace.NewTracerProvider(sdk...), registry: c.registry}
+	c.own = &provider{TracerProvider: sdktrace.NewTracerProvider(sdk...), processor: c.processor, registry: c.registry}
 	c.own.recorder = record.New(record.Options{
 		Resource: res.Attributes(), ResourceSchemaURL: res.SchemaURL(),
 		MaxSpans: r.QueueSize, Interval: r.BatchTimeout,

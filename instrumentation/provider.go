@@ -20,8 +20,9 @@ import (
 // and write theirs as plain records.
 type provider struct {
 	*sdktrace.TracerProvider
-	recorder *record.Recorder
-	registry *measure.Registry // nil: measures are somebody else's
+	processor *processor // of the SDK's spans; nil: they are not exported
+	recorder  *record.Recorder
+	registry  *measure.Registry // nil: measures are somebody else's
 }
 
 // Recorder takes the spans of messages.
@@ -42,7 +43,13 @@ func (p *provider) ForceFlush(ctx context.Context) error {
 // Shutdown exports what is left and ends both ways.
 func (p *provider) Shutdown(ctx context.Context) error {
 	return together(
-		func() error { return p.TracerProvider.Shutdown(ctx) },
+		func() error {
+			err := p.TracerProvider.Shutdown(ctx)
+			if p.processor != nil { // which the SDK leaves alone when ctx has ended
+				err = errors.Join(err, p.processor.Shutdown(ctx))
+			}
+			return err
+		},
 		func() error { return end(ctx, p.recorder.Shutdown) },
 	)
 }

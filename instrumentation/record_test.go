@@ -234,6 +234,18 @@ func TestADeadCollectorCostsOnlyACount(t *testing.T) {
 	}
 }
 
+func TestCloseWithoutTimeStillEnds(t *testing.T) {
+	for range 20 { // a goroutine that stays is found when all tests are done
+		c := client(t, Options{Endpoint: closedPort(t), CloseTimeout: time.Nanosecond, OnError: func(error) {}})
+		newWrapper(t, c).messages(1)
+		spans(c, 1)
+		c.Close()
+		if got := c.Counts(); got != (Counts{Dropped: 2}) {
+			t.Errorf("Counts = %+v; want both dropped", got)
+		}
+	}
+}
+
 func TestWhatACollectorOnlyPartlyTakesIsCounted(t *testing.T) {
 	s := &sink{reject: 3}
 	var said []string
