@@ -26,6 +26,7 @@ require (
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.30.0 // indirect
 	github.com/hoptrace/hoptrace/instrumentation/messaging v0.0.0 // indirect
 	github.com/hoptrace/hoptrace/instrumentation/otelfranz v0.0.0
+	github.com/hoptrace/hoptrace/instrumentation/sentrykafka v0.0.0
 	github.com/klauspost/compress v1.20.0 // indirect
 	github.com/pierrec/lz4/v4 v4.1.30 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
@@ -49,3 +50,5 @@ replace (
 )
 
 replace github.com/hoptrace/hoptrace/instrumentation/otelfranz => ../instrumentation/otelfranz
+
+replace github.com/hoptrace/hoptrace/instrumentation/sentrykafka => ../instrumentation/sentrykafka

@@ -12,7 +12,7 @@ import (
 // Somebody tries the examples beside `make run`.
 func TestExamplesRunOnTheEmbeddedBroker(t *testing.T) {
 	h := harness.StartHoptrace(t, harness.Options{})
-	dir := harness.Examples(t, "minimal", "async", "batch", "franz")
+	dir := harness.Examples(t, "minimal", "async", "batch", "retry", "sentry", "franz")
 	from := time.Now()
 	run := func(name string, args ...string) {
 		t.Helper()
@@ -24,6 +24,8 @@ func TestExamplesRunOnTheEmbeddedBroker(t *testing.T) {
 	run("minimal")
 	run("async", "-count", "300")
 	run("batch")
+	run("retry", "-pause", "50ms")
+	run("sentry", "-dsn", h.DSN(t))
 	run("franz")
 	harness.WaitDrained(t, h.Kafka, time.Minute, "ingest-spans", "ingest-events")
 
@@ -43,6 +45,29 @@ func TestExamplesRunOnTheEmbeddedBroker(t *testing.T) {
 	for _, hop := range hops("batch-readings", "batch", 100) {
 		if hop.Producer == nil || hop.Consumer == nil || !hop.EndToEnd.Known {
 			t.Errorf("hop %s is half: %+v", hop.Record(), hop)
+		}
+	}
+	// Two of four payments fail; one is paid at its third attempt.
+	failed := 0
+	for _, hop := range append(hops("retry-payments", "retry", 4), hops("retry-payments-later", "retry", 4)...) {
+		whole(t, hop)
+		if hop.Failed {
+			failed++
+		}
+	}
+	if failed != 5 {
+		t.Errorf("%d attempts to charge a payment failed, want 5", failed)
+	}
+	hops("sentry-orders", "sentry", 4)
+	for title, offset := range map[string]int64{"an order of nothing": 1, "cannot ship poison": 3} {
+		issue := waitIssue(t, h, title, 1)
+		var event harness.EventDetail
+		h.MustGet(t, "issues/"+issue.ID+"/events/latest", &event)
+		if e := event.Event; e.Topic != "sentry-orders" || e.Group != "sentry" || e.Offset == nil || *e.Offset != offset {
+			t.Errorf("the event %q is of %s by %q at %v, want sentry-orders by sentry at %d", title, e.Topic, e.Group, e.Offset, offset)
+		}
+		if m := event.Message; m == nil || m.Hop.Offset == nil || *m.Hop.Offset != offset || !m.Hop.Failed {
+			t.Errorf("the event %q does not show the message that caused it: %+v", title, m)
 		}
 	}
 	var topics harness.TopicList
