@@ -50,3 +50,6 @@ func (p *Partition) Watermark(offset int64, age time.Duration) {
 	}
 	p.got.Set(receiveLagTime, age.Milliseconds())
 }
+
+// Consumer is the consumer that reads this partition.
+func (p *Partition) Consumer() *Consumer { return p.consumer }

@@ -30,6 +30,7 @@ type Fetch struct {
 // Commit is one offset commit as a connection carried it.
 type Commit struct {
 	Group    string
+	Member   string // the member's id
 	Asked    int64
 	Answered int64
 	Offsets  []Offset

@@ -338,7 +338,7 @@ func parseCommit(b []byte, x *exchange) bool {
 	r.header(x.version >= 8)
 	c := &Commit{Group: string(r.text())}
 	r.skip(4) // generation
-	r.text()  // member id
+	c.Member = string(r.text())
 	if x.version >= 7 {
 		r.text() // instance id
 	}
