@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -202,10 +203,15 @@ func TestProducedMessagesAreMeasuredWithoutSpans(t *testing.T) {
 		}
 		return produced(q, 0, 0), nil
 	}
+	var mu sync.Mutex // each partition completes by itself
 	var completed []kafka.Message
 	w := memoryWriter(b, func(w *kafka.Writer) {
 		w.MaxAttempts = 1
-		w.Completion = func(ms []kafka.Message, _ error) { completed = append(completed, ms...) }
+		w.Completion = func(ms []kafka.Message, _ error) {
+			mu.Lock()
+			defer mu.Unlock()
+			completed = append(completed, ms...)
+		}
 	}, WithTracerProvider(o), WithMeterProvider(m))
 	defer w.Close()
 	msgs := []kafka.Message{{Value: []byte("a")}, {Value: []byte("b"), WriterData: "mine"}, {Value: []byte("c"), Headers: []kafka.Header{{Key: "own"}}}, {Value: []byte("d")}, {Value: []byte("e")}}

@@ -16,7 +16,6 @@ type incoming struct {
 	kept  []byte
 	state state
 	req   request
-	topic int // length of the topic's name in a fetch answer
 }
 
 // state tells what the bytes kept next are.

@@ -2,6 +2,7 @@ package otelkafkago
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -45,13 +46,9 @@ func DeadLetter(ctx context.Context, msg kafka.Message, topic string, err error)
 		return out
 	}
 	reason := errorType(err) + ": " + err.Error()
-	headers := make([]kafka.Header, 0, len(out.Headers)+1)
-	for _, h := range out.Headers {
-		if h.Key != HeaderError {
-			headers = append(headers, h)
-		}
-	}
-	out.Headers = append(headers, kafka.Header{Key: HeaderError, Value: []byte(reason[:min(len(reason), maxErrorHeader)])})
+	// SendOn's slice is ours to change.
+	out.Headers = slices.DeleteFunc(out.Headers, func(h kafka.Header) bool { return h.Key == HeaderError })
+	out.Headers = append(out.Headers, kafka.Header{Key: HeaderError, Value: []byte(reason[:min(len(reason), maxErrorHeader)])})
 	return out
 }
 

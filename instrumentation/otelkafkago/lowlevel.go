@@ -143,7 +143,7 @@ func (p *Processor) ProcessBatch(ctx context.Context, msgs []kafka.Message, fn f
 }
 
 func (p *Processor) start(ctx context.Context, msgs []kafka.Message) (out context.Context, end func(error)) {
-	out, end = ctx, func(error) {} //nolint:wastedassign // what a panic below leaves to the caller
+	out, end = ctx, func(error) {}
 	if len(msgs) == 0 || !messaging.Enabled() {
 		return out, end
 	}

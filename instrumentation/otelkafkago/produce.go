@@ -103,7 +103,7 @@ func (h *writerHooks) beginOne(ctx context.Context, w *kafka.Writer, m *kafka.Me
 	if messageSize(m)+int64(4+len(messaging.HeaderTraceparent)+traceparentLen) > limit(w) {
 		return nil, false
 	}
-	simple = true
+	simple = true //nolint:wastedassign // what a panic below leaves to the caller
 	defer h.core.Guard()
 	in := messaging.NewInjector[kafka.Header](ctx, false)
 	if !in.Plain() || in.BaggageSkipped() {
@@ -156,7 +156,8 @@ func topicOf(w *kafka.Writer, m *kafka.Message) string {
 func (h *writerHooks) begin(ctx context.Context, w *kafka.Writer, msgs []kafka.Message) (_ *call) {
 	defer h.core.Guard()
 	c := &call{topic: w.Topic, pool: copies.Get().(*[]kafka.Message)}
-	c.out = append((*c.pool)[:0], msgs...)
+	c.out = (*c.pool)[:0]
+	c.out = append(c.out, msgs...)
 	h.producer.Begin(ctx, &c.Call)
 	in := messaging.NewInjector[kafka.Header](ctx, h.sentry)
 	if sc, ok := c.Unsampled(); ok && h.foreign == nil {

@@ -2,6 +2,7 @@ package otelkafkago
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 	"testing"
 	"time"
@@ -72,7 +73,7 @@ func carry(t *testing.T, log *fetchLog, version uint16, answered []byte, step in
 	p.in.Write(answered)
 	buf := make([]byte, step)
 	for {
-		if _, err := c.Read(buf); err == io.EOF {
+		if _, err := c.Read(buf); errors.Is(err, io.EOF) {
 			return
 		} else if err != nil {
 			t.Fatal(err)
