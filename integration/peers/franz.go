@@ -36,7 +36,7 @@ type franzClient struct {
 func franzOptions(e *Env, o Options) []kgo.Opt {
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(e.Address), kgo.DefaultProduceTopic(o.Topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerLinger(orElse(o.Linger, 5*time.Millisecond)), kgo.RetryBackoffFn(func(int) time.Duration { return time.Millisecond }),
+		kgo.ProducerLinger(orElse(o.Linger, 5*time.Millisecond)), kgo.MetadataMinAge(10 * time.Millisecond), kgo.RetryBackoffFn(func(int) time.Duration { return time.Millisecond }),
 		kgo.FetchMaxWait(50 * time.Millisecond), kgo.ProducerBatchCompression(kgo.NoCompression()),
 	}
 	if o.MaxBytes > 0 {
@@ -152,6 +152,33 @@ func (c *franzClient) ConsumeBatch(ctx context.Context, n int, handle func(conte
 		}
 		return handle(ctx, all)
 	})
+	return nil
+}
+
+// Retry implements [Retrier].
+func (c *franzClient) Retry(ctx context.Context) error {
+	first := true
+	for range 2 {
+		f := c.poll(ctx, 1)
+		if err := f.Err(); err != nil {
+			return fmt.Errorf("cannot poll: %w", err)
+		}
+		for _, r := range f.Records() {
+			err := c.process(ctx, r, func(ctx context.Context, r *kgo.Record) error {
+				if !first {
+					return nil
+				}
+				first = false
+				if err := c.cl.ProduceSync(ctx, otelfranz.Retry(ctx, r, topic)).FirstErr(); err != nil {
+					return err
+				}
+				return errOrder
+			})
+			if err != nil && !errors.Is(err, errOrder) {
+				return err
+			}
+		}
+	}
 	return nil
 }
 

@@ -245,6 +245,36 @@ func (c *kafkaGoClient) ConsumeBatch(ctx context.Context, n int, handle func(con
 	return nil
 }
 
+// Retry sends on by a Writer of its own, as a program would that has both.
+func (c *kafkaGoClient) Retry(ctx context.Context) error {
+	first := true
+	return c.consumeRaw(ctx, 2, func(ctx context.Context, m kafka.Message) error {
+		if !first {
+			return nil
+		}
+		first = false
+		next := otelkafkago.Retry(ctx, m, "")
+		if err := c.write(ctx, next); err != nil {
+			return err
+		}
+		return errOrder
+	})
+}
+
+func (c *kafkaGoClient) consumeRaw(ctx context.Context, n int, fn func(context.Context, kafka.Message) error) error {
+	for range n {
+		m, err := c.fetch(ctx)
+		if err != nil {
+			return fmt.Errorf("cannot fetch: %w", err)
+		}
+		err = c.reader.(*otelkafkago.Reader).Process(ctx, m, fn)
+		if err != nil && !errors.Is(err, errOrder) {
+			return err
+		}
+	}
+	return nil
+}
+
 func (c *kafkaGoClient) Commit(ctx context.Context) error {
 	return c.reader.CommitMessages(ctx, c.last...)
 }
