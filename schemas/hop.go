@@ -8,6 +8,8 @@ import "time"
 type Hop struct {
 	Produce *Message
 	Consume *Message
+	// Settle is the commit that covers the record; nil when none was seen.
+	Settle *Message
 }
 
 // Part is one stretch of a hop's time. It is signed: a negative duration means
@@ -38,6 +40,9 @@ type HopParts struct {
 	Processing Part
 	// EndToEnd is send called → processing done.
 	EndToEnd Part
+	// Settle is commit asked → acknowledged. It comes after the application was
+	// done, serves the records before it too, and is no tile of EndToEnd.
+	Settle Part
 	// RoundTrip is the producer's own measure, request written → answered. It
 	// overlaps the others and is no tile of EndToEnd.
 	RoundTrip Part
@@ -45,6 +50,9 @@ type HopParts struct {
 	// parts that cross clocks (Ack's end, Backlog, LongPoll, EndToEnd) are unknown.
 	SharedClock bool
 }
+
+// Between is the stretch between two times of one clock; unknown when one is zero.
+func Between(from, to int64) Part { return span(from, to) }
 
 func span(from, to int64) Part {
 	if from == 0 || to == 0 {
@@ -90,6 +98,9 @@ func (h Hop) Parts() HopParts {
 		out.Retry = span(first, p.Written)
 		out.Ack = span(p.Written, appended)
 		out.RoundTrip = span(p.Written, p.Acked)
+	}
+	if s := h.Settle; s != nil {
+		out.Settle = span(s.Start, s.End)
 	}
 	c := h.Consume
 	if c == nil {

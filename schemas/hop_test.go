@@ -15,7 +15,7 @@ func TestPartsOfOneHopSumToEndToEnd(t *testing.T) {
 	at := func(n int64) int64 { return base + n*ms }
 	p := &Message{Side: SideProduce, BootID: "a", Start: at(0), FirstWritten: at(10), Written: at(40), Acked: at(44), End: at(45)}
 	c := &Message{Side: SideProcess, BootID: "a", Asked: at(300), Answered: at(303), Handed: at(310), Start: at(312), End: at(350)}
-	got := Hop{p, c}.Parts()
+	got := Hop{Produce: p, Consume: c}.Parts()
 	want := HopParts{
 		BatchQueue: known(10 * ms), Retry: known(30 * ms), Ack: known(4 * ms), RoundTrip: known(4 * ms),
 		Backlog: known(256 * ms), LongPoll: known(3 * ms), FetchQueue: known(7 * ms), Processing: known(40 * ms),
@@ -31,7 +31,7 @@ func TestAWaitingConsumerHasNoBacklog(t *testing.T) {
 	// before the producer's.
 	p := &Message{Side: SideProduce, BootID: "a", Start: 100, Written: 200, Acked: 900}
 	c := &Message{Side: SideProcess, BootID: "a", Asked: 50, Answered: 700, Handed: 800, End: 1000}
-	got := Hop{p, c}.Parts()
+	got := Hop{Produce: p, Consume: c}.Parts()
 	if got.Ack != known(500) || got.Backlog != known(0) || got.LongPoll != known(0) {
 		t.Fatalf("ack %v, backlog %v, long poll %v; want 500, 0 and 0", got.Ack, got.Backlog, got.LongPoll)
 	}
@@ -55,7 +55,7 @@ func TestWhatCrossesTwoHostsIsUnknown(t *testing.T) {
 	p := &Message{Side: SideProduce, BootID: "a", Start: 1, Written: 2, Acked: 3}
 	for _, boot := range []string{"b", ""} {
 		c := &Message{Side: SideProcess, BootID: boot, Asked: 4, Answered: 5, Handed: 6, End: 7}
-		got := Hop{p, c}.Parts()
+		got := Hop{Produce: p, Consume: c}.Parts()
 		if got.SharedClock || got.Backlog.Known || got.LongPoll.Known || got.EndToEnd.Known {
 			t.Fatalf("boot id %q: %+v; want the crossing parts unknown", boot, got)
 		}
@@ -87,7 +87,7 @@ func TestTilesAlwaysAddUp(t *testing.T) {
 			p.Appended = at()
 		}
 		c := &Message{Side: SideProcess, BootID: "a", Asked: at(), Answered: at(), Handed: at(), Start: at(), End: at()}
-		got := Hop{p, c}.Parts()
+		got := Hop{Produce: p, Consume: c}.Parts()
 		sum := got.BatchQueue.Duration + got.Retry.Duration + got.Ack.Duration + got.Backlog.Duration +
 			got.LongPoll.Duration + got.FetchQueue.Duration + got.Processing.Duration
 		if !got.EndToEnd.Known || sum != got.EndToEnd.Duration {

@@ -4,12 +4,17 @@ package schemas
 type Side uint8
 
 // Sides. A receive row is written only when no process row follows (see
-// package normalize).
+// package hops). A settle row is one commit: of the records up to its offset, or
+// of the one that its creation context names.
 const (
 	SideProduce Side = 1
 	SideReceive Side = 2
 	SideProcess Side = 3
+	SideSettle  Side = 4
 )
+
+// Reads tells that the row is a consumer's reading of a record.
+func (s Side) Reads() bool { return s == SideReceive || s == SideProcess }
 
 // String is the name of the OTel operation.
 func (s Side) String() string {
@@ -20,6 +25,8 @@ func (s Side) String() string {
 		return "receive"
 	case SideProcess:
 		return "process"
+	case SideSettle:
+		return "settle"
 	}
 	return "unknown"
 }
@@ -43,7 +50,7 @@ type Message struct {
 
 	TraceID       TraceID
 	SpanID        SpanID
-	CreationTrace TraceID // consumer rows: the context that the record carried
+	CreationTrace TraceID // the context that the record carried; zero for a producer row that is that context itself
 	CreationSpan  SpanID
 	Start, End    int64 // the span: send called → acknowledged, or processing begun → done
 	FirstWritten  int64 // produce request written for the first time; zero when it equals Written
@@ -62,6 +69,16 @@ type Message struct {
 	Failed        bool
 	EstimatedEnd  bool // End is a guess: the next fetch
 
+	// Of a record that was sent on after a failure: the record that failed first,
+	// when (on the clock of the consumer that saw it fail), and how often it was
+	// sent on. RetryTopic is empty, and RetryPartition and RetryOffset are zero,
+	// when nobody told so; RetryAttempt may be known alone.
+	RetryTopic     string
+	RetryPartition int32
+	RetryOffset    int64
+	RetryFirstSeen int64
+	RetryAttempt   uint16
+
 	Source   Source
 	Position Position
 }
@@ -75,6 +92,12 @@ type RecordRef struct {
 
 // Record names the record that the row is about.
 func (m *Message) Record() RecordRef { return RecordRef{m.Topic, m.Partition, m.Offset} }
+
+// Original names the record that failed first; ok is false when this one was not
+// sent on after a failure, or nobody told.
+func (m *Message) Original() (ref RecordRef, ok bool) {
+	return RecordRef{m.RetryTopic, m.RetryPartition, m.RetryOffset}, m.RetryTopic != ""
+}
 
 // SpanRef names one span.
 type SpanRef struct {

@@ -36,7 +36,7 @@ func (s *Store) Hops(ctx context.Context, q exporters.HopQuery) ([]schemas.Hop, 
 func (p *params) filter(q exporters.HopQuery) string {
 	p.uint("project", q.Project)
 	p.stretch(q.Range)
-	where := "project = {project:UInt64} AND side != 1 AND " + inStretch
+	where := "project = {project:UInt64} AND side IN (2, 3) AND " + inStretch
 	if q.Topic != "" {
 		p.text("topic", q.Topic)
 		where += " AND topic = {topic:String}"
@@ -162,7 +162,7 @@ func (s *Store) deliveries(ctx context.Context, q exporters.HopQuery, keys []del
 			unplaced = append(unplaced, k.span.TraceID)
 		}
 	}
-	rows, err := s.messagesOfRecords(ctx, q.Project, records, " AND side != 1", maxMessages)
+	rows, err := s.messagesOfRecords(ctx, q.Project, records, " AND side IN (2, 3)", maxMessages)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +171,7 @@ func (s *Store) deliveries(ctx context.Context, q exporters.HopQuery, keys []del
 		ps.uint("project", q.Project)
 		ps.traces(unplaced)
 		ps.int("limit", maxMessages)
-		more, err := s.messages(ctx, "PREWHERE trace_id IN ("+traceSet+") WHERE project = {project:UInt64} AND side != 1 AND "+noOffset+once, ps)
+		more, err := s.messages(ctx, "PREWHERE trace_id IN ("+traceSet+") WHERE project = {project:UInt64} AND side IN (2, 3) AND "+noOffset+once, ps)
 		if err != nil {
 			return nil, err
 		}

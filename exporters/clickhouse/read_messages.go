@@ -91,7 +91,7 @@ func (s *Store) MessagesFrom(ctx context.Context, project uint64, creation []sch
 	ps.spans(creation)
 	// The span alone goes through the index; the pair decides.
 	out, err := s.messages(ctx, "PREWHERE creation_span IN (SELECT arrayJoin(arrayMap(x -> toFixedString(unhex(x), 8), {spans:Array(String)})))"+
-		" WHERE project = {project:UInt64} AND side != 1 AND (creation_trace, creation_span) IN ("+spanSet+")"+once, ps)
+		" WHERE project = {project:UInt64} AND side IN (2, 3) AND (creation_trace, creation_span) IN ("+spanSet+")"+once, ps)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the message rows that carry one of %d contexts: %w", len(creation), err)
 	}
@@ -122,7 +122,7 @@ func (s *Store) messages(ctx context.Context, rest string, ps params) ([]schemas
 
 const messageNames = `project, topic, partition, offset, side, consumer_group, service, client_id, boot_id, trace_id, span_id, creation_trace, creation_span,
 start_time, end_time, first_written, written, acked, appended, asked, answered, handed, record_time, high_watermark, attempts, throttle, body_size, key_hash,
-failed, estimated_end, source, source_offset, source_index`
+failed, estimated_end, retry_topic, retry_partition, retry_offset, retry_first_seen, retry_attempt, source, source_offset, source_index`
 
 // messageResults holds a block of message rows that were read.
 type messageResults struct {
@@ -141,13 +141,17 @@ type messageResults struct {
 	throttle, bodySize                                 proto.ColInt64
 	keyHash                                            proto.ColUInt64
 	failed, estimatedEnd                               proto.ColUInt8
+	retryTopic                                         *proto.ColLowCardinality[string]
+	retryPartition                                     proto.ColInt32
+	retryOffset, retryFirstSeen                        proto.ColInt64
+	retryAttempt                                       proto.ColUInt16
 	source                                             proto.ColUInt64
 	sourceOffset                                       proto.ColInt64
 	sourceIndex                                        proto.ColUInt32
 }
 
 func newMessageResults() *messageResults {
-	c := &messageResults{topic: lowCardResult(), group: lowCardResult(), service: lowCardResult(), clientID: lowCardResult(), bootID: lowCardResult()}
+	c := &messageResults{topic: lowCardResult(), group: lowCardResult(), service: lowCardResult(), clientID: lowCardResult(), bootID: lowCardResult(), retryTopic: lowCardResult()}
 	c.results = proto.Results{
 		{Name: "project", Data: &c.project},
 		{Name: "topic", Data: c.topic},
@@ -179,6 +183,11 @@ func newMessageResults() *messageResults {
 		{Name: "key_hash", Data: &c.keyHash},
 		{Name: "failed", Data: &c.failed},
 		{Name: "estimated_end", Data: &c.estimatedEnd},
+		{Name: "retry_topic", Data: c.retryTopic},
+		{Name: "retry_partition", Data: &c.retryPartition},
+		{Name: "retry_offset", Data: &c.retryOffset},
+		{Name: "retry_first_seen", Data: &c.retryFirstSeen},
+		{Name: "retry_attempt", Data: &c.retryAttempt},
 		{Name: "source", Data: &c.source},
 		{Name: "source_offset", Data: &c.sourceOffset},
 		{Name: "source_index", Data: &c.sourceIndex},
@@ -218,7 +227,11 @@ func (c *messageResults) row(i int) schemas.Message {
 		KeyHash:       c.keyHash[i],
 		Failed:        c.failed[i] != 0,
 		EstimatedEnd:  c.estimatedEnd[i] != 0,
-		Source:        schemas.Source(c.source[i]),
-		Position:      schemas.Position{Offset: c.sourceOffset[i], Index: c.sourceIndex[i]},
+
+		RetryTopic: c.retryTopic.Row(i), RetryPartition: c.retryPartition[i], RetryOffset: c.retryOffset[i],
+		RetryFirstSeen: c.retryFirstSeen[i], RetryAttempt: c.retryAttempt[i],
+
+		Source:   schemas.Source(c.source[i]),
+		Position: schemas.Position{Offset: c.sourceOffset[i], Index: c.sourceIndex[i]},
 	}
 }

@@ -3,7 +3,7 @@ package clickhouse
 // migrations are applied in order and once each; a step is idempotent, because
 // a crash may come between a step and the note that it was done. Never change
 // one that was released: add another.
-var migrations = []string{spansTable, messagesTable, eventsTable, metricPointsTable}
+var migrations = []string{spansTable, messagesTable, eventsTable, metricPointsTable, messageRetries}
 
 // tables have a time column that retention goes by.
 var tables = []string{"spans", "messages", "events", "metric_points"}
@@ -122,6 +122,17 @@ CREATE TABLE IF NOT EXISTS messages
 ENGINE = MergeTree
 PARTITION BY toDate(time)
 ORDER BY (project, topic, partition, offset)` + tableSettings
+
+// A record that was sent on after a failure; nearly every row has none of it. The
+// offset of the first failure is looked up to find what was made of a record.
+const messageRetries = `
+ALTER TABLE messages
+	ADD COLUMN IF NOT EXISTS retry_topic LowCardinality(String) CODEC(ZSTD(1)) AFTER estimated_end,
+	ADD COLUMN IF NOT EXISTS retry_partition Int32 CODEC(T64, ZSTD(1)) AFTER retry_topic,
+	ADD COLUMN IF NOT EXISTS retry_offset Int64 CODEC(T64, ZSTD(1)) AFTER retry_partition,
+	ADD COLUMN IF NOT EXISTS retry_first_seen Int64 CODEC(ZSTD(1)) AFTER retry_offset,
+	ADD COLUMN IF NOT EXISTS retry_attempt UInt16 CODEC(T64, ZSTD(1)) AFTER retry_first_seen,
+	ADD INDEX IF NOT EXISTS retry_set retry_topic TYPE set(16) GRANULARITY 1`
 
 const eventsTable = `
 CREATE TABLE IF NOT EXISTS events

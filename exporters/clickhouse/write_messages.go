@@ -51,6 +51,10 @@ type messageColumns struct {
 	throttle, bodySize                     proto.ColInt64
 	keyHash                                proto.ColUInt64
 	failed, estimatedEnd                   proto.ColUInt8
+	retryTopic                             lowCard
+	retryPartition                         proto.ColInt32
+	retryOffset, retryFirstSeen            proto.ColInt64
+	retryAttempt                           proto.ColUInt16
 	source                                 proto.ColUInt64
 	sourceOffset                           proto.ColInt64
 	sourceIndex                            proto.ColUInt32
@@ -91,6 +95,11 @@ func newMessageColumns() *messageColumns {
 		{Name: "key_hash", Data: &c.keyHash},
 		{Name: "failed", Data: &c.failed},
 		{Name: "estimated_end", Data: &c.estimatedEnd},
+		{Name: "retry_topic", Data: &c.retryTopic},
+		{Name: "retry_partition", Data: &c.retryPartition},
+		{Name: "retry_offset", Data: &c.retryOffset},
+		{Name: "retry_first_seen", Data: &c.retryFirstSeen},
+		{Name: "retry_attempt", Data: &c.retryAttempt},
 		{Name: "source", Data: &c.source},
 		{Name: "source_offset", Data: &c.sourceOffset},
 		{Name: "source_index", Data: &c.sourceIndex},
@@ -160,6 +169,11 @@ func (c *messageColumns) append(m *schemas.Message) {
 	c.keyHash.Append(m.KeyHash)
 	c.failed.Append(bit(m.Failed))
 	c.estimatedEnd.Append(bit(m.EstimatedEnd))
+	c.retryTopic.Append(m.RetryTopic)
+	c.retryPartition.Append(m.RetryPartition)
+	c.retryOffset.Append(m.RetryOffset)
+	c.retryFirstSeen.Append(m.RetryFirstSeen)
+	c.retryAttempt.Append(m.RetryAttempt)
 	c.source.Append(uint64(m.Source))
 	c.sourceOffset.Append(m.Position.Offset)
 	c.sourceIndex.Append(m.Position.Index)

@@ -43,6 +43,8 @@ func SpanStore(t *testing.T, open func(t *testing.T) Spans) {
 	run("NamesAreThoseOfTheRange", names)
 	run("MessageRowsAreFoundByTraceRecordAndContext", findMessages)
 	run("HopJoinsTheRowsOfARecord", hopJoins)
+	run("CommitsAreFoundByOffsetAndByLink", settles)
+	run("WhatWasMadeOfARecordIsFound", sentOn)
 	run("HopsAreFilteredAndOrdered", hopQueries)
 	run("PartsAreThoseOfSchemas", partsOfSchemas)
 	run("TopicsHavePercentilesOfEachPart", topicPercentiles)
@@ -122,7 +124,8 @@ func fullMessage(start int64) schemas.Message {
 		TraceID: traceID(1), SpanID: spanID(1), CreationTrace: traceID(2), CreationSpan: spanID(2),
 		Start: start, End: start + 10, FirstWritten: start - 30, Written: start - 20, Acked: start - 10, Appended: start / 1e6 * 1e6,
 		Asked: start - 5, Answered: start - 4, Handed: start - 1, RecordTime: start/1e6*1e6 - 1e9, HighWatermark: 1<<40 + 7, Attempts: 3, Throttle: 5e6,
-		BodySize: 1 << 33, KeyHash: 1<<64 - 1, Failed: true, EstimatedEnd: true, Source: 9, Position: schemas.Position{Offset: 8, Index: 7},
+		BodySize: 1 << 33, KeyHash: 1<<64 - 1, Failed: true, EstimatedEnd: true,
+		RetryTopic: "payments ünï", RetryPartition: 3, RetryOffset: 1<<40 - 1, RetryFirstSeen: start - 1e9, RetryAttempt: 1<<16 - 1, Source: 9, Position: schemas.Position{Offset: 8, Index: 7},
 	}
 }
 
@@ -316,6 +319,12 @@ func checkNothing(t *testing.T, s Spans, project uint64, w *world) {
 	check("MessagesOfRecords of one without offset", len(rows), err)
 	rows, err = s.MessagesFrom(ctx, 1, nil, 10)
 	check("MessagesFrom of none", len(rows), err)
+	rows, err = s.MessagesSentOn(ctx, 1, nil, 10)
+	check("MessagesSentOn of none", len(rows), err)
+	rows, err = s.Settles(ctx, 1, nil)
+	check("Settles of none", len(rows), err)
+	rows, err = s.Settles(ctx, project, []schemas.Message{row})
+	check("Settles", len(rows), err)
 }
 
 func limitsHold(t *testing.T, s Spans) {
@@ -353,6 +362,12 @@ func limitsHold(t *testing.T, s Spans) {
 	if _, err := s.MessagesFrom(ctx, 1, make([]schemas.SpanRef, 1001), 10); err == nil {
 		t.Error("MessagesFrom of 1001 contexts succeeded")
 	}
+	if _, err := s.MessagesSentOn(ctx, 1, make([]schemas.RecordRef, 1001), 10); err == nil {
+		t.Error("MessagesSentOn of 1001 records succeeded")
+	}
+	if _, err := s.Settles(ctx, 1, make([]schemas.Message, 1001)); err == nil {
+		t.Error("Settles of 1001 rows succeeded")
+	}
 	// The most that may be asked for works.
 	many := make([]schemas.RecordRef, 1000)
 	refs := make([]schemas.SpanRef, 1000)
@@ -382,6 +397,8 @@ func spansCancelled(t *testing.T, s Spans) {
 		"Spans":            func() error { _, err := s.Spans(ctx, 1, ids, 10); return err },
 		"Names":            func() error { _, err := s.Names(ctx, 1, exporters.Range{}); return err },
 		"MessagesOfTraces": func() error { _, err := s.MessagesOfTraces(ctx, 1, ids, 10); return err },
+		"MessagesSentOn":   func() error { _, err := s.MessagesSentOn(ctx, 1, []schemas.RecordRef{{Topic: "t"}}, 1); return err },
+		"Settles":          func() error { _, err := s.Settles(ctx, 1, w.rows); return err },
 		"Hops":             func() error { _, err := s.Hops(ctx, exporters.HopQuery{Project: 1}); return err },
 		"Topics":           func() error { _, err := s.Topics(ctx, 1, exporters.Range{}); return err },
 		"Ping":             func() error { return s.Ping(ctx) },

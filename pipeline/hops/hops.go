@@ -18,11 +18,16 @@ import (
 // The hoptrace.* attributes that a row now holds are taken off the span. Rows
 // alias what the span aliases.
 //
+// A settle span gives a row of the offset that it commits, or else one of each
+// record that it links to. A send span of kind client names the record's creation
+// context by its link; one of several records without offsets gives no row, since
+// their create spans do.
+//
 // Position.Index of a row is the span's own shifted left by 8, plus the row's
 // number within the span, so it does not depend on what became of other spans.
 //
-// A receive span of our own kafka-go wrapper gives no row: the process span of
-// the same record does. A span about several records gives a row a link that
+// A receive span of our own wrappers gives no row: the process span of the same
+// record does. A span about several records gives a row a link that
 // carries an offset, and none otherwise.
 func Derive(dst []schemas.Message, s *schemas.Span) (rows []schemas.Message, malformed int) {
 	f := fields{partition: schemas.Unknown, offset: schemas.Unknown, highWatermark: schemas.Unknown, bodySize: schemas.Unknown}
@@ -30,11 +35,14 @@ func Derive(dst []schemas.Message, s *schemas.Span) (rows []schemas.Message, mal
 		return dst, 0
 	}
 	side := f.side(s.Kind)
-	if f.system != messaging.SystemKafka || f.topic == "" || side == 0 {
+	if f.system != messaging.SystemKafka || side == 0 || f.topic == "" && len(s.Links) == 0 { // links may tell topics
 		return dst, 0
 	}
-	if side == schemas.SideReceive && s.Scope == messaging.ScopeKafkaGo {
+	if side == schemas.SideReceive && ownScope(s.Scope) {
 		return dst, 0
+	}
+	if side == schemas.SideProduce && s.Kind == schemas.KindClient && f.offset == schemas.Unknown && len(s.Links) > 0 && linksWithOffset(s.Links) == 0 {
+		return dst, 0 // a request: its records' create spans tell of them
 	}
 	m := schemas.Message{
 		Project: s.Project, Side: side, Topic: f.topic, Partition: f.partition, Offset: f.offset,
@@ -44,8 +52,12 @@ func Derive(dst []schemas.Message, s *schemas.Span) (rows []schemas.Message, mal
 		Asked: f.asked, Answered: f.answered, Handed: f.handed, RecordTime: f.recordTime,
 		HighWatermark: f.highWatermark, Attempts: f.attempts, Throttle: f.throttle,
 		BodySize: f.bodySize, KeyHash: f.keyHash, EstimatedEnd: f.estimated,
+		RetryTopic: f.retryTopic, RetryAttempt: f.retryAttempt,
 		Failed: s.Status == schemas.StatusError || f.hasError,
 		Source: s.Source, Position: schemas.Position{Offset: s.Position.Offset, Index: s.Position.Index << 8},
+	}
+	if f.retryTopic != "" {
+		m.RetryPartition, m.RetryOffset, m.RetryFirstSeen = f.retryPartition, f.retryOffset, f.retryFirstSeen
 	}
 	if m.FirstWritten == m.Written {
 		m.FirstWritten = 0
@@ -56,10 +68,14 @@ func Derive(dst []schemas.Message, s *schemas.Span) (rows []schemas.Message, mal
 	m.BootID, _ = schemas.Lookup(s.Resource, messaging.AttrBootID)
 
 	before := len(dst)
-	if f.count > 1 || (f.offset == schemas.Unknown && linksWithOffset(s.Links) > 0) {
-		dst, malformed = perLink(dst, m, s.Links)
-	} else {
-		if side != schemas.SideProduce {
+	switch {
+	case side == schemas.SideSettle:
+		dst = settled(dst, m, s)
+	case f.count > 1 || (f.offset == schemas.Unknown && linksWithOffset(s.Links) > 0):
+		dst, malformed = perLink(dst, m, s)
+	case f.topic == "":
+	default:
+		if carries(side, s.Kind) {
 			m.CreationTrace, m.CreationSpan = creation(s, &f)
 		}
 		dst = append(dst, m)
@@ -82,10 +98,17 @@ func creation(s *schemas.Span, f *fields) (schemas.TraceID, schemas.SpanID) {
 		if first < 0 {
 			first = i
 		}
-		if f.offset == schemas.Unknown || len(l.Attributes) == 0 {
+		if len(l.Attributes) == 0 {
 			continue
 		}
-		if p, o, _ := coordinates(l.Attributes); o == f.offset && (p == f.partition || p == schemas.Unknown) {
+		lf := fields{partition: schemas.Unknown, offset: schemas.Unknown}
+		if lf.read(l.Attributes); lf.earlier { // an attempt before, not the record
+			if first == i {
+				first = -1
+			}
+			continue
+		}
+		if f.offset != schemas.Unknown && lf.offset == f.offset && (lf.partition == f.partition || lf.partition == schemas.Unknown) {
 			return l.TraceID, l.SpanID
 		}
 	}
@@ -114,35 +137,65 @@ func linksWithOffset(links []schemas.Link) int {
 	return n
 }
 
-func perLink(dst []schemas.Message, m schemas.Message, links []schemas.Link) ([]schemas.Message, int) {
+func perLink(dst []schemas.Message, m schemas.Message, s *schemas.Span) ([]schemas.Message, int) {
 	malformed := 0
-	index := m.Position.Index
+	index, links := m.Position.Index, s.Links
 	for i := range links[:min(len(links), linkRows)] {
-		p, o, bad := coordinates(links[i].Attributes)
-		malformed += bad
-		if o == schemas.Unknown {
+		f := fields{partition: schemas.Unknown, offset: schemas.Unknown, highWatermark: schemas.Unknown, bodySize: schemas.Unknown}
+		f.read(links[i].Attributes)
+		malformed += f.malformed
+		if f.offset == schemas.Unknown {
 			continue
 		}
 		row := m
-		row.Offset = o
-		if p != schemas.Unknown {
-			row.Partition = p
+		row.Offset = f.offset
+		if f.partition != schemas.Unknown {
+			row.Partition = f.partition
 		}
-		if row.Side != schemas.SideProduce {
+		or(&f.topic, row.Topic)
+		if row.Topic = f.topic; row.Topic == "" {
+			continue
+		}
+		if carries(row.Side, s.Kind) {
 			row.CreationTrace, row.CreationSpan = links[i].TraceID, links[i].SpanID
 		}
-		// What the span tells of one record is not true of each.
-		row.BodySize, row.KeyHash, row.RecordTime = schemas.Unknown, 0, 0
+		// What the span tells of one record is not true of each; the link does.
+		row.BodySize, row.KeyHash, row.RecordTime = f.bodySize, f.keyHash, f.recordTime
+		if f.answered != 0 || f.handed != 0 {
+			row.Asked, row.Answered, row.Handed, row.HighWatermark = f.asked, f.answered, f.handed, f.highWatermark
+		}
 		row.Position.Index = index + uint32(i) //nolint:gosec // below linkRows
 		dst = append(dst, row)
 	}
 	return dst, malformed
 }
 
-func coordinates(attrs []schemas.Attribute) (partition int32, offset int64, malformed int) {
-	f := fields{partition: schemas.Unknown, offset: schemas.Unknown}
-	f.read(attrs)
-	return f.partition, f.offset, f.malformed
+// settled appends the row of a commit. One of several partitions tells no
+// offset; then each link is a record's.
+func settled(dst []schemas.Message, m schemas.Message, s *schemas.Span) []schemas.Message {
+	if m.Partition != schemas.Unknown && m.Offset != schemas.Unknown {
+		return append(dst, m)
+	}
+	index := m.Position.Index
+	for i := range s.Links[:min(len(s.Links), linkRows)] {
+		if l := &s.Links[i]; !l.TraceID.IsZero() && !l.SpanID.IsZero() {
+			m.CreationTrace, m.CreationSpan = l.TraceID, l.SpanID
+			m.Position.Index = index + uint32(i) //nolint:gosec // below linkRows
+			dst = append(dst, m)
+		}
+	}
+	return dst
+}
+
+// carries tells that a link names the context that the record carries: a
+// consumer's does, and that of a send span of kind client, whose record has a
+// create span.
+func carries(side schemas.Side, kind schemas.SpanKind) bool {
+	return side.Reads() || side == schemas.SideProduce && kind == schemas.KindClient
+}
+
+func ownScope(scope string) bool {
+	return scope == messaging.ScopeKafkaGo || scope == messaging.ScopeFranz || scope == messaging.ScopeSarama
 }
 
 // Older names of the same things, as instrumentations in the field still write
@@ -174,10 +227,14 @@ type fields struct {
 	throttle, count                     int64
 	keyHash                             uint64
 	attempts                            uint16
-	estimated, hasError, ours           bool
+	estimated, hasError, ours, earlier  bool
+	retryTopic                          string
+	retryPartition                      int32
+	retryOffset, retryFirstSeen         int64
+	retryAttempt                        uint16
 	newOffset, newPartition             bool
 	malformed                           int
-	held                                [16]int32 // places of attributes that the row holds
+	held                                [24]int32 // places of attributes that the row holds
 	heldN                               int
 }
 
@@ -250,6 +307,10 @@ func (f *fields) messaging(key, value string) {
 		if n, ok := f.number(value, math.MaxInt64); ok {
 			f.bodySize = n
 		}
+	case messaging.AttrRetryCount:
+		if n, ok := f.number(value, math.MaxUint16); ok && f.retryAttempt == 0 {
+			f.retryAttempt = uint16(n) //nolint:gosec // bounded by number
+		}
 	case messaging.AttrBatchMessageCount:
 		if n, ok := f.number(value, math.MaxInt64); ok {
 			f.count = n
@@ -309,6 +370,32 @@ func (f *fields) own(key, value string) bool {
 		}
 		f.estimated = b
 		return true
+	case messaging.AttrRetryTopic:
+		f.retryTopic = value
+		return true
+	case messaging.AttrRetryPartition:
+		n, ok := f.number(value, math.MaxInt32)
+		if ok {
+			f.retryPartition = int32(n) //nolint:gosec // bounded by number
+		}
+		return ok
+	case messaging.AttrRetryOffset:
+		n, ok := f.number(value, math.MaxInt64)
+		if ok {
+			f.retryOffset = n
+		}
+		return ok
+	case messaging.AttrRetryFirstSeen:
+		to = &f.retryFirstSeen
+	case messaging.AttrRetryAttempt:
+		n, ok := f.number(value, math.MaxUint16)
+		if ok {
+			f.retryAttempt = uint16(n) //nolint:gosec // bounded by number
+		}
+		return ok
+	case messaging.AttrRetryEarlier:
+		f.earlier = value == "true"
+		return false
 	case messaging.AttrKeyHash:
 		h, err := strconv.ParseUint(value, 10, 64)
 		if err != nil {
@@ -355,7 +442,7 @@ func (f *fields) side(kind schemas.SpanKind) schemas.Side {
 		case messaging.OperationProcess, "deliver", "queue.process":
 			return schemas.SideProcess
 		case messaging.OperationSettle, "commit", "ack", "queue.settle":
-			return 0
+			return schemas.SideSettle
 		}
 	}
 	switch kind {

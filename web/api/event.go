@@ -151,7 +151,7 @@ func (h *Handler) consumerAbove(ctx context.Context, e *schemas.Event) (*schemas
 	}
 	readers := map[schemas.SpanID][]*schemas.Message{}
 	for i := range rows {
-		if rows[i].Side != schemas.SideProduce {
+		if rows[i].Side.Reads() {
 			readers[rows[i].SpanID] = append(readers[rows[i].SpanID], &rows[i])
 		}
 	}

@@ -171,7 +171,7 @@ func (c clocksOf) of(h schemas.Hop) *hopClock {
 	if moved.Appended = 0; tiles.Known[clock.Ack] {
 		moved.Appended = moved.Written + tiles.Length[clock.Ack]
 	}
-	out.hop = schemas.Hop{Produce: &moved, Consume: &read}
+	out.hop = schemas.Hop{Produce: &moved, Consume: &read, Settle: h.Settle}
 	return out
 }
 

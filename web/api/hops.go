@@ -17,6 +17,7 @@ type joined struct {
 	schemas.Hop
 	delivery int
 	clock    *hopClock // nil unless samples tell how two hosts' clocks differ
+	inRetry  schemas.Part
 }
 
 // joinHops makes hops of message rows: one a consumer row, and one a producer
@@ -26,20 +27,29 @@ type joined struct {
 func joinHops(rows []schemas.Message) []joined {
 	produced := map[schemas.RecordRef][]*schemas.Message{}
 	sent := map[schemas.SpanRef][]*schemas.Message{}
+	told := map[schemas.SpanRef]bool{} // contexts that a send row of another span names
 	for i := range rows {
-		if m := &rows[i]; m.Side == schemas.SideProduce {
+		if m := &rows[i]; m.Side == schemas.SideProduce && !m.CreationSpan.IsZero() {
+			told[contextOf(m)] = true
+		}
+	}
+	// A create row that tells no record is the same one as its send row.
+	isSend := func(m *schemas.Message) bool {
+		return m.Side == schemas.SideProduce && (hasRecord(m) || !m.CreationSpan.IsZero() || !told[contextOf(m)])
+	}
+	for i := range rows {
+		if m := &rows[i]; isSend(m) {
 			if hasRecord(m) {
 				produced[m.Record()] = append(produced[m.Record()], m)
 			}
-			ref := schemas.SpanRef{TraceID: m.TraceID, SpanID: m.SpanID}
-			sent[ref] = append(sent[ref], m)
+			sent[contextOf(m)] = append(sent[contextOf(m)], m)
 		}
 	}
 	var out []joined
 	read := map[*schemas.Message]bool{}
 	for i := range rows {
 		c := &rows[i]
-		if c.Side == schemas.SideProduce {
+		if !c.Side.Reads() {
 			continue
 		}
 		p := producerOf(c, produced, sent)
@@ -49,7 +59,7 @@ func joinHops(rows []schemas.Message) []joined {
 		out = append(out, joined{Hop: schemas.Hop{Produce: p, Consume: c}})
 	}
 	for i := range rows {
-		if m := &rows[i]; m.Side == schemas.SideProduce && !read[m] {
+		if m := &rows[i]; isSend(m) && !read[m] {
 			out = append(out, joined{Hop: schemas.Hop{Produce: m}})
 		}
 	}
@@ -94,7 +104,7 @@ func producerOf(c *schemas.Message, produced map[schemas.RecordRef][]*schemas.Me
 	var best *schemas.Message
 	rank := func(p *schemas.Message) int {
 		switch {
-		case p.TraceID == carried.TraceID && p.SpanID == carried.SpanID:
+		case contextOf(p) == carried:
 			return 3
 		case p.TraceID == carried.TraceID:
 			return 2
@@ -109,6 +119,15 @@ func producerOf(c *schemas.Message, produced map[schemas.RecordRef][]*schemas.Me
 		}
 	}
 	return best
+}
+
+// contextOf is the context that the record of a producer's row carries: the one
+// that it was created with, or the send span itself.
+func contextOf(m *schemas.Message) schemas.SpanRef {
+	if !m.CreationSpan.IsZero() {
+		return schemas.SpanRef{TraceID: m.CreationTrace, SpanID: m.CreationSpan}
+	}
+	return schemas.SpanRef{TraceID: m.TraceID, SpanID: m.SpanID}
 }
 
 func hasRecord(m *schemas.Message) bool {
@@ -202,6 +221,19 @@ func hopJSON(j joined) Hop {
 		}
 		if out.EndToEnd.Known {
 			out.EndToEnd.Uncertainty = uncertainty(c.endToEnd)
+		}
+	}
+	if parts.Settle.Known {
+		settle := part(parts.Settle)
+		out.Settle = &settle
+	}
+	for _, side := range []*schemas.Message{h.Produce, h.Consume} {
+		if side == nil || side.RetryAttempt == 0 && side.RetryTopic == "" {
+			continue
+		}
+		out.Retry = &Retry{Attempt: int(side.RetryAttempt), FirstSeen: known(side.RetryFirstSeen), InRetry: part(j.inRetry)}
+		if side.RetryTopic != "" {
+			out.Retry.Topic, out.Retry.Partition, out.Retry.Offset = side.RetryTopic, &side.RetryPartition, &side.RetryOffset
 		}
 	}
 	if h.Consume != nil {
@@ -318,7 +350,7 @@ func (h *Handler) hops(ctx context.Context, q *query) (any, error) {
 			hops = append(hops, joined{Hop: hop, delivery: 1})
 		}
 	}
-	if err := h.addClocks(ctx, q.project.ID, hops); err != nil {
+	if err := h.complete(ctx, q.project.ID, hops, nil); err != nil {
 		return nil, err
 	}
 	out := HopList{Hops: make([]Hop, 0, len(hops))}

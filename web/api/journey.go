@@ -40,6 +40,7 @@ type journeyWalk struct {
 	order   []rowKey
 	records map[schemas.RecordRef]bool // asked
 	refs    map[schemas.SpanRef]bool   // asked
+	sentOn  map[schemas.RecordRef]bool // asked
 	cut     map[string]int
 }
 
@@ -92,12 +93,33 @@ func (w *journeyWalk) load(ctx context.Context, ids []schemas.TraceID) error {
 		return fmt.Errorf("cannot read the messages of %d traces: %w", len(ids), err)
 	}
 	w.add(own)
-	var records []schemas.RecordRef
-	for i := range own {
-		if r := own[i].Record(); hasRecord(&own[i]) && !w.records[r] {
+	var records, consumed []schemas.RecordRef
+	add := func(r schemas.RecordRef) {
+		if !w.records[r] {
 			w.records[r] = true
 			records = append(records, r)
 		}
+	}
+	for i := range own {
+		m := &own[i]
+		if hasRecord(m) && m.Side != schemas.SideSettle {
+			add(m.Record())
+		}
+		if r := m.Record(); m.Side.Reads() && hasRecord(m) && !w.sentOn[r] {
+			w.sentOn[r] = true
+			consumed = append(consumed, r)
+		}
+		if r, ok := m.Original(); ok {
+			add(r)
+		}
+	}
+	// What was made of records that failed, where the trace does not lead there.
+	for chunk := range slices.Chunk(consumed, maxRefs) {
+		rows, err := w.h.deps.Messages.MessagesSentOn(ctx, w.project, chunk, maxRows)
+		if err != nil {
+			return fmt.Errorf("cannot read what was made of %d records: %w", len(chunk), err)
+		}
+		w.add(rows)
 	}
 	for chunk := range slices.Chunk(records, maxRefs) {
 		rows, err := w.h.deps.Messages.MessagesOfRecords(ctx, w.project, chunk, maxRows)
@@ -122,13 +144,13 @@ func (w *journeyWalk) load(ctx context.Context, ids []schemas.TraceID) error {
 func (w *journeyWalk) unread(own []schemas.Message) (refs []schemas.SpanRef) {
 	read := map[schemas.RecordRef]bool{}
 	for key := range w.rows {
-		if key.side != schemas.SideProduce {
+		if key.side.Reads() {
 			read[key.record] = true
 		}
 	}
 	for i := range own {
 		m := &own[i]
-		ref := schemas.SpanRef{TraceID: m.TraceID, SpanID: m.SpanID}
+		ref := contextOf(m)
 		if m.Side != schemas.SideProduce || w.refs[ref] || hasRecord(m) && read[m.Record()] {
 			continue
 		}
@@ -167,6 +189,26 @@ func (w *journeyWalk) sources(ids []schemas.TraceID) []schemas.TraceID {
 				out = append(out, j.Produce.TraceID)
 			}
 			out = append(out, c.CreationTrace)
+			out = append(out, w.attempts(j, nil)...)
+		}
+	}
+	return out
+}
+
+// attempts are the traces that a hop's record came through when it was sent on
+// after a failure: of who sent it on, and of the record that failed first. Those
+// are one record's, so they are followed in both directions.
+func (w *journeyWalk) attempts(j joined, out []schemas.TraceID) []schemas.TraceID {
+	original, ok := j.Consume.Original()
+	if !ok {
+		return out
+	}
+	if j.Produce != nil {
+		out = append(out, j.Produce.TraceID)
+	}
+	for _, key := range w.order {
+		if key.record == original && (key.side.Reads() || key.side == schemas.SideProduce) {
+			out = append(out, key.span.TraceID)
 		}
 	}
 	return out
@@ -175,10 +217,20 @@ func (w *journeyWalk) sources(ids []schemas.TraceID) []schemas.TraceID {
 // readers are the traces that read what these traces sent.
 func (w *journeyWalk) readers(ids []schemas.TraceID) []schemas.TraceID {
 	var out []schemas.TraceID
+	read := map[schemas.RecordRef]bool{}
+	for _, key := range w.order {
+		if key.side.Reads() && slices.Contains(ids, key.span.TraceID) {
+			read[key.record] = true
+		}
+	}
 	for _, j := range joinHops(w.all()) {
 		if c := j.Consume; c != nil {
-			if j.Produce != nil && slices.Contains(ids, j.Produce.TraceID) || slices.Contains(ids, c.CreationTrace) {
+			original, retried := c.Original()
+			if j.Produce != nil && slices.Contains(ids, j.Produce.TraceID) || slices.Contains(ids, c.CreationTrace) || retried && read[original] {
 				out = append(out, c.TraceID)
+			}
+			if slices.Contains(ids, c.TraceID) {
+				out = w.attempts(j, out)
 			}
 		}
 	}
@@ -249,7 +301,7 @@ func (h *Handler) journey(ctx context.Context, q *query) (any, error) {
 	}
 	w := &journeyWalk{
 		h: h, project: q.project.ID, visited: map[schemas.TraceID]bool{}, rows: map[rowKey]schemas.Message{},
-		records: map[schemas.RecordRef]bool{}, refs: map[schemas.SpanRef]bool{}, cut: map[string]int{},
+		records: map[schemas.RecordRef]bool{}, refs: map[schemas.SpanRef]bool{}, sentOn: map[schemas.RecordRef]bool{}, cut: map[string]int{},
 	}
 	spans, events, err := w.gather(ctx, id)
 	if err != nil {
@@ -268,7 +320,7 @@ func (h *Handler) journey(ctx context.Context, q *query) (any, error) {
 		return nil, errorf(http.StatusNotFound, "trace_not_found",
 			"spans appear a second or two after they end; old ones are deleted by retention", "no span of trace %s is stored", id)
 	}
-	if err := h.addClocks(ctx, q.project.ID, hops); err != nil {
+	if err := h.complete(ctx, q.project.ID, hops, w.all()); err != nil {
 		return nil, err
 	}
 	if len(w.cut) > 0 {

@@ -160,6 +160,8 @@ type Hop struct {
 	Parts       []HopPart `json:"parts"`
 	EndToEnd    Part      `json:"endToEnd"`
 	Residence   *Part     `json:"residence,omitempty"` // backlog and long poll together, when known
+	Settle      *Part     `json:"settle,omitempty"`    // commit asked → acknowledged, when the commit that covers the record was seen; no part of endToEnd
+	Retry       *Retry    `json:"retry,omitempty"`     // of a record that was sent on after it failed
 	RoundTrip   Part      `json:"roundTrip"`
 	SharedClock bool      `json:"sharedClock"`
 	Clock       *HopClock `json:"clock,omitempty"` // when the two hosts' clocks were compared
@@ -202,6 +204,16 @@ type HopClock struct {
 	MovedNs int64  `json:"movedNs"` // added to the producer's times
 	LowNs   int64  `json:"lowNs"`   // the true offset lies between these
 	HighNs  int64  `json:"highNs"`
+}
+
+// Retry says where a record came from that was sent on after it failed.
+type Retry struct {
+	Topic     string `json:"topic"` // of the record that failed first; empty when only the attempt is told
+	Partition *int32 `json:"partition"`
+	Offset    *int64 `json:"offset"`
+	Attempt   int    `json:"attempt"` // how often it was sent on
+	FirstSeen *Nanos `json:"firstSeen"`
+	InRetry   Part   `json:"inRetry"` // first failure → handed to the application this time
 }
 
 // HopPart is a part with its place in time.

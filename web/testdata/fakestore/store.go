@@ -198,8 +198,46 @@ func (s *Store) MessagesFrom(ctx context.Context, project uint64, creation []sch
 		want[r] = true
 	}
 	return s.messages(limit, func(m *schemas.Message) bool {
-		return m.Project == project && m.Side != schemas.SideProduce && want[schemas.SpanRef{TraceID: m.CreationTrace, SpanID: m.CreationSpan}]
+		return m.Project == project && m.Side.Reads() && want[schemas.SpanRef{TraceID: m.CreationTrace, SpanID: m.CreationSpan}]
 	}), nil
+}
+
+// MessagesSentOn is exporters.MessageReader's.
+func (s *Store) MessagesSentOn(ctx context.Context, project uint64, originals []schemas.RecordRef, limit int) ([]schemas.Message, error) {
+	if err := s.ask(ctx, "MessagesSentOn"); err != nil {
+		return nil, err
+	}
+	return s.messages(limit, func(m *schemas.Message) bool {
+		ref, ok := m.Original()
+		return ok && m.Project == project && m.Side.Reads() && slices.Contains(originals, ref)
+	}), nil
+}
+
+// Settles is exporters.MessageReader's.
+func (s *Store) Settles(ctx context.Context, project uint64, consumers []schemas.Message) ([]schemas.Message, error) {
+	if err := s.ask(ctx, "Settles"); err != nil {
+		return nil, err
+	}
+	var out []schemas.Message
+	for _, c := range consumers {
+		var next *schemas.Message
+		for i := range s.AllMessages {
+			m := &s.AllMessages[i]
+			if m.Side != schemas.SideSettle || m.Project != project || m.Failed {
+				continue
+			}
+			if m.CreationTrace == c.TraceID && m.CreationSpan == c.SpanID && !m.CreationSpan.IsZero() {
+				out = append(out, *m)
+			}
+			if m.Topic == c.Topic && m.Partition == c.Partition && m.Group == c.Group && m.Offset >= c.Offset && (next == nil || m.Offset < next.Offset) {
+				next = m
+			}
+		}
+		if next != nil {
+			out = append(out, *next)
+		}
+	}
+	return out, nil
 }
 
 func (s *Store) allHops(project uint64) []schemas.Hop {
@@ -212,7 +250,7 @@ func (s *Store) allHops(project uint64) []schemas.Hop {
 	var out []schemas.Hop
 	read := map[*schemas.Message]bool{}
 	for i := range s.AllMessages {
-		if m := &s.AllMessages[i]; m.Side != schemas.SideProduce && m.Project == project {
+		if m := &s.AllMessages[i]; m.Side.Reads() && m.Project == project {
 			p := producers[m.Record()]
 			read[p] = true
 			out = append(out, schemas.Hop{Produce: p, Consume: m})

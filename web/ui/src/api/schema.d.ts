@@ -414,6 +414,10 @@ export interface components {
             residence?: components["schemas"]["Part"];
             /** @description when the two hosts' clocks were compared */
             clock?: components["schemas"]["HopClock"];
+            /** @description commit asked to acknowledged, when the commit that covers the record was seen; no part of endToEnd */
+            settle?: components["schemas"]["Part"];
+            /** @description of a record that was sent on after it failed */
+            retry?: components["schemas"]["Retry"];
             roundTrip: components["schemas"]["Part"];
             sharedClock: boolean;
             record: components["schemas"]["Record"];
@@ -459,6 +463,18 @@ export interface components {
             /** @description the true offset lies between these */
             lowNs: number;
             highNs: number;
+        };
+        /** @description Retry says where a record came from that was sent on after it failed. */
+        Retry: {
+            /** @description of the record that failed first; empty when only the attempt is told */
+            topic: string;
+            partition: number | null;
+            offset: number | null;
+            /** @description how often it was sent on */
+            attempt: number;
+            firstSeen: components["schemas"]["Nanos"] | null;
+            /** @description first failure to handed to the application this time */
+            inRetry: components["schemas"]["Part"];
         };
         /** @description HopPart is a part with its place in time. */
         HopPart: {
@@ -824,6 +840,7 @@ export type HopSide = components['schemas']['HopSide'];
 export type Part = components['schemas']['Part'];
 export type Uncertainty = components['schemas']['Uncertainty'];
 export type HopClock = components['schemas']['HopClock'];
+export type Retry = components['schemas']['Retry'];
 export type HopPart = components['schemas']['HopPart'];
 export type Record = components['schemas']['Record'];
 export type EventRef = components['schemas']['EventRef'];

@@ -1,0 +1,131 @@
+package clickhouse
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hoptrace/hoptrace/schemas"
+)
+
+// How long before a consumer began and after it was done its commit is looked for.
+const (
+	settleBefore = time.Minute
+	settleAfter  = 10 * time.Minute
+)
+
+// Settles gives the commits that cover these consumer rows: of each record's
+// partition and group the one with the next offset, and those that link to the
+// row's span or to the context that its record carried.
+func (s *Store) Settles(ctx context.Context, project uint64, consumers []schemas.Message) ([]schemas.Message, error) {
+	if err := atMost("consumer rows", len(consumers), maxRecords); err != nil {
+		return nil, err
+	}
+	var (
+		placed []*schemas.Message
+		refs   []schemas.SpanRef
+		low    int64
+		topics []string
+		seen   = make(map[string]bool)
+		ps     params
+		from   int64
+		to     int64
+	)
+	for i := range consumers {
+		m := &consumers[i]
+		if !m.Side.Reads() {
+			continue
+		}
+		refs = append(refs, schemas.SpanRef{TraceID: m.TraceID, SpanID: m.SpanID})
+		if !m.CreationSpan.IsZero() {
+			refs = append(refs, schemas.SpanRef{TraceID: m.CreationTrace, SpanID: m.CreationSpan})
+		}
+		if from == 0 || m.Start < from {
+			from = m.Start
+		}
+		to = max(to, m.End)
+		if m.Partition < 0 || m.Offset < 0 {
+			continue
+		}
+		if len(placed) == 0 || m.Offset < low {
+			low = m.Offset
+		}
+		placed = append(placed, m)
+		if !seen[m.Topic] {
+			seen[m.Topic] = true
+			topics = append(topics, m.Topic)
+		}
+	}
+	if len(refs) == 0 {
+		return nil, nil
+	}
+	ps.uint("project", project)
+	ps.int("limit", maxMessages)
+	ps.int("from", from-int64(settleBefore))
+	ps.int("to", to+int64(settleAfter))
+	linked := append(params(nil), ps...)
+	linked.spans(refs)
+	out, err := s.messages(ctx, "PREWHERE creation_span IN (SELECT arrayJoin(arrayMap(x -> toFixedString(unhex(x), 8), {spans:Array(String)})))"+
+		" WHERE project = {project:UInt64} AND side = 4 AND failed = 0 AND "+inStretch+" AND (creation_trace, creation_span) IN ("+spanSet+")"+once, linked)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the commits that link to %d consumer rows: %w", len(consumers), err)
+	}
+	if len(placed) == 0 {
+		return out, nil
+	}
+	ps.int("low", low)
+	list(&ps, "topics", topics, literal)
+	list(&ps, "records", placed, func(b *strings.Builder, m *schemas.Message) {
+		b.WriteByte('(')
+		literal(b, m.Topic)
+		b.WriteString("," + strconv.FormatInt(int64(m.Partition), 10) + "," + strconv.FormatInt(m.Offset, 10) + ",")
+		literal(b, m.Group)
+		b.WriteByte(')')
+	})
+	covering, err := s.messages(ctx, `AS settles
+WHERE (source, source_offset, source_index) IN
+(
+	SELECT m_source, m_offset, m_index FROM
+	(SELECT r.1 AS l_topic, r.2 AS l_partition, r.3 AS l_from, r.4 AS l_group FROM (SELECT arrayJoin({records:Array(Tuple(String, Int32, Int64, String))}) AS r)) AS l
+	ASOF INNER JOIN
+	(
+		SELECT CAST(topic, 'String') AS m_topic, partition AS m_partition, offset AS m_until, CAST(consumer_group, 'String') AS m_group,
+			source AS m_source, source_offset AS m_offset, source_index AS m_index
+		FROM messages
+		WHERE project = {project:UInt64} AND side = 4 AND failed = 0 AND topic IN (SELECT arrayJoin({topics:Array(String)})) AND offset >= {low:Int64} AND `+inStretch+`
+	) AS m ON l_topic = m_topic AND l_partition = m_partition AND l_group = m_group AND l_from <= m_until
+)
+AND project = {project:UInt64} AND side = 4 AND topic IN (SELECT arrayJoin({topics:Array(String)})) AND offset >= {low:Int64}`+once, ps)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the commits that cover %d records: %w", len(placed), err)
+	}
+	return append(out, covering...), nil
+}
+
+// MessagesSentOn gives the consumer rows of records that were made of these
+// after they had failed.
+func (s *Store) MessagesSentOn(ctx context.Context, project uint64, originals []schemas.RecordRef, limit int) ([]schemas.Message, error) {
+	if err := atMost("records", len(originals), maxRecords); err != nil {
+		return nil, err
+	}
+	if len(originals) == 0 {
+		return nil, nil
+	}
+	var ps params
+	ps.uint("project", project)
+	ps.int("limit", limited(limit, maxMessages, maxMessages))
+	list(&ps, "records", originals, func(b *strings.Builder, r schemas.RecordRef) {
+		b.WriteByte('(')
+		literal(b, r.Topic)
+		b.WriteString("," + strconv.FormatInt(int64(r.Partition), 10) + "," + strconv.FormatInt(r.Offset, 10) + ")")
+	})
+	out, err := s.messages(ctx, "PREWHERE retry_topic IN (SELECT r.1 FROM (SELECT arrayJoin({records:Array(Tuple(String, Int32, Int64))}) AS r))"+
+		" WHERE retry_topic != '' AND project = {project:UInt64} AND side IN (2, 3)"+
+		" AND (retry_topic, retry_partition, retry_offset) IN (SELECT r.1, r.2, r.3 FROM (SELECT arrayJoin({records:Array(Tuple(String, Int32, Int64))}) AS r))"+once, ps)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read what was made of %d records after they had failed: %w", len(originals), err)
+	}
+	return out, nil
+}

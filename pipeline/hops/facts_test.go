@@ -1,0 +1,121 @@
+package hops
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hoptrace/hoptrace/instrumentation/messaging"
+	"github.com/hoptrace/hoptrace/schemas"
+)
+
+// operation is a span of one operation on topic orders.
+func operation(kind schemas.SpanKind, operation string, more ...string) schemas.Span {
+	return schemas.Span{
+		TraceID: traceB, SpanID: spanB, Kind: kind, Start: 10, End: 20, Position: schemas.Position{Offset: 1, Index: 2},
+		Attributes: attrs(append([]string{messaging.AttrSystem, "kafka", messaging.AttrOperationType, operation, messaging.AttrDestinationName, "orders"}, more...)...),
+	}
+}
+
+// row is what operation's span gives at least.
+func row(side schemas.Side, change func(m *schemas.Message)) schemas.Message {
+	m := unknown(side)
+	m.TraceID, m.SpanID, m.Start, m.End, m.Position = traceB, spanB, 10, 20, schemas.Position{Offset: 1, Index: 2 << 8}
+	change(&m)
+	return m
+}
+
+func wantRows(t *testing.T, s schemas.Span, want ...schemas.Message) {
+	t.Helper()
+	s.Attributes = slices.Clone(s.Attributes) // Derive takes off what rows hold
+	rows, malformed := Derive(nil, &s)
+	if d := cmp.Diff(want, rows); d != "" || malformed != 0 {
+		t.Errorf("rows differ (-want +got), %d malformed:\n%s", malformed, d)
+	}
+}
+
+func TestASettleSpanBecomesARowOfTheOffsetThatItCommits(t *testing.T) {
+	s := operation(schemas.KindClient, "settle", messaging.AttrPartitionID, "3", messaging.AttrKafkaOffset, "41", messaging.AttrConsumerGroup, "g", messaging.AttrBatchMessageCount, "7")
+	s.Links = []schemas.Link{{TraceID: traceA, SpanID: spanA}}
+	wantRows(t, s, row(schemas.SideSettle, func(m *schemas.Message) { m.Partition, m.Offset, m.Group = 3, 41, "g" }))
+}
+
+func TestASettleSpanOfSeveralPartitionsBecomesARowOfEachLink(t *testing.T) {
+	s := operation(schemas.KindClient, "settle", messaging.AttrConsumerGroup, "g")
+	s.Links = []schemas.Link{{TraceID: traceA, SpanID: spanA}, {}, {TraceID: traceA, SpanID: spanC}}
+	wantRows(t, s,
+		row(schemas.SideSettle, func(m *schemas.Message) { m.Group, m.CreationTrace, m.CreationSpan = "g", traceA, spanA }),
+		row(schemas.SideSettle, func(m *schemas.Message) {
+			m.Group, m.CreationTrace, m.CreationSpan, m.Position.Index = "g", traceA, spanC, 2<<8+2
+		}))
+	wantRows(t, operation(schemas.KindClient, "settle"))
+}
+
+func TestLineageIsReadAndTheCreationIsNotAnEarlierAttempt(t *testing.T) {
+	s := operation(schemas.KindConsumer, "process", messaging.AttrPartitionID, "0", messaging.AttrKafkaOffset, "5",
+		messaging.AttrRetryTopic, "payments", messaging.AttrRetryPartition, "2", messaging.AttrRetryOffset, "99",
+		messaging.AttrRetryFirstSeen, "7", messaging.AttrRetryAttempt, "3", messaging.AttrRetryCount, "3")
+	earlier := schemas.Link{TraceID: traceA, SpanID: spanC, Attributes: attrs(messaging.AttrRetryEarlier, "true")}
+	s.Links = []schemas.Link{earlier, {TraceID: traceA, SpanID: spanA}}
+	want := row(schemas.SideProcess, func(m *schemas.Message) {
+		m.Partition, m.Offset, m.CreationTrace, m.CreationSpan = 0, 5, traceA, spanA
+		m.RetryTopic, m.RetryPartition, m.RetryOffset, m.RetryFirstSeen, m.RetryAttempt = "payments", 2, 99, 7, 3
+	})
+	wantRows(t, s, want)
+	s.Links = []schemas.Link{earlier}
+	want.CreationTrace, want.CreationSpan = schemas.TraceID{}, schemas.SpanID{}
+	wantRows(t, s, want)
+	// Somebody else's instrumentation tells how often, and no more.
+	wantRows(t, operation(schemas.KindConsumer, "process", messaging.AttrPartitionID, "0", messaging.AttrKafkaOffset, "5", messaging.AttrRetryCount, "2"),
+		row(schemas.SideProcess, func(m *schemas.Message) { m.Partition, m.Offset, m.RetryAttempt = 0, 5, 2 }))
+}
+
+func TestCreateSpansAndTheirRequestMakeOneRowARecord(t *testing.T) {
+	wantRows(t, operation(schemas.KindProducer, "create", messaging.AttrPartitionID, "0", messaging.AttrKafkaOffset, "5"),
+		row(schemas.SideProduce, func(m *schemas.Message) { m.Partition, m.Offset = 0, 5 }))
+	// The request: of one record, and of several.
+	links := []schemas.Link{{TraceID: traceA, SpanID: spanA}}
+	s := operation(schemas.KindClient, "send", messaging.AttrPartitionID, "0")
+	s.Links = links
+	wantRows(t, s)
+	s = operation(schemas.KindClient, "send", messaging.AttrPartitionID, "0", messaging.AttrBatchMessageCount, "2")
+	s.Links = append(links, schemas.Link{TraceID: traceA, SpanID: spanC})
+	wantRows(t, s)
+	// A record whose creation context was there before is told by its send span.
+	s = operation(schemas.KindClient, "send", messaging.AttrPartitionID, "0", messaging.AttrKafkaOffset, "5")
+	s.Links = links
+	wantRows(t, s, row(schemas.SideProduce, func(m *schemas.Message) { m.Partition, m.Offset, m.CreationTrace, m.CreationSpan = 0, 5, traceA, spanA }))
+	// A producer's link is to what made it send, not to the record.
+	s = operation(schemas.KindProducer, "send", messaging.AttrPartitionID, "0", messaging.AttrKafkaOffset, "5")
+	s.Links = links
+	wantRows(t, s, row(schemas.SideProduce, func(m *schemas.Message) { m.Partition, m.Offset = 0, 5 }))
+}
+
+func TestABatchTellsOfEachRecordWhatItsLinkTells(t *testing.T) {
+	s := operation(schemas.KindConsumer, "process", messaging.AttrBatchMessageCount, "2", messaging.AttrConsumerGroup, "g")
+	s.Attributes = s.Attributes[:2:2] // of several topics: none on the span
+	s.Attributes = append(s.Attributes, attrs(messaging.AttrBatchMessageCount, "2", messaging.AttrConsumerGroup, "g")...)
+	s.Links = []schemas.Link{
+		{TraceID: traceA, SpanID: spanA, Attributes: attrs(messaging.AttrDestinationName, "orders", messaging.AttrPartitionID, "1", messaging.AttrKafkaOffset, "7",
+			messaging.AttrConsumeAsked, "3", messaging.AttrConsumeAnswered, "4", messaging.AttrConsumeHanded, "5", messaging.AttrConsumeRecordTime, "2",
+			messaging.AttrConsumeHighWatermark, "9", messaging.AttrBodySize, "10", messaging.AttrKeyHash, "11")},
+		{TraceID: traceA, SpanID: spanC, Attributes: attrs(messaging.AttrDestinationName, "payments", messaging.AttrPartitionID, "0", messaging.AttrKafkaOffset, "8")},
+	}
+	wantRows(t, s,
+		row(schemas.SideProcess, func(m *schemas.Message) {
+			m.Group, m.Topic, m.Partition, m.Offset, m.CreationTrace, m.CreationSpan = "g", "orders", 1, 7, traceA, spanA
+			m.Asked, m.Answered, m.Handed, m.RecordTime, m.HighWatermark, m.BodySize, m.KeyHash = 3, 4, 5, 2, 9, 10, 11
+		}),
+		row(schemas.SideProcess, func(m *schemas.Message) {
+			m.Group, m.Topic, m.Partition, m.Offset, m.CreationTrace, m.CreationSpan, m.Position.Index = "g", "payments", 0, 8, traceA, spanC, 2<<8+1
+		}))
+}
+
+func TestReceiveSpansOfEveryWrapperOfOursGiveNoRow(t *testing.T) {
+	for _, scope := range []string{messaging.ScopeKafkaGo, messaging.ScopeFranz, messaging.ScopeSarama} {
+		s := operation(schemas.KindClient, "receive", messaging.AttrPartitionID, "0", messaging.AttrKafkaOffset, "5")
+		s.Scope = scope
+		wantRows(t, s)
+	}
+}
