@@ -2,8 +2,6 @@ package sentrykafka
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -15,203 +13,15 @@ import (
 	"github.com/getsentry/sentry-go"
 	"github.com/google/go-cmp/cmp"
 	"github.com/segmentio/kafka-go"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/baggage"
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
-	"go.uber.org/goleak"
 
-	"github.com/hoptrace/hoptrace/instrumentation"
 	"github.com/hoptrace/hoptrace/instrumentation/messaging"
 	"github.com/hoptrace/hoptrace/instrumentation/otelkafkago"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-const (
-	patience = time.Minute
-	testDSN  = "http://0123456789abcdef0123456789abcdef@127.0.0.1:1/42"
-)
-
-// transport keeps what Sentry's SDK sends.
-type transport struct {
-	mu     sync.Mutex
-	events []*sentry.Event
-}
-
-func (*transport) Configure(sentry.ClientOptions)        {}
-func (*transport) Flush(time.Duration) bool              { return true }
-func (*transport) FlushWithContext(context.Context) bool { return true }
-func (*transport) Close()                                {}
-
-func (t *transport) SendEvent(e *sentry.Event) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.events = append(t.events, e)
-}
-
-// kind returns the events of a type: "" for errors, or "transaction".
-func (t *transport) kind(kind string) []*sentry.Event {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var out []*sentry.Event
-	for _, e := range t.events {
-		if e.Type == kind {
-			out = append(out, e)
-		}
-	}
-	return out
-}
-
-// await waits for n events of a type and returns them.
-func (t *transport) await(tb testing.TB, kind string, n int) []*sentry.Event {
-	tb.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		if got := t.kind(kind); len(got) >= n {
-			if len(got) > n {
-				tb.Fatalf("%d events of type %q; want %d: %s", len(got), kind, n, names(got))
-			}
-			return got
-		}
-		if time.Now().After(deadline) {
-			tb.Fatalf("%d events of type %q within %s; want %d", len(t.kind(kind)), kind, patience, n)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-}
-
-func names(events []*sentry.Event) string {
-	var out []string
-	for _, e := range events {
-		out = append(out, e.Transaction+e.Message)
-	}
-	return strings.Join(out, ", ")
-}
-
-// initSentry sets Sentry's SDK up as a program does, with the integration alone.
-func initSentry(t *testing.T, change func(*sentry.ClientOptions), opts ...Option) *transport {
-	t.Helper()
-	tr := &transport{}
-	o := sentry.ClientOptions{
-		Dsn: testDSN, EnableTracing: true, TracesSampleRate: 1, Release: "billing@1.2.3", Environment: "test", Transport: tr,
-		Integrations: func(i []sentry.Integration) []sentry.Integration { return append(i, KafkaIntegration(opts...)) },
-	}
-	if change != nil {
-		change(&o)
-	}
-	if err := sentry.Init(o); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { forget() })
-	return tr
-}
-
-// forget makes the process as it was before any integration.
-func forget() {
-	sentry.CurrentHub().Client().Close()
-	sentry.CurrentHub().BindClient(nil)
-	process.mu.Lock()
-	process.otel = false
-	process.current.Store(nil)
-	process.mu.Unlock()
-	messaging.SetDefaults(messaging.Defaults{})
-}
-
-// shop is a broker with a topic, and clients of it.
-type shop struct {
-	*kfake.Cluster
-	t testing.TB
-}
-
-func open(t testing.TB) shop {
-	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "orders", "payments"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return shop{c, t}
-}
-
-func (s shop) writer(change func(*kafka.Writer)) *otelkafkago.Writer {
-	w := &kafka.Writer{
-		Addr: kafka.TCP(s.ListenAddrs()...), BatchTimeout: time.Nanosecond, RequiredAcks: kafka.RequireAll,
-		Transport: &kafka.Transport{ClientID: "test"},
-	}
-	if change != nil {
-		change(w)
-	}
-	own := w.Transport.(*kafka.Transport)
-	out := otelkafkago.NewWriter(w)
-	s.t.Cleanup(func() {
-		_ = out.Close()
-		own.CloseIdleConnections()
-	})
-	return out
-}
-
-func (s shop) send(ctx context.Context, topic string, headers ...kafka.Header) {
-	s.t.Helper()
-	w := s.writer(nil)
-	if err := w.WriteMessages(ctx, kafka.Message{Topic: topic, Key: []byte("customer-7"), Value: []byte("a book"), Headers: headers}); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-func (s shop) reader(topic string) *otelkafkago.Reader {
-	r := otelkafkago.NewReader(kafka.ReaderConfig{Brokers: s.ListenAddrs(), Topic: topic, GroupID: "billing", MaxWait: 100 * time.Millisecond, StartOffset: kafka.FirstOffset})
-	s.t.Cleanup(func() { _ = r.Close() })
-	return r
-}
-
-// raw returns the headers of the first record of a topic.
-func (s shop) raw(topic string) map[string]string {
-	s.t.Helper()
-	r := kafka.NewReader(kafka.ReaderConfig{Brokers: s.ListenAddrs(), Topic: topic, MaxWait: 100 * time.Millisecond})
-	defer r.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	m, err := r.ReadMessage(ctx)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	out := make(map[string]string)
-	for _, h := range m.Headers {
-		out[h.Key] = string(h.Value)
-	}
-	return out
-}
-
-// process fetches one record, runs fn on it and commits it.
-func (s shop) process(r *otelkafkago.Reader, fn func(context.Context, kafka.Message) error) error {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	m, err := r.FetchMessage(ctx)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	err = r.Process(ctx, m, fn)
-	if err := r.CommitMessages(ctx, m); err != nil {
-		s.t.Fatal(err)
-	}
-	return err
-}
-
-func nothing(context.Context, kafka.Message) error { return nil }
-
-func traceOf(e *sentry.Event) sentry.Context { return e.Contexts["trace"] }
-
-// members reads a baggage header.
-func members(header string) map[string]string {
-	out := make(map[string]string)
-	for m := range strings.SplitSeq(header, ",") {
-		if k, v, ok := strings.Cut(m, "="); ok {
-			out[k] = v
-		}
-	}
-	return out
-}
 
 func TestAloneInSentryARecordIsOneTraceWithQueueSpans(t *testing.T) {
 	tr := initSentry(t, nil)
@@ -487,253 +297,6 @@ func TestReceiveAndSettleStandAloneOnlyWhenAsked(t *testing.T) {
 	}
 }
 
-var errNoFunds = errors.New("no funds")
-
-// checkRecord looks at what an error tells of its record.
-func checkRecord(t *testing.T, e *sentry.Event) {
-	t.Helper()
-	k := e.Contexts["kafka"]
-	want := sentry.Context{
-		"topic": "orders", "partition": int32(0), "offset": int64(0), "group": "billing", "attempt": 1,
-		"key_hash": messaging.KeyHash([]byte("customer-7")),
-	}
-	for name, v := range want {
-		if diff := cmp.Diff(v, k[name]); diff != "" {
-			t.Errorf("kafka.%s (-want +got):\n%s", name, diff)
-		}
-	}
-	for _, name := range []string{"age_ms", "broker_residence_ms", "fetch_queue_ms", "processing_ms"} {
-		if v, ok := k[name].(float64); !ok || v < -1000 || v > 60_000 {
-			t.Errorf("kafka.%s = %v; want milliseconds", name, k[name])
-		}
-	}
-	if _, err := time.Parse(time.RFC3339Nano, fmt.Sprint(k["record_time"])); err != nil {
-		t.Errorf("kafka.record_time = %v: %v", k["record_time"], err)
-	}
-	if m, _ := k["member"].(string); !strings.HasPrefix(m, "main@") && m == "" {
-		t.Errorf("kafka.member = %q; want the member's id", m)
-	}
-	if _, known := k["ack_ms"]; known {
-		t.Error("kafka.ack_ms is told, which a consumer cannot know")
-	}
-	for tag, v := range map[string]string{"kafka.topic": "orders", "kafka.partition": "0", "kafka.group": "billing"} {
-		if e.Tags[tag] != v {
-			t.Errorf("tag %s = %q; want %q", tag, e.Tags[tag], v)
-		}
-	}
-}
-
-// sides runs f with Sentry alone, and with hoptrace beside it.
-func sides(t *testing.T, opts []Option, f func(t *testing.T, tr *transport)) {
-	t.Run("sentry alone", func(t *testing.T) { f(t, initSentry(t, nil, opts...)) })
-	t.Run("hoptrace beside", func(t *testing.T) {
-		tr := initSentry(t, func(o *sentry.ClientOptions) { o.Integrations, o.EnableTracing = nil, false })
-		c, err := hoptrace.New(hoptrace.Options{Endpoint: "127.0.0.1:1", CloseTimeout: time.Millisecond, OnError: func(error) {}, Integrations: []hoptrace.Integration{KafkaIntegration(opts...)}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(c.Close)
-		f(t, tr)
-	})
-}
-
-func TestAnErrorSaysWhichRecordItWas(t *testing.T) {
-	sides(t, nil, func(t *testing.T, tr *transport) {
-		s := open(t)
-		s.send(context.Background(), "orders")
-		var inside trace.SpanContext
-		if err := s.process(s.reader("orders"), func(ctx context.Context, _ kafka.Message) error {
-			inside = trace.SpanContextFromContext(ctx)
-			sentry.GetHubFromContext(ctx).CaptureException(errNoFunds)
-			return errNoFunds
-		}); !errors.Is(err, errNoFunds) {
-			t.Errorf("Process = %v; want the handler's error", err)
-		}
-		e := tr.await(t, "", 1)[0]
-		checkRecord(t, e)
-		if got := fmt.Sprint(traceOf(e)["trace_id"]); got != inside.TraceID().String() || !inside.IsValid() {
-			t.Errorf("the error is in trace %s; the process span in %s", got, inside.TraceID())
-		}
-		if got := fmt.Sprint(traceOf(e)["span_id"]); got != inside.SpanID().String() {
-			t.Errorf("the error is at span %s; the process span is %s", got, inside.SpanID())
-		}
-		// Outside, the program's scope knows no record.
-		sentry.CurrentHub().CaptureException(errors.New("elsewhere"))
-		if e := tr.await(t, "", 2)[1]; e.Contexts["kafka"] != nil || e.Tags["kafka.topic"] != "" {
-			t.Errorf("an error of elsewhere tells of a record: %v %v", e.Contexts["kafka"], e.Tags)
-		}
-	})
-}
-
-func TestAPanicIsCapturedOnceAndGoesOn(t *testing.T) {
-	boom := errors.New("boom")
-	f := func(opts []Option, handler func(context.Context), value any, want int) {
-		t.Helper()
-		sides(t, opts, func(t *testing.T, tr *transport) {
-			s := open(t)
-			s.send(context.Background(), "orders")
-			r := s.reader("orders")
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
-			defer cancel()
-			m, err := r.FetchMessage(ctx)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var caught any
-			func() {
-				defer func() {
-					caught = recover()
-					sentry.CurrentHub().Recover(caught) // as programs do at the top
-				}()
-				_ = r.Process(ctx, m, func(ctx context.Context, _ kafka.Message) error {
-					handler(ctx)
-					return nil
-				})
-			}()
-			if caught != value {
-				t.Errorf("the panic went on as %v; want %v", caught, value)
-			}
-			got := tr.await(t, "", 1)[0]
-			if n := len(tr.kind("")); n != 1 {
-				t.Errorf("captured %d times; want once", n)
-			}
-			if want == 0 {
-				if got.Contexts["kafka"] != nil {
-					t.Error("the program's own capture knows the record")
-				}
-				return
-			}
-			checkRecord(t, got)
-			if got.Level != sentry.LevelFatal {
-				t.Errorf("level = %s", got.Level)
-			}
-		})
-	}
-	f(nil, func(context.Context) { panic(boom) }, boom, 1)
-	f(nil, func(context.Context) { panic("boom") }, "boom", 1)
-	// The handler captures it by itself and lets it go on.
-	f(nil, func(ctx context.Context) {
-		defer func() {
-			v := recover()
-			sentry.GetHubFromContext(ctx).RecoverWithContext(ctx, v)
-			panic(v)
-		}()
-		panic(boom)
-	}, boom, 1)
-	f([]Option{WithoutPanics()}, func(context.Context) { panic(boom) }, boom, 0)
-}
-
-func TestAPanicShowsWhereItWas(t *testing.T) {
-	tr := initSentry(t, nil)
-	s := open(t)
-	r := s.reader("orders")
-	panicking := func() {
-		s.send(context.Background(), "orders")
-		defer func() { _ = recover() }()
-		_ = s.process(r, explode)
-	}
-	panicking()
-	e := tr.await(t, "", 1)[0]
-	found := false
-	for _, x := range e.Exception {
-		if x.Stacktrace == nil {
-			continue
-		}
-		for _, frame := range x.Stacktrace.Frames {
-			found = found || frame.Function == "explode"
-		}
-	}
-	if !found {
-		t.Errorf("the stack does not show the handler: %+v", e.Exception)
-	}
-	// Two records that panic alike are two errors.
-	panicking()
-	tr.await(t, "", 2)
-}
-
-func explode(context.Context, kafka.Message) error { panic(errNoFunds) }
-
-func TestReturnedErrorsAreCapturedWhenAskedAndOnce(t *testing.T) {
-	sides(t, []Option{WithErrors()}, func(t *testing.T, tr *transport) {
-		s := open(t)
-		for range 3 {
-			s.send(context.Background(), "orders")
-		}
-		r := s.reader("orders")
-		_ = s.process(r, func(context.Context, kafka.Message) error { return errNoFunds })
-		checkRecord(t, tr.await(t, "", 1)[0])
-		_ = s.process(r, func(ctx context.Context, _ kafka.Message) error {
-			sentry.GetHubFromContext(ctx).CaptureException(errNoFunds)
-			return fmt.Errorf("cannot bill: %w", errNoFunds)
-		})
-		tr.await(t, "", 2)
-		_ = s.process(r, nothing)
-		tr.await(t, "", 2)
-	})
-}
-
-func TestWithHoptraceSpansStayOpenTelemetrysWhicheverComesFirst(t *testing.T) {
-	f := func(hoptraceFirst bool) {
-		t.Helper()
-		in := KafkaIntegration()
-		var c *hoptrace.Client
-		begin := func() {
-			var err error
-			if c, err = hoptrace.New(hoptrace.Options{Endpoint: "127.0.0.1:1", CloseTimeout: time.Millisecond, OnError: func(error) {}, Integrations: []hoptrace.Integration{in}}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if hoptraceFirst {
-			begin()
-		}
-		tr := initSentry(t, func(o *sentry.ClientOptions) {
-			o.Integrations = func(i []sentry.Integration) []sentry.Integration { return append(i, in) }
-		})
-		if !hoptraceFirst {
-			begin()
-		}
-		defer c.Close()
-		defer forget()
-		s := open(t)
-		s.send(context.Background(), "orders")
-		if err := s.process(s.reader("orders"), nothing); err != nil {
-			t.Fatal(err)
-		}
-		if got := c.Counts(); got.Queued+got.Dropped < 3 {
-			t.Errorf("hoptrace has %+v; want the spans", got)
-		}
-		if got := tr.kind("transaction"); len(got) != 0 {
-			t.Errorf("Sentry has %s too", names(got))
-		}
-		headers := s.raw("orders")
-		if headers["sentry-trace"] == "" || members(headers["baggage"])["sentry-trace_id"] != strings.Split(headers["sentry-trace"], "-")[0] {
-			t.Errorf("sentry-trace = %q, baggage = %q; want one trace in both", headers["sentry-trace"], headers["baggage"])
-		}
-	}
-	f(true)
-	f(false)
-}
-
-// envelopes is a server that takes what Sentry SDKs send.
-type envelopes struct {
-	mu    sync.Mutex
-	items []map[string]any
-}
-
-func (e *envelopes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	d := json.NewDecoder(r.Body)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for {
-		var item map[string]any
-		if err := d.Decode(&item); err != nil {
-			break
-		}
-		e.items = append(e.items, item)
-	}
-	_, _ = w.Write([]byte("{}"))
-}
-
 func TestWhatReachesAServerIsWhole(t *testing.T) {
 	sink := &envelopes{}
 	server := httptest.NewServer(sink)
@@ -778,5 +341,138 @@ func TestWhatReachesAServerIsWhole(t *testing.T) {
 	}
 	if len(ops) != 2 || ops["queue.process orders ok"] <= 0 || errorsSeen != 1 {
 		t.Errorf("the server has spans %v and %d errors", ops, errorsSeen)
+	}
+}
+
+func TestThePropagatorCarriesOneTrace(t *testing.T) {
+	initSentry(t, nil)
+	root := sentry.StartTransaction(context.Background(), "GET /buy")
+	defer root.Finish()
+	bag, err := baggage.Parse("user=7,sentry-release=old")
+	if err != nil {
+		t.Fatal(err)
+	}
+	carrier := propagation.MapCarrier{}
+	p := NewPropagator()
+	p.Inject(baggage.ContextWithBaggage(root.Context(), bag), carrier)
+	if want := root.ToSentryTrace(); carrier["sentry-trace"] != want {
+		t.Errorf("sentry-trace = %q; want %q", carrier["sentry-trace"], want)
+	}
+	if got := members(carrier["baggage"]); got["user"] != "7" || got["sentry-trace_id"] != root.TraceID.String() || got["sentry-release"] == "old" {
+		t.Errorf("baggage = %q", carrier["baggage"])
+	}
+	ctx := p.Extract(context.Background(), carrier)
+	sc := trace.SpanContextFromContext(ctx)
+	if sc.TraceID().String() != root.TraceID.String() || sc.SpanID().String() != root.SpanID.String() || !sc.IsRemote() || !sc.IsSampled() {
+		t.Errorf("extracted %+v", sc)
+	}
+	// What came in goes on as it is, in the same trace.
+	again := propagation.MapCarrier{}
+	p.Inject(ctx, again)
+	if diff := cmp.Diff(members(carrier["baggage"]), members(again["baggage"])); diff != "" || again["sentry-trace"] != carrier["sentry-trace"] {
+		t.Errorf("sent on as %v (-in +out):\n%s", again, diff)
+	}
+	empty := propagation.MapCarrier{}
+	p.Inject(context.Background(), empty)
+	if len(empty) != 0 || trace.SpanContextFromContext(p.Extract(context.Background(), empty)).IsValid() {
+		t.Errorf("without a trace %v is written, and read as one", empty)
+	}
+	if diff := cmp.Diff([]string{"sentry-trace", "baggage"}, p.Fields()); diff != "" {
+		t.Errorf("Fields (-want +got):\n%s", diff)
+	}
+}
+
+func TestSpansStayWithOpenTelemetryWhenSentryDoesNotTrace(t *testing.T) {
+	f := func(change func(*sentry.ClientOptions), opts ...Option) {
+		t.Helper()
+		tr := initSentry(t, change, opts...)
+		defer forget()
+		if got := messaging.NewCore(messaging.Config{}).Config().TracerProvider; got != otel.GetTracerProvider() {
+			t.Errorf("wrapped clients use a %T; want OpenTelemetry's", got)
+		}
+		s := open(t)
+		s.send(context.Background(), "orders")
+		if err := s.process(s.reader("orders"), func(ctx context.Context, _ kafka.Message) error {
+			sentry.GetHubFromContext(ctx).CaptureException(errNoFunds)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		checkRecord(t, tr.await(t, "", 1)[0])
+		if got := tr.kind("transaction"); len(got) != 0 {
+			t.Errorf("Sentry has %s", names(got))
+		}
+	}
+	f(func(o *sentry.ClientOptions) { o.EnableTracing = false })
+	f(nil, ErrorsOnly())
+}
+
+func TestAProgramWithSeveralClientsChoosesByProvider(t *testing.T) {
+	global := initSentry(t, nil)
+	own := &transport{}
+	client, err := sentry.NewClient(sentry.ClientOptions{Dsn: testDSN, EnableTracing: true, TracesSampleRate: 1, Transport: own})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	s := open(t)
+	inner := &kafka.Transport{ClientID: "test"}
+	defer inner.CloseIdleConnections()
+	w := otelkafkago.NewWriter(&kafka.Writer{Addr: kafka.TCP(s.ListenAddrs()...), Topic: "orders", BatchTimeout: time.Nanosecond, RequiredAcks: kafka.RequireAll, Transport: inner},
+		otelkafkago.WithTracerProvider(NewTracerProvider(client)))
+	defer w.Close()
+	if err := w.WriteMessages(context.Background(), kafka.Message{Value: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	if got := own.await(t, "transaction", 1)[0]; got.Transaction != "send orders" || len(global.kind("transaction")) != 0 {
+		t.Errorf("the client got %q, the global one %s", got.Transaction, names(global.kind("transaction")))
+	}
+}
+
+func TestABatchContinuesATraceOnlyIfItIsOne(t *testing.T) {
+	tr := initSentry(t, nil)
+	s := open(t)
+	w, r := s.writer(nil), s.reader("orders", otelkafkago.WithExplicitProcessing())
+	root := sentry.StartTransaction(context.Background(), "GET /buy")
+	batch := func(ctx context.Context) []kafka.Message {
+		t.Helper()
+		var msgs []kafka.Message
+		for range 2 {
+			if err := w.WriteMessages(ctx, kafka.Message{Topic: "orders", Value: []byte("x")}); err != nil {
+				t.Fatal(err)
+			}
+			m, err := r.FetchMessage(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			msgs = append(msgs, m)
+		}
+		return msgs
+	}
+	fails := func(ctx context.Context, _ []kafka.Message) error {
+		sentry.GetHubFromContext(ctx).CaptureException(errNoFunds)
+		return errNoFunds
+	}
+	if err := r.ProcessBatch(context.Background(), batch(root.Context()), fails); err == nil {
+		t.Error("ProcessBatch = nil; want the handler's error")
+	}
+	one := tr.await(t, "transaction", 1)[0]
+	if traceOf(one)["trace_id"] != root.TraceID || len(one.Spans) != 1 || one.Spans[0].Op != "queue.process" {
+		t.Errorf("a batch of one trace: %v with %d spans; want trace %s", traceOf(one), len(one.Spans), root.TraceID)
+	}
+	if one.Spans[0].Status != sentry.SpanStatusInternalError || one.Spans[0].Data["messaging.batch.message_count"] != int64(2) {
+		t.Errorf("status %s, data %v", one.Spans[0].Status, one.Spans[0].Data)
+	}
+	if k := tr.await(t, "", 1)[0].Contexts["kafka"]; k["batch_count"] != 2 || k["topic"] != "orders" {
+		t.Errorf("kafka context of a batch = %v", k)
+	}
+	_ = r.ProcessBatch(context.Background(), batch(context.Background()), fails)
+	events := tr.await(t, "transaction", 4) // two sends of their own
+	traces := make(map[any]bool)
+	for _, e := range events[1:] {
+		traces[traceOf(e)["trace_id"]] = true
+	}
+	if len(traces) != 3 {
+		t.Errorf("two sends and a batch of both are in %d traces; want 3", len(traces))
 	}
 }

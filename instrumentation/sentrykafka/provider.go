@@ -85,10 +85,10 @@ func (t tracer) Start(ctx context.Context, name string, opts ...trace.SpanStartO
 
 	ambient := sentry.SpanFromContext(ctx)
 	parent := trace.SpanContextFromContext(ctx)
+	linked := creation(cfg.Links())
 	if s.op == messaging.SentryOpProcess {
-		if creation := firstLink(cfg.Links()); creation.IsValid() && (!parent.IsValid() || parent.TraceID() != creation.TraceID()) {
-			// Sentry continues traces, where OpenTelemetry links them.
-			parent = creation
+		if linked.IsValid() && parent.TraceID() != linked.TraceID() {
+			parent = linked // Sentry continues traces, where OpenTelemetry links them
 		}
 		if ambient != nil && parent.IsValid() && ambient.TraceID != sentry.TraceID(parent.TraceID()) {
 			ambient = nil // the record belongs to another trace than what is around
@@ -96,14 +96,11 @@ func (t tracer) Start(ctx context.Context, name string, opts ...trace.SpanStartO
 		return s.startLive(ctx, ambient, parent)
 	}
 	if ambient == nil {
-		switch s.op {
-		case messaging.SentryOpReceive, messaging.SentryOpSettle:
-			if !p.config.standalone {
-				return ctx, trace.SpanFromContext(context.Background()) // nothing
-			}
-			if creation := firstLink(cfg.Links()); !parent.IsValid() {
-				parent = creation
-			}
+		if !p.config.standalone && (s.op == messaging.SentryOpReceive || s.op == messaging.SentryOpSettle) {
+			return ctx, trace.SpanFromContext(context.Background()) // one that does nothing
+		}
+		if !parent.IsValid() {
+			parent = linked
 		}
 		s.startTransaction(ctx, parent)
 		started.add(trace.SpanID(s.id), s.transaction)
@@ -114,13 +111,20 @@ func (t tracer) Start(ctx context.Context, name string, opts ...trace.SpanStartO
 	return trace.ContextWithSpan(ctx, s), s
 }
 
-func firstLink(links []trace.Link) trace.SpanContext {
+// creation is the context that the record of a span carries: the first link, the
+// others being earlier attempts. Records of a batch tell theirs in attributes of
+// their links; several traces are none to continue.
+func creation(links []trace.Link) trace.SpanContext {
+	if len(links) == 0 {
+		return trace.SpanContext{}
+	}
+	first := links[0].SpanContext
 	for _, l := range links {
-		if l.SpanContext.IsValid() {
-			return l.SpanContext
+		if len(l.Attributes) > 0 && l.SpanContext.TraceID() != first.TraceID() {
+			return trace.SpanContext{}
 		}
 	}
-	return trace.SpanContext{}
+	return first
 }
 
 // startTransaction begins a transaction for s, which is told of only when it
