@@ -20,14 +20,16 @@ type call struct {
 
 	out  []kafka.Message // the copies handed to kafka-go; valid during the call
 	pool *[]kafka.Message
+	in   messaging.Injector[kafka.Header]
 
 	// Of a call whose records need no span, those without headers and WriterData
 	// share slots: each begins with shared and gets, when its partition is chosen,
 	// the slot of all that go there.
 	shared slot
-	topic  string // of the Writer
-	asked  int    // messages whose partition was chosen
-	parts  []*slot
+	topic  string  // of the Writer
+	asked  int     // messages whose partition was chosen
+	first  slot    // of the partition chosen first
+	parts  []*slot // of the others
 }
 
 // slot is the state of one record between WriteMessages and Completion. It
@@ -159,9 +161,10 @@ func (h *writerHooks) begin(ctx context.Context, w *kafka.Writer, msgs []kafka.M
 	c.out = (*c.pool)[:0]
 	c.out = append(c.out, msgs...)
 	h.producer.Begin(ctx, &c.Call)
-	in := messaging.NewInjector[kafka.Header](ctx, h.sentry)
+	c.in = messaging.NewInjector[kafka.Header](ctx, h.sentry)
+	in := &c.in
 	if sc, ok := c.Unsampled(); ok && h.foreign == nil {
-		h.beginUnsampled(c, w, &in, sc)
+		h.beginUnsampled(c, w, in, sc)
 		return c
 	}
 	headers := 0
@@ -170,7 +173,7 @@ func (h *writerHooks) begin(ctx context.Context, w *kafka.Writer, msgs []kafka.M
 			headers += n
 		}
 	}
-	b := starter{hooks: h, call: c, in: &in, limit: limit(w), ctx: ctx}
+	b := starter{hooks: h, call: c, in: in, limit: limit(w), ctx: ctx}
 	slots := make([]slot, len(msgs))
 	for i := range c.out {
 		m, s := &c.out[i], &slots[i]
@@ -346,17 +349,17 @@ func (h *writerHooks) finish(msgs []kafka.Message, err error) {
 		return
 	}
 	f := h.transport.take(first.topic, first.partition)
-	o := messaging.Outcome{
+	end := endings.Get().(*ending)
+	end.Outcome = messaging.Outcome{
 		FirstWritten: f.firstWritten, Written: f.written, Acked: f.acked, Appended: f.appended,
 		Throttle: f.throttle, Attempts: f.attempts, Broker: f.broker, Err: err,
 	}
 	if err != nil {
-		o.ErrorType = errorType(err)
+		end.ErrorType = errorType(err)
 	}
 	keys := h.keysOf(msgs)
-	var end messaging.Finisher
-	h.producer.Finish(&end, first.topic, first.partition, &o)
-	defer end.Done()
+	h.producer.Finish(&end.Finisher, first.topic, first.partition, &end.Outcome)
+	defer end.done()
 	for i := range msgs {
 		s, ok := msgs[i].WriterData.(*slot)
 		if !ok {
@@ -371,6 +374,21 @@ func (h *writerHooks) finish(msgs []kafka.Message, err error) {
 		}
 		end.Add(&s.Send, &sent)
 	}
+}
+
+// ending is what finish needs for a batch. It is used again: one a batch would be
+// an allocation a message where batches are of one.
+type ending struct {
+	messaging.Outcome
+	messaging.Finisher
+}
+
+var endings = sync.Pool{New: func() any { return new(ending) }}
+
+func (e *ending) done() {
+	e.Done()
+	*e = ending{}
+	endings.Put(e)
 }
 
 // balancer learns the partition of each record, which kafka-go does not tell when
@@ -412,15 +430,23 @@ func (c *call) choose(partition int32) {
 	m := &c.out[c.asked]
 	topic := c.topicOf(m)
 	c.asked++
-	for _, s := range c.parts {
-		if s.partition == partition && s.topic == topic {
-			m.WriterData = s
-			return
+	s := &c.first
+	switch {
+	case s.assigned && s.partition == partition && s.topic == topic:
+		m.WriterData = s
+		return
+	case s.assigned:
+		for _, s := range c.parts {
+			if s.partition == partition && s.topic == topic {
+				m.WriterData = s
+				return
+			}
 		}
+		s = new(slot)
+		c.parts = append(c.parts, s)
 	}
-	s := &slot{topic: topic, partition: partition, assigned: true}
+	s.topic, s.partition, s.assigned = topic, partition, true
 	c.Measure(&s.Send)
-	c.parts = append(c.parts, s)
 	m.WriterData = s
 }
 

@@ -2,6 +2,7 @@ package otelkafkago
 
 import (
 	"context"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,7 @@ type flight struct {
 	throttle     time.Duration
 	attempts     int
 	broker       messaging.Server
+	stamp        *stampedRecords // for the next request
 }
 
 // transport watches the produce requests of one Writer. A kafka-go Writer has at
@@ -92,8 +94,8 @@ func (t *transport) lookUp(ctx context.Context, inner kafka.RoundTripper, addr n
 func (t *transport) produce(ctx context.Context, inner kafka.RoundTripper, addr net.Addr, p *produce.Request) (kafka.Response, error) {
 	part := &p.Topics[0].Partitions[0]
 	key := topicPartition{p.Topics[0].Topic, part.Partition}
-	stamp := &stampedRecords{RecordReader: part.RecordSet.Records, now: t.now}
-	if stamp.RecordReader != nil {
+	stamp := t.stamp(key)
+	if stamp.RecordReader = part.RecordSet.Records; stamp.RecordReader != nil {
 		part.RecordSet.Records = stamp
 	}
 	entered := t.now()
@@ -109,10 +111,12 @@ func (t *transport) produce(ctx context.Context, inner kafka.RoundTripper, addr 
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f := t.flights[key]
-	if f == nil {
-		f = &flight{}
-		t.flights[key] = f
+	f := t.flight(key)
+	if err == nil {
+		// Encoding is over. After an error it may go on behind our back.
+		stamp.RecordReader = nil
+		stamp.at.Store(0)
+		f.stamp = stamp
 	}
 	f.attempts++
 	f.broker = t.layout.leader(key)
@@ -138,13 +142,34 @@ func (t *transport) produce(ctx context.Context, inner kafka.RoundTripper, addr 
 
 func millis(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
 
+// flight is called with t.mu held.
+func (t *transport) flight(key topicPartition) *flight {
+	f := t.flights[key]
+	if f == nil {
+		f = &flight{}
+		t.flights[key] = f
+	}
+	return f
+}
+
+// stamp returns what notes the time of the next request to a partition.
+func (t *transport) stamp(key topicPartition) (s *stampedRecords) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := t.flight(key)
+	if s, f.stamp = f.stamp, nil; s == nil {
+		s = &stampedRecords{now: t.now}
+	}
+	return s
+}
+
 // take returns the flight of a batch, zero when none was seen, and makes room for
 // the next one.
 func (t *transport) take(topic string, partition int32) (out flight) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if f := t.flights[topicPartition{topic, partition}]; f != nil {
-		out, *f = *f, flight{}
+		out, *f = *f, flight{stamp: f.stamp}
 	}
 	return out
 }
@@ -159,6 +184,9 @@ type stampedRecords struct {
 }
 
 func (s *stampedRecords) ReadRecord() (*protocol.Record, error) {
+	if s.RecordReader == nil { // the request was answered long ago
+		return nil, io.EOF
+	}
 	if s.at.Load() == 0 {
 		s.at.Store(s.now())
 	}
