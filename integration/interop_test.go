@@ -38,6 +38,10 @@ func TestOneTraceThroughOtherLanguages(t *testing.T) {
 	run("Java with OpenTelemetry", foreign{service: "java", command: javaProgram})
 	run("confluent-kafka with OpenTelemetry", foreign{service: "py-confluent", command: pythonProgram("confluent-kafka"), links: true})
 	run("kafka-python with OpenTelemetry", foreign{service: "py-kafka", command: pythonProgram("kafka-python"), noHandlerSpan: true})
+	t.Run("kafkajs and Go with their Sentry SDKs alone", func(t *testing.T) {
+		t.Parallel()
+		n.sentryAlone(t, node, orders)
+	})
 }
 
 // goFirst is a Go service and the topic it sends to, which all others read.
