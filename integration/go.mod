@@ -7,6 +7,7 @@ replace (
 	github.com/hoptrace/hoptrace/instrumentation => ../instrumentation
 	github.com/hoptrace/hoptrace/instrumentation/messaging => ../instrumentation/messaging
 	github.com/hoptrace/hoptrace/instrumentation/otelkafkago => ../instrumentation/otelkafkago
+	github.com/hoptrace/hoptrace/instrumentation/sentrykafka => ../instrumentation/sentrykafka
 )
 
 require (
@@ -15,9 +16,11 @@ require (
 	github.com/hoptrace/hoptrace/instrumentation v0.0.0
 	github.com/hoptrace/hoptrace/instrumentation/messaging v0.0.0
 	github.com/hoptrace/hoptrace/instrumentation/otelkafkago v0.0.0
+	github.com/hoptrace/hoptrace/instrumentation/sentrykafka v0.0.0
 	github.com/segmentio/kafka-go v0.4.51
 	github.com/twmb/franz-go v1.22.2
 	github.com/twmb/franz-go/pkg/kadm v1.19.0
+	go.opentelemetry.io/otel v1.46.0
 	go.opentelemetry.io/otel/trace v1.46.0
 	go.opentelemetry.io/proto/otlp v1.11.1
 	google.golang.org/grpc v1.85.0
@@ -34,14 +37,12 @@ require (
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.31.0 // indirect
 	github.com/hashicorp/go-version v1.9.0 // indirect
-	github.com/hoptrace/hoptrace/instrumentation/sentrykafka v0.0.0
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/pascaldekloe/name v1.0.1 // indirect
 	github.com/pierrec/lz4/v4 v4.1.33 // indirect
 	github.com/segmentio/asm v1.2.1 // indirect
 	github.com/twmb/franz-go/pkg/kmsg v1.15.0 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
-	go.opentelemetry.io/otel v1.46.0
 	go.opentelemetry.io/otel/exporters/otlp/otlptrace v1.46.0 // indirect
 	go.opentelemetry.io/otel/metric v1.46.0 // indirect
 	go.opentelemetry.io/otel/sdk v1.46.0 // indirect
@@ -57,5 +58,3 @@ require (
 	google.golang.org/genproto/googleapis/api v0.0.0-20260928230214-8a89bd6388cc // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260928230214-8a89bd6388cc // indirect
 )
-
-replace github.com/hoptrace/hoptrace/instrumentation/sentrykafka => ../instrumentation/sentrykafka
