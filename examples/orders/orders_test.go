@@ -143,6 +143,9 @@ func TestEveryOrderMakesThreeHops(t *testing.T) {
 	processIDs := make(map[string]span)
 	for _, s := range c.spans {
 		byName[s.Name] = append(byName[s.Name], s)
+		if strings.HasPrefix(s.Name, "commit ") {
+			continue // it settles records of several traces, and links to them
+		}
 		id := string(s.TraceId)
 		if traces[id] == nil {
 			traces[id] = make(map[string]bool)
