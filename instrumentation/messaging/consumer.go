@@ -4,10 +4,9 @@ import (
 	"context"
 	"math"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/hoptrace/hoptrace/instrumentation/messaging/measure"
@@ -22,13 +21,14 @@ type Consumer struct {
 	core     *Core
 	config   ConsumerConfig
 	parts    cache[partitionKey, *Partition]
-	settles  cache[string, *settleTopic]
+	settles  cache[settleKey, *settleTopic]
 	batches  cache[string, *operation] // process spans over several partitions, by topic
 	advisor  *advisor
 	pathways *pathways
 
 	mu         sync.Mutex
 	rebalances map[string]*measure.Group // by cause
+	closed     atomic.Bool
 }
 
 // ConsumerConfig says what is known of the client. All fields may be empty.
@@ -91,6 +91,7 @@ func (c *Core) Consumer(cfg ConsumerConfig) *Consumer {
 	if c.config.Pathways {
 		co.pathways = c.newPathways()
 	}
+	co.reportLagUntilGone()
 	return co
 }
 
@@ -111,8 +112,7 @@ type Partition struct {
 	ID    int32
 
 	consumer *Consumer
-	receive  *operation
-	process  *operation
+	at       byServer[consuming]
 	got      *measure.Group // its lock guards the position too
 	done     *measure.Group
 
@@ -123,6 +123,7 @@ type Partition struct {
 	committed int64 // next offset to read, as committed; 0 when not known
 	watermark int64
 	lagKnown  bool
+	lastTime  int64 // timestamp of the record handed out last
 	gapFrom   int64 // the last jump: offsets that may yet come, out of order
 	gapTo     int64
 
@@ -136,19 +137,12 @@ func (c *Consumer) Partition(topic string, partition int32) *Partition {
 }
 
 func (c *Consumer) newPartition(k partitionKey) *Partition {
-	late := []attribute.KeyValue{attribute.String(AttrPartitionID, itoa(k.partition))}
+	core, measured := c.core, []attribute.KeyValue{attribute.String(AttrPartitionID, itoa(k.partition))}
 	if c.config.Group != "" {
-		late = append(late, attribute.String(AttrConsumerGroup, c.config.Group))
-	}
-	core, measured := c.core, late
-	if c.config.ClientID != "" {
-		late = append(late[:len(late):len(late)], attribute.String(AttrClientID, c.config.ClientID))
+		measured = append(measured, attribute.String(AttrConsumerGroup, c.config.Group))
 	}
 	p := &Partition{Topic: k.topic, ID: k.partition, consumer: c}
-	p.receive = core.operation(spanName(c.config.Receive, k.topic), trace.SpanKindClient, consumeLayout,
-		core.attributes(c.config.Receive, OperationReceive, SentryOpReceive, k.topic, late...))
-	p.process = core.operation(spanName("process", k.topic), trace.SpanKindConsumer, consumeLayout,
-		core.attributes("process", OperationProcess, SentryOpProcess, k.topic, late...))
+	p.at.init(p.newConsuming)
 	p.got = core.meter.Group(receiveMeasures, append([]attribute.KeyValue{
 		attribute.String(AttrSystem, SystemKafka),
 		attribute.String(AttrOperationName, c.config.Receive),
@@ -274,7 +268,7 @@ func Deliver[H KeyValue](ctx context.Context, d *Delivery, headers []H) {
 		if d.keyText != "" {
 			x = withKey(x, d.keyText)
 		}
-		d.received, sampled = d.Partition.receive.emit(ctx, &r, parent, x, nil)
+		d.received, sampled = d.Partition.at.get(d.Broker).receive.emit(ctx, &r, parent, x, nil)
 	}
 	d.Partition.delivered(d, start, sampled)
 	if d.LogAppend && d.Broker.Host != "" && d.Asked != 0 && d.Answered != 0 && d.RecordTime != 0 {
@@ -344,11 +338,11 @@ func (c carrier[H]) Keys() []string {
 // before it is not the record's: a group that idled for ten minutes must not make
 // the next record's trace ten minutes long.
 func (d *Delivery) receiveStart() int64 {
-	if d.Answered != 0 && d.Answered > d.Called && d.Answered < d.Handed {
-		return d.Answered
-	}
-	if d.Called == 0 {
+	if d.Called == 0 { // pushed: until it is handed over it is the client's, not the application's
 		return d.Handed
+	}
+	if d.Answered > d.Called && d.Answered < d.Handed {
+		return d.Answered
 	}
 	return d.Called
 }
@@ -395,249 +389,4 @@ func (d *Delivery) residence() (backlog, longPoll int64, known bool) {
 	asked := max(d.Asked, d.RecordTime)
 	asked = min(asked, max(d.Answered, d.RecordTime))
 	return asked - d.RecordTime, d.Answered - asked, true
-}
-
-func (p *Partition) delivered(d *Delivery, start int64, sampled bool) {
-	var ex *measure.Exemplar
-	if sampled {
-		ex = &measure.Exemplar{TraceID: d.received.TraceID(), SpanID: d.received.SpanID()}
-	}
-	g := p.got
-	g.Lock()
-	defer g.Unlock()
-	g.Duration(receiveDuration, d.Handed-start, 1, ex)
-	g.Add(receiveMessages, 1)
-	if backlog, longPoll, ok := d.residence(); ok {
-		g.Duration(receiveBacklog, backlog, 1, ex)
-		g.Duration(receiveLongPoll, longPoll, 1, ex)
-	}
-	if d.Answered != 0 {
-		g.Duration(receiveFetchQueue, d.Handed-d.Answered, 1, ex)
-	}
-	if d.HighWatermark > 0 {
-		p.watermark, p.lagKnown = d.HighWatermark, true
-		lag := max(d.HighWatermark-d.Offset-1, 0)
-		g.Set(receiveLag, lag)
-		behind := int64(0)
-		if lag > 0 && d.RecordTime > 0 {
-			behind = (d.Handed - d.RecordTime) / int64(time.Millisecond)
-		}
-		g.Set(receiveLagTime, behind)
-	}
-	switch {
-	case p.committed > 0 && d.Offset < p.committed:
-		// What the client had queued before a rebalance: the position is not there.
-		g.Add(receiveStale, 1)
-		return
-	case !p.started:
-		p.started, p.highest = true, d.Offset
-	case d.Offset > p.highest+1:
-		g.Add(receiveGaps, 1)
-		g.Add(receiveGapRecords, d.Offset-p.highest-1)
-		p.gapFrom, p.gapTo = p.highest+1, d.Offset
-	case d.Offset >= p.gapFrom && d.Offset < p.gapTo:
-		g.Add(receiveOutOfOrder, 1)
-		p.gapFrom = d.Offset + 1
-	case d.Offset <= p.highest:
-		g.Add(receiveDuplicates, 1)
-	}
-	p.last, p.highest = d.Offset, max(p.highest, d.Offset)
-}
-
-// Moved tells that the position was changed on purpose or the partition assigned
-// anew, so that the next offset is neither gap nor duplicate. What was committed
-// is kept: a delivery below it is stale whoever had the partition.
-func (p *Partition) Moved() {
-	p.got.Lock()
-	p.started = false
-	p.got.Unlock()
-}
-
-// Rewound tells that the application went back on purpose: nothing is stale.
-func (p *Partition) Rewound() {
-	p.got.Lock()
-	p.started, p.committed = false, 0
-	p.got.Unlock()
-}
-
-// Lag returns how many records of the partition follow the one last handed out,
-// by the last high watermark seen; ok is false when none was.
-func (p *Partition) Lag() (records int64, ok bool) {
-	p.got.Lock()
-	defer p.got.Unlock()
-	if !p.lagKnown || !p.started {
-		return 0, false
-	}
-	return max(p.watermark-p.last-1, 0), true
-}
-
-// Position returns the offset handed out last; ok is false when none was since the
-// partition was assigned or the position changed.
-func (p *Partition) Position() (offset int64, ok bool) {
-	p.got.Lock()
-	defer p.got.Unlock()
-	return p.last, p.started
-}
-
-// Settlement is one commit. A wrapper fills it and calls [Consumer.Settle].
-type Settlement struct {
-	Start, End int64
-	Err        error
-	ErrorType  string
-	// Offsets are the next offsets to read that were committed, one a partition.
-	Offsets []Settled
-	// Records are the deliveries that the commit settles, if they are known; the
-	// span links to their processing, or to their creation.
-	Records []trace.SpanContext
-	// Count is the number of records settled; zero when not known.
-	Count int
-	// Parent is the span that the commit belongs to when ctx has none: the
-	// processing of the one record it settles.
-	Parent trace.SpanContext
-	// Background tells that the client commits by itself.
-	Background bool
-}
-
-// Settled is one partition of a commit.
-type Settled struct {
-	Topic     string
-	Partition int32
-	Next      int64 // next offset to read
-}
-
-// Slots of a settle span's values.
-const (
-	settleOffset = iota
-	settlePartition
-	settleCount
-)
-
-var settleLayout = record.NewLayout(
-	record.Field{Key: AttrKafkaOffset, Type: record.Int},
-	record.Field{Key: AttrPartitionID, Type: record.Decimal},
-	record.Field{Key: AttrBatchMessageCount, Type: record.Int},
-)
-
-type settleTopic struct {
-	op    *operation
-	group *measure.Group
-}
-
-func (c *Consumer) newSettleTopic(topic string) *settleTopic {
-	core := c.core
-	var late, measured []attribute.KeyValue
-	if c.config.Group != "" {
-		measured = append(measured, attribute.String(AttrConsumerGroup, c.config.Group))
-		late = append(late, measured...)
-	}
-	if c.config.ClientID != "" {
-		late = append(late, attribute.String(AttrClientID, c.config.ClientID))
-	}
-	attrs := []attribute.KeyValue{
-		attribute.String(AttrSystem, SystemKafka),
-		attribute.String(AttrOperationName, "commit"),
-		attribute.String(AttrOperationType, OperationSettle),
-	}
-	if topic != "" {
-		attrs = append(attrs, attribute.String(AttrDestinationName, topic))
-	}
-	return &settleTopic{
-		op: core.operation(spanName("commit", topic), trace.SpanKindClient, settleLayout,
-			core.attributes("commit", OperationSettle, SentryOpSettle, topic, late...)),
-		group: core.meter.Group(settleMeasures, append(attrs, measured...)...),
-	}
-}
-
-// Settle writes the settle span of a commit and notes what is committed.
-func (c *Consumer) Settle(ctx context.Context, s *Settlement) {
-	topic, partition, offset := "", int32(-1), int64(-1)
-	for i, o := range s.Offsets {
-		if i == 0 {
-			topic, partition, offset = o.Topic, o.Partition, o.Next-1
-			continue
-		}
-		if topic != o.Topic {
-			topic = ""
-		}
-		partition, offset = -1, -1
-	}
-	t := c.settles.get(topic)
-	r := record.Span{Start: s.Start, End: s.End}
-	if partition >= 0 {
-		r.Set(settlePartition, int64(partition))
-		if offset >= 0 {
-			r.Set(settleOffset, offset)
-		}
-	}
-	if s.Count > 1 {
-		r.Set(settleCount, int64(s.Count))
-	}
-	var x *record.Extra
-	if s.Err != nil {
-		x = &record.Extra{
-			Attributes: []attribute.KeyValue{attribute.String(AttrErrorType, s.ErrorType)},
-			Status:     codes.Error, Description: s.Err.Error(),
-		}
-	}
-	parent := trace.SpanContextFromContext(ctx)
-	if !parent.IsValid() {
-		parent = s.Parent
-	}
-	var links []trace.Link
-	for _, sc := range s.Records {
-		if !sc.IsValid() || sc.Equal(parent) {
-			continue
-		}
-		if len(links) >= maxLinks {
-			if x == nil {
-				x = &record.Extra{}
-			}
-			x.DroppedLinks++
-			continue
-		}
-		links = append(links, trace.Link{SpanContext: sc})
-	}
-	sc, sampled := t.op.emit(ctx, &r, parent, x, links)
-	var ex *measure.Exemplar
-	if sampled {
-		ex = &measure.Exemplar{TraceID: sc.TraceID(), SpanID: sc.SpanID()}
-	}
-	t.group.Lock()
-	t.group.Duration(settleDuration, s.End-s.Start, 1, ex)
-	t.group.Duration(settleSettle, s.End-s.Start, 1, ex)
-	t.group.Unlock()
-	if s.Err == nil {
-		for _, o := range s.Offsets {
-			p := c.Partition(o.Topic, o.Partition)
-			p.got.Lock()
-			p.committed = max(p.committed, o.Next)
-			p.got.Unlock()
-		}
-	}
-	c.advisor.settled(c, s)
-}
-
-// Rebalance notes a rebalance that this member took part in. cause is a word of
-// few values; took is zero when it is not known.
-func (c *Consumer) Rebalance(cause string, took time.Duration) {
-	c.mu.Lock()
-	g := c.rebalances[cause]
-	if g == nil {
-		attrs := []attribute.KeyValue{attribute.String(AttrSystem, SystemKafka), attribute.String("hoptrace.rebalance.cause", cause)}
-		if c.config.Group != "" {
-			attrs = append(attrs, attribute.String(AttrConsumerGroup, c.config.Group))
-		}
-		g = c.core.meter.Group(rebalanceMeasures, attrs...)
-		if len(c.rebalances) < maxErrorTypes {
-			c.rebalances[cause] = g
-		}
-	}
-	c.mu.Unlock()
-	g.Lock()
-	g.Add(rebalanceCount, 1)
-	if took > 0 {
-		g.Duration(rebalanceDuration, took.Nanoseconds(), 1, nil)
-	}
-	g.Unlock()
-	c.advisor.rebalanced(c, cause)
 }

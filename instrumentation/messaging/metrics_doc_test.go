@@ -70,8 +70,8 @@ var documented = []struct {
 		observeAll(c.Consumer(ConsumerConfig{Group: "billing"}).Partition("orders", 3).failedGroup("timeout"), processMeasures)
 	}},
 	{"Settling", []*measure.Layout{settleMeasures}, func(c *Core) {
-		observeAll(c.Consumer(ConsumerConfig{}).newSettleTopic("").group, settleMeasures)
-		observeAll(c.Consumer(ConsumerConfig{Group: "billing"}).newSettleTopic("orders").group, settleMeasures)
+		observeAll(c.Consumer(ConsumerConfig{}).newSettleTopic(settleKey{}).groups.get(""), settleMeasures)
+		observeAll(c.Consumer(ConsumerConfig{Group: "billing"}).newSettleTopic(settleKey{topic: "orders"}).groups.get(""), settleMeasures)
 	}},
 	{"Rebalances", []*measure.Layout{rebalanceMeasures}, func(c *Core) {
 		c.Consumer(ConsumerConfig{}).Rebalance("join", time.Second)

@@ -1,9 +1,6 @@
 package messaging
 
-import (
-	"context"
-	"time"
-)
+import "context"
 
 // slabRecords is how many records' headers one slab of [Injector.Refill] holds.
 const slabRecords = 64
@@ -29,27 +26,3 @@ func (in *Injector[H]) Refill(ctx context.Context, sentry bool, n int) {
 	}
 	*in = next
 }
-
-// Watermark tells the high watermark of a partition after records of it were
-// delivered, for clients that tell it beside the records and not with each. age is
-// how old the last of them is, zero when that is not known.
-func (p *Partition) Watermark(offset int64, age time.Duration) {
-	if offset <= 0 {
-		return
-	}
-	p.got.Lock()
-	defer p.got.Unlock()
-	p.watermark, p.lagKnown = offset, true
-	if !p.started {
-		return
-	}
-	lag := max(offset-p.last-1, 0)
-	p.got.Set(receiveLag, lag)
-	if lag == 0 {
-		age = 0
-	}
-	p.got.Set(receiveLagTime, age.Milliseconds())
-}
-
-// Consumer is the consumer that reads this partition.
-func (p *Partition) Consumer() *Consumer { return p.consumer }
