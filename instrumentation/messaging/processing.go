@@ -141,7 +141,7 @@ func (c *Consumer) StartProcess(ctx context.Context, d *Delivery, at int64) (con
 	}
 	r := record.Span{Start: at}
 	linked := d.creation.IsValid() && !(config.WithoutLinks && parent.Equal(d.creation))
-	p := c.begin(ctx, d.Partition.process, &r, d, parent, linked, d.creation, links, extra)
+	p := c.begin(ctx, d.Partition.at.get(d.Broker).process, &r, d, parent, linked, d.creation, links, extra)
 	p.delivery, p.count, p.start = d.facts(), 1, at
 	return p.hook(), p
 }
@@ -287,7 +287,7 @@ func (c *Consumer) StartBatch(ctx context.Context, ds []Delivery, at int64) (con
 
 func (c *Consumer) batchOperation(k partitionKey) *operation {
 	if k.partition >= 0 {
-		return c.parts.get(k).process
+		return c.parts.get(k).at.get(Server{}).process
 	}
 	return c.batches.get(k.topic)
 }

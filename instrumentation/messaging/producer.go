@@ -145,27 +145,20 @@ func (p *Producer) Topic(topic string) *SendTopic { return p.topics.get(topic) }
 
 // SendPartition is what sends to one partition share.
 type SendPartition struct {
-	topic      *SendTopic
-	producer   *Producer
-	late       []attribute.KeyValue // what is not known when a span starts
-	own, given *record.Stream       // our way: with what is late
-	group      *measure.Group
-	hint       uint32
+	topic    *SendTopic
+	producer *Producer
+	at       byServer[sending]
+	group    *measure.Group
+	hint     uint32
 
 	mu     sync.Mutex
 	failed map[string]*measure.Group // by error.type
 }
 
 func (p *Producer) newPartition(k partitionKey) *SendPartition {
-	c, t := p.core, p.topics.get(k.topic)
-	sp := &SendPartition{topic: t, producer: p, hint: p.shard.Add(1)}
-	if k.partition >= 0 {
-		sp.late = append(sp.late, attribute.String(AttrPartitionID, itoa(k.partition)))
-	}
-	if c.rec != nil {
-		sp.own, sp.given = late(c, t.own, sp.late), late(c, t.given, sp.late)
-	}
-	sp.group = c.meter.Group(sendMeasures, p.measureAttributes(k)...)
+	sp := &SendPartition{topic: p.topics.get(k.topic), producer: p, hint: p.shard.Add(1)}
+	sp.at.init(func(s Server) sending { return sp.newSending(k, s) })
+	sp.group = p.core.meter.Group(sendMeasures, p.measureAttributes(k)...)
 	return sp
 }
 
@@ -329,6 +322,7 @@ type Sent struct {
 // is not ours may panic in Add.
 type Finisher struct {
 	p       *SendPartition
+	at      sending
 	o       *Outcome
 	locked  record.Locked
 	group   *measure.Group
@@ -350,6 +344,7 @@ type Finisher struct {
 func (p *Producer) Finish(f *Finisher, topic string, partition int32, o *Outcome) {
 	k := partitionKey{topic, partition}
 	*f = Finisher{p: p.parts.get(k), o: o, end: o.Acked}
+	f.at = f.p.at.get(o.Broker)
 	if o.Err != nil || o.Acked == 0 {
 		f.end = p.core.now()
 	}
@@ -435,8 +430,12 @@ func (f *Finisher) Add(s *Send, sent *Sent) {
 		x = withKey(x, sent.KeyText)
 	}
 	if s.span != nil {
-		if len(f.p.late) > 0 {
-			s.span.SetAttributes(f.p.late...)
+		attrs := f.at.late
+		if core.config.CreateSpans && !s.given.IsValid() {
+			attrs = f.at.created
+		}
+		if len(attrs) > 0 {
+			s.span.SetAttributes(attrs...)
 		}
 		sc := s.span.SpanContext()
 		f.sampled, f.ex = sc.IsSampled(), measure.Exemplar{TraceID: sc.TraceID(), SpanID: sc.SpanID()}
@@ -447,9 +446,9 @@ func (f *Finisher) Add(s *Send, sent *Sent) {
 	r.TraceID, r.SpanID = s.traceID, s.spanID
 	f.sampled, f.ex = true, measure.Exemplar{TraceID: s.traceID, SpanID: s.spanID}
 	setParent(&r, c.parent)
-	st := f.p.own
+	st := f.at.own
 	if s.given.IsValid() {
-		st = f.p.given
+		st = f.at.given
 	}
 	x = linkTo(&r, s.given, c.parent.TraceState(), x)
 	f.locked.Put(st, &r, x)
@@ -573,7 +572,7 @@ func (f *Finisher) transit(p *Producer) {
 	if f.extra != nil {
 		x.Attributes, x.Status, x.Description = f.extra.Attributes, f.extra.Status, f.extra.Description
 	}
-	x.Attributes = append(f.p.late[:len(f.p.late):len(f.p.late)], x.Attributes...)
+	x.Attributes = append(f.at.late[:len(f.at.late):len(f.at.late)], x.Attributes...)
 	f.p.topic.given.emit(f.call.ctx, &r, f.call.parent, &x, f.links)
 }
 
