@@ -88,8 +88,8 @@ func (c *Client) start(r *resolved) error {
 	if r.TracerProvider != nil {
 		r.traces = nil
 	}
-	if r.MeterProvider != nil {
-		r.metrics = nil
+	if _, ours := r.TracerProvider.(*provider); ours || r.MeterProvider != nil {
+		r.metrics = nil // another client's provider has measures of its own
 	}
 	if err := c.connect(r); err != nil {
 		return err
@@ -161,10 +161,16 @@ func (c *Client) connect(r *resolved) error {
 	if c.spans, err = link(r.traces, nil); err != nil {
 		return err
 	}
-	if c.measures, err = link(r.metrics, c.spans); c.measures != nil {
+	if c.measures, err = link(r.metrics, c.spans); err != nil {
+		if c.spans != nil {
+			c.spans.transport.close()
+		}
+		return err
+	}
+	if c.measures != nil {
 		c.measures.giveUp = giveUpMeasuresAfter
 	}
-	return err
+	return nil
 }
 
 func (c *Client) exportMeasures(ctx context.Context, b measure.Batch) error {
@@ -183,8 +189,9 @@ func (c *Client) TracerProvider() trace.TracerProvider { return c.given }
 func (c *Client) Propagator() propagation.TextMapPropagator { return c.propagator }
 
 // Flush sends the spans that have ended and the measures so far, and reports
-// whether all of them, and all before, reached the collector within timeout. A
-// TracerProvider that was handed in is flushed too.
+// whether all of them, and all before, reached the collector within timeout;
+// measures do not count for a collector that takes none. A TracerProvider that
+// was handed in is flushed too.
 func (c *Client) Flush(timeout time.Duration) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -200,9 +207,18 @@ func (c *Client) flushes(ctx context.Context) []func() error {
 		all = append(all, func() error { return f.ForceFlush(ctx) })
 	}
 	if c.registry != nil {
-		all = append(all, func() error { return c.registry.Flush(ctx) })
+		all = append(all, func() error { return c.unlessUnknown(c.registry.Flush(ctx)) })
 	}
 	return all
+}
+
+// unlessUnknown is err, but nil when the collector takes no measures at all: that
+// was said once, and is no reason to call every flush a failure.
+func (c *Client) unlessUnknown(err error) error {
+	if errors.Is(err, measure.ErrRejected) && c.measures.unknown.Load() {
+		return nil
+	}
+	return err
 }
 
 // rejected is how many spans and points the collector left out of requests that
@@ -232,7 +248,7 @@ func (c *Client) Close() {
 			all = c.flushes(ctx)
 		}
 		if c.registry != nil {
-			all = append(all, func() error { return end(ctx, c.registry.Shutdown) })
+			all = append(all, func() error { return c.unlessUnknown(end(ctx, c.registry.Shutdown)) })
 		}
 		if err := together(all...); err != nil {
 			c.reporter.report(fmt.Errorf("hoptrace: not all was exported within %s when closing: %w; see Counts", c.timeout, err))

@@ -23,8 +23,8 @@ type link struct {
 	debug     bool
 
 	refusing atomic.Bool   // the last answer was a no
+	unknown  atomic.Bool   // the last answer was that this signal is not taken at all
 	rejected atomic.Uint64 // spans or points of requests that were taken but for them
-	refused  atomic.Uint64 // spans or points of requests that were refused for good
 }
 
 // place is what is known of the address that several signals may go to.
@@ -42,7 +42,7 @@ const (
 const (
 	firstPause   = 100 * time.Millisecond
 	longestPause = 5 * time.Second
-	closingPause = 50 * time.Millisecond
+	closingPause = 100 * time.Millisecond
 	maxAskedFor  = time.Minute // what a collector may ask to wait
 )
 
@@ -68,7 +68,7 @@ func (l *link) deliver(ctx context.Context, n int, body []byte) error {
 		}
 		var r *refusal
 		if !errors.As(err, &r) || !r.retry {
-			l.refused.Add(uint64(n)) //nolint:gosec // a count
+			l.unknown.Store(r != nil && r.unknown)
 			if !l.refusing.Swap(true) {
 				l.reporter.report(fmt.Errorf("%s refused %d %s: %w (this is said once until it takes some; see Counts)", l.where(), n, l.target.signal.name, err))
 			}
@@ -121,6 +121,7 @@ func (l *link) wait(ctx context.Context, d time.Duration) error {
 
 func (l *link) taken(n int, a answer) {
 	l.place.away.Store(false)
+	l.unknown.Store(false)
 	if a.rejected == 0 {
 		l.refusing.Store(false)
 		return

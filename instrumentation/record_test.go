@@ -271,8 +271,11 @@ func TestACollectorWithoutMeasuresStillGetsSpans(t *testing.T) {
 		w.messages(10)
 		eventually(t, "dropped points", func() bool { return c.MeasureCounts().Dropped >= uint64(i+1) })
 		spans(c, 1)
-		c.Flush(patience)
+		if !c.Flush(patience) {
+			t.Error("Flush = false though all spans arrived")
+		}
 	}
+	c.Close()
 	if s.count() != 33 || said.Load() != 1 {
 		t.Errorf("%d spans arrived, %d messages; want 33 and 1", s.count(), said.Load())
 	}

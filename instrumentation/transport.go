@@ -43,9 +43,10 @@ type answer struct {
 
 // refusal is why a request was not taken.
 type refusal struct {
-	err   error
-	retry bool          // the same request may be welcome later
-	after time.Duration // not before this time has passed; 0: not said
+	err     error
+	retry   bool          // the same request may be welcome later
+	after   time.Duration // not before this time has passed; 0: not said
+	unknown bool          // the collector does not know this signal
 }
 
 func (r *refusal) Error() string { return r.err.Error() }
@@ -121,6 +122,8 @@ func refusedByGRPC(err error) *refusal {
 	switch s.Code() {
 	case codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.OutOfRange, codes.Unavailable, codes.DataLoss:
 		r.retry = true
+	case codes.Unimplemented:
+		r.unknown = true
 	}
 	return r
 }
@@ -247,6 +250,8 @@ func refusedByHTTP(resp *http.Response, body []byte, now time.Time) *refusal {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		r.retry = true
 		r.after = retryAfter(resp.Header.Get("Retry-After"), now)
+	case http.StatusNotFound:
+		r.unknown = true
 	}
 	return r
 }

@@ -225,7 +225,11 @@ func sameValue(known, v any) bool {
 			return true
 		}
 	}
-	return isComparable(known) && isComparable(v) && known == v
+	if known == nil || v == nil || reflect.TypeOf(known) != reflect.TypeOf(v) {
+		return false
+	}
+	if reflect.ValueOf(known).Comparable() && reflect.ValueOf(v).Comparable() {
+		return known == v
+	}
+	return reflect.DeepEqual(known, v)
 }
-
-func isComparable(v any) bool { return v != nil && reflect.ValueOf(v).Comparable() }
