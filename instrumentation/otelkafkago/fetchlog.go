@@ -67,6 +67,9 @@ type fetchLog struct {
 	broken  atomic.Bool // a connection spoke what was not understood: every time is unknown
 	unknown atomic.Uint64
 
+	// watermark is told the high watermark of each answer, outside of any lock.
+	watermark func(key topicPartition, highWatermark int64)
+
 	mu    sync.RWMutex
 	parts map[topicPartition]*partitionLog
 }
@@ -87,7 +90,7 @@ func (l *fetchLog) partition(key topicPartition) *partitionLog {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if p = l.parts[key]; p == nil {
-		p = &partitionLog{log: l}
+		p = &partitionLog{log: l, key: key}
 		l.parts[key] = p
 	}
 	return p
@@ -110,6 +113,7 @@ func (l *fetchLog) giveUp() {
 // partitionLog is the part of a fetchLog about one partition.
 type partitionLog struct {
 	log *fetchLog
+	key topicPartition
 
 	mu      sync.Mutex
 	fetches []*fetch
@@ -146,6 +150,9 @@ func (p *partitionLog) answer(f *fetch, at int64) {
 }
 
 func (p *partitionLog) describe(f *fetch, h fetchHead) {
+	if h.code == 0 && p.log.watermark != nil {
+		p.log.watermark(p.key, h.highWatermark)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f.described = true

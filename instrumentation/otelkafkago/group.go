@@ -75,6 +75,16 @@ func (g *groupLog) memberID() string {
 	return g.member
 }
 
+// coordinator is the broker that coordinates the group; zero when it is not known.
+func (g *groupLog) coordinator() messaging.Server {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.conn == nil {
+		return messaging.Server{}
+	}
+	return g.conn.broker
+}
+
 // owns tells whether a partition is assigned to this member.
 func (g *groupLog) owns(tp topicPartition) bool {
 	g.mu.Lock()

@@ -131,6 +131,7 @@ type pendingList struct {
 	first    *delivery
 	last     *delivery
 
+	none    atomic.Bool // count is 0, for a look without the lock
 	evicted atomic.Uint64
 }
 
@@ -151,7 +152,9 @@ func (l *pendingList) add(d *delivery) (again, oldest *delivery) {
 		l.evicted.Add(1)
 	}
 	d.part.put(d)
-	l.count++
+	if l.count++; l.count == 1 {
+		l.none.Store(false)
+	}
 	d.prev = l.last
 	if l.last != nil {
 		l.last.next = d
@@ -192,6 +195,9 @@ func (l *pendingList) with(p *partition, offset int64, f func(*delivery)) bool {
 // supersede tells that the next fetch was called. It removes and returns the
 // deliveries whose processing this ends, linked by next.
 func (l *pendingList) supersede(at int64) *delivery {
+	if l.none.Load() {
+		return nil
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.explicit {
@@ -228,13 +234,16 @@ func (l *pendingList) removeAll() *delivery {
 		d.part.drop(d)
 	}
 	l.first, l.last, l.count = nil, nil, 0
+	l.none.Store(true)
 	return all
 }
 
 // remove is called with l.mu held.
 func (l *pendingList) remove(d *delivery) {
 	d.part.drop(d)
-	l.count--
+	if l.count--; l.count == 0 {
+		l.none.Store(true)
+	}
 	if d.prev != nil {
 		d.prev.next = d.next
 	} else {

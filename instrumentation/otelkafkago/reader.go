@@ -82,6 +82,7 @@ func newReaderHooks(cfg kafka.ReaderConfig, c config) *Reader {
 		},
 	})
 	r.group.committed, r.group.rebalanced = r.committed, r.rebalanced
+	r.log.watermark = r.watermark
 	return r
 }
 
@@ -227,6 +228,14 @@ func (r *Reader) moved() {
 func (r *Reader) closed() {
 	defer r.core.Guard()
 	r.estimateAll(r.pending.drain(), r.core.Now())
+	r.consumer.Close()
+}
+
+// watermark is called when a fetch was answered, with records or without.
+func (r *Reader) watermark(key topicPartition, highWatermark int64) {
+	if p := (*r.parts.Load())[key]; p != nil { // a record of it was handed out
+		p.core.Watermark(highWatermark, 0)
+	}
 }
 
 // estimateAll ends deliveries that are linked by next.
@@ -241,6 +250,9 @@ func (r *Reader) estimateAll(d *delivery, at int64) {
 // rebalanced is called when the group gave this Reader its partitions.
 func (r *Reader) rebalanced(b *rebalance) {
 	defer r.core.Guard()
+	for _, tp := range b.revoked {
+		r.partition(tp.topic, tp.partition).core.Moved()
+	}
 	for _, tp := range b.assigned {
 		r.partition(tp.topic, tp.partition).core.Moved()
 	}

@@ -50,7 +50,7 @@ func (r *Reader) estimateCommitted(msgs []kafka.Message) {
 // settled records a call of CommitMessages.
 func (r *Reader) settled(ctx context.Context, start int64, msgs []kafka.Message, err error) {
 	defer r.core.Guard()
-	s := messaging.Settlement{Start: start, End: r.core.Now(), Err: err, Count: len(msgs)}
+	s := messaging.Settlement{Start: start, End: r.core.Now(), Err: err, Count: len(msgs), Broker: r.group.coordinator()}
 	if err != nil {
 		s.ErrorType = errorType(err)
 	}
@@ -91,7 +91,7 @@ func (r *Reader) committed(c *commit) {
 	if r.committing.Load() > 0 || !messaging.Enabled() || len(c.offsets) == 0 {
 		return
 	}
-	s := messaging.Settlement{Start: c.asked, End: c.answered, Background: true}
+	s := messaging.Settlement{Start: c.asked, End: c.answered, Broker: c.broker, Background: true}
 	if c.code != 0 {
 		s.Err = kafka.Error(c.code)
 		s.ErrorType = errorType(s.Err)
