@@ -476,3 +476,22 @@ func TestABatchContinuesATraceOnlyIfItIsOne(t *testing.T) {
 		t.Errorf("two sends and a batch of both are in %d traces; want 3", len(traces))
 	}
 }
+
+func TestTheQuickBaggageIsTheSDKs(t *testing.T) {
+	client, err := sentry.NewClient(sentry.ClientOptions{Dsn: testDSN, Release: "billing @1,2;3", Environment: "tést", OrgID: 9, Transport: &transport{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	ctx := sentry.SetHubOnContext(context.Background(), sentry.NewHub(client, sentry.NewScope()))
+	for _, flags := range []trace.TraceFlags{0, trace.FlagsSampled} {
+		sc := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: flags})
+		got, err := sentry.DynamicSamplingContextFromHeader([]byte(sendHook{}.Baggage(ctx, sc)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(dscOf(ctx, client, sc), got); diff != "" || len(got.Entries) != 6 {
+			t.Errorf("flags %d (-want +got):\n%s", flags, diff)
+		}
+	}
+}
