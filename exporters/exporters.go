@@ -123,13 +123,13 @@ type MessageReader interface {
 	// MessagesFrom gives the consumer rows whose record carried one of these
 	// contexts (at most 1,000): the hops of a producer that was told no offset.
 	MessagesFrom(ctx context.Context, project uint64, creation []schemas.SpanRef, limit int) ([]schemas.Message, error)
-	// MessagesSentOn gives the consumer rows of records that were made of these
-	// (at most 1,000) after they had failed, at most limit.
+	// MessagesSentOn gives the rows, producer's and consumers', of records that
+	// were made of these (at most 1,000) after they had failed, at most limit.
 	MessagesSentOn(ctx context.Context, project uint64, originals []schemas.RecordRef, limit int) ([]schemas.Message, error)
 	// Settles gives the settle rows of commits that did not fail and cover these
 	// consumer rows (at most 1,000): of each record's partition and group the one
-	// with the smallest offset at or after it, and those that link to the row's
-	// span or to the context that its record carried.
+	// with the smallest offset at or after it, among at least the next 16,384, and
+	// those that link to the row's span or to the context that its record carried.
 	Settles(ctx context.Context, project uint64, consumers []schemas.Message) ([]schemas.Message, error)
 	// Hops lists hops, by the time the consumer was done, newest or slowest first.
 	Hops(ctx context.Context, q HopQuery) ([]schemas.Hop, error)

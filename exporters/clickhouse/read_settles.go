@@ -10,10 +10,15 @@ import (
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
-// How long before a consumer began and after it was done its commit is looked for.
 const (
+	// How long before a consumer began and after it was done its commit is looked for.
 	settleBefore = time.Minute
 	settleAfter  = 10 * time.Minute
+	// settleReach is how many offsets behind a record it is looked for, at least.
+	settleReach = 16384
+	// maxSettles bounds the commits that are looked among: 2,000,000 take about 100
+	// MB in the engine. Beyond it some are not found.
+	maxSettles = 2_000_000
 )
 
 // Settles gives the commits that cover these consumer rows: of each record's
@@ -27,8 +32,8 @@ func (s *Store) Settles(ctx context.Context, project uint64, consumers []schemas
 		placed []*schemas.Message
 		refs   []schemas.SpanRef
 		low    int64
-		topics []string
-		seen   = make(map[string]bool)
+		near   []settleBlock
+		seen   = make(map[settleBlock]bool)
 		ps     params
 		from   int64
 		to     int64
@@ -53,9 +58,11 @@ func (s *Store) Settles(ctx context.Context, project uint64, consumers []schemas
 			low = m.Offset
 		}
 		placed = append(placed, m)
-		if !seen[m.Topic] {
-			seen[m.Topic] = true
-			topics = append(topics, m.Topic)
+		for _, block := range []int64{m.Offset / settleReach, m.Offset/settleReach + 1} {
+			if b := (settleBlock{m.Topic, m.Partition, block}); !seen[b] {
+				seen[b] = true
+				near = append(near, b)
+			}
 		}
 	}
 	if len(refs) == 0 {
@@ -76,7 +83,11 @@ func (s *Store) Settles(ctx context.Context, project uint64, consumers []schemas
 		return out, nil
 	}
 	ps.int("low", low)
-	list(&ps, "topics", topics, literal)
+	list(&ps, "blocks", near, func(b *strings.Builder, n settleBlock) {
+		b.WriteByte('(')
+		literal(b, n.topic)
+		b.WriteString("," + strconv.FormatInt(int64(n.partition), 10) + "," + strconv.FormatInt(n.block, 10) + ")")
+	})
 	list(&ps, "records", placed, func(b *strings.Builder, m *schemas.Message) {
 		b.WriteByte('(')
 		literal(b, m.Topic)
@@ -88,24 +99,34 @@ func (s *Store) Settles(ctx context.Context, project uint64, consumers []schemas
 WHERE (source, source_offset, source_index) IN
 (
 	SELECT m_source, m_offset, m_index FROM
-	(SELECT r.1 AS l_topic, r.2 AS l_partition, r.3 AS l_from, r.4 AS l_group FROM (SELECT arrayJoin({records:Array(Tuple(String, Int32, Int64, String))}) AS r)) AS l
+	(SELECT cityHash64(r.1, r.2, r.4) AS l_log, r.3 AS l_from FROM (SELECT arrayJoin({records:Array(Tuple(String, Int32, Int64, String))}) AS r)) AS l
 	ASOF INNER JOIN
 	(
-		SELECT CAST(topic, 'String') AS m_topic, partition AS m_partition, offset AS m_until, CAST(consumer_group, 'String') AS m_group,
+		SELECT cityHash64(CAST(topic, 'String'), partition, CAST(consumer_group, 'String')) AS m_log, offset AS m_until,
 			source AS m_source, source_offset AS m_offset, source_index AS m_index
 		FROM messages
-		WHERE project = {project:UInt64} AND side = 4 AND failed = 0 AND topic IN (SELECT arrayJoin({topics:Array(String)})) AND offset >= {low:Int64} AND `+inStretch+`
-	) AS m ON l_topic = m_topic AND l_partition = m_partition AND l_group = m_group AND l_from <= m_until
+		WHERE failed = 0 AND `+nearSettles+`
+	) AS m ON l_log = m_log AND l_from <= m_until
 )
-AND project = {project:UInt64} AND side = 4 AND topic IN (SELECT arrayJoin({topics:Array(String)})) AND offset >= {low:Int64}`+once, ps)
+AND `+nearSettles+once+", max_rows_in_join = "+strconv.Itoa(maxSettles)+", join_overflow_mode = 'break'", ps)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the commits that cover %d records: %w", len(placed), err)
 	}
 	return append(out, covering...), nil
 }
 
-// MessagesSentOn gives the consumer rows of records that were made of these
-// after they had failed.
+// settleBlock is a run of settleReach offsets.
+type settleBlock struct {
+	topic     string
+	partition int32
+	block     int64
+}
+
+var nearSettles = "project = {project:UInt64} AND side = 4 AND offset >= {low:Int64} AND " + inStretch + ` AND topic IN (SELECT r.1 FROM (SELECT arrayJoin({blocks:Array(Tuple(String, Int32, Int64))}) AS r))
+	AND (topic, partition, intDiv(offset, ` + strconv.Itoa(settleReach) + `)) IN (SELECT r.1, r.2, r.3 FROM (SELECT arrayJoin({blocks:Array(Tuple(String, Int32, Int64))}) AS r))`
+
+// MessagesSentOn gives the rows of records that were made of these after they
+// had failed.
 func (s *Store) MessagesSentOn(ctx context.Context, project uint64, originals []schemas.RecordRef, limit int) ([]schemas.Message, error) {
 	if err := atMost("records", len(originals), maxRecords); err != nil {
 		return nil, err
@@ -122,7 +143,7 @@ func (s *Store) MessagesSentOn(ctx context.Context, project uint64, originals []
 		b.WriteString("," + strconv.FormatInt(int64(r.Partition), 10) + "," + strconv.FormatInt(r.Offset, 10) + ")")
 	})
 	out, err := s.messages(ctx, "PREWHERE retry_topic IN (SELECT r.1 FROM (SELECT arrayJoin({records:Array(Tuple(String, Int32, Int64))}) AS r))"+
-		" WHERE retry_topic != '' AND project = {project:UInt64} AND side IN (2, 3)"+
+		" WHERE retry_topic != '' AND project = {project:UInt64} AND side IN (1, 2, 3)"+
 		" AND (retry_topic, retry_partition, retry_offset) IN (SELECT r.1, r.2, r.3 FROM (SELECT arrayJoin({records:Array(Tuple(String, Int32, Int64))}) AS r))"+once, ps)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read what was made of %d records after they had failed: %w", len(originals), err)

@@ -105,7 +105,7 @@ func sentOn(t *testing.T, s Spans) {
 		noError(t, what, err)
 		equal(t, what, got, want)
 	}
-	f("of one record", []schemas.RecordRef{{Topic: "t", Partition: 2, Offset: 7}}, rows[0], rows[1])
-	f("of two", []schemas.RecordRef{{Topic: "t", Partition: 2, Offset: 7}, {Topic: "t", Partition: 2, Offset: 8}}, rows[0], rows[1], rows[2])
+	f("of one record", []schemas.RecordRef{{Topic: "t", Partition: 2, Offset: 7}}, rows[0], rows[1], rows[3])
+	f("of two", []schemas.RecordRef{{Topic: "t", Partition: 2, Offset: 7}, {Topic: "t", Partition: 2, Offset: 8}}, rows[0], rows[1], rows[2], rows[3])
 	f("of another", []schemas.RecordRef{{Topic: "t", Partition: 1, Offset: 7}, {Topic: "", Partition: 0, Offset: 0}})
 }

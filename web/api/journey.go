@@ -223,6 +223,12 @@ func (w *journeyWalk) readers(ids []schemas.TraceID) []schemas.TraceID {
 			read[key.record] = true
 		}
 	}
+	for _, key := range w.order { // sent on to where nobody reads
+		m := w.rows[key]
+		if original, retried := m.Original(); retried && m.Side == schemas.SideProduce && read[original] {
+			out = append(out, m.TraceID)
+		}
+	}
 	for _, j := range joinHops(w.all()) {
 		if c := j.Consume; c != nil {
 			original, retried := c.Original()

@@ -69,6 +69,17 @@ func TestAJourneyFollowsARecordThroughRetryAndDeadLetterTopics(t *testing.T) {
 	}
 }
 
+func TestAJourneyFollowsARecordToWhereNobodyReadsIt(t *testing.T) {
+	s, traces := retried()
+	last := &s.AllMessages[4] // sent to payments.dlq
+	last.RetryTopic, last.RetryPartition, last.RetryOffset, last.RetryAttempt = "payments", 1, 100, 2
+	s.AllMessages = slices.Delete(s.AllMessages, 5, 6)
+	j := get[Journey](t, newHandler(t, s), "/traces/"+traces[1].String(), http.StatusOK)
+	if len(j.Hops) != 3 || j.Hops[2].Topic != "payments.dlq" || j.Hops[2].Consumer != nil || j.Hops[2].Retry == nil || j.Hops[2].Retry.Attempt != 2 {
+		t.Errorf("hops %+v", j.Hops)
+	}
+}
+
 func TestTimeInRetryIsUnknownAcrossHosts(t *testing.T) {
 	s, traces := retried()
 	for i := range s.AllMessages {

@@ -209,7 +209,7 @@ func (s *Store) MessagesSentOn(ctx context.Context, project uint64, originals []
 	}
 	return s.messages(limit, func(m *schemas.Message) bool {
 		ref, ok := m.Original()
-		return ok && m.Project == project && m.Side.Reads() && slices.Contains(originals, ref)
+		return ok && m.Project == project && m.Side != schemas.SideSettle && slices.Contains(originals, ref)
 	}), nil
 }
 
