@@ -113,6 +113,7 @@ func (f foreign) run(t *testing.T, n *network, send string, read []string) relay
 	c.Name = f.service
 	c.Env = append(
 		c.Env,
+		"OTEL_EXPORTER_OTLP_ENDPOINT="+n.h.HTTP, // for what an SDK exports beside spans
 		"HOPTRACE_KAFKA="+n.kafka.Address, "HOPTRACE_OTLP="+n.h.HTTP, "HOPTRACE_DSN="+n.dsn, "HOPTRACE_SERVICE="+f.service,
 		"HOPTRACE_SEND="+send, "HOPTRACE_ORDERS="+strings.Join(f.orders, ","), "HOPTRACE_READ="+strings.Join(expected, ","),
 	)
