@@ -96,6 +96,7 @@ type request struct {
 	fetch       *fetch // of a fetch
 	log         *partitionLog
 	key         topicPartition
+	metadata    bool
 	group       groupRequest // of others
 	at          int64
 }
@@ -172,6 +173,10 @@ func (c *watchedConn) observeWrite(b []byte) {
 			if !c.askFetch(frame) {
 				c.lose()
 				return
+			}
+		case apiMetadata:
+			if version := binary.BigEndian.Uint16(frame[6:]); len(frame) >= 12 && (version == 1 || version == 6) {
+				c.await(request{correlation: binary.BigEndian.Uint32(frame[8:]), version: version, metadata: true})
 			}
 		case apiOffsetCommit, apiJoinGroup, apiHeartbeat, apiLeaveGroup, apiSyncGroup:
 			if c.group != nil {

@@ -17,7 +17,9 @@ type fetch struct {
 	broker   messaging.Server // that the connection was dialled to
 
 	// notBefore is when the answer before was asked for, if it told that there was
-	// nothing to read at offset yet: the records of this one came after that.
+	// nothing to read at offset yet: the records of this one were appended after
+	// that. With several replicas nothing is known: the high watermark follows the
+	// append at the leader.
 	notBefore int64
 
 	// What follows is known once described is true.
@@ -119,6 +121,7 @@ type partitionLog struct {
 	fetches []*fetch
 	end     int64 // high watermark of the newest answer
 	endAt   int64 // when it was asked for; 0 when the watermark is not known
+	alone   bool  // the partition is known to have one replica
 }
 
 // ask notes a fetch request that is about to be written.
@@ -126,7 +129,7 @@ func (p *partitionLog) ask(offset, at int64, broker messaging.Server) *fetch {
 	f := &fetch{offset: offset, asked: at, broker: broker}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.end == offset {
+	if p.end == offset && p.alone {
 		f.notBefore = p.endAt
 	}
 	if n := len(p.fetches); n > 0 && p.fetches[n-1].offset == offset {
@@ -182,6 +185,13 @@ func (p *partitionLog) batch(f *fetch, b recordBatch) {
 		return
 	}
 	f.runs = append(f.runs, run{last: b.last, appended: b.appended})
+}
+
+// replicated notes whether the partition has more than one replica.
+func (p *partitionLog) replicated(several bool) {
+	p.mu.Lock()
+	p.alone = !several
+	p.mu.Unlock()
 }
 
 // highWatermark is the one that the newest answer told.

@@ -29,6 +29,7 @@ const (
 	stateBatch           // as much of a record batch as tells its format
 	stateBatchHead       // the head of a record batch
 	stateGroup           // the whole answer to a group request
+	stateMetadata        // the whole answer to a request for metadata
 )
 
 func (c *watchedConn) observeRead(b []byte) {
@@ -114,6 +115,12 @@ func (c *watchedConn) beginAnswer(correlation uint32) {
 		}
 		return
 	}
+	if in.req.metadata {
+		if in.frame > 0 && in.frame <= maxBody {
+			in.expect(stateMetadata, in.frame)
+		}
+		return
+	}
 	if in.frame > maxBody || in.frame == 0 {
 		c.group.misunderstood()
 		return
@@ -188,6 +195,11 @@ func (c *watchedConn) read() {
 			return
 		}
 		c.group.answered(c, &in.req.group, &a, in.req.at, in.began)
+	case stateMetadata:
+		parseReplicas(in.req.version, in.kept, func(key topicPartition, replicas int) {
+			c.log.partition(key).replicated(replicas > 1)
+		})
+		in.rest()
 	default:
 		in.rest()
 	}

@@ -9,6 +9,7 @@ import (
 // tell something about its records.
 const (
 	apiFetch        = 1
+	apiMetadata     = 3
 	apiOffsetCommit = 8
 	apiJoinGroup    = 11
 	apiHeartbeat    = 12
@@ -188,6 +189,52 @@ func parseGroupAnswer(q *groupRequest, body []byte) (a groupAnswer, ok bool) {
 		}
 	}
 	return a, !r.short
+}
+
+// parseReplicas reads the answer to a request for metadata in version 1 or 6, after
+// the correlation id, and tells f of each partition how many replicas it has.
+func parseReplicas(version uint16, body []byte, f func(key topicPartition, replicas int)) {
+	r := fields{b: body}
+	skipString := func() {
+		if n := r.uint16(); n != 0xffff { // null
+			r.skip(int(n))
+		}
+	}
+	if version >= 3 {
+		r.skip(4) // throttle
+	}
+	for brokers := r.uint32(); brokers > 0 && !r.short; brokers-- {
+		r.skip(4)
+		skipString()
+		r.skip(4)
+		skipString() // rack
+	}
+	if version >= 2 {
+		skipString() // cluster
+	}
+	r.skip(4) // controller
+	read := 0
+	for topics := r.uint32(); topics > 0 && !r.short; topics-- {
+		r.skip(2) // error code
+		topic := r.string()
+		r.skip(1) // internal
+		for partitions := r.uint32(); partitions > 0 && !r.short; partitions-- {
+			code, partition := r.uint16(), r.int32()
+			r.skip(4) // leader
+			replicas := r.uint32()
+			r.skip(int(min(replicas, maxFrame)) * 4)
+			r.skip(int(min(r.uint32(), maxFrame)) * 4) // in sync
+			if version >= 5 {
+				r.skip(int(min(r.uint32(), maxFrame)) * 4) // offline
+			}
+			if read++; r.short || read > maxPartitions {
+				return
+			}
+			if code == 0 {
+				f(topicPartition{topic, partition}, int(replicas))
+			}
+		}
+	}
 }
 
 func parseAssignment(b []byte) (out []topicPartition, ok bool) {

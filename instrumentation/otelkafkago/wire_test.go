@@ -166,8 +166,9 @@ func TestAFailedFetchTellsNoWatermark(t *testing.T) {
 
 func TestRecordsThatWereAwaitedCameAfterTheFetchBefore(t *testing.T) {
 	log := newFetchLog()
-	carry(t, log, 10, fetchAnswer(10, 0, "orders", 0, 5, 0, nil), 9) // nothing at 5 yet
 	p := log.partition(topicPartition{"orders", 0})
+	p.replicated(false)
+	carry(t, log, 10, fetchAnswer(10, 0, "orders", 0, 5, 0, nil), 9) // nothing at 5 yet
 	first := p.fetches[0].asked
 	carry(t, log, 10, fetchAnswer(10, 0, "orders", 0, 6, 0, batch(5, 1, 1_700_000_000_000, true, 3)), 9)
 	if d := p.match(5); d.notBefore != first || d.asked < first {
@@ -176,6 +177,50 @@ func TestRecordsThatWereAwaitedCameAfterTheFetchBefore(t *testing.T) {
 	carry(t, log, 10, fetchAnswer(10, 0, "orders", 0, 9, 0, nil), 9) // offset 5 again: behind
 	if d := p.match(5); d.notBefore != 0 {
 		t.Errorf("not before %d; want unknown", d.notBefore)
+	}
+	p.replicated(true)
+	carry(t, log, 10, fetchAnswer(10, 0, "orders", 0, 5, 0, nil), 9)
+	carry(t, log, 10, fetchAnswer(10, 0, "orders", 0, 6, 0, batch(5, 1, 1_700_000_000_000, true, 3)), 9)
+	if d := p.match(5); d.answered == 0 || d.notBefore != 0 {
+		t.Errorf("not before %d; with replicas the watermark follows the append", d.notBefore)
+	}
+}
+
+func TestMetadataTellsReplicas(t *testing.T) {
+	for _, version := range []int{1, 6} {
+		b := bytesOf(nil)
+		if version >= 3 {
+			b = b.u32(0)
+		}
+		b = b.u32(2).u32(1).str("b1").u32(9092).u16(-1).u32(2).str("b2").u32(9092).str("rack")
+		if version >= 2 {
+			b = b.u16(-1)
+		}
+		b = b.u32(1).u32(2)
+		part := func(id int, replicas ...int) {
+			b = b.u16(0).u32(id).u32(1).u32(len(replicas))
+			for _, r := range replicas {
+				b = b.u32(r)
+			}
+			b = b.u32(1).u32(1)
+			if version >= 5 {
+				b = b.u32(0)
+			}
+		}
+		b = b.u16(0).str("orders").u8(0).u32(2)
+		part(0, 1)
+		part(1, 1, 2)
+		b = b.u16(3).str("nowhere").u8(0).u32(0)
+		got := make(map[topicPartition]int)
+		note := func(key topicPartition, replicas int) { got[key] = replicas }
+		parseReplicas(uint16(version), b, note)
+		if diff := cmp.Diff(map[topicPartition]int{{"orders", 0}: 1, {"orders", 1}: 2}, got, cmp.AllowUnexported(topicPartition{})); diff != "" {
+			t.Errorf("version %d (-want +got):\n%s", version, diff)
+		}
+		for n := range b {
+			parseReplicas(uint16(version), b[:n], func(topicPartition, int) {})
+		}
+		parseReplicas(uint16(version), bytesOf(nil).u32(0).u32(-1).u32(-1).u32(-1), note)
 	}
 }
 
