@@ -12,7 +12,7 @@ import (
 // Somebody tries the examples beside `make run`.
 func TestExamplesRunOnTheEmbeddedBroker(t *testing.T) {
 	h := harness.StartHoptrace(t, harness.Options{})
-	dir := harness.Examples(t, "minimal", "async", "batch", "retry", "sentry", "franz")
+	dir := harness.Examples(t, "minimal", "async", "batch", "retry", "sentry", "franz", "sarama")
 	from := time.Now()
 	run := func(name string, args ...string) {
 		t.Helper()
@@ -27,6 +27,7 @@ func TestExamplesRunOnTheEmbeddedBroker(t *testing.T) {
 	run("retry", "-pause", "50ms")
 	run("sentry", "-dsn", h.DSN(t))
 	run("franz")
+	run("sarama")
 	harness.WaitDrained(t, h.Kafka, time.Minute, "ingest-spans", "ingest-events")
 
 	hops := func(topic, group string, n int) []harness.Hop {
@@ -37,15 +38,13 @@ func TestExamplesRunOnTheEmbeddedBroker(t *testing.T) {
 		}
 		return all
 	}
-	for _, example := range []string{"minimal", "franz"} {
+	for _, example := range []string{"minimal", "franz", "sarama"} {
 		for _, hop := range hops(example+"-greetings", example, 3) {
 			whole(t, hop)
 		}
 	}
 	for _, hop := range hops("batch-readings", "batch", 100) {
-		if hop.Producer == nil || hop.Consumer == nil || !hop.EndToEnd.Known {
-			t.Errorf("hop %s is half: %+v", hop.Record(), hop)
-		}
+		whole(t, hop)
 	}
 	// Two of four payments fail; one is paid at its third attempt.
 	failed := 0
