@@ -123,13 +123,17 @@ func TestRecordsAndMeasuresTakeTheSameWayAsSpans(t *testing.T) {
 }
 
 func TestCloseLosesNothing(t *testing.T) {
-	f := func(name string, s *sink, late time.Duration) {
+	f := func(name, protocol string, s *sink, late time.Duration) {
 		t.Run(name, func(t *testing.T) {
+			serve := s.serve
+			if protocol == ProtocolHTTP {
+				serve = s.serveHTTP
+			}
 			addr := closedPort(t)
 			if late == 0 {
-				addr = s.serve(t, "")
+				addr = serve(t, "")
 			}
-			c, err := New(Options{Endpoint: addr, BatchSize: 512, CloseTimeout: patience, OnError: func(error) {}})
+			c, err := New(Options{Endpoint: addr, Protocol: protocol, BatchSize: 512, CloseTimeout: patience, OnError: func(error) {}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -147,7 +151,7 @@ func TestCloseLosesNothing(t *testing.T) {
 					t.Error("Close gave up before its time")
 				case <-time.After(late):
 				}
-				s.serve(t, addr)
+				serve(t, addr)
 			}
 			<-closed
 			if s.count() != 23_000 || s.measure("test.count") != 20_000 {
@@ -158,9 +162,11 @@ func TestCloseLosesNothing(t *testing.T) {
 			}
 		})
 	}
-	f("prompt sink", &sink{}, 0)
-	f("slow sink", &sink{delay: 100 * time.Millisecond}, 0)
-	f("late sink", &sink{}, time.Second)
+	for _, protocol := range []string{ProtocolGRPC, ProtocolHTTP} {
+		f("prompt "+protocol, protocol, &sink{}, 0)
+		f("slow "+protocol, protocol, &sink{delay: 100 * time.Millisecond}, 0)
+		f("late "+protocol, protocol, &sink{}, time.Second)
+	}
 }
 
 // childEndpoint makes the test binary a program that records, closes and exits.

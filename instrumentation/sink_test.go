@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -165,6 +166,24 @@ func (s *sink) serveTLS(t *testing.T, addr string, c *tls.Config) string {
 		_ = server.Serve(l)
 	}()
 	t.Cleanup(func() { server.Stop(); <-done })
+	return l.Addr().String()
+}
+
+// serveHTTP is serve for OTLP over HTTP.
+func (s *sink) serveHTTP(t *testing.T, addr string) string {
+	t.Helper()
+	if addr == "" {
+		addr = "127.0.0.1:0"
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(s)
+	_ = server.Listener.Close()
+	server.Listener = l
+	server.Start()
+	t.Cleanup(server.Close)
 	return l.Addr().String()
 }
 
