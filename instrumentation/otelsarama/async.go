@@ -115,7 +115,7 @@ func (a *AsyncProducer) Close() error {
 	a.done.Add(1)
 	go func() {
 		defer a.done.Done()
-		for range a.successes { //nolint:revive // as sarama's Close does
+		for range a.successes { // as sarama's Close does
 		}
 	}()
 	var failed sarama.ProducerErrors

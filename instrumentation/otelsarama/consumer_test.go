@@ -193,6 +193,41 @@ func TestAClosedConsumerLetsGoOfWhatNobodyReads(t *testing.T) {
 	}
 }
 
+func TestAMessageSentOnKeepsItsLineage(t *testing.T) {
+	c, rec := broker(t, 1), record()
+	in := New(configOf(nil), WithTracerProvider(rec))
+	p := newSync(t, c, in)
+	send(t, p, "a")
+	pc := newPartition(t, c, in, 0)
+	if err := in.Process(within(t), receiveOne(t, pc), func(ctx context.Context, msg *sarama.ConsumerMessage) error {
+		_, _, err := p.SendMessageContext(ctx, DeadLetter(ctx, msg, "orders", errors.New("no")))
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	process := rec.wait(t, "process orders", 1)[0]
+	if sent := rec.wait(t, "send orders", 2)[1]; sent.Parent().SpanID() != process.SpanContext().SpanID() {
+		t.Errorf("parent %v; want the process span", sent.Parent())
+	}
+	again := receiveOne(t, pc)
+	if err := in.Process(within(t), again, nothing); err != nil {
+		t.Fatal(err)
+	}
+	s := rec.wait(t, "process orders", 2)[1]
+	if Attempt(again) != 2 || number(t, s, messaging.AttrRetryAttempt) != 1 || number(t, s, messaging.AttrRetryOffset) != 0 || string(again.Value) != "a" {
+		t.Errorf("attempt %d, %v", Attempt(again), s.Attributes())
+	}
+	reason := ""
+	for _, h := range again.Headers {
+		if string(h.Key) == HeaderError {
+			reason = string(h.Value)
+		}
+	}
+	if reason != "_OTHER: no" {
+		t.Errorf("reason %q", reason)
+	}
+}
+
 // handler is a program's handler.
 type handler struct {
 	in      *Instrumentation

@@ -334,7 +334,7 @@ func (c conceal) OnSend(msg *sarama.ProducerMessage) {
 	in := c.in
 	if in.intercepted {
 		if v, ok := in.window.LoadAndDelete(msg); ok {
-			st := v.(*sending) //nolint:errcheck,revive // nothing else is put there
+			st := v.(*sending) //nolint:revive // nothing else is put there
 			st.user, msg.Metadata = msg.Metadata, st
 			in.begin(st, msg)
 			return

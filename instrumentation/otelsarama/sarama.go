@@ -104,7 +104,8 @@ func (in *Instrumentation) instrument(c *sarama.Config) {
 	if in.intercepted {
 		interceptors = append(append(interceptors, reveal{in}), in.user.Producer.Interceptors...)
 	}
-	c.Producer.Interceptors = append(interceptors, conceal{in})
+	interceptors = append(interceptors, conceal{in})
+	c.Producer.Interceptors = interceptors
 	if user := in.user.Producer.Partitioner; user != nil {
 		c.Producer.Partitioner = func(topic string) sarama.Partitioner { return wrapPartitioner(user(topic)) }
 	}
@@ -135,7 +136,7 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 		conn, err = n.Proxy.Dialer.Dial(network, address)
 	} else {
 		plain := net.Dialer{Timeout: n.DialTimeout, KeepAlive: n.KeepAlive, LocalAddr: n.LocalAddr}
-		conn, err = plain.Dial(network, address) //nolint:noctx // sarama gives none; the timeout bounds it
+		conn, err = plain.Dial(network, address)
 	}
 	if err != nil {
 		return nil, err

@@ -330,8 +330,6 @@ func TestTimesAreKnownUnderLoadOnSeveralBrokersAndPartitions(t *testing.T) {
 	}
 }
 
-type contextKey struct{}
-
 func TestAnAsyncMessageComesBackAsItWasGiven(t *testing.T) {
 	c, rec := broker(t, 1), record()
 	var seen []any
