@@ -173,13 +173,13 @@ func writeAttributes(t *testing.T, doc *strings.Builder, names []string, all pla
 	}
 }
 
-// linksOf returns the most messages that a span of the operation links to. Earlier
-// attempts at the same message are no others.
+// linksOf returns the most messages that a span of the operation links to. The
+// program's span is none, and earlier attempts at the same message are no others.
 func linksOf(spans []Normal, op string) (n int) {
 	for i := range spans {
 		if operationOf(spans[i]) == op {
 			links := slices.DeleteFunc(slices.Clone(spans[i].Span.Links), func(l *traces.Span_Link) bool {
-				return slices.ContainsFunc(l.Attributes, func(a *common.KeyValue) bool { return a.Key == "hoptrace.retry.earlier" })
+				return name(l.SpanId) == "app" || slices.ContainsFunc(l.Attributes, func(a *common.KeyValue) bool { return a.Key == "hoptrace.retry.earlier" })
 			})
 			n = max(n, len(links))
 		}

@@ -63,6 +63,9 @@ func openOurFranz(e *Env, o Options) (Client, error) {
 	if o.CreateSpans {
 		opts = append(opts, otelfranz.WithCreateSpans())
 	}
+	if o.Explicit {
+		opts = append(opts, otelfranz.WithExplicitProcessing())
+	}
 	h := otelfranz.New(opts...)
 	cl, err := kgo.NewClient(append(franzOptions(e, o), h.Opts()...)...)
 	if err != nil {

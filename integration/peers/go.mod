@@ -75,6 +75,7 @@ require (
 	github.com/hashicorp/go-version v1.9.0 // indirect
 	github.com/hoptrace/hoptrace/instrumentation/messaging v0.0.0 // indirect
 	github.com/hoptrace/hoptrace/instrumentation/otelfranz v0.0.0
+	github.com/hoptrace/hoptrace/instrumentation/otelsarama v0.0.0
 	github.com/jcmturner/aescts/v2 v2.0.0 // indirect
 	github.com/jcmturner/dnsutils/v2 v2.0.0 // indirect
 	github.com/jcmturner/gofork v1.7.6 // indirect

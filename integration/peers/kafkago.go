@@ -87,6 +87,9 @@ func openOurKafkaGo(e *Env, o Options) (Client, error) {
 	if o.CreateSpans {
 		opts = append(opts, otelkafkago.WithCreateSpans())
 	}
+	if o.Explicit {
+		opts = append(opts, otelkafkago.WithExplicitProcessing())
+	}
 	return openKafkaGo(
 		func(w *kafka.Writer, _ *Env) (writeMessages, error) {
 			return otelkafkago.NewWriter(w, opts...).WriteMessages, nil

@@ -78,7 +78,7 @@ func saramaConfig(o Options) *sarama.Config {
 		c.Producer.MaxMessageBytes = o.MaxBytes
 	}
 	c.Consumer.MaxWaitTime = 50 * time.Millisecond
-	c.Consumer.Offsets.Initial = sarama.OffsetOldest
+	c.Consumer.Offsets.Initial, c.Consumer.Offsets.AutoCommit.Enable = sarama.OffsetOldest, false
 	return c
 }
 

@@ -97,12 +97,15 @@ func committing(n int, batch bool) func(context.Context, *Run, Client, Options) 
 func Scenarios() []Scenario {
 	const group = "billing"
 	id := Options{ClientID: "till-7"}
-	async, create, parent, only, grouped := id, id, id, id, id
+	async, create, parent, only, grouped, batch := id, id, id, id, id, id
 	async.Async = true
 	create.CreateSpans = true
 	parent.Parent = true
 	only.Parent, only.WithoutLinks = true, true
 	grouped.Group = group
+	batch.Explicit = true
+	groupedBatch := grouped
+	groupedBatch.Explicit = true
 	unsampledHeader := givenContext[:len(givenContext)-1] + "0"
 	return []Scenario{
 		{Name: "send", Says: "One message, synchronously, within a span of the program.", Options: id, Run: sendOne(func() *Batch { return batchOf("0:a") })},
@@ -153,7 +156,7 @@ func Scenarios() []Scenario {
 		{Name: "process as child", Says: "One message, with the option that makes the producer's span the parent beside the link.", Options: parent, Run: consuming(1, nothing, false)},
 		{Name: "process as child without link", Says: "The same with the option that leaves the link out.", Options: only, Run: consuming(1, nothing, false)},
 		{Name: "process within a span", Says: "One message, processed within a span of the program.", Options: id, Run: consuming(1, nothing, true)},
-		{Name: "process several", Says: "Three messages processed at once.", Options: id, Run: func(ctx context.Context, r *Run, c Client, _ Options) error {
+		{Name: "process several", Says: "Three messages processed at once.", Options: batch, Run: func(ctx context.Context, r *Run, c Client, _ Options) error {
 			if err := r.stored(ctx, 3); err != nil {
 				return err
 			}
@@ -175,14 +178,14 @@ func Scenarios() []Scenario {
 			}()
 			return c.Consume(ctx, 1, func(context.Context, *Message) error { panic(errOrder) })
 		}},
-		{Name: "retry", Says: "Processing fails, the record is sent on to be tried again, and then processed.", Options: id, Run: func(ctx context.Context, r *Run, c Client, _ Options) error {
+		{Name: "retry", Only: "kafka-go, franz-go", Says: "Processing fails, the record is sent on to be tried again, and then processed.", Options: id, Run: func(ctx context.Context, r *Run, c Client, _ Options) error {
 			if err := r.stored(ctx, 1); err != nil {
 				return err
 			}
 			return c.(Retrier).Retry(ctx)
 		}},
 		{Name: "commit", Says: "One message, processed and committed in a group.", Options: grouped, Facts: Facts{Group: true}, Run: committing(1, false)},
-		{Name: "commit several", Says: "Three messages, processed at once and committed in one call.", Options: grouped, Facts: Facts{Group: true}, Run: committing(3, true)},
+		{Name: "commit several", Says: "Three messages, processed at once and committed in one call.", Options: groupedBatch, Facts: Facts{Group: true}, Run: committing(3, true)},
 	}
 }
 

@@ -35,6 +35,9 @@ type Options struct {
 	Parent       bool
 	WithoutLinks bool
 	CreateSpans  bool
+	// Explicit tells that the program marks processing itself, as one that
+	// collects records before it processes them must.
+	Explicit bool
 }
 
 // Client produces and consumes by one library.
