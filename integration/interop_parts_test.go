@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,12 +22,13 @@ type network struct {
 	kafka   *harness.Kafka
 	h       *harness.Hoptrace
 	dsn     string
+	with    languages
 	goRoots map[string]trace.SpanContext // in which goFirst sent its orders
 }
 
 func startNetwork(t *testing.T) *network {
 	t.Helper()
-	n := &network{kafka: harness.StartKafka(t)}
+	n := &network{with: installLanguages(t), kafka: harness.StartKafka(t)}
 	n.h = harness.StartHoptrace(t, harness.Options{Brokers: n.kafka.Address})
 	n.dsn = n.h.DSN(t)
 	return n
@@ -65,7 +67,7 @@ func (n *network) makeTopics(t *testing.T, topics ...string) {
 type foreign struct {
 	service string // and its consumer group
 	orders  []string
-	command func(t *testing.T) harness.Command
+	command harness.Command
 
 	sentry        bool // its instrumentation writes sentry-trace only, and sends its spans in Sentry's own form
 	links         bool // its instrumentation links the consumer's span to the producer's
@@ -109,10 +111,10 @@ func (f foreign) run(t *testing.T, n *network, send string, read []string) relay
 	for _, topic := range read {
 		expected = append(expected, fmt.Sprintf("%s=%d", topic, len(f.orders)))
 	}
-	c := f.command(t)
+	c := f.command
 	c.Name = f.service
 	c.Env = append(
-		c.Env,
+		slices.Clone(c.Env),
 		"OTEL_EXPORTER_OTLP_ENDPOINT="+n.h.HTTP, // for what an SDK exports beside spans
 		"HOPTRACE_KAFKA="+n.kafka.Address, "HOPTRACE_OTLP="+n.h.HTTP, "HOPTRACE_DSN="+n.dsn, "HOPTRACE_SERVICE="+f.service,
 		"HOPTRACE_SEND="+send, "HOPTRACE_ORDERS="+strings.Join(f.orders, ","), "HOPTRACE_READ="+strings.Join(expected, ","),
@@ -132,27 +134,35 @@ func (f foreign) run(t *testing.T, n *network, send string, read []string) relay
 	return told
 }
 
-func nodeProgram(dir, program string) func(t *testing.T) harness.Command {
-	return func(t *testing.T) harness.Command {
-		t.Helper()
-		return harness.Command{Path: harness.LookPath(t, "node"), Args: []string{program}, Dir: dir}
-	}
+// languages is what the programs need, installed before several of them start.
+type languages struct {
+	node, python, java string // folders of this one
+	interpreter, jars  string // of Python, for Java
 }
 
-func pythonProgram(client string) func(t *testing.T) harness.Command {
-	return func(t *testing.T) harness.Command {
-		t.Helper()
-		dir := filepath.Join(harness.Root(t), "integration", "python")
-		return harness.Command{Path: harness.Python(t, dir), Args: []string{"relay.py"}, Dir: dir, Env: []string{"HOPTRACE_CLIENT=" + client}}
-	}
-}
-
-func javaProgram(t *testing.T) harness.Command {
+func installLanguages(t *testing.T) languages {
 	t.Helper()
-	dir := filepath.Join(harness.Root(t), "integration", "java")
-	jars := harness.Jars(t, dir, "opentelemetry-kafka-clients-2.6-2.31.1-alpha.jar")
+	root := filepath.Join(harness.Root(t), "integration")
+	l := languages{node: filepath.Join(root, "node"), python: filepath.Join(root, "python"), java: filepath.Join(root, "java")}
+	installNode(t, l.node)
+	l.interpreter = harness.Python(t, l.python)
+	l.jars = harness.Jars(t, l.java, "opentelemetry-kafka-clients-2.6-2.31.1-alpha.jar")
+	return l
+}
+
+func (l languages) nodeProgram(t *testing.T, program string) harness.Command {
+	t.Helper()
+	return harness.Command{Path: harness.LookPath(t, "node"), Args: []string{program}, Dir: l.node}
+}
+
+func (l languages) pythonProgram(client string) harness.Command {
+	return harness.Command{Path: l.interpreter, Args: []string{"relay.py"}, Dir: l.python, Env: []string{"HOPTRACE_CLIENT=" + client}}
+}
+
+func (l languages) javaProgram(t *testing.T) harness.Command {
+	t.Helper()
 	return harness.Command{
-		Path: harness.LookPath(t, "java"), Dir: dir,
-		Args: []string{"-XX:TieredStopAtLevel=1", "-cp", filepath.Join(jars, "*"), "Relay.java"},
+		Path: harness.LookPath(t, "java"), Dir: l.java,
+		Args: []string{"-XX:TieredStopAtLevel=1", "-cp", filepath.Join(l.jars, "*"), "Relay.java"},
 	}
 }

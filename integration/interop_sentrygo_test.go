@@ -109,7 +109,7 @@ func serveSentryGo() error {
 
 // sentryAlone: kafkajs, a Go service and kafkajs again, each with nothing but its
 // Sentry SDK. Each order is one trace.
-func (n *network) sentryAlone(t *testing.T, node string, orders []string) {
+func (n *network) sentryAlone(t *testing.T, orders []string) {
 	const sent, back = "sentry-alone-sent", "sentry-alone-back"
 	n.makeTopics(t, sent, back)
 	self, err := os.Executable()
@@ -123,7 +123,7 @@ func (n *network) sentryAlone(t *testing.T, node string, orders []string) {
 			"HOPTRACE_ORDERS=" + strings.Join(orders, ","),
 		},
 	})
-	js := foreign{service: "js-sentry-alone", command: nodeProgram(node, "sentry.mjs"), orders: orders, sentry: true}
+	js := foreign{service: "js-sentry-alone", command: n.with.nodeProgram(t, "sentry.mjs"), orders: orders, sentry: true}
 	told := js.run(t, n, sent, []string{back})
 	if err := service.Wait(time.Minute); err != nil {
 		t.Fatalf("the Go service: %v\n%s", err, service.Tail(20))

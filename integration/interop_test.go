@@ -2,7 +2,6 @@ package integration
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -19,8 +18,6 @@ import (
 // them. Each order is one line of spans, in the store as on the wire.
 func TestOneTraceThroughOtherLanguages(t *testing.T) {
 	n := startNetwork(t)
-	node := filepath.Join(harness.Root(t), "integration", "node")
-	installNode(t, node) // before two of them would at once
 	orders := []string{"order-1", "order-2"}
 	n.makeTopics(t, goFirst)
 	n.goRoots = n.sendFirst(t, goFirst, goFirst, orders)
@@ -33,14 +30,14 @@ func TestOneTraceThroughOtherLanguages(t *testing.T) {
 	}
 	// The other direction ends at the consumer's own reading of a context: most
 	// make it the parent, confluent-kafka's instrumentation only links to it.
-	run("kafkajs with the Sentry SDK", foreign{service: "js-sentry", command: nodeProgram(node, "sentry.mjs"), sentry: true})
-	run("kafkajs with OpenTelemetry", foreign{service: "js-otel", command: nodeProgram(node, "otel.mjs")})
-	run("Java with OpenTelemetry", foreign{service: "java", command: javaProgram})
-	run("confluent-kafka with OpenTelemetry", foreign{service: "py-confluent", command: pythonProgram("confluent-kafka"), links: true})
-	run("kafka-python with OpenTelemetry", foreign{service: "py-kafka", command: pythonProgram("kafka-python"), noHandlerSpan: true})
+	run("kafkajs with the Sentry SDK", foreign{service: "js-sentry", command: n.with.nodeProgram(t, "sentry.mjs"), sentry: true})
+	run("kafkajs with OpenTelemetry", foreign{service: "js-otel", command: n.with.nodeProgram(t, "otel.mjs")})
+	run("Java with OpenTelemetry", foreign{service: "java", command: n.with.javaProgram(t)})
+	run("confluent-kafka with OpenTelemetry", foreign{service: "py-confluent", command: n.with.pythonProgram("confluent-kafka"), links: true})
+	run("kafka-python with OpenTelemetry", foreign{service: "py-kafka", command: n.with.pythonProgram("kafka-python"), noHandlerSpan: true})
 	t.Run("kafkajs and Go with their Sentry SDKs alone", func(t *testing.T) {
 		t.Parallel()
-		n.sentryAlone(t, node, orders)
+		n.sentryAlone(t, orders)
 	})
 }
 
@@ -200,7 +197,7 @@ func (f foreign) checkRead(t *testing.T, l *line, told relayed, order, topic str
 // the Sentry SDK for Node.js, and has it again behind one Go service.
 func (n *network) pythonBehindSentry(t *testing.T, s string, orders []string, told relayed) {
 	t.Helper()
-	python := foreign{service: "py-behind-sentry", command: pythonProgram("kafka-python"), orders: orders, noHandlerSpan: true}
+	python := foreign{service: "py-behind-sentry", command: n.with.pythonProgram("kafka-python"), orders: orders, noHandlerSpan: true}
 	read := python.run(t, n, "", []string{s + "-sent", s + "-joined"})
 	for _, root := range told.Sent {
 		l := n.line(t, python, read, root.TraceID, func(l *line) { l.want(python.service, "consumer", s+"-joined") })

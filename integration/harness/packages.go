@@ -39,7 +39,7 @@ func Python(t testing.TB, folder string) string {
 		Output(t, time.Minute, Command{Name: "python-venv", Path: python, Args: []string{"-m", "venv", dir}})
 		Output(t, 5*time.Minute, Command{
 			Name: "pip", Path: filepath.Join(dir, "bin", "python"),
-			Args: []string{"-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input", "--require-hashes", "-r", requirements},
+			Args: []string{"-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input", "--no-compile", "--require-hashes", "-r", requirements},
 		})
 		if err := os.WriteFile(filepath.Join(dir, "installed"), []byte(version+"\n"), 0o600); err != nil {
 			t.Fatalf("cannot mark Python's environment as whole: %v", err)
