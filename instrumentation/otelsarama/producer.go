@@ -30,9 +30,22 @@ type sending struct {
 const slabSize = 64
 
 type sendSlab struct {
-	mu   sync.Mutex
-	free []sending
-	in   messaging.Injector[messaging.Header]
+	mu      sync.Mutex
+	free    []sending
+	headers []sarama.RecordHeader
+	in      messaging.Injector[messaging.Header]
+}
+
+// room returns an empty slice for n headers, which nothing else shares.
+func (s *sendSlab) room(n int) []sarama.RecordHeader {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if cap(s.headers)-len(s.headers) < n {
+		s.headers = make([]sarama.RecordHeader, 0, max(slabSize*2, n))
+	}
+	from := len(s.headers)
+	s.headers = s.headers[:from+n]
+	return s.headers[from : from : from+n]
 }
 
 func (s *sendSlab) next() *sending {
@@ -152,7 +165,7 @@ func (in *Instrumentation) inject(st *sending, msg *sarama.ProducerMessage, sc t
 // in the way, which were found to be malformed, are left out; a baggage header of
 // the program stays.
 func (in *Instrumentation) add(st *sending, msg *sarama.ProducerMessage, added []messaging.Header) {
-	out := make([]sarama.RecordHeader, 0, len(msg.Headers)+len(added)+1)
+	out := in.sends.room(len(msg.Headers) + len(added))
 	hasBaggage := false
 	for _, h := range msg.Headers {
 		switch unsafe.String(unsafe.SliceData(h.Key), len(h.Key)) {
@@ -169,6 +182,7 @@ func (in *Instrumentation) add(st *sending, msg *sarama.ProducerMessage, added [
 		}
 		out = append(out, sarama.RecordHeader{Key: keyBytes(h.Key), Value: h.Value})
 	}
+	out = out[:len(out):len(out)]
 	msg.Headers, st.injected = out, out
 }
 
@@ -334,7 +348,7 @@ func (c conceal) OnSend(msg *sarama.ProducerMessage) {
 	in := c.in
 	if in.intercepted {
 		if v, ok := in.window.LoadAndDelete(msg); ok {
-			st := v.(*sending) //nolint:revive // nothing else is put there
+			st := v.(*sending) // nothing else is put there
 			st.user, msg.Metadata = msg.Metadata, st
 			in.begin(st, msg)
 			return

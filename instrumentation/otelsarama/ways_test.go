@@ -178,7 +178,9 @@ func story(t *testing.T, opts []Option) {
 	c := broker(t, 1)
 	in := New(configOf(nil), append(opts, WithExplicitProcessing())...)
 	p := newSync(t, c, in)
-	send(t, p, "a", "b", "c", "d")
+	for _, v := range []string{"a", "b", "c", "d"} { // one request each, in both runs
+		send(t, p, v)
+	}
 	if err := p.SendMessages([]*sarama.ProducerMessage{{Topic: "orders"}}); err != nil { // a tombstone
 		t.Fatal(err)
 	}
