@@ -51,7 +51,7 @@ func franzClients() []*client {
 		}}, err
 	}
 	ours := func(c *cell, opts []kgo.Opt, t telemetry) (franzClient, error) {
-		options := []otelfranz.Option{otelfranz.WithTracerProvider(t.provider)}
+		options := []otelfranz.Option{otelfranz.WithTracerProvider(t.provider), otelfranz.WithExplicitProcessing()}
 		if c.target.stub {
 			options = append(options, otelfranz.WithDialer(c.stub().Dial))
 		}

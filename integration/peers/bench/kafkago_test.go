@@ -29,7 +29,7 @@ func kafkaGoClients() []*client {
 				return otelkafkago.NewWriter(w, otelkafkago.WithTracerProvider(t.provider)), nil
 			}),
 			consume: kafkaGoConsume(func(c kafka.ReaderConfig, t telemetry) (messageReader, error) {
-				return oursReader{otelkafkago.NewReader(c, otelkafkago.WithTracerProvider(t.provider))}, nil
+				return oursReader{otelkafkago.NewReader(c, otelkafkago.WithTracerProvider(t.provider), otelkafkago.WithExplicitProcessing())}, nil
 			}),
 		}
 	}

@@ -44,6 +44,7 @@ func TestMain(m *testing.M) {
 		fail(embedded(os.Getenv(roleVar + "_DIR")))
 	default:
 		flag.Parse()
+		slog.SetDefault(slog.New(slog.DiscardHandler)) // our advisor's findings are none about a benchmark
 		var err error
 		if clientFilter, err = regexp.Compile(*flagClients); err != nil {
 			fail(fmt.Errorf("-clients: %w", err))

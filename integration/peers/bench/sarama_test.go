@@ -11,11 +11,14 @@ import (
 	"github.com/IBM/sarama"
 	"github.com/dnwe/otelsarama"
 
+	ours "github.com/hoptrace/hoptrace/instrumentation/otelsarama"
 	"github.com/hoptrace/hoptrace/integration/peers/stubbroker"
 )
 
-// saramaParts are the wrappings of one library.
+// saramaParts are the wrappings of one library, for one round.
 type saramaParts struct {
+	config    *sarama.Config // to make clients with
+	message   func(*sarama.ProducerMessage)
 	sync      func(*sarama.Config, sarama.SyncProducer, telemetry) (sarama.SyncProducer, error)
 	async     func(*sarama.Config, sarama.AsyncProducer, telemetry) (sarama.AsyncProducer, error)
 	partition func(sarama.PartitionConsumer, telemetry) sarama.PartitionConsumer
@@ -33,8 +36,10 @@ func saramaPlain(ctx context.Context, ms []*sarama.ConsumerMessage, fn func(cont
 
 func saramaClients() []*client {
 	const raw, module = "sarama", "github.com/IBM/sarama"
+	nothing := func(*sarama.ProducerMessage) {}
 	plain := saramaParts{
-		sync: func(_ *sarama.Config, p sarama.SyncProducer, _ telemetry) (sarama.SyncProducer, error) { return p, nil },
+		message: nothing,
+		sync:    func(_ *sarama.Config, p sarama.SyncProducer, _ telemetry) (sarama.SyncProducer, error) { return p, nil },
 		async: func(_ *sarama.Config, p sarama.AsyncProducer, _ telemetry) (sarama.AsyncProducer, error) {
 			return p, nil
 		},
@@ -45,6 +50,7 @@ func saramaClients() []*client {
 		return []otelsarama.Option{otelsarama.WithTracerProvider(t.provider), otelsarama.WithPropagators(t.propagator)}
 	}
 	peer := saramaParts{
+		message: nothing,
 		sync: func(c *sarama.Config, p sarama.SyncProducer, t telemetry) (sarama.SyncProducer, error) {
 			return otelsarama.WrapSyncProducer(c, p, options(t)...), nil
 		},
@@ -57,6 +63,7 @@ func saramaClients() []*client {
 		process: saramaPlain,
 	}
 	dd := saramaParts{
+		message: nothing,
 		sync: func(c *sarama.Config, p sarama.SyncProducer, _ telemetry) (sarama.SyncProducer, error) {
 			return ddsarama.WrapSyncProducer(c, p), nil
 		},
@@ -68,13 +75,45 @@ func saramaClients() []*client {
 		},
 		process: saramaPlain,
 	}
-	make := func(name string, p saramaParts, t func(*cell) (telemetry, error), modules ...string) *client {
+	with := func(p saramaParts) func(*cell, *sarama.Config, telemetry) saramaParts {
+		return func(_ *cell, config *sarama.Config, _ telemetry) saramaParts {
+			p.config = config
+			return p
+		}
+	}
+	add := func(name string, p func(*cell, *sarama.Config, telemetry) saramaParts, t func(*cell) (telemetry, error), modules ...string) *client {
 		return &client{name: name, raw: raw, modules: modules, telemetry: t, produce: saramaProduce(p), consume: saramaConsume(p)}
 	}
 	return []*client{
-		make(raw, plain, noTelemetry, module),
-		make("otelsarama", peer, sdkTelemetry, module, "github.com/dnwe/otelsarama", moduleSDK),
-		make("dd-trace-go-sarama", dd, ddTelemetry, "github.com/DataDog/dd-trace-go/v2", "github.com/DataDog/dd-trace-go/contrib/IBM/sarama/v2"),
+		add(raw, with(plain), noTelemetry, module),
+		add("hoptrace-sarama", saramaOurs, hoptraceTelemetry, module),
+		add("hoptrace-sarama-sdk", saramaOurs, sdkTelemetry, module, moduleSDK),
+		add("otelsarama", with(peer), sdkTelemetry, module, "github.com/dnwe/otelsarama", moduleSDK),
+		add("dd-trace-go-sarama", with(dd), ddTelemetry, "github.com/DataDog/dd-trace-go/v2", "github.com/DataDog/dd-trace-go/contrib/IBM/sarama/v2"),
+	}
+}
+
+func saramaOurs(c *cell, config *sarama.Config, t telemetry) saramaParts {
+	in := ours.New(config, ours.WithTracerProvider(t.provider), ours.WithExplicitProcessing())
+	ctx := parent(c.sampled)
+	return saramaParts{
+		config:  in.Config(),
+		message: func(m *sarama.ProducerMessage) { ours.WithContext(ctx, m) },
+		sync: func(_ *sarama.Config, p sarama.SyncProducer, _ telemetry) (sarama.SyncProducer, error) {
+			return in.WrapSyncProducer(p), nil
+		},
+		async: func(_ *sarama.Config, p sarama.AsyncProducer, _ telemetry) (sarama.AsyncProducer, error) {
+			return in.WrapAsyncProducer(p), nil
+		},
+		partition: func(pc sarama.PartitionConsumer, _ telemetry) sarama.PartitionConsumer {
+			return in.WrapPartitionConsumer(pc, consumeTopic(c.sampled), 0)
+		},
+		process: func(ctx context.Context, ms []*sarama.ConsumerMessage, fn func(context.Context) error) error {
+			if len(ms) == 1 {
+				return in.Process(ctx, ms[0], func(ctx context.Context, _ *sarama.ConsumerMessage) error { return fn(ctx) })
+			}
+			return in.ProcessBatch(ctx, ms, func(ctx context.Context, ms []*sarama.ConsumerMessage) error { return saramaPlain(ctx, ms, fn) })
+		},
 	}
 }
 
@@ -94,18 +133,19 @@ func (c *cell) sarama() (config *sarama.Config, address []string) {
 	return config, address
 }
 
-func saramaProduce(p saramaParts) func(*cell, telemetry) (func(int) error, error) {
+func saramaProduce(open func(*cell, *sarama.Config, telemetry) saramaParts) func(*cell, telemetry) (func(int) error, error) {
 	return func(c *cell, t telemetry) (func(int) error, error) {
 		if c.call == 1 {
-			return func(n int) error { return saramaAsync(c, p, t, n) }, nil
+			return func(n int) error { return saramaAsync(c, open, t, n) }, nil
 		}
-		return func(n int) error { return saramaSync(c, p, t, n) }, nil
+		return func(n int) error { return saramaSync(c, open, t, n) }, nil
 	}
 }
 
-func saramaSync(c *cell, parts saramaParts, t telemetry, n int) (err error) {
+func saramaSync(c *cell, open func(*cell, *sarama.Config, telemetry) saramaParts, t telemetry, n int) (err error) {
 	config, address := c.sarama()
-	inner, err := sarama.NewSyncProducer(address, config)
+	parts := open(c, config, t)
+	inner, err := sarama.NewSyncProducer(address, parts.config)
 	if err != nil {
 		return err
 	}
@@ -118,6 +158,7 @@ func saramaSync(c *cell, parts saramaParts, t telemetry, n int) (err error) {
 	for i := 0; i < n; i += c.call {
 		for k := range ms {
 			ms[k] = &sarama.ProducerMessage{Topic: produceTopic, Key: sarama.ByteEncoder(value[:keySize]), Value: sarama.ByteEncoder(value)}
+			parts.message(ms[k])
 		}
 		if err := p.SendMessages(ms); err != nil {
 			return fmt.Errorf("cannot send: %w", err)
@@ -126,9 +167,10 @@ func saramaSync(c *cell, parts saramaParts, t telemetry, n int) (err error) {
 	return nil
 }
 
-func saramaAsync(c *cell, parts saramaParts, t telemetry, n int) (err error) {
+func saramaAsync(c *cell, open func(*cell, *sarama.Config, telemetry) saramaParts, t telemetry, n int) (err error) {
 	config, address := c.sarama()
-	inner, err := sarama.NewAsyncProducer(address, config)
+	parts := open(c, config, t)
+	inner, err := sarama.NewAsyncProducer(address, parts.config)
 	if err != nil {
 		return err
 	}
@@ -150,8 +192,10 @@ func saramaAsync(c *cell, parts saramaParts, t telemetry, n int) (err error) {
 		done <- nil
 	}()
 	for range n {
+		m := &sarama.ProducerMessage{Topic: produceTopic, Key: sarama.ByteEncoder(value[:keySize]), Value: sarama.ByteEncoder(value)}
+		parts.message(m)
 		select {
-		case p.Input() <- &sarama.ProducerMessage{Topic: produceTopic, Key: sarama.ByteEncoder(value[:keySize]), Value: sarama.ByteEncoder(value)}:
+		case p.Input() <- m:
 		case err := <-done:
 			return errors.Join(errShort, err)
 		}
@@ -159,11 +203,12 @@ func saramaAsync(c *cell, parts saramaParts, t telemetry, n int) (err error) {
 	return <-done
 }
 
-func saramaConsume(parts saramaParts) func(*cell, telemetry) (func(int) error, error) {
+func saramaConsume(open func(*cell, *sarama.Config, telemetry) saramaParts) func(*cell, telemetry) (func(int) error, error) {
 	return func(c *cell, t telemetry) (func(int) error, error) {
 		return func(n int) (err error) {
 			config, address := c.sarama()
-			consumer, err := sarama.NewConsumer(address, config)
+			parts := open(c, config, t)
+			consumer, err := sarama.NewConsumer(address, parts.config)
 			if err != nil {
 				return err
 			}
