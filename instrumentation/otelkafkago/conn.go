@@ -65,9 +65,9 @@ func handshake(ctx context.Context, conn net.Conn, config *tls.Config, address s
 }
 
 // maxRequests bounds the requests of one connection whose answers are awaited.
-// kafka-go has one under way on the connection of a partition, and a heartbeat, a
-// commit and a look at the partitions on that of a group.
-const maxRequests = 8
+// kafka-go has one under way on the connection of a partition, and on that of a
+// group a heartbeat, a commit and a look at the partitions of each topic.
+const maxRequests = 32
 
 // watchedConn follows the frames of a connection in both directions. kafka-go
 // writes the head of each request, and the whole of a fetch request, with one
@@ -175,7 +175,7 @@ func (c *watchedConn) observeWrite(b []byte) {
 				return
 			}
 		case apiMetadata:
-			if version := binary.BigEndian.Uint16(frame[6:]); len(frame) >= 12 && (version == 1 || version == 6) {
+			if version := binary.BigEndian.Uint16(frame[6:]); len(frame) >= 12 && (version == 1 || version == 6) && len(c.requests) < maxRequests/2 {
 				c.await(request{correlation: binary.BigEndian.Uint32(frame[8:]), version: version, metadata: true})
 			}
 		case apiOffsetCommit, apiJoinGroup, apiHeartbeat, apiLeaveGroup, apiSyncGroup:

@@ -256,6 +256,8 @@ func FuzzWatchedConn(f *testing.F) {
 	f.Add(fetchRequest(10, "me", "orders", 0, 5), answer(77, 10), 7)
 	f.Add(fetchRequest(2, "", "t", 1, 0), []byte{0, 0, 0, 1, 9}, 1)
 	f.Add([]byte{0x16, 3, 1}, []byte{255, 255, 255, 255}, 3)
+	f.Add(request11(apiSyncGroup, 0, memberBody(1, "m")), []byte(bytesOf(assignment("orders", 1, 2))), 9)
+	f.Add(append(request11(apiMetadata, 1, bytesOf(nil).u32(0)), fetchRequest(5, "me", "t", 1, 0)...), answer(77, 10), 20)
 	f.Fuzz(func(t *testing.T, out, in []byte, step int) {
 		if step <= 0 {
 			step = 1
@@ -263,7 +265,7 @@ func FuzzWatchedConn(f *testing.F) {
 		log := newFetchLog()
 		p := &pipe{}
 		p.in.Write(in)
-		c := &watchedConn{Conn: p, log: log, now: now}
+		c := &watchedConn{Conn: p, log: log, group: newGroupLog(true), now: now}
 		for len(out) > 0 {
 			n := min(step, len(out))
 			if w, err := c.Write(out[:n]); w != n || err != nil {

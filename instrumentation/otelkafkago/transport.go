@@ -61,6 +61,9 @@ func (t *transport) RoundTrip(ctx context.Context, addr net.Addr, req kafka.Requ
 	if inner == nil {
 		inner = kafka.DefaultTransport
 	}
+	if !messaging.Enabled() {
+		return inner.RoundTrip(ctx, addr, req)
+	}
 	switch q := req.(type) {
 	case *metadata.Request:
 		return t.lookUp(ctx, inner, addr, q)

@@ -317,9 +317,14 @@ func TestSwitchedOffNothingIsAdded(t *testing.T) {
 	if len(rec.Started()) != 0 || len(b.records[0]) != 0 {
 		t.Errorf("%d spans, headers %v; want none", len(rec.Started()), b.records[0])
 	}
+	b.answer = func(*produce.Request) (kafka.Response, error) { return nil, io.ErrNoProgress }
+	if err := w.WriteMessages(within(t), kafka.Message{Value: []byte("x")}); err == nil {
+		t.Fatal("no error")
+	}
+	b.answer = nil
 	messaging.SetEnabled(true)
 	write(t, w, "y")
-	rec.wait(t, "send orders", 1)
+	absent(t, rec.wait(t, "send orders", 1)[0], messaging.AttrProduceAttempts, messaging.AttrProduceFirstWritten) // of what came before
 }
 
 func TestAnUnsampledRecordStillCarriesItsContext(t *testing.T) {
