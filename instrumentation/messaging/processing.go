@@ -12,7 +12,7 @@ import (
 	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
+	"go.opentelemetry.io/otel/trace/embedded"
 
 	"github.com/hoptrace/hoptrace/instrumentation/messaging/measure"
 	"github.com/hoptrace/hoptrace/instrumentation/messaging/record"
@@ -24,16 +24,29 @@ import (
 type Processing struct {
 	parent   context.Context
 	consumer *Consumer
-	delivery facts   // of a batch: of its oldest record
-	batch    []facts // of each record, when there are several
-	count    int
+	delivery facts // of a batch: of its oldest record
+	rare     *rare // nil: nothing of it
 	start    int64
 	live     *record.Live // our way and sampled: one allocation with the rest
 	plain    unrecorded   // our way and not sampled
 	span     trace.Span
 	sc       trace.SpanContext
-	hooked   context.Context // what hooks made of the context, when there are any
+	count    int32
 	ended    atomic.Bool
+}
+
+// rare is what few Processings have. There is one for each record: the smaller
+// the better.
+type rare struct {
+	batch  []facts         // of each record, when there are several
+	hooked context.Context // what hooks made of the context; nil without hooks
+}
+
+func (p *Processing) hooked() context.Context {
+	if p.rare == nil {
+		return nil
+	}
+	return p.rare.hooked
 }
 
 // facts are what a Processing keeps of a Delivery, which is five times as large.
@@ -70,12 +83,38 @@ type recorded struct {
 
 // unrecorded is the span of a Processing that is ours and not sampled.
 type unrecorded struct {
-	noop.Span
+	embedded.Span
 	p *Processing
 }
 
+var _ trace.Span = (*unrecorded)(nil)
+
 // SpanContext is that of the process span.
 func (u *unrecorded) SpanContext() trace.SpanContext { return u.p.sc }
+
+// IsRecording returns false: what the methods below are told is not kept.
+func (*unrecorded) IsRecording() bool { return false }
+
+// End does nothing.
+func (*unrecorded) End(...trace.SpanEndOption) {}
+
+// AddEvent does nothing.
+func (*unrecorded) AddEvent(string, ...trace.EventOption) {}
+
+// AddLink does nothing.
+func (*unrecorded) AddLink(trace.Link) {}
+
+// RecordError does nothing.
+func (*unrecorded) RecordError(error, ...trace.EventOption) {}
+
+// SetStatus does nothing.
+func (*unrecorded) SetStatus(codes.Code, string) {}
+
+// SetName does nothing.
+func (*unrecorded) SetName(string) {}
+
+// SetAttributes does nothing.
+func (*unrecorded) SetAttributes(...attribute.KeyValue) {}
 
 // TracerProvider is the one that spans below this are made from.
 func (u *unrecorded) TracerProvider() trace.TracerProvider {
@@ -214,7 +253,10 @@ func (p *Processing) hook() context.Context {
 	for _, h := range all {
 		ctx = (*h).Start(ctx, p)
 	}
-	p.hooked = ctx
+	if p.rare == nil {
+		p.rare = new(rare)
+	}
+	p.rare.hooked = ctx
 	return ctx
 }
 
@@ -274,10 +316,10 @@ func (c *Consumer) StartBatch(ctx context.Context, ds []Delivery, at int64) (con
 	p := c.begin(ctx, op, &r, nil, trace.SpanContextFromContext(ctx), false, trace.SpanContext{}, links, nil)
 	eldest := ds[oldest]
 	eldest.pathway = mergePathways(ds)
-	p.delivery, p.count, p.start = eldest.facts(), len(ds), at
-	p.batch = make([]facts, len(ds))
+	p.delivery, p.count, p.start = eldest.facts(), int32(len(ds)), at //nolint:gosec // far from the bound
+	p.rare = &rare{batch: make([]facts, len(ds))}
 	for i := range ds {
-		p.batch[i] = ds[i].facts()
+		p.rare.batch[i] = ds[i].facts()
 	}
 	if dropped > 0 && p.span.IsRecording() {
 		p.span.SetAttributes(attribute.Int(AttrBatchLinksLeftOut, dropped))
@@ -356,7 +398,7 @@ func (p *Processing) Unwind(returned *bool) {
 	if *returned {
 		return
 	}
-	if p.hooked == nil {
+	if p.hooked() == nil {
 		p.end(ErrPanicked, "panic", nil, p.consumer.core.now(), false)
 		return
 	}
@@ -384,7 +426,7 @@ func (p *Processing) end(err error, kind string, panicked any, at int64, estimat
 		return
 	}
 	defer p.consumer.core.Guard()
-	if p.hooked != nil {
+	if p.hooked() != nil {
 		p.endHooks(err, panicked)
 	}
 	if estimated {
@@ -411,7 +453,7 @@ func (p *Processing) end(err error, kind string, panicked any, at int64, estimat
 func (p *Processing) endHooks(err error, panicked any) {
 	defer p.consumer.core.Guard()
 	for _, h := range currentHooks() {
-		(*h).End(p.hooked, p, err, panicked)
+		(*h).End(p.hooked(), p, err, panicked)
 	}
 }
 
@@ -428,12 +470,14 @@ func (p *Processing) measure(kind string, at int64) {
 		d.measure(g, at, ex)
 	}
 	g.Unlock()
-	for i := range p.batch {
-		d := &p.batch[i]
-		g := d.doneGroup(kind)
-		g.Lock()
-		d.measure(g, at, ex)
-		g.Unlock()
+	if p.rare != nil {
+		for i := range p.rare.batch {
+			d := &p.rare.batch[i]
+			g := d.doneGroup(kind)
+			g.Lock()
+			d.measure(g, at, ex)
+			g.Unlock()
+		}
 	}
 	p.consumer.advisor.processed(d.partition.Topic, p.start, at)
 }
@@ -485,7 +529,7 @@ func (p *Processing) Record() RecordRef {
 }
 
 // Count is the number of records: 1 but for a batch.
-func (p *Processing) Count() int { return p.count }
+func (p *Processing) Count() int { return int(p.count) }
 
 // KeyHash is the xxhash of the record's key in decimal; empty when it has none.
 func (p *Processing) KeyHash() string {
