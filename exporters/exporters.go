@@ -97,7 +97,8 @@ type TraceSummary struct {
 
 // SpanReader reads traces back.
 type SpanReader interface {
-	// FindTraces lists traces, newest first; those of one start by id, largest first.
+	// FindTraces lists traces, newest first; those of one start by id, largest
+	// first. A trace of nothing but commits is left out.
 	FindTraces(ctx context.Context, q TraceQuery) ([]TraceSummary, error)
 	// Spans gives the spans of some traces (at most 100 ids), by start time,
 	// at most limit of them (1 to 20,000).

@@ -322,7 +322,7 @@ func (s *ordersSummary) checkStore(t *testing.T, e *harness.Engine) {
 		want[topic+" 1"] = [2]string{sent, sent}      // produced
 		want[topic+" 3"] = [2]string{processed, sent} // processed
 	}
-	for _, row := range e.Table("SELECT topic, side, count(), uniqExact(partition, offset) FROM messages WHERE topic IN ('orders', 'payments', 'shipping') GROUP BY topic, side ORDER BY topic, side") {
+	for _, row := range e.Table("SELECT topic, side, count(), uniqExact(partition, offset) FROM messages WHERE topic IN ('orders', 'payments', 'shipping') AND side != 4 GROUP BY topic, side ORDER BY topic, side") {
 		key := row[0] + " " + row[1]
 		if got := [2]string{row[2], row[3]}; got != want[key] {
 			t.Errorf("the store has %s rows of %s records for topic and side %s, want %s of %s", got[0], got[1], key, want[key][0], want[key][1])

@@ -103,7 +103,9 @@ func (s *Store) candidates(ctx context.Context, q exporters.TraceQuery, low int6
 	ps.int("limit", int64(limit))
 	const since = "project = {project:UInt64} AND time >= fromUnixTimestamp64Nano({low:Int64})"
 	where := since
-	having := ""
+	// A commit of several records is a trace of its own, and nobody's journey.
+	having := " AND (countIf(NOT (kind = 3 AND (name = 'commit' OR startsWith(name, 'commit ')))) > 0" +
+		" OR trace_id NOT IN (SELECT trace_id FROM messages WHERE " + since + " AND side = 4))"
 	if q.Service != "" {
 		ps.text("service", q.Service)
 		where += " AND trace_id IN (SELECT trace_id FROM spans WHERE " + since + " AND service = {service:String})"
@@ -126,7 +128,7 @@ func (s *Store) candidates(ctx context.Context, q exporters.TraceQuery, low int6
 	if q.MinLatency > 0 {
 		// The last end may lie anywhere after the window.
 		ps.int("latency", int64(q.MinLatency))
-		having = " AND max(toUnixTimestamp64Nano(time) + duration) - begin >= {latency:Int64}"
+		having += " AND max(toUnixTimestamp64Nano(time) + duration) - begin >= {latency:Int64}"
 	} else {
 		where += " AND time <= fromUnixTimestamp64Nano({at:Int64})"
 	}

@@ -109,3 +109,37 @@ func sentOn(t *testing.T, s Spans) {
 	f("of two", []schemas.RecordRef{{Topic: "t", Partition: 2, Offset: 7}, {Topic: "t", Partition: 2, Offset: 8}}, rows[0], rows[1], rows[2], rows[3])
 	f("of another", []schemas.RecordRef{{Topic: "t", Partition: 1, Offset: 7}, {Topic: "", Partition: 0, Offset: 0}})
 }
+
+// commitTraces lists traces that hold a commit beside other spans, or a span that
+// is only called so.
+func commitTraces(t *testing.T, s Spans) {
+	ctx := testContext(t)
+	var spans []schemas.Span
+	var rows []schemas.Message
+	span := func(trace int, kind schemas.SpanKind, name string, isCommit bool) {
+		n := len(spans)
+		m := messageRow(n, schemas.SideSettle, int64(n), func(m *schemas.Message) { m.TraceID = traceID(trace) })
+		spans = append(spans, schemas.Span{
+			Project: 1, TraceID: m.TraceID, SpanID: m.SpanID, Name: name, Kind: kind, Service: "s", Start: m.Start, End: m.End, Source: 3, Position: m.Position,
+		})
+		if isCommit {
+			rows = append(rows, m)
+		}
+	}
+	span(1, schemas.KindClient, "commit t", true)
+	span(2, schemas.KindConsumer, "process t", false)
+	span(2, schemas.KindClient, "commit t", true)
+	span(3, schemas.KindClient, "commit t", false)
+	span(4, schemas.KindClient, "commit", true)
+	span(5, schemas.KindClient, "committee", true)
+	noError(t, "WriteSpans", s.WriteSpans(ctx, spans, rows))
+	for _, q := range []exporters.TraceQuery{{Project: 1}, {Project: 1, Service: "s", MinLatency: 1}} {
+		got, err := s.FindTraces(ctx, q)
+		noError(t, "FindTraces", err)
+		ids := make([]schemas.TraceID, len(got))
+		for i := range got {
+			ids[i] = got[i].TraceID
+		}
+		equal(t, "traces", ids, []schemas.TraceID{traceID(5), traceID(3), traceID(2)})
+	}
+}

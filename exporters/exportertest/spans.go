@@ -44,6 +44,7 @@ func SpanStore(t *testing.T, open func(t *testing.T) Spans) {
 	run("MessageRowsAreFoundByTraceRecordAndContext", findMessages)
 	run("HopJoinsTheRowsOfARecord", hopJoins)
 	run("CommitsAreFoundByOffsetAndByLink", settles)
+	run("TracesOfCommitsAreNotListed", commitTraces)
 	run("WhatWasMadeOfARecordIsFound", sentOn)
 	run("HopsAreFilteredAndOrdered", hopQueries)
 	run("PartsAreThoseOfSchemas", partsOfSchemas)
