@@ -19,7 +19,8 @@ type goHop struct {
 	service  string
 	from, to string
 	orders   int
-	options  []otelkafkago.Option // of its reader
+	parent   bool // the producer's span is the parent, not only linked
+	client   func(ctx context.Context, r *relay) error
 }
 
 // handled is what the handler of one order saw.
@@ -28,68 +29,51 @@ type handled struct {
 	span    trace.SpanContext // that the handler ran in
 }
 
+// relay is a hop at work, whichever client it has.
+type relay struct {
+	goHop
+	broker  string
+	tracing *hoptrace.Client
+	seen    map[string]handled // by order
+}
+
+// saw notes what the handler of an order sees.
+func (r *relay) saw(ctx context.Context, order []byte, headers map[string]string) {
+	r.seen[string(order)] = handled{headers: headers, span: trace.SpanContextFromContext(ctx)}
+}
+
+// done tells that all orders were handled.
+func (r *relay) done() bool { return len(r.seen) == r.orders }
+
 // start runs the hop until it has handled all orders. The function that it
-// returns waits for that and tells what the handlers saw, by order.
+// returns waits for that and tells what the handlers saw.
 func (g goHop) start(t *testing.T, n *network) func() map[string]handled {
 	t.Helper()
-	tracing, writer := n.goService(t, g.service, g.to)
-	r := otelkafkago.NewReader(kafka.ReaderConfig{
-		Brokers: []string{n.kafka.Address}, GroupID: g.service, Topic: g.from, StartOffset: kafka.FirstOffset, MaxWait: 100 * time.Millisecond,
-		JoinGroupBackoff: 200 * time.Millisecond,
-	}, append([]otelkafkago.Option{otelkafkago.WithTracerProvider(tracing.TracerProvider())}, g.options...)...)
-	seen := map[string]handled{}
+	r := &relay{goHop: g, broker: n.kafka.Address, tracing: n.goTracing(t, g.service), seen: map[string]handled{}}
 	done := make(chan struct{})
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	t.Cleanup(cancel)
-	handle := func(ctx context.Context, m kafka.Message) error {
-		headers := map[string]string{}
-		for _, h := range m.Headers {
-			headers[h.Key] = string(h.Value)
-		}
-		seen[string(m.Value)] = handled{headers: headers, span: trace.SpanContextFromContext(ctx)}
-		return writer.WriteMessages(ctx, kafka.Message{Key: m.Key, Value: m.Value})
-	}
-	work := func() error {
-		for len(seen) < g.orders {
-			m, err := r.FetchMessage(ctx)
-			if err != nil {
-				return fmt.Errorf("cannot fetch after %d of %d orders: %w", len(seen), g.orders, err)
-			}
-			if err := r.Process(ctx, m, handle); err != nil {
-				return fmt.Errorf("cannot send order %s on: %w", m.Value, err)
-			}
-			if err := r.CommitMessages(ctx, m); err != nil {
-				return fmt.Errorf("cannot commit order %s: %w", m.Value, err)
-			}
-		}
-		return nil
-	}
 	go func() {
-		err := work()
-		for _, end := range []func() error{r.Close, writer.Close} {
-			if e := end(); e != nil && err == nil {
-				err = e
-			}
-		}
-		if !tracing.Flush(20*time.Second) && err == nil {
-			err = fmt.Errorf("not all spans were exported: %+v", tracing.Counts())
+		defer close(done)
+		err := g.client(ctx, r)
+		if !r.tracing.Flush(20*time.Second) && err == nil {
+			err = fmt.Errorf("not all spans were exported: %+v", r.tracing.Counts())
 		}
 		if err != nil {
-			t.Errorf("Go service %s: %v", g.service, err) // now, while the others still wait for its orders
+			// Now, while the others still wait for its orders.
+			t.Errorf("Go service %s, after %d of %d orders: %v", g.service, len(r.seen), g.orders, err)
 		}
-		close(done)
 	}()
 	return func() map[string]handled {
 		t.Helper()
 		if <-done; t.Failed() {
 			t.FailNow()
 		}
-		return seen
+		return r.seen
 	}
 }
 
-// goService makes the clients of a Go service that writes to a topic.
-func (n *network) goService(t *testing.T, service, topic string, opts ...otelkafkago.Option) (*hoptrace.Client, *otelkafkago.Writer) {
+func (n *network) goTracing(t *testing.T, service string) *hoptrace.Client {
 	t.Helper()
 	tracing, err := hoptrace.New(hoptrace.Options{
 		ServiceName: service, Endpoint: "http://" + n.h.GRPC, DSN: n.dsn,
@@ -99,13 +83,7 @@ func (n *network) goService(t *testing.T, service, topic string, opts ...otelkaf
 		t.Fatal(err)
 	}
 	t.Cleanup(tracing.Close)
-	// The default transport would remember for all services which topics there are.
-	transport := &kafka.Transport{ClientID: service}
-	t.Cleanup(transport.CloseIdleConnections)
-	w := otelkafkago.NewWriter(&kafka.Writer{
-		Addr: kafka.TCP(n.kafka.Address), Topic: topic, RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond, Transport: transport,
-	}, append([]otelkafkago.Option{otelkafkago.WithTracerProvider(tracing.TracerProvider())}, opts...)...)
-	return tracing, w
+	return tracing
 }
 
 // sendFirst is the other direction: a Go service sends each order in a trace of
@@ -114,7 +92,10 @@ func (n *network) goService(t *testing.T, service, topic string, opts ...otelkaf
 // each order.
 func (n *network) sendFirst(t *testing.T, service, topic string, orders []string) map[string]trace.SpanContext {
 	t.Helper()
-	tracing, w := n.goService(t, service, topic, otelkafkago.WithSentryTrace())
+	tracing := n.goTracing(t, service)
+	w := otelkafkago.NewWriter(&kafka.Writer{
+		Addr: kafka.TCP(n.kafka.Address), Topic: topic, RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond,
+	}, otelkafkago.WithTracerProvider(tracing.TracerProvider()), otelkafkago.WithSentryTrace())
 	tracer := tracing.TracerProvider().Tracer("shop")
 	roots := map[string]trace.SpanContext{}
 	for _, order := range orders {

@@ -69,6 +69,8 @@ type foreign struct {
 	orders  []string
 	command harness.Command
 
+	joined, linked func(context.Context, *relay) error // clients of the Go services behind it
+
 	sentry        bool // its instrumentation writes sentry-trace only, and sends its spans in Sentry's own form
 	links         bool // its instrumentation links the consumer's span to the producer's
 	noHandlerSpan bool // its instrumentation ends the consumer's span before the handler begins

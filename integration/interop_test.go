@@ -9,7 +9,6 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/hoptrace/hoptrace/instrumentation/otelkafkago"
 	"github.com/hoptrace/hoptrace/integration/harness"
 )
 
@@ -28,13 +27,14 @@ func TestOneTraceThroughOtherLanguages(t *testing.T) {
 			n.oneTrace(t, f)
 		})
 	}
-	// The other direction ends at the consumer's own reading of a context: most
+	// Each of the three Go clients stands behind some, with the producer's span as
+	// parent and linked only. The other direction ends at the consumer's own reading of a context: most
 	// make it the parent, confluent-kafka's instrumentation only links to it.
-	run("kafkajs with the Sentry SDK", foreign{service: "js-sentry", command: n.with.nodeProgram(t, "sentry.mjs"), sentry: true})
-	run("kafkajs with OpenTelemetry", foreign{service: "js-otel", command: n.with.nodeProgram(t, "otel.mjs")})
-	run("Java with OpenTelemetry", foreign{service: "java", command: n.with.javaProgram(t)})
-	run("confluent-kafka with OpenTelemetry", foreign{service: "py-confluent", command: n.with.pythonProgram("confluent-kafka"), links: true})
-	run("kafka-python with OpenTelemetry", foreign{service: "py-kafka", command: n.with.pythonProgram("kafka-python"), noHandlerSpan: true})
+	run("kafkajs with the Sentry SDK", foreign{service: "js-sentry", command: n.with.nodeProgram(t, "sentry.mjs"), sentry: true, joined: byKafkaGo, linked: bySarama})
+	run("kafkajs with OpenTelemetry", foreign{service: "js-otel", command: n.with.nodeProgram(t, "otel.mjs"), joined: byFranz, linked: byKafkaGo})
+	run("Java with OpenTelemetry", foreign{service: "java", command: n.with.javaProgram(t), joined: bySarama, linked: byFranz})
+	run("confluent-kafka with OpenTelemetry", foreign{service: "py-confluent", command: n.with.pythonProgram("confluent-kafka"), links: true, joined: byKafkaGo, linked: byFranz})
+	run("kafka-python with OpenTelemetry", foreign{service: "py-kafka", command: n.with.pythonProgram("kafka-python"), noHandlerSpan: true, joined: byFranz, linked: bySarama})
 	t.Run("kafkajs and Go with their Sentry SDKs alone", func(t *testing.T) {
 		t.Parallel()
 		n.sentryAlone(t, orders)
@@ -53,15 +53,15 @@ func (n *network) oneTrace(t *testing.T, f foreign) {
 	goJoined, goLinked := "go-joined-"+s, "go-linked-"+s
 	n.makeTopics(t, sent, joined, linked)
 	hops := map[string]goHop{
-		goJoined: {service: goJoined, from: sent, to: joined, orders: len(f.orders), options: []otelkafkago.Option{otelkafkago.WithParent()}},
-		goLinked: {service: goLinked, from: sent, to: linked, orders: len(f.orders)},
+		goJoined: {service: goJoined, from: sent, to: joined, orders: len(f.orders), client: f.joined, parent: true},
+		goLinked: {service: goLinked, from: sent, to: linked, orders: len(f.orders), client: f.linked},
 	}
 	back := []string{joined, linked, goFirst}
 	if f.sentry {
 		// JavaScript → Go → Go.
 		shipped, goShipping := s+"-shipped", "go-shipping-"+s
 		n.makeTopics(t, shipped)
-		hops[goShipping] = goHop{service: goShipping, from: joined, to: shipped, orders: len(f.orders), options: []otelkafkago.Option{otelkafkago.WithParent()}}
+		hops[goShipping] = goHop{service: goShipping, from: joined, to: shipped, orders: len(f.orders), client: byFranz, parent: true}
 		back = append(back, shipped)
 	}
 	wait := map[string]func() map[string]handled{}

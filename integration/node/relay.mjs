@@ -27,6 +27,7 @@ export async function relay({ kafkajs, clientId, inSpan, activeSpan }) {
   try {
     await new Promise((resolve, reject) => {
       late = setTimeout(() => reject(new Error(`${left} records are missing after 60 s; read ${JSON.stringify(read)}`)), 60_000);
+      consumer.on(consumer.events.CRASH, ({ payload }) => reject(payload.error));
       consumer
         .run({
           eachMessage: async ({ topic, message }) => {
