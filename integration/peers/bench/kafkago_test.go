@@ -95,7 +95,7 @@ func kafkaGoProduce(wrap func(*kafka.Writer, telemetry) (messageWriter, error)) 
 	return func(c *cell, t telemetry) (func(int) error, error) {
 		ctx := parent(c.sampled)
 		var transport kafka.RoundTripper = &roundTripper{}
-		var addr net.Addr = kafka.TCP(stubbroker.Address)
+		addr := kafka.TCP(stubbroker.Address)
 		if !c.target.stub {
 			transport, addr = nil, kafka.TCP(c.target.address)
 		}
