@@ -31,6 +31,7 @@ type Reader struct {
 	group      *groupLog
 	pending    pendingList
 	committing atomic.Int32 // calls of CommitMessages under way
+	unseen     bool         // its connections are
 
 	last  atomic.Pointer[partition] // used last
 	parts atomic.Pointer[map[topicPartition]*partition]
@@ -64,6 +65,16 @@ func NewReader(cfg kafka.ReaderConfig, opts ...Option) *Reader {
 	r := newReaderHooks(cfg, c)
 	cfg.Dialer = watchedDialer(r.config.Dialer, r.log, r.group, r.core.Now)
 	r.Reader = kafka.NewReader(cfg)
+	return r
+}
+
+// WrapReader instruments a kafka.Reader that is there already, say because another
+// library made it. Its connections are not seen: when records were fetched, by
+// which broker, the commits that it makes by itself and its rebalances stay
+// unknown. Use [NewReader] where you can.
+func WrapReader(kr *kafka.Reader, opts ...Option) *Reader {
+	r := newReaderHooks(kr.Config(), newConfig(opts))
+	r.Reader, r.unseen = kr, true
 	return r
 }
 
@@ -171,6 +182,12 @@ type TopicPartition struct {
 func (r *Reader) LagByPartition() map[TopicPartition]int64 {
 	out := make(map[TopicPartition]int64)
 	for key, p := range *r.parts.Load() {
+		if r.unseen {
+			if lag, ok := p.core.Lag(); ok {
+				out[TopicPartition{key.topic, int(key.partition)}] = lag
+			}
+			continue
+		}
 		if r.config.GroupID != "" && !r.group.owns(key) {
 			continue
 		}

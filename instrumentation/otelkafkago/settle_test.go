@@ -84,6 +84,39 @@ func TestACommitIsASpanThatBelongsToTheProcessing(t *testing.T) {
 	}
 }
 
+func TestAReaderOfElsewhereIsInstrumentedAsFarAsItIsSeen(t *testing.T) {
+	rec := record()
+	c := broker(t, 1)
+	write(t, newWriter(t, c, nil, WithTracerProvider(rec)), "a")
+	cfg := kafka.ReaderConfig{Brokers: c.ListenAddrs(), Topic: "orders", MaxWait: 200 * time.Millisecond}
+	billing(&cfg)
+	r := WrapReader(kafka.NewReader(cfg), WithTracerProvider(rec))
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	m := fetchOne(t, r)
+	if err := r.Process(within(t), m, done); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.CommitMessages(within(t), m); err != nil {
+		t.Fatal(err)
+	}
+	s := rec.wait(t, "process orders", 1)[0]
+	number(t, s, messaging.AttrConsumeHanded)
+	absent(t, s, messaging.AttrConsumeAsked, messaging.AttrConsumeAnswered, messaging.AttrServerAddress)
+	if got := text(t, rec.wait(t, "commit orders", 1)[0], messaging.AttrConsumerGroup); got != "billing" {
+		t.Errorf("group = %q", got)
+	}
+	if lag, ok := r.LagByPartition()[TopicPartition{"orders", 0}]; !ok || lag != 0 {
+		t.Errorf("lag = %d, %v; want 0, by the watermark that came with the record", lag, ok)
+	}
+	if got := r.Counts().UnknownFetches; got != 1 {
+		t.Errorf("%d unknown fetches; want 1", got)
+	}
+}
+
 func TestAFailedCommitNamesTheErrorOfTheProtocol(t *testing.T) {
 	rec := record()
 	c := broker(t, 1)
