@@ -312,6 +312,7 @@ type Sent struct {
 	Tombstone bool
 	HasKey    bool
 	Key       []byte
+	keyHash   uint64 // of SetKey
 	// KeyText is the value of messaging.kafka.message.key; empty: not to be told.
 	// See [Core.KeyText].
 	KeyText string
@@ -402,7 +403,11 @@ func (f *Finisher) Add(s *Send, sent *Sent) {
 		r.Set(sendTombstone, 1)
 	}
 	if sent.HasKey {
-		r.Set(sendKeyHash, int64(keyHash(sent.Key))) //nolint:gosec // the bits are what is kept
+		hash := sent.keyHash
+		if sent.Key != nil || hash == 0 {
+			hash = keyHash(sent.Key)
+		}
+		r.Set(sendKeyHash, int64(hash)) //nolint:gosec // the bits are what is kept
 	}
 	if o.Written != 0 {
 		r.Set(sendWritten, o.Written)

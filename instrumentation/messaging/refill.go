@@ -26,3 +26,11 @@ func (in *Injector[H]) Refill(ctx context.Context, sentry bool, n int) {
 	}
 	*in = next
 }
+
+// SetKey notes the record's key without keeping it, for wrappers that finish a
+// record after they gave it back; nil is none. Otherwise setting Key will do.
+func (s *Sent) SetKey(key []byte) {
+	if s.HasKey = key != nil; s.HasKey {
+		s.keyHash = keyHash(key)
+	}
+}

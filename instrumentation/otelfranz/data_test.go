@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -287,11 +288,18 @@ func TestPathwaysGoOn(t *testing.T) {
 func TestCreateSpansAreLinkedByTheSendSpan(t *testing.T) {
 	c, rec := broker(t, 1), record()
 	h := New(WithTracerProvider(rec), WithCreateSpans())
-	cl := newClient(t, c, h)
-	produce(t, cl, "a", "b")
+	cl := newClient(t, c, h, kgo.ProducerLinger(500*time.Millisecond), kgo.ManualFlushing())
+	var rs []*kgo.Record
+	for _, v := range []string{"a", "b"} { // one batch
+		rs = append(rs, &kgo.Record{Value: []byte(v)})
+		cl.Produce(within(t), rs[len(rs)-1], nil)
+	}
+	if err := cl.Flush(within(t)); err != nil {
+		t.Fatal(err)
+	}
 	created := rec.wait(t, "create orders", 2)
 	var links []trace.SpanID
-	for _, s := range rec.wait(t, "send orders", 2) {
+	for _, s := range rec.wait(t, "send orders", 1) {
 		if s.SpanKind() != trace.SpanKindClient {
 			t.Errorf("kind %v", s.SpanKind())
 		}

@@ -170,7 +170,7 @@ func (h *Hooks) gone(ps map[string][]int32) {
 // committed is called for each offset commit that a watched connection carried.
 func (h *Hooks) committed(c wire.Commit) {
 	defer h.core.Guard()
-	s := &messaging.Settlement{Start: c.Asked, End: c.Answered, Background: true}
+	s := &messaging.Settlement{Start: c.Asked, End: c.Answered, Broker: server(c.Broker), Background: true}
 	for _, o := range c.Offsets {
 		if o.Topic != "" {
 			s.Offsets = append(s.Offsets, messaging.Settled{Topic: o.Topic, Partition: o.Partition, Next: o.Next})

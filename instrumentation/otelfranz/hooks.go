@@ -29,6 +29,7 @@ type Hooks struct {
 	bare   atomic.Bool // a connection came that is not watched
 
 	sends      sendSlabs
+	batch      storedBatch
 	deliveries deliverySlab
 	requests   requests
 	fetches    fetches
@@ -180,6 +181,11 @@ func (h *Hooks) OnNewClient(cl *kgo.Client) {
 func (h *Hooks) OnClientClosed(*kgo.Client) {
 	defer h.core.Guard()
 	h.polling.Store(nil)
+	h.batch.mu.Lock()
+	if len(h.batch.states) > 0 {
+		h.batch.flush(h.client.Load())
+	}
+	h.batch.mu.Unlock()
 	now := h.core.Now()
 	for _, d := range h.pending.drain() {
 		h.estimate(d, d.endOr(now))

@@ -185,41 +185,102 @@ func (h *Hooks) OnProduceRecordUnbuffered(r *kgo.Record, err error) {
 	if st.injected != nil && len(r.Headers) == len(st.injected) && unsafe.SliceData(r.Headers) == unsafe.SliceData(st.injected) {
 		r.Headers = st.headers
 	}
+	var sent messaging.Sent
+	sent.Offset, sent.BodySize, sent.Tombstone = r.Offset, len(r.Value), r.Value == nil
+	sent.SetKey(r.Key)
+	sent.KeyText = h.core.KeyText(r.Key)
 	c := h.client.Load()
-	o := &st.outcome
-	o.Err = err
-	sent := messaging.Sent{Offset: r.Offset, BodySize: len(r.Value), Tombstone: r.Value == nil, HasKey: r.Key != nil, Key: r.Key}
+	if err == nil && !c.acks0 {
+		h.stored(c, r, st, &sent)
+		return
+	}
+	sent.Offset = -1
+	if err != nil {
+		st.outcome.Err, st.outcome.ErrorType = err, errorType(err)
+	}
+	h.finish(c, r, st, &sent)
+}
+
+// finish ends the span of one record.
+func (h *Hooks) finish(c *client, r *kgo.Record, st *sending, sent *messaging.Sent) {
 	partition := int32(-1)
 	if st.partitioned != 0 {
 		partition = r.Partition
 	}
-	switch {
-	case err != nil:
-		o.ErrorType, sent.Offset = errorType(err), -1
-	case c.acks0:
-		sent.Offset = -1
-	default:
-		h.times(o, r, st)
-	}
 	var f messaging.Finisher
-	c.producer.Finish(&f, r.Topic, partition, o)
-	f.Add(&st.send, &sent)
+	c.producer.Finish(&f, r.Topic, partition, &st.outcome)
+	f.Add(&st.send, sent)
 	f.Done()
 }
 
-// times fills in when the request that stored r was written and answered.
-func (h *Hooks) times(o *messaging.Outcome, r *kgo.Record, st *sending) {
-	if !h.shared.Load() {
-		if b, ok := h.wire.Stored(r.Topic, r.Partition, r.Offset); ok {
-			o.FirstWritten, o.Written, o.Acked, o.Appended = b.FirstWritten, b.Written, b.Acked, b.Appended
-			o.Attempts, o.Throttle, o.Broker = b.Attempts, b.Throttle, server(b.Broker)
+// storedBatch gathers the records of one batch, whose promises the client calls one
+// after the other, until the last of them: they are finished under one lock and,
+// with create spans, have one send span.
+type storedBatch struct {
+	mu         sync.Mutex
+	key        topicPartition
+	next, last int64 // offsets: the one to come, and the last
+	outcome    messaging.Outcome
+	states     []*sending
+	sents      []messaging.Sent
+}
+
+// stored notes that r is stored, and ends its span, or leaves that to the last
+// record of its batch.
+func (h *Hooks) stored(c *client, r *kgo.Record, st *sending, sent *messaging.Sent) {
+	q := &h.batch
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	k := topicPartition{r.Topic, r.Partition}
+	if len(q.states) > 0 && (q.key != k || q.next != r.Offset) {
+		q.flush(c)
+	}
+	if len(q.states) == 0 {
+		b, ok := h.wire.Stored(r.Topic, r.Partition, r.Offset)
+		if !ok || h.shared.Load() {
+			h.single(st)
+			h.finish(c, r, st, sent)
 			return
 		}
-		if h.bare.Load() {
-			if q, ok := h.requests.only(st.partitioned); ok {
-				o.FirstWritten, o.Written, o.Acked, o.Attempts = q.written, q.written, q.acked, 1
-				return
-			}
+		q.key, q.last = k, b.First+int64(b.Records)-1
+		q.outcome = messaging.Outcome{
+			FirstWritten: b.FirstWritten, Written: b.Written, Acked: b.Acked, Appended: b.Appended,
+			Attempts: b.Attempts, Throttle: b.Throttle, Broker: server(b.Broker),
+		}
+	}
+	q.states, q.sents, q.next = append(q.states, st), append(q.sents, *sent), r.Offset+1
+	if r.Offset == q.last {
+		q.flush(c)
+	}
+}
+
+// maxGathered bounds the memory kept from batch to batch.
+const maxGathered = 4096
+
+// flush is called with q.mu held.
+func (q *storedBatch) flush(c *client) {
+	var f messaging.Finisher
+	c.producer.Finish(&f, q.key.topic, q.key.partition, &q.outcome)
+	for i, st := range q.states {
+		f.Add(&st.send, &q.sents[i])
+	}
+	f.Done()
+	if cap(q.states) > maxGathered {
+		q.states, q.sents = nil, nil
+	}
+	clear(q.states)
+	clear(q.sents)
+	q.states, q.sents = q.states[:0], q.sents[:0]
+}
+
+// single fills in the times of the request that stored the record, if only one can
+// have.
+func (h *Hooks) single(st *sending) {
+	if h.bare.Load() && !h.shared.Load() {
+		if q, ok := h.requests.only(st.partitioned); ok {
+			o := &st.outcome
+			o.FirstWritten, o.Written, o.Acked, o.Attempts = q.written, q.written, q.acked, 1
+			return
 		}
 	}
 	h.unknown.Add(1)

@@ -254,7 +254,6 @@ func (d *delivered) deliver(now int64) {
 	in := d.stream.in
 	if f, ok := in.wire.Fetched(d.msg.Topic, d.msg.Partition, d.msg.Offset); ok {
 		d.delivery.Asked, d.delivery.Answered, d.delivery.Broker = f.Asked, f.Answered, server(f.Broker)
-		d.delivery.Waited = d.delivery.RecordTime != 0 && d.delivery.RecordTime >= f.Asked
 	} else {
 		in.unknownFetches.Add(1)
 	}
@@ -279,7 +278,7 @@ func (in *Instrumentation) committed(c wire.Commit) {
 	if !messaging.Enabled() {
 		return
 	}
-	s := &messaging.Settlement{Start: c.Asked, End: c.Answered, Background: true}
+	s := &messaging.Settlement{Start: c.Asked, End: c.Answered, Broker: server(c.Broker), Background: true}
 	for _, o := range c.Offsets {
 		s.Offsets = append(s.Offsets, messaging.Settled{Topic: o.Topic, Partition: o.Partition, Next: o.Next})
 	}

@@ -262,6 +262,9 @@ func (in *Instrumentation) finish(st *sending, msg *sarama.ProducerMessage, err 
 func (in *Instrumentation) outcome(st *sending, msg *sarama.ProducerMessage, err error) (sent messaging.Sent, partition int32) {
 	sent.Offset = -1
 	describeSent(&sent, msg)
+	if sent.HasKey {
+		sent.KeyText = in.core.KeyText(sent.Key)
+	}
 	o := &st.outcome
 	if o.Err = err; err != nil {
 		o.ErrorType = errorType(err)

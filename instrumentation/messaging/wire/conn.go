@@ -310,7 +310,7 @@ func (c *Conn) finish() {
 		}
 	case apiOffsetCommit:
 		if x.commit.Code, ok = parseCommitAnswer(c.kept, x.version); ok {
-			x.commit.Answered = c.began
+			x.commit.Answered, x.commit.Broker = c.began, c.broker
 			c.log.name(x.commit.Offsets)
 			c.log.options.Commit(*x.commit)
 		}

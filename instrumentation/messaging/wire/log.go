@@ -16,6 +16,7 @@ type Batch struct {
 	Appended     int64 // LogAppendTime: the broker's clock, whole milliseconds
 	Attempts     int   // produce requests that carried this very batch, 1 or more
 	Throttle     time.Duration
+	First        int64 // offset of its first record
 	Records      int
 	Broker       string // address the connection was dialled to
 }
@@ -35,6 +36,7 @@ type Commit struct {
 	Answered int64
 	Offsets  []Offset
 	Code     int16 // the first error code in the answer; zero is success
+	Broker   string
 }
 
 // Offset is the next offset to read of one partition.
@@ -273,7 +275,7 @@ func (l *Log) produced(x *exchange, answers []answer, throttle time.Duration, at
 			first: a.offset, last: a.offset + int64(b.records) - 1,
 			batch: Batch{
 				FirstWritten: b.first, Written: x.at, Acked: at, Appended: max(a.appended, 0) * int64(time.Millisecond),
-				Attempts: b.tries, Throttle: throttle, Records: int(b.records), Broker: x.broker,
+				Attempts: b.tries, Throttle: throttle, First: a.offset, Records: int(b.records), Broker: x.broker,
 			},
 		})
 	}

@@ -94,7 +94,7 @@ func TestEveryProduceVersionTellsWhenABatchWasWrittenAndAcked(t *testing.T) {
 				}
 				want := Batch{
 					FirstWritten: got.Written, Written: got.Written, Acked: got.Acked, Appended: 1700000000123e6,
-					Attempts: 1, Throttle: 25 * time.Millisecond, Records: 4, Broker: "broker:9092",
+					Attempts: 1, Throttle: 25 * time.Millisecond, First: 200, Records: 4, Broker: "broker:9092",
 				}
 				if d := cmp.Diff(want, got); d != "" {
 					t.Error(d)
@@ -197,7 +197,7 @@ func TestEveryCommitVersionIsTold(t *testing.T) {
 			l.learn([]topicName{{"orders", [16]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}}})
 		}
 		exchangeFrames(t, c, p, all["commit request "+strconv.Itoa(v)], all["commit response "+strconv.Itoa(v)], 5)
-		want := []Commit{{Group: "billing", Member: "member", Asked: 1001, Answered: 1002, Code: 27, Offsets: []Offset{{Topic: "orders", Partition: 0, Next: 50}, {Topic: "orders", Partition: 1, Next: 51}}}}
+		want := []Commit{{Group: "billing", Member: "member", Asked: 1001, Answered: 1002, Code: 27, Broker: "broker:9092", Offsets: []Offset{{Topic: "orders", Partition: 0, Next: 50}, {Topic: "orders", Partition: 1, Next: 51}}}}
 		if d := cmp.Diff(want, got, cmp.AllowUnexported(Offset{})); d != "" {
 			t.Errorf("version %d: %s", v, d)
 		}
