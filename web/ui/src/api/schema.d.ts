@@ -45,7 +45,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Traces, newest first. */
+        /** Traces, newest first; those of nothing but commits are left out. */
         get: operations["traces"];
         put?: never;
         post?: never;
