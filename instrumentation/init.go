@@ -123,7 +123,7 @@ func (c *Client) start(r *resolved) error {
 	c.own.recorder = record.New(record.Options{
 		Resource: res.Attributes(), ResourceSchemaURL: res.SchemaURL(),
 		MaxSpans: r.QueueSize, Interval: r.BatchTimeout,
-		Export: export, Ratio: s.ratio, Decide: s.decide, Provider: c.own,
+		Export: export, Ratio: s.ratio, Decide: s.decide, DecideRoots: s.roots, Provider: c.own,
 	})
 	c.given = c.own
 	return nil

@@ -132,12 +132,13 @@ type sampling struct {
 	// For plain records: ratio when decide is nil.
 	ratio  float64
 	decide func(context.Context, trace.SpanContext, *record.Stream, trace.TraceID) bool
+	roots  bool // decide is for root spans: others are as their parents
 }
 
 // newSampling makes the samplers. own is the program's or the environment's; nil
 // means by parent, roots by ratio.
 func newSampling(own sdktrace.Sampler, ratio float64, f func(SamplingInfo) float64, r *reporter) sampling {
-	s := sampling{sdk: own, ratio: ratio}
+	s := sampling{sdk: own, ratio: ratio, roots: own == nil}
 	if own == nil {
 		root := sdktrace.AlwaysSample()
 		if ratio < 1 {

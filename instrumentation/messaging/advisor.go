@@ -70,7 +70,10 @@ var adviceMeasures = measure.NewLayout(measure.Instrument{
 // records. Each finding is said once for a topic.
 type advisor struct {
 	core *Core
-	seen atomic.Uint64
+
+	// What was met, of each kind: with one count for all, kinds that come in turns
+	// would have all of them or none looked at.
+	requests, deliveries, processings, commits atomic.Uint64
 
 	mu     sync.Mutex
 	topics map[string]*topicAdvice
@@ -118,9 +121,10 @@ func (c *Core) newAdvisor() *advisor {
 	return &advisor{core: c, topics: make(map[string]*topicAdvice), said: make(map[string]bool)}
 }
 
-// take tells whether the next observation is to be looked at.
-func (a *advisor) take() bool {
-	n := a.seen.Add(1)
+// take tells whether the next observation of the kind that seen counts is to be
+// looked at.
+func take(seen *atomic.Uint64) bool {
+	n := seen.Add(1)
 	return n <= adviceSamples || n%adviceEvery == 0
 }
 
@@ -199,7 +203,7 @@ func short(d time.Duration) string {
 // sent looks at a request: when its first record was sent, when it ended, and how
 // many records it had.
 func (a *advisor) sent(p *Producer, topic string, first, end int64, n int, o *Outcome) {
-	if !a.take() {
+	if !take(&a.requests) {
 		return
 	}
 	a.mu.Lock()
@@ -265,7 +269,7 @@ func (a *advisor) sent(p *Producer, topic string, first, end int64, n int, o *Ou
 
 // received looks at a record that was handed over.
 func (a *advisor) received(c *Consumer, d *Delivery) {
-	if !a.take() {
+	if !take(&a.deliveries) {
 		return
 	}
 	a.mu.Lock()
@@ -317,7 +321,7 @@ func (a *advisor) look(c *Consumer, topic string, t *topicAdvice) {
 
 // processed looks at a record that is done.
 func (a *advisor) processed(topic string, start, end int64) {
-	if !a.take() {
+	if !take(&a.processings) {
 		return
 	}
 	a.mu.Lock()
@@ -329,7 +333,7 @@ func (a *advisor) processed(topic string, start, end int64) {
 
 // settled looks at a commit that the application waited for.
 func (a *advisor) settled(c *Consumer, s *Settlement) {
-	if s.Background || s.Err != nil || len(s.Offsets) == 0 || !a.take() {
+	if s.Background || s.Err != nil || len(s.Offsets) == 0 || !take(&a.commits) {
 		return
 	}
 	a.mu.Lock()

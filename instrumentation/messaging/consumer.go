@@ -262,13 +262,17 @@ func Deliver[H KeyValue](ctx context.Context, d *Delivery, headers []H) {
 		r := record.Span{Start: start, End: d.Handed}
 		d.describe(&r)
 		var x *record.Extra
+		var links []trace.Link
+		if d.ambient.IsValid() && !d.ambient.Equal(parent) {
+			links = []trace.Link{{SpanContext: d.ambient}}
+		}
 		if d.creation.IsValid() && !(c.core.config.WithoutLinks && parent.Equal(d.creation)) {
 			x = linkTo(&r, d.creation, trace.TraceState{}, nil)
 		}
 		if d.keyText != "" {
 			x = withKey(x, d.keyText)
 		}
-		d.received, sampled = d.Partition.at.get(d.Broker).receive.emit(ctx, &r, parent, x, nil)
+		d.received, sampled = d.Partition.at.get(d.Broker).receive.emit(ctx, &r, parent, x, links)
 	}
 	d.Partition.delivered(d, start, sampled)
 	if d.LogAppend && d.Broker.Host != "" && d.Asked != 0 && d.Answered != 0 && d.RecordTime != 0 {
@@ -361,6 +365,8 @@ func (d *Delivery) describe(r *record.Span) {
 func (d *Delivery) times(r *record.Span) {
 	if d.Asked != 0 {
 		r.Set(consumeAsked, d.Asked)
+	}
+	if d.Answered != 0 {
 		r.Set(consumeAnswered, d.Answered)
 	}
 	if d.Handed != 0 {

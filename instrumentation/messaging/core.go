@@ -3,8 +3,10 @@ package messaging
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -30,8 +32,10 @@ type Core struct {
 	rec    *record.Recorder // nil: the OpenTelemetry API is used
 	tracer trace.Tracer
 	meter  *measure.Meter
-	clocks *clock.Sampler
-	now    func() int64
+	// ownMeter tells that meter is a Registry's: no foreign code runs below it.
+	ownMeter bool
+	clocks   *clock.Sampler
+	now      func() int64
 
 	panics atomic.Uint64
 }
@@ -124,7 +128,7 @@ func NewCore(cfg Config) *Core {
 	if p, ok := cfg.TracerProvider.(provider); ok {
 		c.rec = p.Recorder()
 		if r := p.Registry(); r != nil && cfg.MeterProvider == nil {
-			c.meter = r.Meter(measure.Scope{Name: cfg.Scope, Version: cfg.Version, SchemaURL: SchemaURL})
+			c.meter, c.ownMeter = r.Meter(measure.Scope{Name: cfg.Scope, Version: cfg.Version, SchemaURL: SchemaURL}), true
 		}
 	}
 	c.tracer = cfg.TracerProvider.Tracer(cfg.Scope,
@@ -163,6 +167,13 @@ func (c *Core) Guard() {
 	}
 }
 
+// text is what err says: a program's error may panic when it is asked, as a nil
+// pointer in an interface does.
+func (c *Core) text(err error) (out string) {
+	defer c.Guard()
+	return err.Error()
+}
+
 // Propagator is the user's, if it knows a header that this package does not
 // handle by itself; else nil.
 func (c *Core) Propagator() propagation.TextMapPropagator { return c.config.Propagator }
@@ -170,14 +181,26 @@ func (c *Core) Propagator() propagation.TextMapPropagator { return c.config.Prop
 // Config returns what the Core was made with, defaults filled in.
 func (c *Core) Config() Config { return c.config }
 
-// KeyText is what Config.MessageKey makes of key, empty for a record without one,
-// at most MaxKeyText bytes of it.
-func (c *Core) KeyText(key []byte) string {
+// KeyText is what Config.MessageKey makes of key, empty for a record without one
+// or when it panics: whole characters, at most MaxKeyText bytes.
+func (c *Core) KeyText(key []byte) (text string) {
 	if c.config.MessageKey == nil || key == nil {
 		return ""
 	}
-	text := c.config.MessageKey(key)
-	return text[:min(len(text), MaxKeyText)]
+	defer c.Guard()
+	made := c.config.MessageKey(key)
+	if len(made) > MaxKeyText {
+		n := MaxKeyText
+		for n > 0 && !utf8.RuneStart(made[n]) {
+			n--
+		}
+		made = made[:n]
+	}
+	// Bytes that are no text would cost an OTLP exporter the whole batch.
+	if made = strings.ToValidUTF8(made, "\uFFFD"); len(made) > MaxKeyText {
+		return ""
+	}
+	return made
 }
 
 // MaxKeyText bounds the attribute messaging.kafka.message.key.
@@ -236,7 +259,7 @@ func spanName(operation, destination string) string {
 func (op *operation) emit(ctx context.Context, s *record.Span, parent trace.SpanContext, x *record.Extra, links []trace.Link) (trace.SpanContext, bool) {
 	if op.stream != nil {
 		id, span, sampled := op.core.rec.Begin(ctx, parent, op.stream)
-		sc := trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: span, TraceFlags: flagsOf(sampled), TraceState: parent.TraceState()})
+		sc := trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: span, TraceFlags: flagsOf(parent, sampled), TraceState: parent.TraceState()})
 		if !sampled {
 			return sc, false
 		}
@@ -329,11 +352,9 @@ func appendInline(s *record.Span, more []trace.Link) []trace.Link {
 	return append([]trace.Link{{SpanContext: sc}}, more...)
 }
 
-func flagsOf(sampled bool) trace.TraceFlags {
-	if sampled {
-		return trace.FlagsSampled
-	}
-	return 0
+// flagsOf are those of a span below parent: only the sampling is its own.
+func flagsOf(parent trace.SpanContext, sampled bool) trace.TraceFlags {
+	return parent.TraceFlags().WithSampled(sampled)
 }
 
 // beyondBuiltIn returns p only if it knows a header that this package does not

@@ -44,3 +44,19 @@ func currentHooks() []*ProcessHook {
 	}
 	return nil
 }
+
+// startHook returns what h makes of ctx; that of a hook which panics, or returns
+// none, stays as it is.
+func (p *Processing) startHook(h ProcessHook, ctx context.Context) (out context.Context) { //nolint:revive // the hook comes first
+	out = ctx
+	defer p.consumer.core.Guard()
+	if next := h.Start(ctx, p); next != nil {
+		out = next
+	}
+	return out
+}
+
+func (p *Processing) endHook(h ProcessHook, err error, panicked any) {
+	defer p.consumer.core.Guard()
+	h.End(p.rare.hooked, p, err, panicked)
+}

@@ -39,6 +39,9 @@ const (
 	// must not make a new pathway each time round.
 	maxHops = 16
 	max40   = 1<<40 - 1
+	// maxOrigin is the latest origin that is believed, in the year 2112: what
+	// follows from it fits into nanoseconds.
+	maxOrigin = 1 << 52
 )
 
 // pathwayState is what a header says. Times are µs since 1970.
@@ -68,7 +71,10 @@ func parsePathway(b []byte) pathwayState {
 	}
 	var s pathwayState
 	s.hops, s.hash = b[1], binary.BigEndian.Uint64(b[2:])
-	s.origin = int64(binary.BigEndian.Uint64(b[9:]) & (1<<56 - 1))       //nolint:gosec // 56 bits
+	s.origin = int64(binary.BigEndian.Uint64(b[9:]) & (1<<56 - 1)) //nolint:gosec // 56 bits
+	if s.origin > maxOrigin {
+		return pathwayState{}
+	}
 	s.sent = s.origin + int64(binary.BigEndian.Uint64(b[14:])&(1<<40-1)) //nolint:gosec // 40 bits
 	s.newest = s.origin + fromLogStep(b[22], 4)
 	s.count = 1 + fromLogStep(b[23], 8)

@@ -39,7 +39,8 @@ type Processing struct {
 // the better.
 type rare struct {
 	batch  []facts         // of each record, when there are several
-	hooked context.Context // what hooks made of the context; nil without hooks
+	hooks  []*ProcessHook  // those that saw it start
+	hooked context.Context // what they made of the context; nil without hooks
 }
 
 func (p *Processing) hooked() context.Context {
@@ -147,6 +148,10 @@ func (p *Processing) Value(key any) any {
 	return p.parent.Value(key)
 }
 
+// String describes the context, as those of the standard library do; it keeps fmt
+// from reading the span while others change it.
+func (p *Processing) String() string { return "messaging.Processing(" + p.sc.SpanID().String() + ")" }
+
 // RecordFromContext returns what is known of the record that is processed in ctx.
 func RecordFromContext(ctx context.Context) (*Processing, bool) {
 	p, ok := ctx.Value(processingKey{}).(*Processing)
@@ -167,7 +172,9 @@ func (c *Consumer) StartProcess(ctx context.Context, d *Delivery, at int64) (con
 		parent = d.received
 	}
 	var links []trace.Link
-	if ambient.IsValid() && !ambient.Equal(parent) && !ambient.Equal(d.received) && !ambient.Equal(d.ambient) && !ambient.Equal(d.creation) {
+	if ambient.IsValid() && !ambient.Equal(parent) && !ambient.Equal(d.creation) &&
+		// What is above the receive span is found from it, unless the creation is the parent of both.
+		(parent.Equal(d.creation) || !ambient.Equal(d.received) && !ambient.Equal(d.ambient)) {
 		links = append(links, trace.Link{SpanContext: ambient})
 	}
 	var extra []attribute.KeyValue
@@ -194,7 +201,7 @@ func (c *Consumer) begin(ctx context.Context, op *operation, r *record.Span, d *
 		r.TraceID, r.SpanID = id, span
 		if !sampled {
 			p := &Processing{consumer: c, parent: ctx}
-			p.sc = trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: span, TraceState: parent.TraceState()})
+			p.sc = trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: span, TraceFlags: flagsOf(parent, false), TraceState: parent.TraceState()})
 			p.plain.p, p.span = p, &p.plain
 			if !record.SpanKeyKnown() {
 				p.parent = trace.ContextWithSpan(ctx, p.span)
@@ -249,14 +256,13 @@ func (p *Processing) hook() context.Context {
 	if len(all) == 0 {
 		return ctx
 	}
-	defer p.consumer.core.Guard()
 	for _, h := range all {
-		ctx = (*h).Start(ctx, p)
+		ctx = p.startHook(*h, ctx)
 	}
 	if p.rare == nil {
 		p.rare = new(rare)
 	}
-	p.rare.hooked = ctx
+	p.rare.hooks, p.rare.hooked = all, ctx
 	return ctx
 }
 
@@ -305,7 +311,7 @@ func (c *Consumer) StartBatch(ctx context.Context, ds []Delivery, at int64) (con
 		if ds[i].Partition.ID != key.partition || key.topic == "" {
 			key.partition = -1
 		}
-		if ds[i].RecordTime != 0 && ds[i].RecordTime < ds[oldest].RecordTime {
+		if t := ds[i].RecordTime; t > 0 && (ds[oldest].RecordTime <= 0 || t < ds[oldest].RecordTime) {
 			oldest = i
 		}
 	}
@@ -427,7 +433,9 @@ func (p *Processing) end(err error, kind string, panicked any, at int64, estimat
 	}
 	defer p.consumer.core.Guard()
 	if p.hooked() != nil {
-		p.endHooks(err, panicked)
+		for _, h := range p.rare.hooks {
+			p.endHook(*h, err, panicked)
+		}
 	}
 	if estimated {
 		if p.live != nil {
@@ -438,7 +446,7 @@ func (p *Processing) end(err error, kind string, panicked any, at int64, estimat
 	}
 	if err != nil && p.span.IsRecording() {
 		p.span.SetAttributes(attribute.String(AttrErrorType, kind))
-		p.span.SetStatus(codes.Error, err.Error())
+		p.span.SetStatus(codes.Error, p.consumer.core.text(err))
 	}
 	switch {
 	case p.live != nil:
@@ -448,13 +456,6 @@ func (p *Processing) end(err error, kind string, panicked any, at int64, estimat
 		p.span.End(trace.WithTimestamp(time.Unix(0, at)))
 	}
 	p.measure(kind, at)
-}
-
-func (p *Processing) endHooks(err error, panicked any) {
-	defer p.consumer.core.Guard()
-	for _, h := range currentHooks() {
-		(*h).End(p.hooked(), p, err, panicked)
-	}
 }
 
 func (p *Processing) measure(kind string, at int64) {
@@ -509,7 +510,7 @@ func (d *facts) origin() int64 {
 	if d.pathway != nil {
 		return d.pathway.sent * int64(time.Microsecond)
 	}
-	return d.recordTime
+	return max(d.recordTime, 0)
 }
 
 // In returns ctx with the process span and what [RecordFromContext] tells.

@@ -224,10 +224,10 @@ func (p *Producer) Begin(ctx context.Context, c *Call) {
 func (c *Call) StartTime() int64 { return c.start }
 
 // Unsampled returns the one context that all records of the call carry when none
-// of them will have a span: the parent was not sampled. ok is false when records
+// of them will have a span: the parent was not sampled, and that decides. ok is false when records
 // must be started one by one.
 func (c *Call) Unsampled() (sc trace.SpanContext, ok bool) {
-	if c.producer.core.rec == nil || !c.parent.IsValid() || c.parent.IsSampled() {
+	if r := c.producer.core.rec; r == nil || !c.parent.IsValid() || c.parent.IsSampled() || !r.ByParent() {
 		return trace.SpanContext{}, false
 	}
 	return c.parent, true
@@ -282,7 +282,7 @@ func (s *Send) Context() trace.SpanContext {
 		return s.span.SpanContext()
 	}
 	return trace.NewSpanContext(trace.SpanContextConfig{
-		TraceID: s.traceID, SpanID: s.spanID, TraceFlags: flagsOf(s.sampled), TraceState: s.call.parent.TraceState(),
+		TraceID: s.traceID, SpanID: s.spanID, TraceFlags: flagsOf(s.call.parent, s.sampled), TraceState: s.call.parent.TraceState(),
 	})
 }
 
@@ -338,6 +338,9 @@ type Finisher struct {
 	dropped int
 	first   int64
 	call    *Call
+
+	held      bool // the locks are, from Finish to Done
+	abandoned bool // what is not sent does not count as sent
 }
 
 // Finish begins to end the records of one request to a partition; a negative
@@ -354,11 +357,11 @@ func (p *Producer) Finish(f *Finisher, topic string, partition int32, o *Outcome
 		f.group = f.p.errorGroup(k, o.ErrorType)
 		f.extra = &record.Extra{
 			Attributes: []attribute.KeyValue{attribute.String(AttrErrorType, o.ErrorType)},
-			Status:     codes.Error, Description: o.Err.Error(),
+			Status:     codes.Error, Description: p.core.text(o.Err),
 		}
 	}
-	if p.core.rec != nil {
-		// Under somebody else's provider Add runs foreign code, and no lock is held.
+	// Under somebody else's providers Add runs foreign code, and no lock is held.
+	if f.held = p.core.rec != nil && p.core.ownMeter; f.held {
 		f.locked = p.core.rec.Lock(f.p.hint)
 		f.group.Lock()
 	}
@@ -456,6 +459,10 @@ func (f *Finisher) Add(s *Send, sent *Sent) {
 		st = f.at.given
 	}
 	x = linkTo(&r, s.given, c.parent.TraceState(), x)
+	if !f.held {
+		core.rec.Put(st, &r, x)
+		return
+	}
 	f.locked.Put(st, &r, x)
 }
 
@@ -510,7 +517,7 @@ func (f *Finisher) flush() {
 	}
 	n, o := f.run, f.o
 	f.run = 0
-	if f.p.producer.core.rec == nil {
+	if !f.held {
 		f.group.Lock()
 		defer f.group.Unlock()
 	}
@@ -519,11 +526,11 @@ func (f *Finisher) flush() {
 		ex = &f.ex
 	}
 	f.group.Duration(sendDuration, f.end-f.start, n, ex)
-	if o.Written != 0 {
-		first := o.FirstWritten
-		if first == 0 {
-			first = o.Written
-		}
+	first := o.FirstWritten
+	if first == 0 && o.Attempts <= 1 {
+		first = o.Written
+	}
+	if first != 0 {
 		f.group.Duration(sendBatchQueue, first-f.start, n, ex)
 	}
 	f.sampled = false
@@ -534,11 +541,13 @@ func (f *Finisher) Done() {
 	f.flush()
 	o, n := f.o, f.total
 	p := f.p.producer
-	if p.core.rec == nil {
+	if !f.held {
 		f.group.Lock()
 	}
 	if n > 0 {
-		f.group.Add(sendMessages, int64(n))
+		if !f.abandoned {
+			f.group.Add(sendMessages, int64(n))
+		}
 		if o.Written != 0 {
 			if o.Attempts > 1 && o.FirstWritten != 0 {
 				f.group.Duration(sendRetry, o.Written-o.FirstWritten, n, nil)
@@ -552,7 +561,7 @@ func (f *Finisher) Done() {
 		}
 	}
 	f.group.Unlock()
-	if p.core.rec != nil {
+	if f.held {
 		f.locked.Unlock()
 	}
 	if n == 0 {
@@ -589,6 +598,7 @@ func (p *Producer) Abandon(s *Send, topic string, partition int32, err error, ki
 	o := Outcome{Err: err, ErrorType: kind}
 	var f Finisher
 	p.Finish(&f, topic, partition, &o)
+	f.abandoned = true
+	defer f.Done()
 	f.Add(s, sent)
-	f.Done()
 }

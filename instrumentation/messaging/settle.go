@@ -124,7 +124,7 @@ func (c *Consumer) Settle(ctx context.Context, s *Settlement) {
 	if s.Err != nil {
 		x = &record.Extra{
 			Attributes: []attribute.KeyValue{attribute.String(AttrErrorType, s.ErrorType)},
-			Status:     codes.Error, Description: s.Err.Error(),
+			Status:     codes.Error, Description: c.core.text(s.Err),
 		}
 	}
 	parent := trace.SpanContextFromContext(ctx)

@@ -42,6 +42,9 @@ type Options struct {
 	// Decide samples a span that has trace id; parent may be invalid. It runs in
 	// Begin. Nil means as the parent, roots by Ratio.
 	Decide func(ctx context.Context, parent trace.SpanContext, st *Stream, id trace.TraceID) bool
+	// DecideRoots tells that Decide is for root spans: others are as their parents,
+	// and it is not asked.
+	DecideRoots bool
 	// Ratio of the root spans to sample, used when Decide is nil: 1 is all, zero
 	// or less none. It chooses the same traces as the SDK's TraceIDRatioBased.
 	Ratio float64
@@ -153,14 +156,17 @@ func (r *Recorder) Begin(ctx context.Context, parent trace.SpanContext, st *Stre
 }
 
 func (r *Recorder) sample(ctx context.Context, parent trace.SpanContext, st *Stream, id trace.TraceID) bool {
+	if parent.IsValid() && r.ByParent() {
+		return parent.IsSampled()
+	}
 	if r.o.Decide != nil {
 		return r.o.Decide(ctx, parent, st, id)
 	}
-	if parent.IsValid() {
-		return parent.IsSampled()
-	}
 	return binary.BigEndian.Uint64(id[8:])>>1 < r.ratio
 }
+
+// ByParent reports whether spans with a parent are sampled as that is.
+func (r *Recorder) ByParent() bool { return r.o.Decide == nil || r.o.DecideRoots }
 
 // NewSpanID draws a span id. It is never zero.
 func (r *Recorder) NewSpanID() (id trace.SpanID) {
