@@ -326,14 +326,25 @@ func (h *writerHooks) keysOf(msgs []kafka.Message) []string {
 
 // complete is the Completion of the wrapped Writer.
 func (h *writerHooks) complete(msgs []kafka.Message, err error) {
-	h.finish(msgs, err)
-	if h.user != nil {
-		h.user(restore(msgs), err)
+	over := h.finish(msgs, err)
+	if h.user == nil {
+		return
 	}
+	if over {
+		for i := range msgs {
+			if s, ok := msgs[i].WriterData.(*slot); ok {
+				msgs[i].WriterData, msgs[i].Headers = s.user, s.headers
+			}
+		}
+	} else {
+		msgs = restore(msgs)
+	}
+	h.user(msgs, err)
 }
 
-// finish ends the records of one batch, all of one topic and partition.
-func (h *writerHooks) finish(msgs []kafka.Message, err error) {
+// finish ends the records of one batch, all of one topic and partition. over tells
+// that kafka-go is done with msgs for sure.
+func (h *writerHooks) finish(msgs []kafka.Message, err error) (over bool) {
 	defer h.core.Guard()
 	var first *slot
 	for i := range msgs {
@@ -346,7 +357,7 @@ func (h *writerHooks) finish(msgs []kafka.Message, err error) {
 		if len(msgs) > 0 && msgs[0].Topic != "" {
 			h.transport.take(msgs[0].Topic, int32(msgs[0].Partition)) //nolint:gosec // partitions are int32 in the protocol
 		}
-		return
+		return false
 	}
 	f := h.transport.take(first.topic, first.partition)
 	end := endings.Get().(*ending)
@@ -374,6 +385,7 @@ func (h *writerHooks) finish(msgs []kafka.Message, err error) {
 		}
 		end.Add(&s.Send, &sent)
 	}
+	return f.attempts > 0 && !f.late
 }
 
 // ending is what finish needs for a batch. It is used again: one a batch would be

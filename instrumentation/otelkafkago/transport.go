@@ -30,6 +30,7 @@ type flight struct {
 	appended     int64
 	throttle     time.Duration
 	attempts     int
+	late         bool // an attempt was given up: its records may still be encoded
 	broker       messaging.Server
 	stamp        *stampedRecords // for the next request
 }
@@ -120,6 +121,8 @@ func (t *transport) produce(ctx context.Context, inner kafka.RoundTripper, addr 
 		stamp.RecordReader = nil
 		stamp.at.Store(0)
 		f.stamp = stamp
+	} else {
+		f.late = true
 	}
 	f.attempts++
 	f.broker = t.layout.leader(key)
