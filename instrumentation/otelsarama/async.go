@@ -25,6 +25,7 @@ type AsyncProducer struct {
 // It returns successes and errors to the program if that asked for them; the
 // others it reads itself, so that their spans end too.
 func (in *Instrumentation) NewAsyncProducer(addrs []string) (*AsyncProducer, error) {
+	in.address(addrs)
 	p, err := sarama.NewAsyncProducer(addrs, in.client)
 	if err != nil {
 		return nil, err

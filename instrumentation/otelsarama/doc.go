@@ -35,7 +35,9 @@
 //
 // What the package never does: change a header slice or the array behind it,
 // change a creation context that is already on a message, keep a message changed
-// after it came back, or panic into the program. Its goroutines hand on what
+// after it came back, or panic into the program. (One exception: a message that
+// sarama retried keeps the headers it was sent with, since sarama itself may be
+// reading them still.) Its goroutines hand on what
 // arrives on one channel each; none reads from sarama and writes to it.
 //
 // With TLS the handshake is made in the dialer, so sarama.Broker's

@@ -2,6 +2,7 @@ package otelsarama
 
 import (
 	"context"
+	"reflect"
 	"sync"
 	"unsafe"
 
@@ -21,6 +22,7 @@ type sending struct {
 	outcome  messaging.Outcome
 	headers  []sarama.RecordHeader // the program's
 	injected []sarama.RecordHeader // what took their place; nil: nothing did
+	attempts int                   // how often interceptors saw it: once, and at each retry
 	begun    bool
 	assigned bool // it has a partition
 }
@@ -108,8 +110,8 @@ func (in *Instrumentation) begin(st *sending, msg *sarama.ProducerMessage) {
 	}
 	st.begun = true
 	st.headers = msg.Headers
-	in.producer.Begin(st.ctx, &st.call)
-	topic := in.producer.Topic(msg.Topic)
+	in.producer.Load().Begin(st.ctx, &st.call)
+	topic := in.producer.Load().Topic(msg.Topic)
 	if len(msg.Headers) > 0 {
 		var few [8]messaging.Header
 		if found := messaging.Extract(sentHeaders(few[:0], msg.Headers)); found.SpanContext.IsValid() {
@@ -235,10 +237,15 @@ func (in *Instrumentation) addPathway(st *sending, msg *sarama.ProducerMessage, 
 	msg.Headers, st.injected = out, out
 }
 
-// giveBack puts the message back as the program gave it.
+// giveBack puts the message back as the program gave it. A message that was retried
+// keeps the headers it was sent with: sarama's retry handler may be looking at them
+// still (it asks for ByteSize after it handed the message on).
 func giveBack(st *sending, msg *sarama.ProducerMessage) {
 	if msg.Metadata == any(st) {
 		msg.Metadata = st.user
+	}
+	if st.attempts > 1 {
+		return
 	}
 	if st.injected != nil && len(msg.Headers) == len(st.injected) && unsafe.SliceData(msg.Headers) == unsafe.SliceData(st.injected) {
 		msg.Headers = st.headers
@@ -254,7 +261,7 @@ func (in *Instrumentation) finish(st *sending, msg *sarama.ProducerMessage, err 
 	o := &st.outcome
 	sent, partition := in.outcome(st, msg, err)
 	var f messaging.Finisher
-	in.producer.Finish(&f, msg.Topic, partition, o)
+	in.producer.Load().Finish(&f, msg.Topic, partition, o)
 	f.Add(&st.send, &sent)
 	f.Done()
 }
@@ -284,6 +291,14 @@ func (in *Instrumentation) outcome(st *sending, msg *sarama.ProducerMessage, err
 	}
 	o.FirstWritten, o.Written, o.Acked, o.Appended = b.FirstWritten, b.Written, b.Acked, b.Appended
 	o.Attempts, o.Throttle, o.Broker = b.Attempts, b.Throttle, server(b.Broker)
+	if st.attempts > b.Attempts {
+		// It came in other batches before. When those were written is certain only
+		// if no others of its partition failed meanwhile.
+		o.Attempts, o.FirstWritten = st.attempts, 0
+		if first, n := in.wire.Failed(msg.Topic, msg.Partition, st.call.StartTime()); n == st.attempts-1 {
+			o.FirstWritten = first
+		}
+	}
 	return sent, msg.Partition
 }
 
@@ -353,13 +368,42 @@ func (c conceal) OnSend(msg *sarama.ProducerMessage) {
 		if v, ok := in.window.LoadAndDelete(msg); ok {
 			st := v.(*sending) // nothing else is put there
 			st.user, msg.Metadata = msg.Metadata, st
+			st.attempts++
 			in.begin(st, msg)
 			return
 		}
 	}
+	if st, ok := msg.Metadata.(*sending); ok {
+		st.attempts++
+		return
+	}
+	if isOwn(msg) {
+		return
+	}
 	if st := in.take(nil, msg); st != nil { //nolint:staticcheck // nil: that of the message
+		st.attempts = 1
 		in.begin(st, msg)
 	}
+}
+
+// flagsField is where sarama marks the messages that it makes for itself; nil if
+// this version of it has no such field.
+var flagsField = func() []int {
+	f, ok := reflect.TypeFor[sarama.ProducerMessage]().FieldByName("flags")
+	if !ok || f.Type.Kind() != reflect.Int8 {
+		return nil
+	}
+	return f.Index
+}()
+
+// isOwn tells whether sarama made msg for itself. When it retries it sends such
+// messages behind those of a partition, shows them to interceptors, and reads their
+// headers at the same time.
+func isOwn(msg *sarama.ProducerMessage) bool {
+	if msg.Key != nil || msg.Value != nil || msg.Metadata != nil || msg.Headers != nil || flagsField == nil {
+		return false
+	}
+	return reflect.ValueOf(msg).Elem().FieldByIndex(flagsField).Int() != 0
 }
 
 // reveal is the first interceptor when the program has some: they see the message

@@ -30,7 +30,8 @@ type Instrumentation struct {
 	successes, errors bool // the program wants them
 	intercepted       bool // the program has interceptors
 
-	producer *messaging.Producer
+	producer atomic.Pointer[messaging.Producer]
+	located  sync.Once // the producer knows its server
 	sends    sendSlab
 	window   sync.Map // *sarama.ProducerMessage → *sending, while the program's interceptors see a message
 
@@ -86,9 +87,23 @@ func New(cfg *sarama.Config, opts ...Option) *Instrumentation {
 	in.core = messaging.NewCore(in.config.core)
 	in.wire = wire.NewLog(wire.Options{Fetches: true, Commit: in.committed, Now: in.core.Now})
 	in.pending.init(in.config.explicit)
-	in.producer = in.core.Producer(messaging.ProducerConfig{ClientID: cfg.ClientID, Facts: producerFacts(cfg)})
+	in.locate(messaging.Server{})
 	in.instrument(&client)
 	return in
+}
+
+func (in *Instrumentation) locate(s messaging.Server) {
+	in.producer.Store(in.core.Producer(messaging.ProducerConfig{ClientID: in.user.ClientID, Server: s, Facts: producerFacts(in.user)}))
+}
+
+// address notes the broker's address when the first producer is given just one;
+// of several bootstrap addresses none is the server.
+func (in *Instrumentation) address(addrs []string) {
+	in.located.Do(func() {
+		if len(addrs) == 1 {
+			in.locate(server(addrs[0]))
+		}
+	})
 }
 
 // Config is the configuration to make clients with. It must not be changed.

@@ -468,17 +468,28 @@ func TestMessagesThatFailEndTheirSpansWithTheProtocolsName(t *testing.T) {
 }
 
 func TestRetriesAreCounted(t *testing.T) {
-	c, rec := broker(t, 1), record()
-	var refused sync.Once
-	c.ControlKey(0, refuseOnce(&refused))
-	in := New(configOf(func(c *sarama.Config) {
-		c.Producer.Idempotent, c.Net.MaxOpenRequests = true, 1
-	}), WithTracerProvider(rec))
-	p := newSync(t, c, in)
-	send(t, p, "a")
-	s := rec.wait(t, "send orders", 1)[0]
-	if n := number(t, s, messaging.AttrProduceAttempts); n != 2 {
-		t.Errorf("%d attempts; want 2", n)
+	for _, idempotent := range []bool{false, true} {
+		c, rec := broker(t, 1), record()
+		var refused sync.Once
+		c.ControlKey(0, refuseOnce(&refused))
+		in := New(configOf(func(c *sarama.Config) {
+			c.Producer.Idempotent, c.Net.MaxOpenRequests = idempotent, 1
+		}), WithTracerProvider(rec))
+		send(t, newSync(t, c, in), "a")
+		s := rec.wait(t, "send orders", 1)[0]
+		if n := number(t, s, messaging.AttrProduceAttempts); n != 2 {
+			t.Errorf("idempotent %v: %d attempts; want 2", idempotent, n)
+		}
+		first, last := number(t, s, messaging.AttrProduceFirstWritten), number(t, s, messaging.AttrProduceWritten)
+		if start := s.StartTime().UnixNano(); start > first || first >= last {
+			t.Errorf("idempotent %v: start %d, first written %d, written %d", idempotent, start, first, last)
+		}
+		if n := len(rec.Started()); n != 1 {
+			t.Errorf("idempotent %v: %d spans started for one message", idempotent, n)
+		}
+		if text(t, s, messaging.AttrServerAddress) != "127.0.0.1" {
+			t.Errorf("attributes %v", s.Attributes())
+		}
 	}
 }
 

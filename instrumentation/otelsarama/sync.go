@@ -27,6 +27,7 @@ func (in *Instrumentation) NewSyncProducer(addrs []string) (*SyncProducer, error
 		}
 		return nil, err
 	}
+	in.address(addrs)
 	p, err := sarama.NewSyncProducer(addrs, in.client)
 	if err != nil {
 		return nil, err
@@ -151,7 +152,7 @@ func (in *Instrumentation) finishAll(sts []*sending, msgs []*sarama.ProducerMess
 		}
 		var f messaging.Finisher
 		o := &sts[i].outcome
-		in.producer.Finish(&f, msgs[i].Topic, ends[i].partition, o)
+		in.producer.Load().Finish(&f, msgs[i].Topic, ends[i].partition, o)
 		for j := i; j < len(ends); j++ {
 			e := &ends[j]
 			if !e.open || e.partition != ends[i].partition || msgs[j].Topic != msgs[i].Topic || !sameOutcome(o, &sts[j].outcome) {
@@ -166,5 +167,5 @@ func (in *Instrumentation) finishAll(sts []*sending, msgs []*sarama.ProducerMess
 
 // sameOutcome tells whether one request carried both.
 func sameOutcome(a, b *messaging.Outcome) bool {
-	return a.Err == nil && b.Err == nil && a.Written == b.Written && a.Acked == b.Acked && a.Broker == b.Broker || a == b
+	return a.Err == nil && b.Err == nil && a.Attempts == b.Attempts && a.FirstWritten == b.FirstWritten && a.Written == b.Written && a.Acked == b.Acked && a.Broker == b.Broker || a == b
 }

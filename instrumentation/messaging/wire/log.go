@@ -154,6 +154,27 @@ func (l *Log) Stored(topic string, id int32, offset int64) (Batch, bool) {
 	return Batch{}, false
 }
 
+// Failed returns when the first produce request since then was written that
+// carried records of the partition and failed, and how many did, for clients that
+// make other batches of the records they send again. At most a few are remembered.
+func (l *Log) Failed(topic string, id int32, since int64) (first int64, requests int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.partitions[partitionKey{topic, id}]
+	if p == nil {
+		return 0, 0
+	}
+	for i := range p.failed {
+		if f := &p.failed[i]; f.first >= since {
+			requests += f.tries
+			if first == 0 || f.first < first {
+				first = f.first
+			}
+		}
+	}
+	return first, requests
+}
+
 // Fetched returns the fetch that brought the record at offset, and forgets those
 // before it. It is the newest answered one that asked for this record or an
 // earlier one: a client asks next for what follows the last record it has.

@@ -122,6 +122,12 @@ func TestABatchSentAgainKeepsItsFirstTimeAndCountsAttempts(t *testing.T) {
 	c := l.Conn(p, "broker:9092")
 	refuse, accept := all["produce response 9"], bytes.Clone(all["produce response 9"])
 	exchangeFrames(t, c, p, all["produce request 9"], refuse, 0) // bills/1 is refused
+	if first, n := l.Failed("bills", 1, 0); first == 0 || n != 1 {
+		t.Errorf("failed %d times, first at %d; want once", n, first)
+	}
+	if _, n := l.Failed("bills", 1, 1<<62); n != 0 {
+		t.Errorf("failed %d times after that", n)
+	}
 	// The same again, accepted for bills/1 as for orders/1.
 	at := bytes.LastIndex(accept, []byte{0, 0, 0, 1, 0, 6})
 	accept[at+5] = 0
