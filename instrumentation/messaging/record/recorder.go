@@ -3,6 +3,7 @@ package record
 import (
 	"context"
 	"encoding/binary"
+	"hash/maphash"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -85,6 +86,8 @@ type Recorder struct {
 
 	mu        sync.Mutex // guards the following; held for moments only
 	streams   []*Stream  // appended to only
+	byHash    map[uint64][]uint32
+	seed      maphash.Seed
 	scopes    []encodedScope
 	full      []*chunk
 	free      []*chunk
@@ -122,7 +125,8 @@ func New(o Options) *Recorder {
 	r := &Recorder{
 		o: o, shards: make([]shard, shards), mask: uint32(shards - 1), credit: o.MaxSpans,
 		extraLimit: min(maxExtraBytes, max(o.MaxBatchBytes/2, smallestExtraBytes)),
-		wake:       make(chan struct{}, 1), ended: make(chan struct{}),
+		byHash:     make(map[uint64][]uint32), seed: maphash.MakeSeed(),
+		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	if o.Ratio > 0 { // not NaN either
 		r.ratio = 1 << 63

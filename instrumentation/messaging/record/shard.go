@@ -65,7 +65,7 @@ func (r *Recorder) put(sh *shard, st *Stream, s *Span, x *Extra) {
 	if (c == nil || len(c.recs) == c.limit || len(c.arena) >= chunkArena) && (c != nil || !r.exhausted.Load()) {
 		c = r.refill(sh)
 	}
-	if c == nil || st.recorder != r || x != nil && r.extraBytes.Load() >= int64(r.o.MaxExtraBytes) {
+	if c == nil || st.recorder != r || st.lost || x != nil && r.extraBytes.Load() >= int64(r.o.MaxExtraBytes) {
 		r.dropped.Add(1)
 		return
 	}
@@ -74,6 +74,9 @@ func (r *Recorder) put(sh *shard, st *Stream, s *Span, x *Extra) {
 	q := &c.recs[n]
 	q.Span, q.stream, q.own = *s, st.index, 0
 	q.from = uint32(len(c.arena))
+	if st.spilled {
+		x, q.own = st.spill(x), ownAttributes
+	}
 	if x != nil {
 		c.arena = x.encode(c.arena, q, st, r.extraLimit)
 		r.extraBytes.Add(int64(len(c.arena)) - int64(q.from))

@@ -1,6 +1,10 @@
 package record
 
 import (
+	"bytes"
+	"hash/maphash"
+	"math/bits"
+
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
@@ -29,12 +33,23 @@ type Stream struct {
 	kindField []byte
 	attrField []byte
 	shadowed  bool // the layout has fields with keys of attrs
+	spilled   bool // one too many: index is that of a stream without name and attributes, which each span brings
+	lost      bool // one too many of those even: its spans are dropped
 	size      int  // no span without extras takes more bytes
 }
 
-// Stream makes a stream. Each call makes a new one that lives as long as the
-// recorder: callers keep them and bound their number. Of attributes with the
-// same key the last counts; a known field of layout counts more.
+// maxStreams bounds the streams of a recorder, which live as long as it does.
+// Those above it write their name and attributes with each span.
+const maxStreams = 1 << 15
+
+// maxBare bounds what the streams above maxStreams refer to: kinds, scopes and
+// layouts, of which programs have few. The spans of what is above it are dropped.
+const maxBare = 1 << 8
+
+// Stream makes a stream, or returns the one that was made of the same before:
+// they live as long as the recorder. Callers keep them, since finding one costs
+// more than a span. Of attributes with the same key the last counts; a known
+// field of layout counts more.
 func (r *Recorder) Stream(scope Scope, name string, kind trace.SpanKind, layout *Layout, attrs ...attribute.KeyValue) *Stream {
 	st := &Stream{recorder: r, name: name, kind: trace.ValidateSpanKind(kind), layout: layout}
 	st.attrs, st.dropped = dedupe(attrs, maxAttributes, nil)
@@ -50,19 +65,75 @@ func (r *Recorder) Stream(scope Scope, name string, kind trace.SpanKind, layout 
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	st.scope = -1
+	st.scope = r.scope(scope)
+	if old := r.known(st); old != nil {
+		return old
+	}
+	if len(r.streams) < maxStreams {
+		r.addStream(st)
+		return st
+	}
+	bare := &Stream{recorder: r, scope: st.scope, kind: st.kind, kindField: st.kindField, layout: layout, size: fixedSize + len(st.kindField)}
+	if layout != nil {
+		bare.size += layout.size
+	}
+	if old := r.known(bare); old != nil {
+		bare = old
+	} else if len(r.streams) < maxStreams+maxBare {
+		r.addStream(bare)
+	} else {
+		st.lost = true
+		return st
+	}
+	st.spilled, st.index = true, bare.index
+	return st
+}
+
+// scope returns the index of a scope. r.mu is locked.
+func (r *Recorder) scope(scope Scope) int {
 	for i := range r.scopes {
 		if r.scopes[i].Scope == scope {
-			st.scope = i
+			return i
 		}
 	}
-	if st.scope < 0 {
-		st.scope = len(r.scopes)
-		r.scopes = append(r.scopes, encodedScope{scope, scope.encode()})
+	r.scopes = append(r.scopes, encodedScope{scope, scope.encode()})
+	return len(r.scopes) - 1
+}
+
+// known returns the stream that was made of the same as st, if there is one. r.mu
+// is locked.
+func (r *Recorder) known(st *Stream) *Stream {
+	for _, i := range r.byHash[r.hash(st)] {
+		o := r.streams[i]
+		if o.scope == st.scope && o.kind == st.kind && o.layout == st.layout && o.dropped == st.dropped &&
+			bytes.Equal(o.nameField, st.nameField) && bytes.Equal(o.attrField, st.attrField) {
+			return o
+		}
 	}
+	return nil
+}
+
+func (r *Recorder) addStream(st *Stream) {
 	st.index = uint32(len(r.streams))
 	r.streams = append(r.streams, st)
-	return st
+	h := r.hash(st)
+	r.byHash[h] = append(r.byHash[h], st.index)
+}
+
+func (r *Recorder) hash(st *Stream) uint64 {
+	return maphash.Bytes(r.seed, st.nameField) ^ bits.RotateLeft64(maphash.Bytes(r.seed, st.attrField), 1)
+}
+
+// spill returns x with the name of st, for a span whose stream has none.
+func (st *Stream) spill(x *Extra) *Extra {
+	var out Extra
+	if x != nil {
+		out = *x
+	}
+	if out.Name == "" && !out.renamed {
+		out.Name, out.renamed = st.name, true
+	}
+	return &out
 }
 
 // Name returns the name of the stream's spans.
