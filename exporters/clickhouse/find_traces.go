@@ -224,7 +224,7 @@ func (s *Store) addTopics(ctx context.Context, project uint64, traces []exporter
 SELECT trace_id, groupUniqArray(100)(toString(topic)) AS topics
 FROM messages
 PREWHERE trace_id IN (`+traceSet+`)
-WHERE project = {project:UInt64}
+WHERE project = {project:UInt64} AND topic != ''
 GROUP BY trace_id`, ps,
 		proto.Results{{Name: "trace_id", Data: &id}, {Name: "topics", Data: topics}},
 		func() { clear(found) },

@@ -1,6 +1,7 @@
 package exportertest
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/hoptrace/hoptrace/exporters"
@@ -128,7 +129,8 @@ func commitTraces(t *testing.T, s Spans) {
 	}
 	span(1, schemas.KindClient, "commit t", true)
 	span(2, schemas.KindConsumer, "process t", false)
-	span(2, schemas.KindClient, "commit t", true)
+	span(2, schemas.KindClient, "commit", true)
+	rows[len(rows)-1].Topic = "" // a commit of several topics
 	span(3, schemas.KindClient, "commit t", false)
 	span(4, schemas.KindClient, "commit", true)
 	span(5, schemas.KindClient, "committee", true)
@@ -141,5 +143,10 @@ func commitTraces(t *testing.T, s Spans) {
 			ids[i] = got[i].TraceID
 		}
 		equal(t, "traces", ids, []schemas.TraceID{traceID(5), traceID(3), traceID(2)})
+		for i := range got {
+			if slices.Contains(got[i].Topics, "") {
+				t.Errorf("trace %s has a topic without a name: %q", got[i].TraceID, got[i].Topics)
+			}
+		}
 	}
 }
