@@ -187,14 +187,15 @@ func (c *Consumer) StartProcess(ctx context.Context, d *Delivery, at int64) (con
 	}
 	r := record.Span{Start: at}
 	linked := d.creation.IsValid() && !(config.WithoutLinks && parent.Equal(d.creation))
-	p := c.begin(ctx, d.Partition.at.get(d.Broker).process, &r, d, parent, linked, d.creation, links, extra)
+	p := c.begin(ctx, d.Partition.at.get(d.Broker).process, &r, d, parent, linked, d.creation, links, nil, extra)
 	p.delivery, p.count, p.start = d.facts(), 1, at
 	return p.hook(), p
 }
 
 // begin starts the span, which tells of d unless that is nil. The link to the
-// creation context comes first.
-func (c *Consumer) begin(ctx context.Context, op *operation, r *record.Span, d *Delivery, parent trace.SpanContext, linked bool, creation trace.SpanContext, links []trace.Link, attrs []attribute.KeyValue) *Processing {
+// creation context comes first, those of more last; it may be nil, and is not
+// asked for a span that is not sampled.
+func (c *Consumer) begin(ctx context.Context, op *operation, r *record.Span, d *Delivery, parent trace.SpanContext, linked bool, creation trace.SpanContext, links []trace.Link, more func() []trace.Link, attrs []attribute.KeyValue) *Processing {
 	if op.stream != nil {
 		rec := op.core.rec
 		id, span, sampled := rec.Begin(ctx, parent, op.stream)
@@ -213,6 +214,9 @@ func (c *Consumer) begin(ctx context.Context, op *operation, r *record.Span, d *
 			d.describe(r)
 			d.times(r)
 		}
+		if more != nil {
+			links = append(links, more()...)
+		}
 		if linked {
 			if creation.TraceState().Len() == 0 {
 				setLink(r, creation)
@@ -230,6 +234,9 @@ func (c *Consumer) begin(ctx context.Context, op *operation, r *record.Span, d *
 		return p
 	}
 	p := &Processing{consumer: c}
+	if more != nil {
+		links = append(links, more()...)
+	}
 	if linked {
 		links = append([]trace.Link{{SpanContext: creation}}, links...)
 	}
@@ -317,9 +324,12 @@ func (c *Consumer) StartBatch(ctx context.Context, ds []Delivery, at int64) (con
 	}
 	r := record.Span{Start: at}
 	r.Set(consumeCount, int64(len(ds)))
-	links, dropped := batchLinks(ds, key)
+	dropped := 0
 	op := c.batchOperation(key)
-	p := c.begin(ctx, op, &r, nil, trace.SpanContextFromContext(ctx), false, trace.SpanContext{}, links, nil)
+	p := c.begin(ctx, op, &r, nil, trace.SpanContextFromContext(ctx), false, trace.SpanContext{}, nil, func() (links []trace.Link) {
+		links, dropped = batchLinks(ds, key)
+		return links
+	}, nil)
 	eldest := ds[oldest]
 	eldest.pathway = mergePathways(ds)
 	p.delivery, p.count, p.start = eldest.facts(), int32(len(ds)), at //nolint:gosec // far from the bound
@@ -360,22 +370,41 @@ func batchLinks(ds []Delivery, common partitionKey) (links []trace.Link, dropped
 		slices.Sort(chosen)
 		dropped = len(ds) - len(chosen)
 	}
-	for _, i := range chosen {
-		d := &ds[i]
+	// One memory for the attributes of all, and one for their keys' hashes.
+	var ends [maxBatchLinks]int
+	digits := make([]byte, 0, 20*len(chosen))
+	for at, i := range chosen {
+		if ds[i].HasKey {
+			digits = strconv.AppendUint(digits, ds[i].KeyHash, 10)
+		}
+		ends[at] = len(digits)
+	}
+	hashes := string(digits)
+	attrs := make([]attribute.KeyValue, 0, (consumeCount+2)*len(chosen))
+	links = make([]trace.Link, 0, len(chosen))
+	begin := 0
+	for at, i := range chosen {
+		d, hash := &ds[i], hashes[begin:ends[at]]
+		begin = ends[at]
 		if !d.creation.IsValid() {
 			continue
 		}
-		attrs := make([]attribute.KeyValue, 0, 8)
+		from := len(attrs)
 		if common.topic == "" {
 			attrs = append(attrs, attribute.String(AttrDestinationName, d.Partition.Topic))
 		}
 		if common.partition < 0 {
 			attrs = append(attrs, attribute.String(AttrPartitionID, itoa(d.Partition.ID)))
 		}
+		if hash != "" {
+			attrs = append(attrs, attribute.String(AttrKeyHash, hash))
+		}
 		var r record.Span
 		d.describe(&r)
 		d.times(&r)
-		links = append(links, trace.Link{SpanContext: d.creation, Attributes: consumeLayout.Append(attrs, &r)})
+		r.Known &^= 1 << consumeKeyHash
+		attrs = consumeLayout.Append(attrs, &r)
+		links = append(links, trace.Link{SpanContext: d.creation, Attributes: attrs[from:len(attrs):len(attrs)]})
 	}
 	return links, dropped
 }
