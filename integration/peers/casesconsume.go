@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -12,6 +13,7 @@ func consumeCases() []Case {
 	return []Case{
 		{"consumed headers", "The program reads the headers that were sent.", consumedHeaders},
 		{"process duration", "The span of processing a message lasts from the start of its processing to the end of it.", processDuration},
+		{"concurrent processing", "Four messages processed at the same time have spans of their own, each as long as its own processing.", concurrentProcessing},
 		{"not before handed", "No span of a message begins before it is handed to the program.", notBeforeHanded},
 		{"one trace", "A consumer's span is linked to the producer's, or is its child.", oneTrace},
 		{"consumer attributes", "The span of processing tells partition, offset and group.", consumerAttributes},
@@ -114,6 +116,64 @@ func processDuration(ctx context.Context, r *Run) error {
 			if i != k && s.End.After(w.start) && s.Start.Before(w.end) {
 				return faultf("a span lasts into the processing of another message")
 			}
+		}
+	}
+	return nil
+}
+
+func concurrentProcessing(ctx context.Context, r *Run) error {
+	const n = 4
+	if err := r.stored(ctx, n); err != nil {
+		return err
+	}
+	c, err := r.open(Options{Explicit: true})
+	if err != nil {
+		return err
+	}
+	cc, ok := c.(ConcurrentConsumer)
+	if !ok {
+		return errNotApplicable // nothing of it takes part in processing
+	}
+	// All are at work before any ends, and each ends after the one before it has.
+	work := make([]interval, n)
+	over := make([]chan struct{}, n)
+	for i := range over {
+		over[i] = make(chan struct{})
+	}
+	var all sync.WaitGroup
+	all.Add(n)
+	err = cc.ConsumeConcurrently(ctx, n, func(_ context.Context, m *Message) error {
+		w := &work[m.Offset]
+		w.start = time.Now()
+		all.Done()
+		all.Wait()
+		if m.Offset > 0 {
+			select {
+			case <-over[m.Offset-1]:
+			case <-ctx.Done():
+			}
+		}
+		w.end = time.Now()
+		return nil
+	}, func(m *Message) { close(over[m.Offset]) })
+	if err != nil {
+		return faultf("%s", plain(err))
+	}
+	r.closeClients()
+	spans, err := r.spans((*Span).IsProcess)
+	if err != nil {
+		return err
+	}
+	byOffset, err := perMessage(spans, n)
+	if err != nil {
+		return err
+	}
+	for i, s := range byOffset {
+		if s.Start.After(work[i].start) || s.End.Before(work[i].end) {
+			return faultf("a span does not last as long as the processing of its message")
+		}
+		if i+1 < n && s.End.After(work[i+1].end) {
+			return faultf("a span ends with the processing of another message")
 		}
 	}
 	return nil

@@ -33,6 +33,7 @@ func produceCases() []Case {
 		{"provider option", "Spans go to the provider that was given, and none to the global one.", providerOption},
 		{"null key", "A null key is no attribute.", nullKey},
 		{"tombstone", "A message without a value is stored as such, and its send span says so.", tombstone},
+		{"small headers", "By default a message gets at most 100 bytes of headers.", smallHeaders},
 		{"any headers", "Whatever headers a message has, they arrive in order, with one context.", anyHeaders},
 	}
 }
@@ -478,6 +479,25 @@ func tombstone(ctx context.Context, r *Run) error {
 	}
 	if v, _ := spans[0].First(tombstoneKeys...); v != "true" {
 		return faultf("the span does not say so")
+	}
+	return nil
+}
+
+func smallHeaders(ctx context.Context, r *Run) error {
+	if err := r.sendAll(ctx, Options{}, batchOf("0:a")); err != nil {
+		return err
+	}
+	stored, err := r.Stored(ctx, 1)
+	if err != nil {
+		return err
+	}
+	n := 0
+	for _, h := range stored[0][0].Headers {
+		n += 2 + len(h.Key) + len(h.Value) // each length is a varint of one byte
+	}
+	if n > 100 {
+		// The ids in them are of a random number of digits.
+		return faultf("it gets %d headers of some %d bytes", len(stored[0][0].Headers), (n+5)/10*10)
 	}
 	return nil
 }

@@ -46,8 +46,11 @@ func franzOptions(e *Env, o Options) []kgo.Opt {
 		opts = append(opts, kgo.ClientID(o.ClientID))
 	}
 	if o.Group != "" {
-		return append(opts, kgo.ConsumerGroup(o.Group), kgo.ConsumeTopics(o.Topic), kgo.DisableAutoCommit(),
-			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+		opts = append(opts, kgo.ConsumerGroup(o.Group), kgo.ConsumeTopics(o.Topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+		if o.AutoCommit {
+			return append(opts, kgo.AutoCommitMarks(), kgo.AutoCommitInterval(autoCommitInterval))
+		}
+		return append(opts, kgo.DisableAutoCommit())
 	}
 	return append(opts, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{o.Topic: {0: kgo.NewOffset().AtStart()}}))
 }
@@ -136,6 +139,26 @@ func (c *franzClient) Consume(ctx context.Context, n int, handle func(context.Co
 	return nil
 }
 
+// ConsumeConcurrently implements [ConcurrentConsumer].
+func (c *franzClient) ConsumeConcurrently(ctx context.Context, n int, handle func(context.Context, *Message) error, after func(*Message)) error {
+	var all sync.WaitGroup
+	defer all.Wait()
+	for n > 0 {
+		f := c.poll(ctx, 1)
+		if err := f.Err(); err != nil {
+			return fmt.Errorf("cannot poll: %w", err)
+		}
+		for _, r := range f.Records() {
+			n--
+			all.Go(func() {
+				defer after(franzMessage(r))
+				_ = c.process(ctx, r, func(ctx context.Context, r *kgo.Record) error { return handle(ctx, franzMessage(r)) })
+			})
+		}
+	}
+	return nil
+}
+
 func (c *franzClient) ConsumeBatch(ctx context.Context, n int, handle func(context.Context, []*Message) error) error {
 	if c.processBatch == nil {
 		return errNoBatch
@@ -185,7 +208,13 @@ func (c *franzClient) Retry(ctx context.Context) error {
 	return nil
 }
 
-func (c *franzClient) Commit(ctx context.Context) error { return c.commit(ctx, c.last...) }
+func (c *franzClient) Commit(ctx context.Context) error {
+	if c.options.AutoCommit {
+		c.cl.MarkCommitRecords(c.last...)
+		return nil
+	}
+	return c.commit(ctx, c.last...)
+}
 
 func (c *franzClient) Close() error {
 	c.cl.Close()

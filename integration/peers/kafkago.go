@@ -122,6 +122,9 @@ func openKafkaGo(
 		if o.Group != "" {
 			config.StartOffset = kafka.FirstOffset
 		}
+		if o.AutoCommit {
+			config.CommitInterval = autoCommitInterval
+		}
 		c.open = func() (kafkaGoReader, error) { return read(config, e) }
 		return c, nil
 	}
@@ -225,6 +228,28 @@ func (c *kafkaGoClient) Consume(ctx context.Context, n int, handle func(context.
 	return nil
 }
 
+// ConsumeConcurrently implements [ConcurrentConsumer].
+func (c *kafkaGoClient) ConsumeConcurrently(ctx context.Context, n int, handle func(context.Context, *Message) error, after func(*Message)) error {
+	var all sync.WaitGroup
+	defer all.Wait()
+	for range n {
+		m, err := c.fetch(ctx)
+		if err != nil {
+			return fmt.Errorf("cannot fetch: %w", err)
+		}
+		all.Go(func() {
+			defer after(kafkaGoMessage(&m))
+			fn := func(ctx context.Context, m kafka.Message) error { return handle(ctx, kafkaGoMessage(&m)) }
+			if r, ok := c.reader.(*otelkafkago.Reader); ok {
+				_ = r.Process(ctx, m, fn)
+			} else {
+				_ = fn(ctx, m)
+			}
+		})
+	}
+	return nil
+}
+
 func (c *kafkaGoClient) ConsumeBatch(ctx context.Context, n int, handle func(context.Context, []*Message) error) error {
 	c.last = c.last[:0]
 	for range n {
@@ -299,6 +324,9 @@ func kafkaGoMessage(m *kafka.Message) *Message {
 	}
 	return out
 }
+
+// autoCommitInterval is longer than a scenario: the commit comes with Close.
+const autoCommitInterval = 30 * time.Second
 
 var errNoBatch = errors.New("it has no way to process several records at once")
 

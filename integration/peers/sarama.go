@@ -78,7 +78,8 @@ func saramaConfig(o Options) *sarama.Config {
 		c.Producer.MaxMessageBytes = o.MaxBytes
 	}
 	c.Consumer.MaxWaitTime = 50 * time.Millisecond
-	c.Consumer.Offsets.Initial, c.Consumer.Offsets.AutoCommit.Enable = sarama.OffsetOldest, false
+	c.Consumer.Offsets.Initial, c.Consumer.Offsets.AutoCommit.Enable = sarama.OffsetOldest, o.AutoCommit
+	c.Consumer.Offsets.AutoCommit.Interval = autoCommitInterval
 	return c
 }
 

@@ -125,6 +125,23 @@ func (c *ourSarama) Consume(ctx context.Context, n int, handle func(context.Cont
 	return nil
 }
 
+// ConsumeConcurrently implements [ConcurrentConsumer].
+func (c *ourSarama) ConsumeConcurrently(ctx context.Context, n int, handle func(context.Context, *Message) error, after func(*Message)) error {
+	var all sync.WaitGroup
+	defer all.Wait()
+	for range n {
+		m, err := c.next(ctx)
+		if err != nil {
+			return err
+		}
+		all.Go(func() {
+			defer after(saramaMessage(m))
+			_ = c.in.Process(ctx, m, func(ctx context.Context, m *sarama.ConsumerMessage) error { return handle(ctx, saramaMessage(m)) })
+		})
+	}
+	return nil
+}
+
 func (c *ourSarama) ConsumeBatch(ctx context.Context, n int, handle func(context.Context, []*Message) error) error {
 	c.last = nil
 	for range n {
@@ -142,12 +159,39 @@ func (c *ourSarama) ConsumeBatch(ctx context.Context, n int, handle func(context
 	return nil
 }
 
+// Retry implements [Retrier].
+func (c *ourSarama) Retry(ctx context.Context) error {
+	first := true
+	for range 2 {
+		m, err := c.next(ctx)
+		if err != nil {
+			return err
+		}
+		err = c.in.Process(ctx, m, func(ctx context.Context, m *sarama.ConsumerMessage) error {
+			if !first {
+				return nil
+			}
+			first = false
+			if _, _, err := c.sync.SendMessageContext(ctx, otelsarama.Retry(ctx, m, topic)); err != nil {
+				return err
+			}
+			return errOrder
+		})
+		if err != nil && !errors.Is(err, errOrder) {
+			return err
+		}
+	}
+	return nil
+}
+
 func (c *ourSarama) Commit(context.Context) error {
 	s := c.group.current()
 	for _, m := range c.last {
 		s.MarkMessage(m, "")
 	}
-	s.Commit()
+	if !c.options.AutoCommit {
+		s.Commit()
+	}
 	return nil
 }
 

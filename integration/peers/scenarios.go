@@ -106,6 +106,8 @@ func Scenarios() []Scenario {
 	batch.Explicit = true
 	groupedBatch := grouped
 	groupedBatch.Explicit = true
+	background := grouped
+	background.AutoCommit = true
 	unsampledHeader := givenContext[:len(givenContext)-1] + "0"
 	return []Scenario{
 		{Name: "send", Says: "One message, synchronously, within a span of the program.", Options: id, Run: sendOne(func() *Batch { return batchOf("0:a") })},
@@ -178,13 +180,14 @@ func Scenarios() []Scenario {
 			}()
 			return c.Consume(ctx, 1, func(context.Context, *Message) error { panic(errOrder) })
 		}},
-		{Name: "retry", Only: "kafka-go, franz-go", Says: "Processing fails, the record is sent on to be tried again, and then processed.", Options: id, Run: func(ctx context.Context, r *Run, c Client, _ Options) error {
+		{Name: "retry", Says: "Processing fails, the record is sent on to be tried again, and then processed.", Options: id, Run: func(ctx context.Context, r *Run, c Client, _ Options) error {
 			if err := r.stored(ctx, 1); err != nil {
 				return err
 			}
 			return c.(Retrier).Retry(ctx)
 		}},
 		{Name: "commit", Says: "One message, processed and committed in a group.", Options: grouped, Facts: Facts{Group: true}, Run: committing(1, false)},
+		{Name: "commit in the background", Says: "One message, processed, and committed by the client itself when it is closed.", Options: background, Facts: Facts{Group: true}, Run: committing(1, false)},
 		{Name: "commit several", Says: "Three messages, processed at once and committed in one call.", Options: groupedBatch, Facts: Facts{Group: true}, Run: committing(3, true)},
 	}
 }

@@ -30,6 +30,8 @@ type Options struct {
 	Linger   time.Duration // how long a batch waits for more; zero: 5 ms
 	MaxBytes int           // of a batch; zero: the client's own bound
 	ClientID string
+	// AutoCommit makes the client commit in the background.
+	AutoCommit bool
 
 	// For ours; a peer ignores them.
 	Parent       bool
@@ -55,6 +57,12 @@ type Client interface {
 // BatchConsumer is a [Client] that processes several records at once.
 type BatchConsumer interface {
 	ConsumeBatch(ctx context.Context, n int, handle func(context.Context, []*Message) error) error
+}
+
+// ConcurrentConsumer is a [Client] that reads n records and processes them in
+// goroutines of their own. after is called when a record's processing is over.
+type ConcurrentConsumer interface {
+	ConsumeConcurrently(ctx context.Context, n int, handle func(context.Context, *Message) error, after func(*Message)) error
 }
 
 // Committer is a [Client] that commits what [Client.Consume] handed out last.
