@@ -179,19 +179,24 @@ func newOverHTTP(t *target) *overHTTP {
 func (h *overHTTP) close() { h.own.CloseIdleConnections() }
 
 func (h *overHTTP) try(ctx context.Context, body []byte) (answer, error) {
-	// A copy: a request that is given up may still be read from by its sender.
-	var payload []byte
+	payload := body
 	if h.target.gzip {
 		var err error
 		if payload, err = compress(body); err != nil {
 			return answer{}, &refusal{err: fmt.Errorf("cannot compress: %w", err)}
 		}
-	} else {
-		payload = bytes.Clone(body)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.target.url.String(), bytes.NewReader(payload))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.target.url.String(), nil)
 	if err != nil {
 		return answer{}, &refusal{err: err}
+	}
+	if len(payload) > 0 {
+		l := &lent{body: payload}
+		defer l.takeBack()
+		if req.Body, err = l.open(); err != nil {
+			return answer{}, &refusal{err: err}
+		}
+		req.GetBody, req.ContentLength = l.open, int64(len(payload))
 	}
 	for k, v := range h.target.headers {
 		req.Header.Set(k, v)
