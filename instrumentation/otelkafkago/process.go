@@ -2,6 +2,7 @@ package otelkafkago
 
 import (
 	"context"
+	"sync"
 
 	"github.com/segmentio/kafka-go"
 	"go.opentelemetry.io/otel/trace"
@@ -122,7 +123,8 @@ func (r *Reader) endProcess(p *messaging.Processing, msg *kafka.Message, err err
 func (r *Reader) startBatch(ctx context.Context, msgs []kafka.Message) (out context.Context, p *messaging.Processing) {
 	out = ctx //nolint:wastedassign // what a panic below leaves to the caller
 	defer r.core.Guard()
-	ds := make([]messaging.Delivery, 0, len(msgs))
+	list := batches.Get().(*[]messaging.Delivery)
+	ds := (*list)[:0]
 	now := r.core.Now()
 	for i := range msgs {
 		part := r.partition(msgs[i].Topic, int32(msgs[i].Partition)) //nolint:gosec // partitions are int32 in the protocol
@@ -137,8 +139,18 @@ func (r *Reader) startBatch(ctx context.Context, msgs []kafka.Message) (out cont
 		ds = append(ds, d.Delivery)
 		d.release()
 	}
-	return r.consumer.StartBatch(ctx, ds, now)
+	out, p = r.consumer.StartBatch(ctx, ds, now)
+	clear(ds)
+	if cap(ds) <= maxPooled {
+		*list = ds
+		batches.Put(list)
+	}
+	return out, p
 }
+
+// batches holds what is told to the core of the messages of a batch, which it
+// copies.
+var batches = sync.Pool{New: func() any { return new([]messaging.Delivery) }}
 
 func (r *Reader) endBatch(p *messaging.Processing, msgs []kafka.Message, err error) {
 	defer r.core.Guard()
