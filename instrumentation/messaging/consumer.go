@@ -118,6 +118,7 @@ type Partition struct {
 
 	// Guarded by got.
 	started   bool
+	switched  uint32
 	last      int64 // offset handed out last
 	highest   int64 // highest offset handed out
 	committed int64 // next offset to read, as committed; 0 when not known

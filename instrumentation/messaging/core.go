@@ -171,7 +171,7 @@ func (c *Core) Guard() {
 // pointer in an interface does.
 func (c *Core) text(err error) (out string) {
 	defer c.Guard()
-	return err.Error()
+	return strings.ToValidUTF8(err.Error(), "\uFFFD")
 }
 
 // Propagator is the user's, if it knows a header that this package does not

@@ -7,13 +7,20 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-var disabled atomic.Bool
+var (
+	disabled atomic.Bool
+	switched atomic.Uint32 // how often: what was read meanwhile was not seen
+)
 
 // SetEnabled switches the instrumentation of all Kafka clients in this process
 // on or off while it runs. It is on at the start. Switched off, the wrappers
 // hand every call to the client below as it is: no span, no header. Spans begun
 // before still end.
-func SetEnabled(on bool) { disabled.Store(!on) }
+func SetEnabled(on bool) {
+	if disabled.Swap(!on) == on {
+		switched.Add(1)
+	}
+}
 
 // Enabled reports whether instrumentation is switched on.
 func Enabled() bool { return !disabled.Load() }

@@ -304,4 +304,86 @@ func TestAnAbandonedRecordIsNotCountedAsSent(t *testing.T) {
 	}
 }
 
+func TestALineageWithoutATopicsNameIsNone(t *testing.T) {
+	// Bytes that are no text would cost an OTLP exporter the whole batch.
+	for _, topic := range []string{"\xff\xfe", "a b", "ordérs", "a/b"} {
+		if l, ok := ParseLineage(AppendLineage(nil, &Lineage{Topic: topic, Attempt: 1})); ok {
+			t.Errorf("%q was taken for a topic: %+v", topic, l)
+		}
+	}
+	if _, ok := ParseLineage(AppendLineage(nil, &Lineage{Topic: "Orders.v1_retry-2", Attempt: 1})); !ok {
+		t.Error("a topic's name was not taken for one")
+	}
+}
 
+func TestAnErrorThatIsNoTextIsMadeOne(t *testing.T) {
+	got := spans(t, Config{}, func(c *Core) {
+		co := c.Consumer(ConsumerConfig{})
+		_, p := co.StartProcess(context.Background(), deliver(co, 7), c.Now())
+		p.End(errors.New("key \xff not known"), "_OTHER")
+	})
+	if d := got[1].Status().Description; !utf8.ValidString(d) || d == "" {
+		t.Errorf("the span is described as %q", d)
+	}
+}
+
+func TestWhatWasReadWhileSwitchedOffIsNoGap(t *testing.T) {
+	c, count := counted(t, Config{})
+	co := c.Consumer(ConsumerConfig{})
+	deliver(co, 7)
+	SetEnabled(false)
+	defer SetEnabled(true)
+	SetEnabled(true)
+	deliver(co, 70)
+	deliver(co, 71)
+	if n := count(MetricGaps); n != 0 {
+		t.Errorf("%d gaps; want none where nobody looked", n)
+	}
+	deliver(co, 80)
+	if n := count(MetricGaps); n != 1 {
+		t.Errorf("%d gaps; want the one after that", n)
+	}
+}
+
+func TestNoLagIsToldWhileSwitchedOff(t *testing.T) {
+	c, count := counted(t, Config{})
+	co := c.Consumer(ConsumerConfig{})
+	p := co.Partition("orders", 0)
+	deliver(co, 7)
+	defer SetEnabled(true)
+	SetEnabled(false)
+	p.got.Lock()
+	p.watermark, p.lagKnown = 100, true
+	p.got.Unlock()
+	co.reportLag()
+	if n := count(MetricLag); n != 0 {
+		t.Errorf("a lag of %d was told of records that nobody counted", n)
+	}
+}
+
+func TestABatchFromOneBrokerTellsIt(t *testing.T) {
+	one, other := Server{"b1", 9092}, Server{"b2", 9092}
+	for _, tc := range []struct {
+		second Server
+		want   string
+	}{{one, "b1"}, {other, ""}} {
+		got := spans(t, Config{WithoutReceive: true}, func(c *Core) {
+			co := c.Consumer(ConsumerConfig{})
+			ds := []Delivery{
+				{Partition: co.Partition("orders", 0), Offset: 1, Broker: one},
+				{Partition: co.Partition("orders", 0), Offset: 2, Broker: tc.second},
+			}
+			_, p := co.StartBatch(context.Background(), ds, c.Now())
+			p.End(nil, "")
+		})
+		host := ""
+		for _, a := range got[0].Attributes() {
+			if a.Key == AttrServerAddress {
+				host = a.Value.AsString()
+			}
+		}
+		if host != tc.want {
+			t.Errorf("a batch from %v and %v tells the server %q; want %q", one, tc.second, host, tc.want)
+		}
+	}
+}

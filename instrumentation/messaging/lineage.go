@@ -89,7 +89,9 @@ func ParseLineage(b []byte) (l Lineage, ok bool) {
 	if !ok || n == 0 || uint64(len(b)) < n+1 {
 		return Lineage{}, false
 	}
-	l.Topic, b = string(b[:n]), b[n:]
+	if l.Topic, b = string(b[:n]), b[n:]; !isTopic(l.Topic) {
+		return Lineage{}, false
+	}
 	count := int(b[0])
 	if b = b[1:]; count > MaxEarlier || len(b) != count*earlierLen {
 		return Lineage{}, false
@@ -104,6 +106,19 @@ func ParseLineage(b []byte) (l Lineage, ok bool) {
 		b = b[earlierLen:]
 	}
 	return l, true
+}
+
+// isTopic tells whether Kafka would take name for one: what a header says becomes
+// an attribute, and one that is no text costs OTLP exporters the whole batch.
+func isTopic(name string) bool {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return name != ""
 }
 
 func parseLineage(b []byte) *Lineage {

@@ -29,6 +29,9 @@ func (p *Partition) delivered(d *Delivery, start int64, sampled bool) {
 	if d.HighWatermark > 0 {
 		p.watermark, p.lagKnown = max(p.watermark, d.HighWatermark), true
 	}
+	if n := switched.Load(); n != p.switched {
+		p.started, p.switched = false, n
+	}
 	switch {
 	case p.committed > 0 && d.Offset < p.committed:
 		// What the client had queued before a rebalance: the position is not there.
@@ -86,6 +89,9 @@ func (p *Partition) Consumer() *Consumer { return p.consumer }
 // reportLag sets the lag of each partition that is being read, so that it is told
 // while nothing is handed over too: that is when it grows.
 func (c *Consumer) reportLag() {
+	if !Enabled() { // what is handed over is not counted
+		return
+	}
 	now := c.core.now()
 	for _, p := range *c.parts.m.Load() {
 		p.got.Lock()

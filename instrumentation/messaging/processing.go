@@ -325,7 +325,7 @@ func (c *Consumer) StartBatch(ctx context.Context, ds []Delivery, at int64) (con
 	r := record.Span{Start: at}
 	r.Set(consumeCount, int64(len(ds)))
 	dropped := 0
-	op := c.batchOperation(key)
+	op := c.batchOperation(key, oneBroker(ds))
 	p := c.begin(ctx, op, &r, nil, trace.SpanContextFromContext(ctx), false, trace.SpanContext{}, nil, func() (links []trace.Link) {
 		links, dropped = batchLinks(ds, key)
 		return links
@@ -343,11 +343,22 @@ func (c *Consumer) StartBatch(ctx context.Context, ds []Delivery, at int64) (con
 	return p.hook(), p
 }
 
-func (c *Consumer) batchOperation(k partitionKey) *operation {
+func (c *Consumer) batchOperation(k partitionKey, broker Server) *operation {
 	if k.partition >= 0 {
-		return c.parts.get(k).at.get(Server{}).process
+		return c.parts.get(k).at.get(broker).process
 	}
 	return c.batches.get(k.topic)
+}
+
+// oneBroker is the broker that all records came from; unknown when there were
+// several.
+func oneBroker(ds []Delivery) Server {
+	for i := range ds {
+		if ds[i].Broker != ds[0].Broker {
+			return Server{}
+		}
+	}
+	return ds[0].Broker
 }
 
 func batchLinks(ds []Delivery, common partitionKey) (links []trace.Link, dropped int) {
