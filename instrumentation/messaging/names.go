@@ -66,7 +66,7 @@ const (
 	AttrConsumeHighWatermark = "hoptrace.consume.high_watermark" // int, the partition's high watermark in that answer
 	AttrConsumeEstimated     = "hoptrace.consume.estimated"      // true when the end of processing is a guess: the next fetch
 
-	// On send and process spans of a record that was sent on after it failed: what
+	// On the process span of a record that was sent on after it failed: what
 	// its lineage header says (see Lineage).
 	AttrRetryTopic     = "hoptrace.retry.original_topic"
 	AttrRetryPartition = "hoptrace.retry.original_partition" // int
