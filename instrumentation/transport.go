@@ -215,7 +215,7 @@ func (h *overHTTP) try(ctx context.Context, body []byte) (answer, error) {
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 		// Taken, whatever became of the rest of the answer.
 		if err != nil || len(reply) == maxAnswer {
-			return answer{}, nil //nolint:nilerr // taken is taken
+			return answer{}, nil // taken is taken
 		}
 		return readAnswer(h.target.signal, reply), nil
 	}
