@@ -20,12 +20,21 @@ func cpuNow(tb testing.TB) int64 {
 	return u.Utime.Nano() + u.Stime.Nano()
 }
 
-// variant is one client in one way of use. prepare and finish are not measured.
+// variant is one client in one way of use. prepare is not measured.
 type variant struct {
 	client  *client
 	prepare func() error
 	run     func(n int) error // n messages, all acknowledged and exported when it returns
-	finish  func() error
+}
+
+// newVariant is a client of which a round ends when its spans are exported.
+func newVariant(cl *client, tel telemetry, run func(n int) error) *variant {
+	return &variant{client: cl, prepare: tel.prepare, run: func(n int) error {
+		if err := run(n); err != nil || tel.flush == nil {
+			return err
+		}
+		return tel.flush()
+	}}
 }
 
 func (v *variant) once(tb testing.TB, n int) (c cost, err error) {
@@ -43,11 +52,6 @@ func (v *variant) once(tb testing.TB, n int) (c cost, err error) {
 	runtime.ReadMemStats(&after)
 	per := 1 / float64(n)
 	c = cost{float64(took) / 1e3 * per, float64(after.Mallocs-before.Mallocs) * per, float64(after.TotalAlloc-before.TotalAlloc) * per}
-	if v.finish != nil {
-		if e := v.finish(); err == nil {
-			err = e
-		}
-	}
 	return c, err
 }
 

@@ -40,8 +40,8 @@ func clients() []*client {
 
 // missing are peers that cannot be had here, and why.
 var missing = []string{
-	"dd-trace-go for franz-go (contrib/twmb/franz-go/v2): no version of the module is served by the registry",
-	"dd-trace-go v2.12.0's own contrib modules are not served; v2.3.0 of contrib/segmentio/kafka-go and contrib/IBM/sarama is measured on tracer v2.12.0",
+	"dd-trace-go for franz-go (contrib/twmb/franz-go/v2): no version of the module could be had",
+	"dd-trace-go v2.12.0's own contrib modules could not be had; v2.3.0 of contrib/segmentio/kafka-go and contrib/IBM/sarama is measured on tracer v2.12.0",
 	"otelc, OTel eBPF and loongsuite are no libraries: they rewrite or watch the binary",
 }
 
@@ -186,15 +186,7 @@ func measureFamily(b *testing.B, benchmark, way string, family []*client, t *tar
 				}
 			}()
 		}
-		vs = append(vs, &variant{client: cl, prepare: tel.prepare, run: func(n int) error {
-			if err := run(n); err != nil {
-				return err
-			}
-			if tel.flush != nil {
-				return tel.flush()
-			}
-			return nil
-		}})
+		vs = append(vs, newVariant(cl, tel, run))
 	}
 	if len(vs) == 0 || vs[0].client.raw != vs[0].client.name {
 		return nil // without raw there is nothing to compare with; it has been told
