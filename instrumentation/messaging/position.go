@@ -101,7 +101,12 @@ func (c *Consumer) reportLag() {
 }
 
 // Close tells that the client was closed: it lags no more.
-func (c *Consumer) Close() { c.closed.Store(true) }
+func (c *Consumer) Close() {
+	c.closed.Store(true)
+	for _, p := range *c.parts.m.Load() {
+		p.Moved()
+	}
+}
 
 // reportLagUntilGone has the Registry ask for the lag while the Consumer is used.
 func (c *Consumer) reportLagUntilGone() {

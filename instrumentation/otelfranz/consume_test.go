@@ -170,6 +170,34 @@ func TestLagIsKnownFromWhatIsPolled(t *testing.T) {
 	}
 }
 
+func TestALagIsNotToldOfWhatIsNotReadAnyMore(t *testing.T) {
+	c := broker(t, 1)
+	h := New(WithTracerProvider(record()))
+	cl := newClient(t, c, h, kgo.ConsumeTopics("orders"))
+	produce(t, cl, "a", "b", "c")
+	part := h.client.Load().consumer.Partition("orders", 0)
+	lags := func() bool {
+		eventually(t, "records fetched", func() bool { return cl.BufferedFetchRecords() > 0 })
+		h.PollRecords(within(t), 1)
+		_, ok := part.Lag()
+		return ok
+	}
+	if !lags() {
+		t.Fatal("no lag is known")
+	}
+	h.gone(map[string][]int32{"orders": {0}})
+	if n, ok := part.Lag(); ok {
+		t.Errorf("a lag of %d though the partition went to another member", n)
+	}
+	if !lags() {
+		t.Fatal("no lag is known after the partition came back")
+	}
+	cl.Close()
+	if n, ok := part.Lag(); ok {
+		t.Errorf("a lag of %d though the client is closed", n)
+	}
+}
+
 func TestACommitIsASettleSpanOfItsProcessing(t *testing.T) {
 	c, rec := broker(t, 1), record()
 	h := New(WithTracerProvider(rec))

@@ -154,7 +154,7 @@ func (h *Hooks) assigned(ps map[string][]int32) {
 	}
 }
 
-// gone ends the estimated process spans of partitions that went.
+// gone ends the estimated process spans of partitions that went. They lag no more.
 func (h *Hooks) gone(ps map[string][]int32) {
 	defer h.core.Guard()
 	now := h.core.Now()
@@ -162,6 +162,9 @@ func (h *Hooks) gone(ps map[string][]int32) {
 		for _, id := range ids {
 			for _, d := range h.pending.drop(topicPartition{topic, id}) {
 				h.estimate(d, d.endOr(now))
+			}
+			if c := h.client.Load(); c != nil {
+				c.consumer.Partition(topic, id).Moved()
 			}
 		}
 	}

@@ -190,6 +190,9 @@ func (h *Hooks) OnClientClosed(*kgo.Client) {
 	for _, d := range h.pending.drain() {
 		h.estimate(d, d.endOr(now))
 	}
+	if c := h.client.Load(); c != nil && !h.shared.Load() {
+		c.consumer.Close()
+	}
 }
 
 // onlyServer is the broker's address when the client was given just one.

@@ -185,9 +185,10 @@ func (s *stream) stop() {
 }
 
 // end ends the process spans of this stream that are still open and not the
-// program's to end.
+// program's to end. Its partition lags no more.
 func (s *stream) end() {
 	defer s.in.core.Guard()
+	s.part.Moved()
 	now := s.in.core.Now()
 	for _, d := range s.in.pending.drain(s) {
 		s.in.estimate(d, d.endOr(now))

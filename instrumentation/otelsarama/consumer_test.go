@@ -193,6 +193,30 @@ func TestAClosedConsumerLetsGoOfWhatNobodyReads(t *testing.T) {
 	}
 }
 
+func TestALagIsNotToldOfWhatIsNotReadAnyMore(t *testing.T) {
+	c := broker(t, 1)
+	in := New(configOf(nil), WithTracerProvider(record()))
+	send(t, newSync(t, c, in), "a", "b", "c")
+	consumer, err := in.NewConsumer(c.ListenAddrs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer consumer.Close()
+	pc, err := consumer.ConsumePartition("orders", 0, sarama.OffsetOldest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := in.consumer("").Partition("orders", 0)
+	receiveOne(t, pc)
+	eventually(t, "a lag", func() bool { _, ok := part.Lag(); return ok })
+	if err := pc.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, ok := part.Lag(); ok {
+		t.Errorf("a lag of %d though the partition is not read", n)
+	}
+}
+
 func TestAMessageSentOnKeepsItsLineage(t *testing.T) {
 	c, rec := broker(t, 1), record()
 	in := New(configOf(nil), WithTracerProvider(rec))
