@@ -17,6 +17,7 @@ type delivered struct {
 	base     context.Context //nolint:containedctx // the client's, shown to whoever asks the record
 	within   atomic.Pointer[processing]
 	delivery messaging.Delivery
+	current  processing                 // what within points to
 	claimed  atomic.Bool                // its processing has begun
 	guessed  atomic.Pointer[processing] // whose end was estimated
 
@@ -90,21 +91,34 @@ func (s *deliverySlab) next() *delivered {
 
 // poll is the poll that is under way, or was last.
 type poll struct {
+	mu     sync.Mutex
 	ctx    context.Context //nolint:containedctx // hooks are not given it
 	called int64
+}
+
+func (p *poll) set(ctx context.Context, called int64) {
+	p.mu.Lock()
+	p.ctx, p.called = ctx, called
+	p.mu.Unlock()
+}
+
+func (p *poll) get() (ctx context.Context, called int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ctx == nil {
+		return context.Background(), p.called
+	}
+	return p.ctx, p.called
 }
 
 // OnPollStart implements kgo.HookPollStart. It ends the process spans of records
 // polled before, unless the program does so itself.
 func (h *Hooks) OnPollStart(ctx context.Context) {
 	defer h.core.Guard()
-	if ctx == nil {
-		ctx = context.Background()
-	}
-	p := &poll{ctx: ctx, called: h.core.Now()}
-	h.polling.Store(p)
-	for _, d := range h.pending.supersede(p.called) {
-		h.estimate(d, p.called)
+	called := h.core.Now()
+	h.polling.set(ctx, called)
+	for _, d := range h.pending.supersede(called) {
+		h.estimate(d, called)
 	}
 }
 
@@ -148,10 +162,8 @@ func (h *Hooks) OnFetchRecordUnbuffered(r *kgo.Record, polled bool) {
 	}
 	describe(&d.delivery, r)
 	d.delivery.Handed = h.core.Now()
-	ctx := context.Background()
-	if p := h.polling.Load(); p != nil {
-		ctx, d.delivery.Called = p.ctx, p.called
-	}
+	var ctx context.Context
+	ctx, d.delivery.Called = h.polling.get()
 	if d.delivery.Asked == 0 {
 		h.unknownFetches.Add(1)
 	}
@@ -195,20 +207,31 @@ func (h *Hooks) Observe(fs kgo.Fetches) {
 	if c == nil || !messaging.Enabled() {
 		return
 	}
-	fs.EachPartition(func(p kgo.FetchTopicPartition) {
-		if p.Err != nil || p.HighWatermark <= 0 {
-			return
-		}
-		for _, r := range p.Records {
-			if d, ok := r.Context.(*delivered); ok {
-				d.delivery.HighWatermark = p.HighWatermark
+	for i := range fs {
+		for j := range fs[i].Topics {
+			t := &fs[i].Topics[j]
+			for k := range t.Partitions {
+				h.observe(c, t.Topic, &t.Partitions[k])
 			}
 		}
-		if n := len(p.Records); n > 0 {
-			last := p.Records[n-1]
-			c.consumer.Partition(p.Topic, p.Partition).Watermark(p.HighWatermark, h.age(last))
+	}
+}
+
+func (h *Hooks) observe(c *client, topic string, p *kgo.FetchPartition) {
+	n := len(p.Records)
+	if p.Err != nil || p.HighWatermark <= 0 || n == 0 {
+		return
+	}
+	var part *messaging.Partition
+	for _, r := range p.Records {
+		if d, ok := r.Context.(*delivered); ok {
+			d.delivery.HighWatermark, part = p.HighWatermark, d.delivery.Partition
 		}
-	})
+	}
+	if part == nil {
+		part = c.consumer.Partition(topic, p.Partition)
+	}
+	part.Watermark(p.HighWatermark, h.age(p.Records[n-1]))
 }
 
 // age is how old a record is by its timestamp, zero when it has none.

@@ -35,7 +35,7 @@ type Hooks struct {
 	fetches    fetches
 	group      group
 	pending    pendingList
-	polling    atomic.Pointer[poll]
+	polling    poll
 
 	skipped, baggageSkipped, unknown, unknownFetches atomic.Uint64
 }
@@ -180,7 +180,7 @@ func (h *Hooks) OnNewClient(cl *kgo.Client) {
 // are still open and not the program's to end.
 func (h *Hooks) OnClientClosed(*kgo.Client) {
 	defer h.core.Guard()
-	h.polling.Store(nil)
+	h.polling.set(nil, 0) //nolint:staticcheck // it forgets the context
 	h.batch.mu.Lock()
 	if len(h.batch.states) > 0 {
 		h.batch.flush(h.client.Load())

@@ -127,9 +127,9 @@ func (c claim) enter(from, ctx context.Context, p *messaging.Processing) {
 	if c.d == nil {
 		return
 	}
-	w := &processing{ctx: ctx, p: p}
-	if from.Value(deliveredKey{}) != nil {
-		w.ctx = nil
+	w := &c.d.current
+	if w.p = p; from.Value(deliveredKey{}) == nil {
+		w.ctx = ctx
 	}
 	c.d.within.Store(w)
 }

@@ -115,13 +115,16 @@ type stream struct {
 	running   sync.WaitGroup
 	endsAlone bool // nobody else calls end when sarama has no more
 
+	free []delivered // only run uses it
+	size int
+
 	first, last *delivered // handed out, nobody tells yet when they are done; guarded by the set
 }
 
 func (in *Instrumentation) newStream(part *messaging.Partition, from <-chan *sarama.ConsumerMessage, watermark func() int64) *stream {
 	return &stream{
 		in: in, part: part, from: from, watermark: watermark,
-		out: make(chan *sarama.ConsumerMessage), stopped: make(chan struct{}),
+		out: make(chan *sarama.ConsumerMessage), stopped: make(chan struct{}), size: 1,
 	}
 }
 
@@ -169,11 +172,24 @@ func (s *stream) prepare(msg *sarama.ConsumerMessage) (d *delivered) {
 	if msg == nil || !messaging.Enabled() {
 		return nil
 	}
-	d = &delivered{stream: s, msg: msg}
+	d = s.next()
+	d.stream, d.msg = s, msg
 	s.in.describe(&d.delivery, s.part, msg)
 	if old := s.in.pending.put(d); old != nil {
 		s.in.estimate(old, old.endOr(s.in.core.Now()))
 	}
+	return d
+}
+
+// next returns a new state. They are allocated several at a time, more as the
+// stream goes on.
+func (s *stream) next() *delivered {
+	if len(s.free) == 0 {
+		s.free = make([]delivered, s.size)
+		s.size = min(s.size*2, slabSize)
+	}
+	d := &s.free[0]
+	s.free = s.free[1:]
 	return d
 }
 
@@ -203,6 +219,25 @@ func (in *Instrumentation) describe(d *messaging.Delivery, part *messaging.Parti
 	}
 	d.BodySize, d.Tombstone = len(msg.Value), msg.Value == nil
 	d.SetKey(msg.Key)
+}
+
+// headerPool holds what headers are shown with while they are read.
+var headerPool = sync.Pool{New: func() any { return new([]messaging.Header) }}
+
+// withHeaders calls f with the message's headers as Extract wants them. f must not
+// keep the slice.
+func withHeaders(msg *sarama.ConsumerMessage, f func([]messaging.Header)) {
+	if len(msg.Headers) == 0 {
+		f(nil)
+		return
+	}
+	p := headerPool.Get().(*[]messaging.Header) //nolint:revive // nothing else is put there
+	hs := received((*p)[:0], msg.Headers)
+	f(hs)
+	clear(hs)
+	if *p = hs[:0]; cap(hs) <= messaging.MaxHeadersToInject {
+		headerPool.Put(p)
+	}
 }
 
 // received shows headers as Extract wants them, without a copy of their bytes.
@@ -260,8 +295,7 @@ func (d *delivered) deliver(now int64) {
 	}
 	d.delivery.Handed = now
 	d.delivery.HighWatermark = d.stream.watermark()
-	var few [8]messaging.Header
-	messaging.Deliver(context.Background(), &d.delivery, received(few[:0], d.msg.Headers))
+	withHeaders(d.msg, func(hs []messaging.Header) { messaging.Deliver(context.Background(), &d.delivery, hs) })
 }
 
 // endOr is the best guess at the end of processing: the next message, if one was

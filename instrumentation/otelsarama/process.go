@@ -100,8 +100,7 @@ func (in *Instrumentation) claim(msg *sarama.ConsumerMessage) *messaging.Deliver
 	}
 	fresh := &messaging.Delivery{}
 	in.describe(fresh, in.any().Partition(msg.Topic, msg.Partition), msg)
-	var few [8]messaging.Header
-	messaging.Describe(fresh, received(few[:0], msg.Headers))
+	withHeaders(msg, func(hs []messaging.Header) { messaging.Describe(fresh, hs) })
 	return fresh
 }
 

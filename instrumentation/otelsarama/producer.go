@@ -439,27 +439,40 @@ func wrapPartitioner(p sarama.Partitioner) sarama.Partitioner {
 	return partitioner{p}
 }
 
-// show lets f see the message as the program gave it.
-func show(msg *sarama.ProducerMessage, f func()) {
+// shown is a message while the program looks at it.
+type shown struct {
+	msg     *sarama.ProducerMessage
+	st      *sending
+	headers []sarama.RecordHeader
+}
+
+// show makes the message as the program gave it, until hide.
+func show(msg *sarama.ProducerMessage) shown {
 	st, ok := msg.Metadata.(*sending)
 	if !ok {
-		f()
-		return
+		return shown{}
 	}
-	headers := msg.Headers
+	s := shown{msg, st, msg.Headers}
 	msg.Metadata = st.user
 	if st.injected != nil {
 		msg.Headers = st.headers
 	}
-	defer func() { msg.Metadata, msg.Headers = st, headers }()
-	f()
+	return s
+}
+
+func (s shown) hide() {
+	if s.st != nil {
+		s.msg.Metadata, s.msg.Headers = s.st, s.headers
+	}
 }
 
 // Partition implements sarama.Partitioner.
-func (p partitioner) Partition(msg *sarama.ProducerMessage, n int32) (out int32, err error) {
-	show(msg, func() { out, err = p.inner.Partition(msg, n) })
-	if st, ok := msg.Metadata.(*sending); ok {
-		st.assigned = err == nil
+func (p partitioner) Partition(msg *sarama.ProducerMessage, n int32) (int32, error) {
+	s := show(msg)
+	defer s.hide()
+	out, err := p.inner.Partition(msg, n)
+	if s.st != nil {
+		s.st.assigned = err == nil
 	}
 	return out, err
 }
@@ -468,7 +481,8 @@ func (p partitioner) Partition(msg *sarama.ProducerMessage, n int32) (out int32,
 func (p partitioner) RequiresConsistency() bool { return p.inner.RequiresConsistency() }
 
 // MessageRequiresConsistency implements sarama.DynamicConsistencyPartitioner.
-func (p dynamicPartitioner) MessageRequiresConsistency(msg *sarama.ProducerMessage) (out bool) {
-	show(msg, func() { out = p.inner.MessageRequiresConsistency(msg) })
-	return out
+func (p dynamicPartitioner) MessageRequiresConsistency(msg *sarama.ProducerMessage) bool {
+	s := show(msg)
+	defer s.hide()
+	return p.inner.MessageRequiresConsistency(msg)
 }
