@@ -267,7 +267,7 @@ func Deliver[H KeyValue](ctx context.Context, d *Delivery, headers []H) {
 		if d.ambient.IsValid() && !d.ambient.Equal(parent) {
 			links = []trace.Link{{SpanContext: d.ambient}}
 		}
-		if d.creation.IsValid() && !(c.core.config.WithoutLinks && parent.Equal(d.creation)) {
+		if d.creation.IsValid() && (!c.core.config.WithoutLinks || !parent.Equal(d.creation)) {
 			x = linkTo(&r, d.creation, trace.TraceState{}, nil)
 		}
 		if d.keyText != "" {

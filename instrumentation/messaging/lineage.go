@@ -6,8 +6,6 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
-
-	"github.com/hoptrace/hoptrace/instrumentation/messaging/record"
 )
 
 // HeaderRetry is the header that a record carries which was sent on after it
@@ -146,12 +144,6 @@ func (l *Lineage) links() []trace.Link {
 		links[i] = trace.Link{SpanContext: sc, Attributes: []attribute.KeyValue{attribute.Bool(AttrRetryEarlier, true)}}
 	}
 	return links
-}
-
-// add puts the lineage on a process span.
-func (l *Lineage) add(x *record.Extra) {
-	x.Attributes = append(x.Attributes, l.attributes()...)
-	x.Links = append(x.Links, l.links()...)
 }
 
 // RecordRef names a record.

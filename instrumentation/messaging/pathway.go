@@ -100,7 +100,6 @@ func fromLogStep(b byte, steps float64) int64 {
 type pathways struct {
 	core    *Core
 	service string
-	group   string
 
 	mu    sync.Mutex
 	nodes map[nodeKey]*node

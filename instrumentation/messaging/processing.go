@@ -186,7 +186,7 @@ func (c *Consumer) StartProcess(ctx context.Context, d *Delivery, at int64) (con
 		extra = append(extra, attribute.String(AttrKafkaKey, d.keyText))
 	}
 	r := record.Span{Start: at}
-	linked := d.creation.IsValid() && !(config.WithoutLinks && parent.Equal(d.creation))
+	linked := d.creation.IsValid() && (!config.WithoutLinks || !parent.Equal(d.creation))
 	p := c.begin(ctx, d.Partition.at.get(d.Broker).process, &r, d, parent, linked, d.creation, links, nil, extra)
 	p.delivery, p.count, p.start = d.facts(), 1, at
 	return p.hook(), p

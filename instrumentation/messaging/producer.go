@@ -24,7 +24,6 @@ type Producer struct {
 	core     *Core
 	config   ProducerConfig
 	shard    atomic.Uint32
-	transit  *operation // send spans of requests, with create spans
 	topics   cache[string, *SendTopic]
 	parts    cache[partitionKey, *SendPartition]
 	advisor  *advisor
@@ -568,7 +567,7 @@ func (f *Finisher) Done() {
 		return
 	}
 	if len(f.links) > 0 {
-		f.transit(p)
+		f.transit()
 	}
 	if o.Broker.Host != "" && o.Written != 0 && o.Acked != 0 && o.Appended != 0 && o.Attempts <= 1 {
 		p.core.clocks.Produce(o.Broker.Host, o.Broker.Port, o.Written, o.Acked, o.Appended)
@@ -577,7 +576,7 @@ func (f *Finisher) Done() {
 }
 
 // transit makes the send span of a request whose records have create spans.
-func (f *Finisher) transit(p *Producer) {
+func (f *Finisher) transit() {
 	r := record.Span{Start: f.first, End: f.end}
 	if f.total > 1 {
 		r.Set(sendCount, int64(f.total))

@@ -2,6 +2,7 @@ package messaging
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -87,7 +88,7 @@ func (c *Consumer) newSettleTopic(k settleKey) *settleTopic {
 			core.attributes("commit", OperationSettle, SentryOpSettle, topic, late...)),
 	}
 	t.groups.init(func(kind string) *measure.Group {
-		all := append(attrs[:len(attrs):len(attrs)], measured...)
+		all := slices.Concat(attrs, measured)
 		if kind != "" {
 			all = append(all, attribute.String(AttrErrorType, kind))
 		}
