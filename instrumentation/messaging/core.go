@@ -174,6 +174,16 @@ func (c *Core) text(err error) (out string) {
 	return strings.ToValidUTF8(err.Error(), "\uFFFD")
 }
 
+// errorType is what of says of err, empty for none; "_OTHER" when it panics.
+func (c *Core) errorType(err error, of func(error) string) (kind string) {
+	if err == nil {
+		return ""
+	}
+	kind = "_OTHER"
+	defer c.Guard()
+	return of(err)
+}
+
 // Propagator is the user's, if it knows a header that this package does not
 // handle by itself; else nil.
 func (c *Core) Propagator() propagation.TextMapPropagator { return c.config.Propagator }

@@ -387,3 +387,13 @@ func TestABatchFromOneBrokerTellsIt(t *testing.T) {
 		}
 	}
 }
+
+func TestAnErrorTypeThatPanicsEndsProcessing(t *testing.T) {
+	c, count := counted(t, Config{})
+	co := c.Consumer(ConsumerConfig{})
+	ctx, p := co.StartProcess(context.Background(), deliver(co, 7), c.Now())
+	err := p.Run(ctx, func(error) string { panic("a fault of the wrapper") }, func(context.Context) error { return errSend })
+	if !errors.Is(err, errSend) || count(MetricProcessDuration) != 1 {
+		t.Errorf("Run returned %v, and processing was measured %d times", err, count(MetricProcessDuration))
+	}
+}

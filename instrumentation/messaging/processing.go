@@ -430,11 +430,7 @@ func (p *Processing) Run(ctx context.Context, errorType func(error) string, fn f
 	defer p.Unwind(&returned)
 	err := fn(ctx)
 	returned = true
-	kind := ""
-	if err != nil {
-		kind = errorType(err)
-	}
-	p.End(err, kind)
+	p.End(err, p.consumer.core.errorType(err, errorType))
 	return err
 }
 

@@ -109,7 +109,12 @@ var protocolNames = map[sarama.KError]string{
 // errorType is the value of error.type for err: the protocol's name of a Kafka
 // error code, else "timeout" or "canceled", else the Go type of the innermost
 // error, whose number of values is small.
-func errorType(err error) string {
+func errorType(err error) (kind string) {
+	defer func() { // a nil pointer in an interface panics when it is asked
+		if recover() != nil {
+			kind = "_OTHER"
+		}
+	}()
 	var code sarama.KError
 	var timeout net.Error
 	switch {
