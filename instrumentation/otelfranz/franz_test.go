@@ -2,7 +2,9 @@ package otelfranz
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -421,6 +423,42 @@ func TestEachVersionOfTheProtocolIsUnderstood(t *testing.T) {
 				t.Errorf("left undone: %+v", got)
 			}
 		})
+	}
+}
+
+func TestTLSConnectionsAreReadAlong(t *testing.T) {
+	server, client := certificates(t)
+	c, rec := broker(t, 1, kfake.TLS(server)), record()
+	own := func(ctx context.Context, network, host string) (net.Conn, error) {
+		return (&tls.Dialer{Config: client}).DialContext(ctx, network, host)
+	}
+	for i, opt := range []Option{WithTLS(client), WithDialer(own)} {
+		h := New(WithTracerProvider(rec), opt)
+		produce(t, newClient(t, c, h), "a")
+		number(t, rec.wait(t, "send orders", i+1)[i], messaging.AttrProduceWritten)
+		if got := h.Counts(); got != (Counts{}) || h.bare.Load() {
+			t.Errorf("left undone: %+v", got)
+		}
+	}
+}
+
+func TestAProgramThatDialsByItselfHasTheHooksTimes(t *testing.T) {
+	c, rec := broker(t, 1), record()
+	h := New(WithTracerProvider(rec))
+	cl := newClient(t, c, h, kgo.Dialer((&net.Dialer{}).DialContext), kgo.ConsumeTopics("orders"), kgo.ConsumerGroup("billing"), kgo.DisableAutoCommit())
+	produce(t, cl, "a")
+	number(t, rec.wait(t, "send orders", 1)[0], messaging.AttrProduceWritten)
+	rs := pollSome(t, h, 1)
+	if err := h.Process(within(t), rs[0], nothing); err != nil {
+		t.Fatal(err)
+	}
+	number(t, rec.wait(t, "process orders", 1)[0], messaging.AttrConsumeAsked)
+	if err := h.CommitRecords(within(t), rs...); err != nil {
+		t.Fatal(err)
+	}
+	rec.wait(t, "commit orders", 1)
+	if !h.bare.Load() {
+		t.Error("the connections are watched")
 	}
 }
 

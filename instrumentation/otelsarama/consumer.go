@@ -231,7 +231,7 @@ func withHeaders(msg *sarama.ConsumerMessage, f func([]messaging.Header)) {
 		f(nil)
 		return
 	}
-	p := headerPool.Get().(*[]messaging.Header) //nolint:revive // nothing else is put there
+	p := headerPool.Get().(*[]messaging.Header) // nothing else is put there
 	hs := received((*p)[:0], msg.Headers)
 	f(hs)
 	clear(hs)
