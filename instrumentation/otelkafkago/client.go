@@ -2,6 +2,7 @@ package otelkafkago
 
 import (
 	"context"
+	"io"
 	"net"
 	"sync"
 
@@ -197,6 +198,10 @@ func (r *tracedRecords) trace(rec *protocol.Record) (out *protocol.Record) {
 	if rec.Value != nil {
 		s.sent.BodySize = rec.Value.Len()
 	}
+	if key := keyOf(rec.Key); key != nil {
+		s.sent.SetKey(key)
+		s.sent.KeyText = r.transport.core.KeyText(key)
+	}
 	found := messaging.Extract(rec.Headers)
 	r.call.Start(&s.Send, r.topic, found.SpanContext)
 	r.sends = append(r.sends, s)
@@ -213,6 +218,27 @@ func (r *tracedRecords) trace(rec *protocol.Record) (out *protocol.Record) {
 		carrying.Headers = carrier.headers
 	}
 	return &carrying
+}
+
+// maxKey bounds the keys that are looked at.
+const maxKey = 64 << 10
+
+// keyOf returns a copy of a key that can be read without using it up, as those of
+// kafka.NewBytes can; nil for others.
+func keyOf(b protocol.Bytes) []byte {
+	r, ok := b.(interface {
+		io.ReaderAt
+		Size() int64
+		Len() int
+	})
+	if !ok || r.Len() > maxKey {
+		return nil
+	}
+	key := make([]byte, r.Len())
+	if n, _ := r.ReadAt(key, r.Size()-int64(len(key))); n != len(key) {
+		return nil
+	}
+	return key
 }
 
 // close returns what was sent so far; what is read later is not recorded.

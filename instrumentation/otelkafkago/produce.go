@@ -304,6 +304,9 @@ func (h *writerHooks) abandon(s *slot, m *kafka.Message, err error) {
 	}
 	sent := h.sent(m)
 	sent.Offset = -1
+	if h.keys {
+		sent.KeyText = h.core.KeyText(m.Key)
+	}
 	h.producer.Abandon(&s.Send, s.topic, partition, err, errorType(err), &sent)
 }
 
