@@ -186,6 +186,9 @@ func (c *Conn) request(b []byte, whole bool) {
 		}
 		return
 	}
+	if x.api == apiProduce && len(x.batches) == 0 {
+		return // without acks: nothing will come
+	}
 	if x.at = c.log.now(); x.commit != nil {
 		x.commit.Asked = x.at
 	}

@@ -227,6 +227,25 @@ func TestOtherProtocolsPassUnharmed(t *testing.T) {
 	}
 }
 
+func TestARequestWithoutAcksIsNotWaitedFor(t *testing.T) {
+	request := bytes.Clone(frames(t)["produce request 7"])
+	at := bytes.Index(request, []byte("client")) + len("client") + 2 // behind the null transactional id
+	if request[at] != 0xff || request[at+1] != 0xff {
+		t.Fatalf("acks are not at %d", at)
+	}
+	request[at], request[at+1] = 0, 0
+	l := NewLog(Options{Now: ticking()})
+	c := l.Conn(&pipe{}, "broker:9092")
+	for range 10 {
+		if _, err := c.Write(request); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(c.underWay); n != 0 || l.Unknown() != 0 {
+		t.Errorf("%d requests wait, %d unknown", n, l.Unknown())
+	}
+}
+
 func TestMemoryIsBounded(t *testing.T) {
 	all := frames(t)
 	l := NewLog(Options{Now: ticking()})
