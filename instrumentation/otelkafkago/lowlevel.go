@@ -109,43 +109,43 @@ func NewProcessor(groupID, clientID string, opts ...Option) *Processor {
 
 // Process is [Reader.Process] for a message of elsewhere.
 func (p *Processor) Process(ctx context.Context, msg kafka.Message, fn func(ctx context.Context, msg kafka.Message) error) error {
-	ctx, end := p.StartProcess(ctx, msg)
-	returned := false
-	defer func() {
-		if !returned {
-			end(messaging.ErrPanicked)
-		}
-	}()
-	err := fn(ctx, msg)
-	returned = true
-	end(err)
-	return err
+	ctx, running := p.start(ctx, []kafka.Message{msg})
+	if running == nil {
+		return fn(ctx, msg)
+	}
+	return running.Run(ctx, errorType, func(ctx context.Context) error { return fn(ctx, msg) })
 }
 
 // StartProcess is [Reader.StartProcess] for a message of elsewhere.
 func (p *Processor) StartProcess(ctx context.Context, msg kafka.Message) (context.Context, func(error)) {
-	return p.start(ctx, []kafka.Message{msg})
+	ctx, running := p.start(ctx, []kafka.Message{msg})
+	if running == nil {
+		return ctx, func(error) {}
+	}
+	return ctx, func(err error) {
+		defer p.core.Guard()
+		kind := ""
+		if err != nil {
+			kind = errorType(err)
+		}
+		running.End(err, kind)
+	}
 }
 
 // ProcessBatch is [Reader.ProcessBatch] for messages of elsewhere.
 func (p *Processor) ProcessBatch(ctx context.Context, msgs []kafka.Message, fn func(ctx context.Context, msgs []kafka.Message) error) error {
-	ctx, end := p.start(ctx, msgs)
-	returned := false
-	defer func() {
-		if !returned {
-			end(messaging.ErrPanicked)
-		}
-	}()
-	err := fn(ctx, msgs)
-	returned = true
-	end(err)
-	return err
+	ctx, running := p.start(ctx, msgs)
+	if running == nil {
+		return fn(ctx, msgs)
+	}
+	return running.Run(ctx, errorType, func(ctx context.Context) error { return fn(ctx, msgs) })
 }
 
-func (p *Processor) start(ctx context.Context, msgs []kafka.Message) (out context.Context, end func(error)) {
-	out, end = ctx, func(error) {}
+// start returns no Processing when the instrumentation is off or failed.
+func (p *Processor) start(ctx context.Context, msgs []kafka.Message) (out context.Context, running *messaging.Processing) {
+	out = ctx //nolint:wastedassign // what a panic below leaves to the caller
 	if len(msgs) == 0 || !messaging.Enabled() {
-		return out, end
+		return ctx, nil
 	}
 	defer p.core.Guard()
 	ds := make([]messaging.Delivery, len(msgs))
@@ -157,16 +157,5 @@ func (p *Processor) start(ctx context.Context, msgs []kafka.Message) (out contex
 		describe(d, &msgs[i])
 		messaging.Deliver(ctx, d, msgs[i].Headers)
 	}
-	started, running := p.consumer.StartBatch(ctx, ds, now)
-	return started, func(err error) {
-		defer p.core.Guard()
-		kind := ""
-		switch {
-		case err == messaging.ErrPanicked: //nolint:errorlint // the very same error
-			kind = "panic"
-		case err != nil:
-			kind = errorType(err)
-		}
-		running.End(err, kind)
-	}
+	return p.consumer.StartBatch(ctx, ds, now)
 }
