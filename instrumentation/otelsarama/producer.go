@@ -305,8 +305,13 @@ func (in *Instrumentation) outcome(st *sending, msg *sarama.ProducerMessage, err
 // describeSent looks at key and value without encoding them: an Encoder of the
 // program may be costly.
 func describeSent(sent *messaging.Sent, msg *sarama.ProducerMessage) {
-	if sent.Tombstone = msg.Value == nil; !sent.Tombstone {
-		sent.BodySize = msg.Value.Length()
+	switch v := msg.Value.(type) {
+	case nil:
+		sent.Tombstone = true
+	case sarama.ByteEncoder:
+		sent.Tombstone, sent.BodySize = v == nil, len(v) // nil is written as null
+	default:
+		sent.BodySize = v.Length()
 	}
 	switch k := msg.Key.(type) {
 	case sarama.ByteEncoder:
