@@ -181,17 +181,24 @@ func (h *Hooks) OnNewClient(cl *kgo.Client) {
 func (h *Hooks) OnClientClosed(*kgo.Client) {
 	defer h.core.Guard()
 	h.polling.set(nil, 0) //nolint:staticcheck // it forgets the context
-	h.batch.mu.Lock()
-	if len(h.batch.states) > 0 {
-		h.batch.flush(h.client.Load())
-	}
-	h.batch.mu.Unlock()
+	h.endBatch()
 	now := h.core.Now()
 	for _, d := range h.pending.drain() {
 		h.estimate(d, d.endOr(now))
 	}
 	if c := h.client.Load(); c != nil && !h.shared.Load() {
 		c.consumer.Close()
+	}
+}
+
+// endBatch ends the spans of a batch of which not all records came back.
+func (h *Hooks) endBatch() {
+	defer h.core.Guard()
+	q := &h.batch
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.states) > 0 {
+		q.flush(h.client.Load())
 	}
 }
 

@@ -257,14 +257,18 @@ func (h *Hooks) stored(c *client, r *kgo.Record, st *sending, sent *messaging.Se
 // maxGathered bounds the memory kept from batch to batch.
 const maxGathered = 4096
 
-// flush is called with q.mu held.
+// flush is called with q.mu held. A provider that is not ours may panic in it.
 func (q *storedBatch) flush(c *client) {
+	defer q.reset()
 	var f messaging.Finisher
 	c.producer.Finish(&f, q.key.topic, q.key.partition, &q.outcome)
+	defer f.Done()
 	for i, st := range q.states {
 		f.Add(&st.send, &q.sents[i])
 	}
-	f.Done()
+}
+
+func (q *storedBatch) reset() {
 	if cap(q.states) > maxGathered {
 		q.states, q.sents = nil, nil
 	}
