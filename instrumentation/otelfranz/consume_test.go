@@ -349,6 +349,41 @@ func TestATransactionIsSettled(t *testing.T) {
 	}
 }
 
+func TestASessionThatConsumesAndProducesIsSettled(t *testing.T) {
+	c, rec := broker(t, 1), record()
+	produce(t, newClient(t, c, New(WithTracerProvider(record()))), "a")
+	h := New(WithTracerProvider(rec))
+	s, err := kgo.NewGroupTransactSession(append(h.Opts(), kgo.SeedBrokers(c.ListenAddrs()...), kgo.DefaultProduceTopic("orders"),
+		kgo.TransactionalID("tx"), kgo.ConsumerGroup("billing"), kgo.ConsumeTopics("orders"), kgo.FetchIsolationLevel(kgo.ReadCommitted()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	for _, try := range []kgo.TransactionEndTry{kgo.TryAbort, kgo.TryCommit} {
+		if err := s.Begin(); err != nil {
+			t.Fatal(err)
+		}
+		fs := s.PollFetches(within(t))
+		if err := fs.Err(); err != nil {
+			t.Fatal(err)
+		}
+		h.Observe(fs)
+		ctx, span := contextIn(t, rec)
+		if err := s.ProduceSync(ctx, &kgo.Record{Value: []byte("b")}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		committed, err := h.EndSession(ctx, s, try)
+		if err != nil || committed != bool(try) {
+			t.Fatalf("committed %v, %v", committed, err)
+		}
+		span.End()
+	}
+	rec.wait(t, "commit", 1)
+	if events := rec.wait(t, "request", 2)[0].Events(); len(events) != 1 || events[0].Name != "abort" {
+		t.Errorf("events %v", events)
+	}
+}
+
 func TestTimestampsOfTheBrokerAreToldFromThoseOfTheProducer(t *testing.T) {
 	f := func(kind string, want bool) {
 		t.Helper()

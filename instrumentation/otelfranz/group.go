@@ -326,3 +326,19 @@ func (h *Hooks) EndTransaction(ctx context.Context, try kgo.TransactionEndTry) e
 	h.noteCommit(ctx, s, err)
 	return err
 }
+
+// EndSession is kgo.GroupTransactSession.End: a commit has a settle span, an abort
+// is an event "abort" on the span in ctx.
+func (h *Hooks) EndSession(ctx context.Context, s *kgo.GroupTransactSession, try kgo.TransactionEndTry) (committed bool, err error) {
+	start := h.core.Now()
+	committed, err = s.End(ctx, try)
+	if h.client.Load() == nil || !messaging.Enabled() {
+		return committed, err
+	}
+	if committed || err != nil {
+		h.noteCommit(ctx, &messaging.Settlement{Start: start, End: h.core.Now()}, err)
+	} else {
+		trace.SpanFromContext(ctx).AddEvent("abort")
+	}
+	return committed, err
+}

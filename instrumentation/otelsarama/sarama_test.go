@@ -544,6 +544,30 @@ func TestAProducerThatIsNotReadDoesNotStopTheOthers(t *testing.T) {
 	rec.wait(t, "send orders", 500)
 }
 
+func TestATransactionIsSettled(t *testing.T) {
+	c, rec := broker(t, 1), record()
+	in := New(configOf(func(c *sarama.Config) {
+		c.Producer.Idempotent, c.Net.MaxOpenRequests, c.Producer.Transaction.ID = true, 1, "tx"
+	}), WithTracerProvider(rec))
+	p := newSync(t, c, in)
+	if err := p.BeginTxn(); err != nil {
+		t.Fatal(err)
+	}
+	send(t, p, "a")
+	if err := p.CommitTxn(); err != nil {
+		t.Fatal(err)
+	}
+	number(t, rec.wait(t, "send orders", 1)[0], messaging.AttrProduceWritten)
+	s := rec.wait(t, "commit", 1)[0]
+	if s.SpanKind() != trace.SpanKindClient || text(t, s, messaging.AttrOperationType) != messaging.OperationSettle {
+		t.Errorf("kind %v, %v", s.SpanKind(), s.Attributes())
+	}
+	if err := p.CommitTxn(); err == nil { // there is none
+		t.Error("no error")
+	}
+	text(t, rec.wait(t, "commit", 2)[1], messaging.AttrErrorType)
+}
+
 func TestTLSConnectionsAreReadAlong(t *testing.T) {
 	server, client := certificates(t)
 	c, rec := broker(t, 1, kfake.TLS(server)), record()
