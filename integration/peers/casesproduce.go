@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"reflect"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,7 +16,7 @@ import (
 
 func produceCases() []Case {
 	return []Case{
-		{"shared headers", "Two messages that share a header slice with room behind it leave with their own contexts, and the slice stays as it was.", sharedHeaders},
+		{"shared headers", "Two messages that share a header slice with room behind it leave with their own contexts, and the array behind it stays as it was.", sharedHeaders},
 		{"caller's messages", "The program's messages, their header slices and the arrays behind them are as before when a send has ended.", callersMessages},
 		{"sent twice", "The same messages sent twice leave with one context each.", sentTwice},
 		{"forwarded", "A message read and sent on with its headers, as to a dead-letter topic, leaves with one context.", forwarded},
@@ -57,7 +56,12 @@ func sharedHeaders(ctx context.Context, r *Run) error {
 	if first == second {
 		return faultf("both messages leave with one context")
 	}
-	return changed(b)
+	for _, c := range b.Changes() { // whether the messages themselves change is another case
+		if strings.Contains(c, "array") {
+			return faultf("%s", c)
+		}
+	}
+	return nil
 }
 
 func firstFault(errs ...error) error {
@@ -541,9 +545,6 @@ func anyHeaders(ctx context.Context, r *Run) error {
 		}
 		if _, err := oneContext(m); err != nil {
 			return err
-		}
-		if !reflect.DeepEqual(b.Changes(), []string(nil)) {
-			return changed(b)
 		}
 	}
 	return nil

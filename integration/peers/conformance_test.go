@@ -119,6 +119,11 @@ func writeConformanceTable(t *testing.T) {
 	for _, c := range Cases() {
 		fmt.Fprintf(&says, "- **%s**: %s\n", c.Name, c.Says)
 	}
+	for _, s := range all {
+		if s.Note != "" {
+			fmt.Fprintf(&notes, "\n%s: %s.\n", s.Name, s.Note)
+		}
+	}
 	doc := fmt.Sprintf(conformanceText, versionsOf(t), rows.String(), notes.String(), says.String())
 	if err := os.WriteFile(filepath.FromSlash(conformanceDoc), []byte(doc), 0o644); err != nil {
 		t.Fatalf("cannot write the table: %v", err)

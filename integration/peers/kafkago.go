@@ -25,7 +25,7 @@ func KafkaGoSubjects() []Subject {
 			func(w *kafka.Writer, _ *Env) (writeMessages, error) { return ddkafka.WrapWriter(w).WriteMessages, nil },
 			func(c kafka.ReaderConfig, _ *Env) (kafkaGoReader, error) { return ddkafka.NewReader(c), nil },
 		)},
-		{Name: "Trendyol kafka-go", Client: client, Way: "sdk", Open: openKafkaGo(
+		{Name: "Trendyol kafka-go", Client: client, Way: "sdk", Note: "one message by WriteMessage, several by WriteMessages, which it does not trace", Open: openKafkaGo(
 			func(w *kafka.Writer, e *Env) (writeMessages, error) {
 				tw, err := trendyol.NewWriter(w, trendyol.WithTracerProvider(e.Provider))
 				return func(ctx context.Context, ms ...kafka.Message) error {
