@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
@@ -439,6 +440,21 @@ func TestTLSConnectionsAreReadAlong(t *testing.T) {
 		if got := h.Counts(); got != (Counts{}) || h.bare.Load() {
 			t.Errorf("left undone: %+v", got)
 		}
+	}
+}
+
+func TestSASLDoesNotHideTheRequests(t *testing.T) {
+	c, rec := broker(t, 1, kfake.EnableSASL(), kfake.Superuser("PLAIN", "admin", "secret")), record()
+	h := New(WithTracerProvider(rec))
+	cl := newClient(t, c, h, kgo.SASL(plain.Auth{User: "admin", Pass: "secret"}.AsMechanism()), kgo.ConsumeTopics("orders"))
+	produce(t, cl, "a")
+	number(t, rec.wait(t, "send orders", 1)[0], messaging.AttrProduceWritten)
+	if err := h.Process(within(t), pollSome(t, h, 1)[0], nothing); err != nil {
+		t.Fatal(err)
+	}
+	number(t, rec.wait(t, "process orders", 1)[0], messaging.AttrConsumeAsked)
+	if got := h.Counts(); got != (Counts{}) {
+		t.Errorf("left undone: %+v", got)
 	}
 }
 

@@ -125,7 +125,7 @@ func (s *sink) lines(t testing.TB) []line {
 						l.links = append(l.links, names[string(k.SpanId)])
 					}
 					for _, a := range sp.Attributes {
-						l.attributes = append(l.attributes, value(a.Key, plain(a.Value)))
+						l.attributes = append(l.attributes, value(a.Key, bare(a.Value)))
 					}
 					out = append(out, l)
 				}
@@ -135,7 +135,7 @@ func (s *sink) lines(t testing.TB) []line {
 	return sorted(out)
 }
 
-func plain(v *common.AnyValue) any {
+func bare(v *common.AnyValue) any {
 	switch v := v.Value.(type) {
 	case *common.AnyValue_StringValue:
 		return v.StringValue

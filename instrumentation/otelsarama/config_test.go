@@ -18,6 +18,22 @@ func TestTLSConnectionsAreReadAlong(t *testing.T) {
 	number(t, rec.wait(t, "send orders", 1)[0], messaging.AttrProduceWritten)
 }
 
+func TestSASLDoesNotHideTheRequests(t *testing.T) {
+	c, rec := broker(t, 1, kfake.EnableSASL(), kfake.Superuser("PLAIN", "admin", "secret")), record()
+	in := New(configOf(func(c *sarama.Config) {
+		c.Net.SASL.Enable, c.Net.SASL.User, c.Net.SASL.Password = true, "admin", "secret"
+	}), WithTracerProvider(rec))
+	send(t, newSync(t, c, in), "a")
+	number(t, rec.wait(t, "send orders", 1)[0], messaging.AttrProduceWritten)
+	if err := in.Process(within(t), receiveOne(t, newPartition(t, c, in, 0)), nothing); err != nil {
+		t.Fatal(err)
+	}
+	number(t, rec.wait(t, "process orders", 1)[0], messaging.AttrConsumeAsked)
+	if got := in.Counts(); got != (Counts{}) {
+		t.Errorf("left undone: %+v", got)
+	}
+}
+
 func TestNothingIsTracedWhenSwitchedOff(t *testing.T) {
 	c, rec := broker(t, 1), record()
 	messaging.SetEnabled(false)

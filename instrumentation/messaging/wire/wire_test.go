@@ -227,6 +227,23 @@ func TestOtherProtocolsPassUnharmed(t *testing.T) {
 	}
 }
 
+func TestRawSASLTokensDoNotLoseThePlace(t *testing.T) {
+	all := frames(t)
+	l := NewLog(Options{Fetches: true, Now: ticking()})
+	p := &pipe{}
+	c := l.Conn(p, "broker:9092")
+	exchangeFrames(t, c, p, []byte("\x00\x00\x00\x0c\x00user\x00secret"), []byte{0, 0, 0, 0}, 1)
+	exchangeFrames(t, c, p, []byte{0, 0, 0, 2, 'o', 'k'}, []byte{0, 0, 0, 3, 'y', 'e', 's'}, 2)
+	exchangeFrames(t, c, p, all["produce request 9"], all["produce response 9"], 3)
+	exchangeFrames(t, c, p, all["fetch request 11"], all["fetch response 11"], 3)
+	if _, ok := l.Stored("orders", 1, 203); !ok || l.Unknown() != 0 {
+		t.Errorf("the batch is known: %v; %d unknown", ok, l.Unknown())
+	}
+	if _, ok := l.Fetched("orders", 1, 45); !ok {
+		t.Error("the fetch is not known")
+	}
+}
+
 func TestARequestWithoutAcksIsNotWaitedFor(t *testing.T) {
 	request := bytes.Clone(frames(t)["produce request 7"])
 	at := bytes.Index(request, []byte("client")) + len("client") + 2 // behind the null transactional id
