@@ -14,6 +14,11 @@ import (
 func TestTheServerIsThePartitionsLeaderAndNotABootstrapAddress(t *testing.T) {
 	rec := record()
 	c := broker(t, 6, kfake.NumBrokers(3))
+	for p := range int32(6) { // the broker draws leaders by chance
+		if err := c.MoveTopicPartition("orders", p, p%3); err != nil {
+			t.Fatal(err)
+		}
+	}
 	tr := &kafka.Transport{}
 	t.Cleanup(tr.CloseIdleConnections)
 	client := &kafka.Client{Addr: kafka.TCP(c.ListenAddrs()...), Transport: tr}
