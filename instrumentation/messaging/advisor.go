@@ -53,7 +53,7 @@ const (
 const (
 	adviceSamples   = 256 // the newest of each kind, from which medians are taken
 	adviceMinimum   = 64  // before that nothing is said
-	adviceInterval  = 64  // samples between two looks
+	adviceInterval  = 256 // samples between two looks, later on
 	adviceEvery     = 16  // of what comes after the first adviceSamples, one in so many is looked at
 	adviceTopics    = 64  // watched by one client
 	lingerTarget    = 10 * time.Millisecond
@@ -140,7 +140,12 @@ func (a *advisor) topic(name string) *topicAdvice {
 // due tells whether it is time to look at the samples.
 func (t *topicAdvice) due() bool {
 	t.looks++
-	return t.looks >= adviceMinimum && t.looks%adviceInterval == 0
+	return lookAt(t.looks)
+}
+
+// lookAt tells whether n samples are a reason to look: sorting them is the dear part.
+func lookAt(n int) bool {
+	return n == adviceMinimum || n == 2*adviceMinimum || n > 0 && n%adviceInterval == 0
 }
 
 // finding is one piece of advice.
@@ -347,7 +352,7 @@ func (a *advisor) settled(c *Consumer, s *Settlement) {
 	t.commits++
 	t.settled += max(s.Count, 1)
 	commit, work := time.Duration(t.commit.median()), time.Duration(t.work.median())
-	if t.commits < adviceMinimum || t.commits%adviceInterval != 0 || t.settled > t.commits*2 || commit < 500*time.Microsecond || commit*4 < work {
+	if !lookAt(t.commits) || t.settled > t.commits*2 || commit < 500*time.Microsecond || commit*4 < work {
 		return
 	}
 	a.say(finding{
