@@ -41,6 +41,12 @@ func kafkaGoClients() []*client {
 				return plainReader{kafka.NewReader(c)}, nil
 			}),
 		},
+		{ // what nobody who passes a context on can be below
+			name: "kafka-go-with-traceparent", raw: raw, modules: []string{module}, telemetry: noTelemetry,
+			produce: kafkaGoProduce(func(w *kafka.Writer, _ telemetry) (messageWriter, error) {
+				return withHeader{w, []kafka.Header{{Key: "traceparent", Value: traceparent(false)}}}, nil
+			}),
+		},
 		ours("hoptrace-kafka-go", hoptraceTelemetry),
 		ours("hoptrace-kafka-go-sdk", sdkTelemetry),
 		{
@@ -76,6 +82,19 @@ func kafkaGoClients() []*client {
 
 type messageWriter interface {
 	WriteMessages(context.Context, ...kafka.Message) error
+}
+
+// withHeader gives every message the same headers, in place.
+type withHeader struct {
+	*kafka.Writer
+	headers []kafka.Header
+}
+
+func (w withHeader) WriteMessages(ctx context.Context, ms ...kafka.Message) error {
+	for i := range ms {
+		ms[i].Headers = w.headers
+	}
+	return w.Writer.WriteMessages(ctx, ms...)
 }
 
 type trendyolWriter struct{ *trendyol.Writer }

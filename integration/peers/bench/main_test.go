@@ -25,13 +25,14 @@ import (
 
 var (
 	flagBroker   = flag.String("broker", "stub", "stub (inside this process), embedded (hoptrace's broker in another process) or kafka (Apache Kafka from Maven)")
-	flagRounds   = flag.Int("rounds", 15, "most rounds; each measures every client of a family once")
+	flagRounds   = flag.Int("rounds", 25, "most rounds; each measures every client of a family once")
 	flagBudget   = flag.Duration("budget", 2*time.Minute, "time for one benchmark function; rounds are cut to keep it, but not below 3")
 	flagMessages = flag.Int("messages", 10_000, "messages a round; a multiple of 1000")
+	flagWays     = flag.String("ways", "", "regular expression of the ways measured, such as ^sampled/100$; empty means all")
 	flagClients  = flag.String("clients", "", "regular expression of the clients measured beside the raw ones; empty means all")
 )
 
-var clientFilter *regexp.Regexp
+var clientFilter, wayFilter *regexp.Regexp
 
 // roleVar makes a child of the test binary play another process.
 const roleVar = "HOPTRACE_PEERS_ROLE"
@@ -48,6 +49,9 @@ func TestMain(m *testing.M) {
 		var err error
 		if clientFilter, err = regexp.Compile(*flagClients); err != nil {
 			fail(fmt.Errorf("-clients: %w", err))
+		}
+		if wayFilter, err = regexp.Compile(*flagWays); err != nil {
+			fail(fmt.Errorf("-ways: %w", err))
 		}
 		if *flagMessages < 1000 || *flagMessages%1000 != 0 {
 			fail(fmt.Errorf("-messages is %d; it must be a multiple of 1000", *flagMessages))

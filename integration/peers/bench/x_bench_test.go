@@ -125,14 +125,14 @@ func measure(b *testing.B, benchmark string, drive func(*client) func(*cell, tel
 			for _, call := range []int{1, 100} {
 				limit := time.Until(deadline) / time.Duration(left)
 				left--
-				if len(family) < 2 {
-					continue
-				}
 				kind := "unsampled"
 				if sampled {
 					kind = "sampled"
 				}
 				way := fmt.Sprintf("%s/%d", kind, call)
+				if len(family) < 2 || !wayFilter.MatchString(way) {
+					continue
+				}
 				results := measureFamily(b, benchmark, way, family, t, sampled, call, limit, drive)
 				for _, r := range results {
 					b.Run(r.client+"/"+way, func(b *testing.B) {
