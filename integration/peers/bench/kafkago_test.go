@@ -161,10 +161,19 @@ func kafkaGoProduce(wrap func(*kafka.Writer, telemetry) (messageWriter, error)) 
 // connection would, so that headers cost what they cost.
 type roundTripper struct{}
 
+// metadataAnswer is what a real Transport gives from memory.
+var metadataAnswer = &metadata.Response{
+	ClusterID: "stub", ControllerID: 1,
+	Brokers: []metadata.ResponseBroker{{NodeID: 1, Host: "127.0.0.1", Port: 1}},
+	Topics: []metadata.ResponseTopic{{Name: produceTopic, Partitions: []metadata.ResponsePartition{{
+		LeaderID: 1, ReplicaNodes: []int32{1}, IsrNodes: []int32{1},
+	}}}},
+}
+
 func (*roundTripper) RoundTrip(_ context.Context, _ net.Addr, r kafka.Request) (kafka.Response, error) {
 	switch q := r.(type) {
 	case *metadata.Request:
-		return &metadata.Response{Topics: []metadata.ResponseTopic{{Name: produceTopic, Partitions: []metadata.ResponsePartition{{}}}}}, nil
+		return metadataAnswer, nil
 	case *produce.Request:
 		set := q.Topics[0].Partitions[0].RecordSet
 		set.Version = 2
