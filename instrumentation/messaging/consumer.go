@@ -256,24 +256,7 @@ func Deliver[H KeyValue](ctx context.Context, d *Delivery, headers []H) {
 	start := d.receiveStart()
 	sampled := false
 	if !c.core.config.WithoutReceive {
-		parent := d.ambient
-		if c.core.config.Parent && d.creation.IsValid() {
-			parent = d.creation
-		}
-		r := record.Span{Start: start, End: d.Handed}
-		d.describe(&r)
-		var x *record.Extra
-		var links []trace.Link
-		if d.ambient.IsValid() && !d.ambient.Equal(parent) {
-			links = []trace.Link{{SpanContext: d.ambient}}
-		}
-		if d.creation.IsValid() && (!c.core.config.WithoutLinks || !parent.Equal(d.creation)) {
-			x = linkTo(&r, d.creation, trace.TraceState{}, nil)
-		}
-		if d.keyText != "" {
-			x = withKey(x, d.keyText)
-		}
-		d.received, sampled = d.Partition.at.get(d.Broker).receive.emit(ctx, &r, parent, x, links)
+		d.received, sampled = d.receive(ctx, start)
 	}
 	d.Partition.delivered(d, start, sampled)
 	if d.LogAppend && d.Broker.Host != "" && d.Asked != 0 && d.Answered != 0 && d.RecordTime != 0 {
@@ -291,6 +274,38 @@ func Deliver[H KeyValue](ctx context.Context, d *Delivery, headers []H) {
 
 // Ambient is the span context of the application's call that got the record.
 func (d *Delivery) Ambient() trace.SpanContext { return d.ambient }
+
+// receive writes the receive span. What is not sampled is not described.
+func (d *Delivery) receive(ctx context.Context, start int64) (sc trace.SpanContext, sampled bool) {
+	op, config := d.Partition.at.get(d.Broker).receive, &d.Partition.consumer.core.config
+	parent := d.ambient
+	if config.Parent && d.creation.IsValid() {
+		parent = d.creation
+	}
+	if op.stream != nil {
+		if sc, sampled = op.begin(ctx, parent); !sampled {
+			return sc, false
+		}
+	}
+	r := record.Span{Start: start, End: d.Handed}
+	d.describe(&r)
+	var x *record.Extra
+	var links []trace.Link
+	if d.ambient.IsValid() && !d.ambient.Equal(parent) {
+		links = []trace.Link{{SpanContext: d.ambient}}
+	}
+	if d.creation.IsValid() && (!config.WithoutLinks || !parent.Equal(d.creation)) {
+		x = linkTo(&r, d.creation, trace.TraceState{}, nil)
+	}
+	if d.keyText != "" {
+		x = withKey(x, d.keyText)
+	}
+	if op.stream != nil {
+		op.put(sc, &r, parent, x, links)
+		return sc, true
+	}
+	return op.emit(ctx, &r, parent, x, links)
+}
 
 // Describe reads the context in headers without taking the record for a new
 // delivery, for records that are processed again or came from elsewhere.

@@ -179,7 +179,7 @@ func (c *Core) errorType(err error, of func(error) string) (kind string) {
 	if err == nil {
 		return ""
 	}
-	kind = "_OTHER"
+	kind = "_OTHER" //nolint:wastedassign // what a panic below leaves to the caller
 	defer c.Guard()
 	return of(err)
 }
@@ -268,22 +268,11 @@ func spanName(operation, destination string) string {
 // create spans, send. parent is looked for in ctx.
 func (op *operation) emit(ctx context.Context, s *record.Span, parent trace.SpanContext, x *record.Extra, links []trace.Link) (trace.SpanContext, bool) {
 	if op.stream != nil {
-		id, span, sampled := op.core.rec.Begin(ctx, parent, op.stream)
-		sc := trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: span, TraceFlags: flagsOf(parent, sampled), TraceState: parent.TraceState()})
-		if !sampled {
-			return sc, false
+		sc, sampled := op.begin(ctx, parent)
+		if sampled {
+			op.put(sc, s, parent, x, links)
 		}
-		s.TraceID, s.SpanID = id, span
-		setParent(s, parent)
-		if len(links) > 0 || parent.TraceState().Len() > 0 {
-			if x == nil {
-				x = &record.Extra{}
-			}
-			x.Links = append(x.Links, links...)
-			x.TraceState = parent.TraceState().String()
-		}
-		op.core.rec.Put(op.stream, s, x)
-		return sc, true
+		return sc, sampled
 	}
 	opts := make([]trace.SpanStartOption, 0, len(op.start)+2)
 	opts = append(append(opts, op.start...), trace.WithTimestamp(time.Unix(0, s.Start)))
@@ -294,6 +283,28 @@ func (op *operation) emit(ctx context.Context, s *record.Span, parent trace.Span
 	finish(span, op.layout, s, x)
 	sc := span.SpanContext()
 	return sc, sc.IsSampled()
+}
+
+// begin decides on a span of our way.
+func (op *operation) begin(ctx context.Context, parent trace.SpanContext) (sc trace.SpanContext, sampled bool) {
+	id, span, sampled := op.core.rec.Begin(ctx, parent, op.stream)
+	return trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: id, SpanID: span, TraceFlags: flagsOf(parent, sampled), TraceState: parent.TraceState(),
+	}), sampled
+}
+
+// put writes a span of our way that begin has sampled.
+func (op *operation) put(sc trace.SpanContext, s *record.Span, parent trace.SpanContext, x *record.Extra, links []trace.Link) {
+	s.TraceID, s.SpanID = sc.TraceID(), sc.SpanID()
+	setParent(s, parent)
+	if len(links) > 0 || parent.TraceState().Len() > 0 {
+		if x == nil {
+			x = &record.Extra{}
+		}
+		x.Links = append(x.Links, links...)
+		x.TraceState = parent.TraceState().String()
+	}
+	op.core.rec.Put(op.stream, s, x)
 }
 
 // finish ends a span of OpenTelemetry's way with what s and x say.
