@@ -102,3 +102,31 @@ func TestLineageNamesOnlyTheLastAttempts(t *testing.T) {
 		t.Errorf("the header grew to %d bytes", len(headers[0].Value))
 	}
 }
+
+func TestABatchLinksToTheEarlierAttemptsOfItsRecords(t *testing.T) {
+	c, _ := counted(t, Config{})
+	co := c.Consumer(ConsumerConfig{})
+	var ds []Delivery
+	for i := range int64(3) {
+		headers := []Header{{Key: HeaderTraceparent, Value: AppendTraceparent(nil, remote(byte(i + 50)))}}
+		if i == 1 {
+			headers = append(SendOn[Header](RecordRef{"orders", 0, 7}, nil, remote(9), time.Unix(1, 0)), headers...)
+		}
+		d := Delivery{Partition: co.Partition("orders-retry", 0), Offset: i}
+		Deliver(t.Context(), &d, headers)
+		ds = append(ds, d)
+	}
+	links, _ := batchLinks(ds, partitionKey{"orders-retry", 0})
+	if len(links) != 4 || !links[3].SpanContext.Equal(remote(9)) {
+		t.Fatalf("%d links; want three to the records and one to the earlier attempt: %v", len(links), links)
+	}
+	origin := int64(-1)
+	for _, kv := range links[1].Attributes {
+		if kv.Key == AttrRetryOffset {
+			origin = kv.Value.AsInt64()
+		}
+	}
+	if origin != 7 {
+		t.Errorf("the link to the record that was sent on tells origin %d; want 7", origin)
+	}
+}

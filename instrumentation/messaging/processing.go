@@ -415,7 +415,16 @@ func batchLinks(ds []Delivery, common partitionKey) (links []trace.Link, dropped
 		d.times(&r)
 		r.Known &^= 1 << consumeKeyHash
 		attrs = consumeLayout.Append(attrs, &r)
+		if d.lineage != nil {
+			attrs = append(attrs, d.lineage.attributes()...)
+		}
 		links = append(links, trace.Link{SpanContext: d.creation, Attributes: attrs[from:len(attrs):len(attrs)]})
+	}
+	// Where there is room, the earlier attempts of records that were sent on.
+	for _, i := range chosen {
+		if l := ds[i].lineage; l != nil && len(links)+len(l.Earlier) <= maxBatchLinks {
+			links = append(links, l.links()...)
+		}
 	}
 	return links, dropped
 }
