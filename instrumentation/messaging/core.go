@@ -2,6 +2,7 @@ package messaging
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -215,6 +216,17 @@ func (c *Core) KeyText(key []byte) (text string) {
 
 // MaxKeyText bounds the attribute messaging.kafka.message.key.
 const MaxKeyText = 1024
+
+// maxPanicText bounds what a span tells of a panic.
+const maxPanicText = 1024
+
+// printed is a panic's value as text.
+func (c *Core) printed(v any) (s string) {
+	s = fmt.Sprintf("a %T", v)
+	defer c.Guard()
+	text := fmt.Sprint(v)
+	return strings.ToValidUTF8(text[:min(len(text), maxPanicText)], "")
+}
 
 // operation is what the spans of one kind on one topic or partition share, for
 // both ways.

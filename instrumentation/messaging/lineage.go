@@ -19,7 +19,7 @@ type Lineage struct {
 	Partition int32
 	Offset    int64
 	// FirstSeen is when it failed first, Unix nanoseconds, whole microseconds, on
-	// the clock of the consumer that saw it fail.
+	// the clock of the consumer that saw it fail; 0 is unknown.
 	FirstSeen int64
 	// Attempt counts the failures: 1 on the record that the first one made.
 	Attempt int
@@ -63,7 +63,9 @@ func AppendLineage(dst []byte, l *Lineage) []byte {
 	return dst
 }
 
-// ParseLineage reads a header value; ok is false when it is not one.
+// ParseLineage reads a header value; ok is false when it is not one. A first-seen
+// time before 2020 or more than a day ahead of this host's clock is not believed:
+// FirstSeen is 0 then.
 func ParseLineage(b []byte) (l Lineage, ok bool) {
 	if len(b) < 2 || len(b) > maxLineageLen || b[0] != lineageVersion {
 		return l, false
@@ -81,8 +83,11 @@ func ParseLineage(b []byte) (l Lineage, ok bool) {
 	ok = true
 	l.Attempt = int(next(maxAttempt))                                 //nolint:gosec // bounded
 	l.FirstSeen = int64(next(1<<63/1000-1)) * int64(time.Microsecond) //nolint:gosec // bounded
-	l.Partition = int32(next(1<<31 - 1))                              //nolint:gosec // bounded
-	l.Offset = int64(next(1<<63 - 1))                                 //nolint:gosec // bounded
+	if !plausible(l.FirstSeen, time.Now().UnixNano()) {
+		l.FirstSeen = 0
+	}
+	l.Partition = int32(next(1<<31 - 1)) //nolint:gosec // bounded
+	l.Offset = int64(next(1<<63 - 1))    //nolint:gosec // bounded
 	n := next(maxTopicLen)
 	if !ok || n == 0 || uint64(len(b)) < n+1 {
 		return Lineage{}, false
@@ -104,6 +109,17 @@ func ParseLineage(b []byte) (l Lineage, ok bool) {
 		b = b[earlierLen:]
 	}
 	return l, true
+}
+
+// plausible tells whether a time that a header gives, Unix nanoseconds, is one
+// that a record of ours may have: what follows from any other would be nonsense in
+// a histogram for good.
+func plausible(t, now int64) bool {
+	const (
+		earliest = 1_577_836_800 * int64(time.Second) // 2020
+		ahead    = int64(24 * time.Hour)
+	)
+	return t >= earliest && t-now <= ahead
 }
 
 // isTopic tells whether Kafka would take name for one: what a header says becomes
@@ -128,13 +144,16 @@ func parseLineage(b []byte) *Lineage {
 
 // attributes are what a process span says of the lineage.
 func (l *Lineage) attributes() []attribute.KeyValue {
-	return []attribute.KeyValue{
+	out := []attribute.KeyValue{
 		attribute.String(AttrRetryTopic, l.Topic),
 		attribute.Int(AttrRetryPartition, int(l.Partition)),
 		attribute.Int64(AttrRetryOffset, l.Offset),
-		attribute.Int64(AttrRetryFirstSeen, l.FirstSeen),
 		attribute.Int(AttrRetryAttempt, l.Attempt),
 	}
+	if l.FirstSeen != 0 {
+		out = append(out, attribute.Int64(AttrRetryFirstSeen, l.FirstSeen))
+	}
+	return out
 }
 
 // links are to the process spans of the earlier attempts.

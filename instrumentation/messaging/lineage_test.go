@@ -108,7 +108,7 @@ func TestABatchLinksToTheEarlierAttemptsOfItsRecords(t *testing.T) {
 	co := c.Consumer(ConsumerConfig{})
 	var ds []Delivery
 	for i := range int64(3) {
-		headers := []Header{{Key: HeaderTraceparent, Value: AppendTraceparent(nil, remote(byte(i + 50)))}}
+		headers := []Header{{Key: HeaderTraceparent, Value: AppendTraceparent(nil, remote(byte(i+50)))}}
 		if i == 1 {
 			headers = append(SendOn[Header](RecordRef{"orders", 0, 7}, nil, remote(9), time.Unix(1, 0)), headers...)
 		}

@@ -56,10 +56,10 @@ var documented = []struct {
 	exercise func(c *Core)
 }{
 	{"Sending", []*measure.Layout{sendMeasures}, func(c *Core) {
-		observeAll(c.Producer(ProducerConfig{}).newPartition(partitionKey{"orders", -1}).group, sendMeasures)
+		observeAll(c.Producer(ProducerConfig{}).newPartition(partitionKey{"orders", -1}).at.get(Server{}).group, sendMeasures)
 		k := partitionKey{"orders", 3}
 		p := c.Producer(ProducerConfig{Server: Server{Host: "kafka", Port: 9092}}).newPartition(k)
-		observeAll(p.errorGroup(k, "timeout"), sendMeasures)
+		observeAll(p.errorGroup(k, Server{}, "timeout"), sendMeasures)
 	}},
 	{"Receiving", []*measure.Layout{receiveMeasures}, func(c *Core) {
 		observeAll(c.Consumer(ConsumerConfig{}).Partition("orders", 3).got, receiveMeasures)

@@ -72,11 +72,11 @@ const (
 	AttrRetryPartition = "hoptrace.retry.original_partition" // int
 	AttrRetryOffset    = "hoptrace.retry.original_offset"    // int
 	AttrRetryFirstSeen = "hoptrace.retry.first_seen"         // Unix nanoseconds, clock of the consumer that first failed
-	AttrRetryAttempt   = "hoptrace.retry.attempt"            // int, 1 for the first retry
+	AttrRetryAttempt   = "hoptrace.retry.attempt"            // int, the failures before this attempt: 1 on the second attempt, where Processing.Attempt is 2
 	AttrRetryEarlier   = "hoptrace.retry.earlier"            // bool, on the link to the process span of an earlier attempt
 
-	// AttrBatchLinksLeftOut, on a batch's process span: records that it has no
-	// link to, beyond the bound.
+	// AttrBatchLinksLeftOut, on the process span of a batch and on the send span of a
+	// request with create spans: records that it has no link to, beyond the bound.
 	AttrBatchLinksLeftOut = "hoptrace.batch.links_left_out"
 
 	// AttrPathway is the hash of a record's pathway, 16 hexadecimal digits.

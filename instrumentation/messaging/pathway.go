@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"math/bits"
 	"os"
 	"path/filepath"
 	"sync"
@@ -39,9 +38,10 @@ const (
 	// must not make a new pathway each time round.
 	maxHops = 16
 	max40   = 1<<40 - 1
-	// maxOrigin is the latest origin that is believed, in the year 2112: what
-	// follows from it fits into nanoseconds.
-	maxOrigin = 1 << 52
+	// maxFanIn and maxSpread bound what a header makes believe: how many origins
+	// came together, and how many µs between the oldest and the newest.
+	maxFanIn  = 1_000_000
+	maxSpread = int64(30 * 24 * time.Hour / time.Microsecond)
 )
 
 // pathwayState is what a header says. Times are µs since 1970.
@@ -65,6 +65,8 @@ func (s *pathwayState) append(dst []byte) []byte {
 	return append(dst, logStep(s.newest-s.origin, 4), logStep(s.count-1, 8))
 }
 
+// parsePathway is the zero state for what is no header, or of an origin before
+// 2020 or more than a day ahead of this host's clock.
 func parsePathway(b []byte) pathwayState {
 	if len(b) != pathwayLen || b[0]>>4 != pathwayVersion {
 		return pathwayState{}
@@ -72,12 +74,12 @@ func parsePathway(b []byte) pathwayState {
 	var s pathwayState
 	s.hops, s.hash = b[1], binary.BigEndian.Uint64(b[2:])
 	s.origin = int64(binary.BigEndian.Uint64(b[9:]) & (1<<56 - 1)) //nolint:gosec // 56 bits
-	if s.origin > maxOrigin {
+	if s.origin > math.MaxInt64/int64(time.Microsecond) || !plausible(s.origin*int64(time.Microsecond), time.Now().UnixNano()) {
 		return pathwayState{}
 	}
 	s.sent = s.origin + int64(binary.BigEndian.Uint64(b[14:])&(1<<40-1)) //nolint:gosec // 40 bits
-	s.newest = s.origin + fromLogStep(b[22], 4)
-	s.count = 1 + fromLogStep(b[23], 8)
+	s.newest = s.origin + min(fromLogStep(b[22], 4), maxSpread)
+	s.count = min(1+fromLogStep(b[23], 8), maxFanIn)
 	return s
 }
 
@@ -309,9 +311,7 @@ func mergePathways(ds []Delivery) pathwayState {
 			out = *s
 		}
 		out.newest = newest
-		if sum, carry := bits.Add64(uint64(count), uint64(s.count), 0); carry == 0 { //nolint:gosec // both positive
-			out.count = int64(min(sum, 1<<50)) //nolint:gosec // bounded
-		}
+		out.count = min(count+s.count, maxFanIn)
 	}
 	return out
 }

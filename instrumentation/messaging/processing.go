@@ -3,6 +3,7 @@ package messaging
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -432,6 +433,9 @@ func batchLinks(ds []Delivery, common partitionKey) (links []trace.Link, dropped
 // ErrPanicked is the error of a handler that panicked.
 var ErrPanicked = errors.New("processing panicked")
 
+// ErrExited is the error of a handler that ended its goroutine.
+var ErrExited = errors.New("the handler ended its goroutine")
+
 // Run calls fn with the record's processing context ctx and ends p with what it
 // returns. A panic ends p as an error and goes on as it was.
 func (p *Processing) Run(ctx context.Context, errorType func(error) string, fn func(context.Context) error) error {
@@ -449,15 +453,13 @@ func (p *Processing) Unwind(returned *bool) {
 	if *returned {
 		return
 	}
-	if p.hooked() == nil {
-		p.end(ErrPanicked, "panic", nil, p.consumer.core.now(), false)
+	v := recover()
+	if v == nil { // runtime.Goexit: the goroutine goes on to exit
+		p.end(ErrExited, "goexit", nil, p.consumer.core.now(), false)
 		return
 	}
-	v := recover()
-	p.end(ErrPanicked, "panic", v, p.consumer.core.now(), false)
-	if v != nil { // nil: the goroutine exits
-		panic(v)
-	}
+	p.end(fmt.Errorf("%w: %s", ErrPanicked, p.consumer.core.printed(v)), "panic", v, p.consumer.core.now(), false)
+	panic(v)
 }
 
 // End ends processing now. err is why it failed and kind its error.type. Only the
@@ -591,7 +593,8 @@ func (p *Processing) Group() string { return p.consumer.config.Group }
 // MemberID is the group member's id; empty when it is not known.
 func (p *Processing) MemberID() string { return p.consumer.memberID() }
 
-// Attempt is 1 for a record that was never sent on after a failure.
+// Attempt is 1 for a record that was never sent on after a failure, and one more
+// than [AttrRetryAttempt], which counts the failures before, for any other.
 func (p *Processing) Attempt() int {
 	if p.delivery.lineage == nil {
 		return 1

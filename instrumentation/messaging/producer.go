@@ -147,17 +147,21 @@ type SendPartition struct {
 	topic    *SendTopic
 	producer *Producer
 	at       byServer[sending]
-	group    *measure.Group
 	hint     uint32
 
 	mu     sync.Mutex
-	failed map[string]*measure.Group // by error.type
+	failed map[failedKey]*measure.Group
+}
+
+// failedKey names the measures of sends that failed at one broker with one error.type.
+type failedKey struct {
+	kind   string
+	leader Server
 }
 
 func (p *Producer) newPartition(k partitionKey) *SendPartition {
 	sp := &SendPartition{topic: p.topics.get(k.topic), producer: p, hint: p.shard.Add(1)}
 	sp.at.init(func(s Server) sending { return sp.newSending(k, s) })
-	sp.group = p.core.meter.Group(sendMeasures, p.measureAttributes(k)...)
 	return sp
 }
 
@@ -166,7 +170,7 @@ func late(c *Core, op *operation, attrs []attribute.KeyValue) *record.Stream {
 	return c.operation(op.name, op.kind, op.layout, all).stream
 }
 
-func (p *Producer) measureAttributes(k partitionKey) []attribute.KeyValue {
+func (p *Producer) measureAttributes(k partitionKey, leader Server) []attribute.KeyValue {
 	attrs := []attribute.KeyValue{
 		attribute.String(AttrSystem, SystemKafka),
 		attribute.String(AttrOperationName, "send"),
@@ -176,22 +180,26 @@ func (p *Producer) measureAttributes(k partitionKey) []attribute.KeyValue {
 	if k.partition >= 0 {
 		attrs = append(attrs, attribute.String(AttrPartitionID, itoa(k.partition)))
 	}
-	return p.config.Server.attributes(attrs)
+	if leader.Host == "" {
+		leader = p.config.Server
+	}
+	return leader.attributes(attrs)
 }
 
 // errorGroup holds the measures of sends that failed with one kind of error.
-func (sp *SendPartition) errorGroup(k partitionKey, kind string) *measure.Group {
+func (sp *SendPartition) errorGroup(k partitionKey, leader Server, kind string) *measure.Group {
+	key := failedKey{kind, leader}
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
-	if g := sp.failed[kind]; g != nil {
+	if g := sp.failed[key]; g != nil {
 		return g
 	}
-	g := sp.producer.core.meter.Group(sendMeasures, append(sp.producer.measureAttributes(k), attribute.String(AttrErrorType, kind))...)
+	g := sp.producer.core.meter.Group(sendMeasures, append(sp.producer.measureAttributes(k, leader), attribute.String(AttrErrorType, kind))...)
 	if sp.failed == nil {
-		sp.failed = make(map[string]*measure.Group)
+		sp.failed = make(map[failedKey]*measure.Group)
 	}
 	if len(sp.failed) < maxErrorTypes {
-		sp.failed[kind] = g
+		sp.failed[key] = g
 	}
 	return g
 }
@@ -351,9 +359,9 @@ func (p *Producer) Finish(f *Finisher, topic string, partition int32, o *Outcome
 	if o.Err != nil || o.Acked == 0 {
 		f.end = p.core.now()
 	}
-	f.group = f.p.group
+	f.group = f.at.group
 	if o.Err != nil {
-		f.group = f.p.errorGroup(k, o.ErrorType)
+		f.group = f.p.errorGroup(k, o.Broker, o.ErrorType)
 		f.extra = &record.Extra{
 			Attributes: []attribute.KeyValue{attribute.String(AttrErrorType, o.ErrorType)},
 			Status:     codes.Error, Description: p.core.text(o.Err),
@@ -395,8 +403,10 @@ func (f *Finisher) Add(s *Send, sent *Sent) {
 	}
 	var r record.Span
 	r.Start, r.End = c.start, f.end
+	x := f.extra
 	if s.created != 0 && !s.given.IsValid() {
-		r.End = s.created
+		// A create span was over before the request was made: that may fail, not this.
+		r.End, x = s.created, nil
 		f.link(s)
 	}
 	o := f.o
@@ -432,7 +442,6 @@ func (f *Finisher) Add(s *Send, sent *Sent) {
 	if o.Throttle > 0 {
 		r.Set(sendThrottled, o.Throttle.Nanoseconds())
 	}
-	x := f.extra
 	if sent.KeyText != "" {
 		x = withKey(x, sent.KeyText)
 	}
@@ -581,11 +590,14 @@ func (f *Finisher) transit() {
 	if f.total > 1 {
 		r.Set(sendCount, int64(f.total))
 	}
-	x := record.Extra{DroppedLinks: f.dropped}
+	var x record.Extra
 	if f.extra != nil {
 		x.Attributes, x.Status, x.Description = f.extra.Attributes, f.extra.Status, f.extra.Description
 	}
 	x.Attributes = append(f.at.late[:len(f.at.late):len(f.at.late)], x.Attributes...)
+	if f.dropped > 0 { // OpenTelemetry's API has no other way to tell it
+		x.Attributes = append(x.Attributes, attribute.Int(AttrBatchLinksLeftOut, f.dropped))
+	}
 	f.p.topic.given.emit(f.call.ctx, &r, f.call.parent, &x, f.links)
 }
 

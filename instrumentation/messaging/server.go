@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/hoptrace/hoptrace/instrumentation/messaging/measure"
 	"github.com/hoptrace/hoptrace/instrumentation/messaging/record"
 )
 
@@ -88,6 +89,7 @@ type sending struct {
 	late       []attribute.KeyValue // of send spans
 	created    []attribute.KeyValue // of create spans, which know no server
 	own, given *record.Stream       // our way
+	group      *measure.Group
 }
 
 func (sp *SendPartition) newSending(k partitionKey, s Server) sending {
@@ -105,5 +107,6 @@ func (sp *SendPartition) newSending(k partitionKey, s Server) sending {
 	if c.rec != nil {
 		out.own, out.given = late(c, t.own, own), late(c, t.given, out.late)
 	}
+	out.group = c.meter.Group(sendMeasures, sp.producer.measureAttributes(k, s)...)
 	return out
 }
