@@ -326,10 +326,18 @@ func TestAProviderThatTheProgramHasSetStays(t *testing.T) {
 	if got, want := in.provider.Tracer("x"), theirs.Tracer("x"); got != want {
 		t.Errorf("its tracers are %v; want those of the program's provider", got)
 	}
+	newWrapper(t, global.client).measured(5)
 	if !Flush(patience) {
 		t.Error("Flush = false")
 	}
+	newWrapper(t, global.client).measured(7)
 	Close()
+	if len(said) != 1 {
+		t.Errorf("said %q; want nothing when closing, since nothing was lost", said[1:])
+	}
+	if s.measure("test.count") != 12 {
+		t.Errorf("%d measured messages arrived; want 12", s.measure("test.count"))
+	}
 
 	// With the option it is meant so, and nothing is said.
 	said = nil

@@ -200,16 +200,18 @@ func (c *Client) Flush(timeout time.Duration) bool {
 }
 
 func (c *Client) flushes(ctx context.Context) []func() error {
-	var all []func() error
-	if c.own != nil {
-		all = append(all, func() error { return c.own.ForceFlush(ctx) })
-	} else if f, ok := c.given.(interface{ ForceFlush(context.Context) error }); ok {
-		all = append(all, func() error { return f.ForceFlush(ctx) })
-	}
+	all := []func() error{func() error { return c.flushSpans(ctx) }}
 	if c.registry != nil {
 		all = append(all, func() error { return c.unlessUnknown(c.registry.Flush(ctx)) })
 	}
 	return all
+}
+
+func (c *Client) flushSpans(ctx context.Context) error {
+	if f, ok := c.given.(interface{ ForceFlush(context.Context) error }); ok {
+		return f.ForceFlush(ctx)
+	}
+	return nil
 }
 
 // unlessUnknown is err, but nil when the collector takes no measures at all: that
@@ -241,12 +243,12 @@ func (c *Client) Close() {
 		close(c.closing)
 		ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
 		defer cancel()
-		var all []func() error
-		if c.own != nil {
-			all = append(all, func() error { return c.own.Shutdown(ctx) })
-		} else {
-			all = c.flushes(ctx)
-		}
+		all := []func() error{func() error {
+			if c.own != nil {
+				return c.own.Shutdown(ctx)
+			}
+			return c.flushSpans(ctx)
+		}}
 		if c.registry != nil {
 			all = append(all, func() error { return c.unlessUnknown(end(ctx, c.registry.Shutdown)) })
 		}

@@ -69,6 +69,11 @@ func (w *wrapper) messages(n int) {
 			w.recorder.Put(w.stream, &record.Span{TraceID: id, SpanID: span, Flags: 0x101, Start: now, End: now + 1}, nil)
 		}
 	}
+	w.measured(n)
+}
+
+// measured measures n messages.
+func (w *wrapper) measured(n int) {
 	if w.group == nil {
 		return
 	}
