@@ -117,16 +117,19 @@ type Partition struct {
 	done     *measure.Group
 
 	// Guarded by got.
-	started   bool
-	switched  uint32
-	last      int64 // offset handed out last
-	highest   int64 // highest offset handed out
-	committed int64 // next offset to read, as committed; 0 when not known
-	watermark int64
-	lagKnown  bool
-	lastTime  int64 // timestamp of the record handed out last
-	gapFrom   int64 // the last jump: offsets that may yet come, out of order
-	gapTo     int64
+	started     bool  // a record was handed out since the partition was assigned or moved
+	known       bool  // highest is
+	revoked     bool  // another member has it
+	last        int64 // offset handed out last
+	lastTime    int64 // its timestamp
+	highest     int64 // highest offset handed out
+	gaps        gaps  // offsets that may yet come, out of order
+	committed   int64 // next offset to read, as committed; 0 when not known
+	watermark   int64
+	watermarkAt int64 // when it was told
+	lagKnown    bool  // watermark is
+	caughtUp    int64 // when everything was read last, 0 when never
+	switched    uint32
 
 	mu     sync.Mutex
 	failed map[string]*measure.Group // of processing, by error.type

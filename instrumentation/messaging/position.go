@@ -26,31 +26,89 @@ func (p *Partition) delivered(d *Delivery, start int64, sampled bool) {
 	if d.Answered != 0 {
 		g.Duration(receiveFetchQueue, d.Handed-d.Answered, 1, ex)
 	}
-	if d.HighWatermark > 0 {
-		p.watermark, p.lagKnown = max(p.watermark, d.HighWatermark), true
+	if p.revoked {
+		// What the client had queued when it lost the partition: another member reads
+		// it now, and the lag is that one's to tell.
+		g.Add(receiveStale, 1)
+		return
 	}
 	if n := switched.Load(); n != p.switched {
-		p.started, p.switched = false, n
+		p.started, p.known, p.switched = false, false, n
+	}
+	if d.HighWatermark > 0 {
+		p.see(d.HighWatermark, max(d.Answered, 1), d.Offset)
 	}
 	switch {
 	case p.committed > 0 && d.Offset < p.committed:
 		// What the client had queued before a rebalance: the position is not there.
 		g.Add(receiveStale, 1)
 		return
-	case !p.started:
-		p.started, p.highest = true, d.Offset
-	case d.Offset > p.highest+1:
+	case !p.known:
+		p.known, p.highest = true, d.Offset
+	case d.Offset <= p.highest:
+		if p.gaps.take(d.Offset) {
+			g.Add(receiveOutOfOrder, 1)
+		} else {
+			g.Add(receiveDuplicates, 1)
+		}
+	case d.Offset > p.highest+1 && p.started:
 		g.Add(receiveGaps, 1)
 		g.Add(receiveGapRecords, d.Offset-p.highest-1)
-		p.gapFrom, p.gapTo = p.highest+1, d.Offset
-	case d.Offset >= p.gapFrom && d.Offset < p.gapTo:
-		g.Add(receiveOutOfOrder, 1)
-		p.gapFrom = d.Offset + 1
-	case d.Offset <= p.highest:
-		g.Add(receiveDuplicates, 1)
+		p.gaps.add(p.highest+1, d.Offset)
 	}
+	p.started = true
 	p.last, p.highest, p.lastTime = d.Offset, max(p.highest, d.Offset), d.RecordTime
 	p.observeLag(d.Handed)
+}
+
+// see notes a high watermark that was told at that time. The newest counts, for
+// records wait in the client with the watermark of their fetch. One below what was
+// read before is that of a topic made anew. p.got is held.
+func (p *Partition) see(watermark, at, offset int64) {
+	if p.lagKnown && at < p.watermarkAt {
+		return
+	}
+	if watermark <= p.last && watermark < p.watermark && offset < watermark {
+		p.known, p.committed, p.gaps = false, 0, gaps{}
+	}
+	p.watermark, p.watermarkAt, p.lagKnown = watermark, at, true
+}
+
+// gaps are offsets that were jumped over, the newest ranges.
+type gaps struct {
+	ranges [maxGaps]struct{ from, to int64 }
+	n      int
+}
+
+// maxGaps bounds the ranges remembered of a partition.
+const maxGaps = 8
+
+func (g *gaps) add(from, to int64) {
+	if g.n == maxGaps {
+		copy(g.ranges[:], g.ranges[1:])
+		g.n--
+	}
+	g.ranges[g.n].from, g.ranges[g.n].to = from, to
+	g.n++
+}
+
+// take removes an offset that arrived late; false when it was not missing.
+func (g *gaps) take(offset int64) bool {
+	for i := range g.ranges[:g.n] {
+		r := &g.ranges[i]
+		if offset < r.from || offset >= r.to {
+			continue
+		}
+		from, to := offset+1, r.to
+		r.to = offset
+		if r.from == r.to {
+			r.from, r.to = from, to
+		} else if from < to {
+			g.add(from, to)
+		}
+		return true
+	}
+	return false
 }
 
 // observeLag sets the lag as of now; p.got is held.
@@ -59,8 +117,13 @@ func (p *Partition) observeLag(now int64) {
 		return
 	}
 	lag, behind := max(p.watermark-p.last-1, 0), int64(0)
-	if lag > 0 && p.lastTime > 0 {
-		behind = (now - p.lastTime) / int64(time.Millisecond)
+	if lag == 0 {
+		p.caughtUp = max(p.caughtUp, p.watermarkAt)
+	}
+	// The oldest record that waits came after the one last handed over, and after
+	// everything was read.
+	if since := max(p.lastTime, p.caughtUp); lag > 0 && p.lastTime > 0 {
+		behind = (now - since) / int64(time.Millisecond)
 	}
 	p.got.Set(receiveLag, lag)
 	p.got.Set(receiveLagTime, behind)
@@ -76,7 +139,10 @@ func (p *Partition) Watermark(offset int64, age time.Duration) {
 	now := p.consumer.core.now()
 	p.got.Lock()
 	defer p.got.Unlock()
-	p.watermark, p.lagKnown = max(p.watermark, offset), true
+	if p.revoked {
+		return
+	}
+	p.see(offset, now, p.last+1)
 	if age > 0 {
 		p.lastTime = now - age.Nanoseconds()
 	}
@@ -121,19 +187,28 @@ func (c *Consumer) reportLagUntilGone() {
 	})
 }
 
-// Moved tells that the position was changed on purpose or the partition assigned
-// anew, so that the next offset is neither gap nor duplicate. What was committed
-// is kept: a delivery below it is stale whoever had the partition.
+// Moved tells that the partition was assigned, perhaps again: a jump ahead is no
+// gap, since another member may have read on. What is handed out a second time
+// still counts as a duplicate, and below what was committed as stale.
 func (p *Partition) Moved() {
 	p.got.Lock()
-	p.started = false
+	p.started, p.revoked, p.gaps = false, false, gaps{}
 	p.got.Unlock()
 }
 
-// Rewound tells that the application went back on purpose: nothing is stale.
+// Revoked tells that the group gave the partition to another member. What the
+// client hands out of it from then on is stale.
+func (p *Partition) Revoked() {
+	p.got.Lock()
+	p.started, p.revoked = false, true
+	p.got.Unlock()
+}
+
+// Rewound tells that the application changed the position on purpose: nothing that
+// follows is stale, a duplicate or a gap.
 func (p *Partition) Rewound() {
 	p.got.Lock()
-	p.started, p.committed = false, 0
+	p.started, p.known, p.committed, p.gaps = false, false, 0, gaps{}
 	p.got.Unlock()
 }
 

@@ -268,7 +268,7 @@ func (r *Reader) estimateAll(d *delivery, at int64) {
 func (r *Reader) rebalanced(b *rebalance) {
 	defer r.core.Guard()
 	for _, tp := range b.revoked {
-		r.partition(tp.topic, tp.partition).core.Moved()
+		r.partition(tp.topic, tp.partition).core.Revoked()
 	}
 	for _, tp := range b.assigned {
 		r.partition(tp.topic, tp.partition).core.Moved()
