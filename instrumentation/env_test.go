@@ -377,6 +377,56 @@ func TestADisabledSDKTracesNothing(t *testing.T) {
 	}
 }
 
+func TestTracingIsOnAgainAfterADisabledSDKWasClosed(t *testing.T) {
+	setenv(t, map[string]string{"OTEL_SDK_DISABLED": "true"})
+	restoreGlobals(t)
+	defer SetEnabled(true)
+	initialise := func() {
+		t.Helper()
+		if err := Init(Options{OnError: func(err error) { t.Error(err) }}); err != nil {
+			t.Fatal(err)
+		}
+		if Enabled() {
+			t.Error("enabled though the SDK is disabled")
+		}
+	}
+	for range 2 {
+		initialise()
+		Close()
+		if !Enabled() {
+			t.Error("still off after Close")
+		}
+	}
+
+	// What the program says counts.
+	SetEnabled(false)
+	initialise()
+	Close()
+	if Enabled() {
+		t.Error("Close switched on what the program had switched off before Init")
+	}
+	SetEnabled(true)
+	initialise()
+	SetEnabled(false)
+	Close()
+	if Enabled() {
+		t.Error("Close switched on what the program had switched off after Init")
+	}
+	SetEnabled(true)
+
+	initialise()
+	Close()
+	t.Setenv("OTEL_SDK_DISABLED", "")
+	s := &sink{}
+	if err := Init(Options{Endpoint: s.serve(t, "")}); err != nil {
+		t.Fatal(err)
+	}
+	spans(global.client, 3)
+	if !Flush(patience) || s.count() != 3 {
+		t.Errorf("%d spans arrived after Init without the variable; want 3", s.count())
+	}
+}
+
 func TestSignalsThatAreNotExportedAreSampledAllTheSame(t *testing.T) {
 	setenv(t, map[string]string{"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"})
 	c := client(t, Options{OnError: func(err error) { t.Error(err) }})

@@ -333,7 +333,7 @@ func Init(opts Options) error {
 	}
 	switch {
 	case c.disabled:
-		messaging.SetEnabled(false)
+		kill.off()
 	case found != nil:
 		c.reporter.report(fmt.Errorf("the program has set a TracerProvider before (%T): it is kept, integrations use it, and hoptrace exports no spans itself; to have it otherwise call hoptrace.Init first, or set Options.TracerProvider to say that it is meant so", found))
 	case c.own != nil:
@@ -356,22 +356,61 @@ func Flush(timeout time.Duration) bool {
 }
 
 // Close is [Client.Close] of the client made by [Init]; afterwards Init may be
-// called again. Without one it does nothing.
+// called again. Tracing that Init switched off, as OTEL_SDK_DISABLED said, is on
+// again then. Without a client it does nothing.
 func Close() {
 	global.mu.Lock()
 	c := global.client
 	global.client = nil
 	global.mu.Unlock()
-	if c != nil {
-		c.Close()
+	if c == nil {
+		return
 	}
+	c.Close()
+	if c.disabled {
+		kill.undo()
+	}
+}
+
+// killSwitch knows who switched tracing off.
+type killSwitch struct {
+	mu   sync.Mutex
+	ours bool // Init did, and the program has not spoken since
+}
+
+var kill killSwitch
+
+// off is Init's.
+func (k *killSwitch) off() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ours = k.ours || messaging.Enabled()
+	messaging.SetEnabled(false)
+}
+
+// undo takes back what off did.
+func (k *killSwitch) undo() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.ours {
+		messaging.SetEnabled(true)
+	}
+	k.ours = false
+}
+
+// set is the program's.
+func (k *killSwitch) set(on bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ours = false
+	messaging.SetEnabled(on)
 }
 
 // SetEnabled switches all tracing of this process on or off while it runs. It is
 // on at the start. Switched off, the wrappers of Kafka clients hand every call to
 // the client below as it is, no measure is taken, and no span starts; spans that
 // have started still end and are exported.
-func SetEnabled(on bool) { messaging.SetEnabled(on) }
+func SetEnabled(on bool) { kill.set(on) }
 
 // Enabled reports whether tracing is switched on.
 func Enabled() bool { return messaging.Enabled() }
