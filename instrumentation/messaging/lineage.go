@@ -175,10 +175,11 @@ type RecordRef struct {
 // SendOn returns the headers for sending a record on after it failed: those it
 // had, without the context that it carried, since the record that is sent now has
 // a creation of its own, and with a lineage that counts this failure. process is
-// the span of the failed attempt, if there is one; failed is when it failed. The
+// the span of the failed attempt, if there is one; seen is when the record was
+// handed to the application. The
 // headers given are not changed.
-func SendOn[H KeyValue](from RecordRef, headers []H, process trace.SpanContext, failed time.Time) []H {
-	l := Lineage{Topic: from.Topic, Partition: from.Partition, Offset: from.Offset, FirstSeen: failed.UnixNano()}
+func SendOn[H KeyValue](from RecordRef, headers []H, process trace.SpanContext, seen time.Time) []H {
+	l := Lineage{Topic: from.Topic, Partition: from.Partition, Offset: from.Offset, FirstSeen: seen.UnixNano()}
 	out := make([]H, 0, len(headers)+1)
 	for i := range headers {
 		h := Header(headers[i])

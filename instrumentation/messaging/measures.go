@@ -88,8 +88,8 @@ var receiveMeasures = measure.NewLayout(
 	duration(MetricBacklog, "Record's timestamp until the fetch that brought it was asked: nobody was asking. Crosses clocks."),
 	duration(MetricLongPoll, "Fetch asked, or record's timestamp if later, until its answer arrived. Crosses clocks."),
 	duration(MetricFetchQueue, "Fetch answered until the record was handed to the application."),
-	measure.Instrument{Name: MetricLag, Unit: "{record}", Description: "Records of the partition after the one last handed out.", Kind: measure.Gauge},
-	measure.Instrument{Name: MetricLagTime, Unit: "ms", Description: "Age of the record last handed out while more are waiting, else 0.", Kind: measure.Gauge},
+	measure.Instrument{Name: MetricLag, Unit: "{record}", Description: "Records of the partition after the one last handed out, by the last high watermark seen: a lower bound while the client's queue is full, since it asks for none then.", Kind: measure.Gauge},
+	measure.Instrument{Name: MetricLagTime, Unit: "ms", Description: "Age of the oldest record that waits, at most: since the record last handed out was made, or since everything was read if that is later; 0 when none waits.", Kind: measure.Gauge},
 	counter(MetricStale, "{message}", "Records handed out at or below an offset that was committed."),
 	counter(MetricDuplicates, "{message}", "Records handed out again that were not committed."),
 	counter(MetricGaps, "{gap}", "Jumps over offsets: compaction, transactions, retention or loss."),
@@ -109,7 +109,7 @@ var processMeasures = measure.NewLayout(
 	duration(MetricProcessDuration, "Duration of processing operation."),
 	duration(MetricProcessing, "Record handed to the application until done."),
 	duration(MetricEndToEnd, "Send called, or the record's timestamp if that is unknown, until done. Crosses clocks."),
-	duration(MetricTimeInRetry, "First failure of the record until this attempt was handed to the application."),
+	duration(MetricTimeInRetry, "Record first handed to an application, which failed, until this attempt was handed over."),
 )
 
 // Instruments of a consumer: settling and rebalances.

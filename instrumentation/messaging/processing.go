@@ -587,6 +587,14 @@ func (p *Processing) KeyHash() string {
 	return strconv.FormatUint(p.delivery.keyHash, 10)
 }
 
+// Seen is when the record was handed to the application; of a batch its oldest one.
+func (p *Processing) Seen() time.Time {
+	if p.delivery.handed == 0 {
+		return time.Unix(0, p.start)
+	}
+	return time.Unix(0, p.delivery.handed)
+}
+
 // Group is the consumer group; empty without one.
 func (p *Processing) Group() string { return p.consumer.config.Group }
 

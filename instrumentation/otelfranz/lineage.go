@@ -19,18 +19,18 @@ const maxErrorHeader = 512
 // Retry returns the record that sends r, whose processing in ctx failed, on to
 // topic for another attempt. It has the key, the value and the headers of r, but
 // the context that it carried, and a header that says where the record came from
-// first, when it failed first and how often, and which process spans it had. The
+// first, when it was first handed over and how often it failed, and which process spans it had. The
 // memory of r is shared and not changed.
 //
 // Process spans of the new record link to those of the earlier attempts, and the
 // time since the first failure is measured apart from processing.
 func Retry(ctx context.Context, r *kgo.Record, topic string) *kgo.Record {
 	from := messaging.RecordRef{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}
-	process := trace.SpanContextFromContext(ctx)
+	process, seen := trace.SpanContextFromContext(ctx), time.Now()
 	if p, ok := messaging.RecordFromContext(ctx); ok && (p.Count() > 1 || p.Record() == from) {
-		process = p.SpanContext()
+		process, seen = p.SpanContext(), p.Seen()
 	}
-	return &kgo.Record{Topic: topic, Key: r.Key, Value: r.Value, Headers: messaging.SendOn(from, r.Headers, process, time.Now())}
+	return &kgo.Record{Topic: topic, Key: r.Key, Value: r.Value, Headers: messaging.SendOn(from, r.Headers, process, seen)}
 }
 
 // DeadLetter is [Retry] for a record that is given up because of err, which may be

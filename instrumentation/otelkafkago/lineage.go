@@ -20,7 +20,7 @@ const maxErrorHeader = 512
 // Retry returns the message that sends msg, whose processing in ctx failed, on to
 // topic for another attempt. It has the key, the value and the headers of msg, but
 // the context that it carried, and a header that says where the record came from
-// first, when it failed first and how often, and which process spans it had. The
+// first, when it was first handed over and how often it failed, and which process spans it had. The
 // memory of msg is shared and not changed. topic is empty for a Writer that has a
 // topic itself.
 //
@@ -28,13 +28,13 @@ const maxErrorHeader = 512
 // time since the first failure is measured apart from processing.
 func Retry(ctx context.Context, msg kafka.Message, topic string) kafka.Message {
 	from := messaging.RecordRef{Topic: msg.Topic, Partition: int32(msg.Partition), Offset: msg.Offset} //nolint:gosec // partitions are int32 in the protocol
-	process := trace.SpanContextFromContext(ctx)
+	process, seen := trace.SpanContextFromContext(ctx), time.Now()
 	if p, ok := messaging.RecordFromContext(ctx); ok && (p.Count() > 1 || p.Record() == from) {
-		process = p.SpanContext()
+		process, seen = p.SpanContext(), p.Seen()
 	}
 	return kafka.Message{
 		Topic: topic, Key: msg.Key, Value: msg.Value,
-		Headers: messaging.SendOn(from, msg.Headers, process, time.Now()),
+		Headers: messaging.SendOn(from, msg.Headers, process, seen),
 	}
 }
 

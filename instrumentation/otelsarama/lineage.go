@@ -19,16 +19,16 @@ const maxErrorHeader = 512
 // Retry returns the message that sends msg, whose processing in ctx failed, on to
 // topic for another attempt. It has the key, the value and the headers of msg, but
 // the context that it carried, and a header that says where the record came from
-// first, when it failed first and how often, and which process spans it had. The
+// first, when it was first handed over and how often it failed, and which process spans it had. The
 // memory of msg is shared and not changed.
 //
 // Process spans of the new record link to those of the earlier attempts, and the
 // time since the first failure is measured apart from processing.
 func Retry(ctx context.Context, msg *sarama.ConsumerMessage, topic string) *sarama.ProducerMessage {
 	from := messaging.RecordRef{Topic: msg.Topic, Partition: msg.Partition, Offset: msg.Offset}
-	process := trace.SpanContextFromContext(ctx)
+	process, seen := trace.SpanContextFromContext(ctx), time.Now()
 	if p, ok := messaging.RecordFromContext(ctx); ok && (p.Count() > 1 || p.Record() == from) {
-		process = p.SpanContext()
+		process, seen = p.SpanContext(), p.Seen()
 	}
 	out := &sarama.ProducerMessage{Topic: topic}
 	if msg.Key != nil {
@@ -37,7 +37,7 @@ func Retry(ctx context.Context, msg *sarama.ConsumerMessage, topic string) *sara
 	if msg.Value != nil {
 		out.Value = sarama.ByteEncoder(msg.Value)
 	}
-	for _, h := range messaging.SendOn(from, received(nil, msg.Headers), process, time.Now()) {
+	for _, h := range messaging.SendOn(from, received(nil, msg.Headers), process, seen) {
 		out.Headers = append(out.Headers, sarama.RecordHeader{Key: []byte(h.Key), Value: h.Value})
 	}
 	return out
