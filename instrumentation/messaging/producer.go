@@ -578,6 +578,7 @@ func (f *Finisher) Done() {
 	if len(f.links) > 0 {
 		f.transit()
 	}
+	p.core.clocks.Look(f.end)
 	if o.Broker.Host != "" && o.Written != 0 && o.Acked != 0 && o.Appended != 0 && o.Attempts <= 1 {
 		p.core.clocks.Produce(o.Broker.Host, o.Broker.Port, o.Written, o.Acked, o.Appended)
 	}

@@ -2,6 +2,7 @@ package clock
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,6 +15,9 @@ import (
 // happened since the look before.
 type Sampler struct {
 	wall, mono func() int64
+
+	lookAt   atomic.Int64 // wall time that the last Look was given
+	lookMono atomic.Int64 // mono time of it
 
 	mu      sync.Mutex // guards the following
 	brokers map[server]*broker
@@ -67,6 +71,8 @@ const (
 	minStep = int64(10 * time.Millisecond)
 	// maxRoundTrip is the longest round trip that is used, and the oldest answer.
 	maxRoundTrip = int64(time.Minute)
+	// lookGap is the least time between two readings of the clocks for Look.
+	lookGap = int64(100 * time.Millisecond)
 	// stampUnit is what a LogAppendTime is cut off to.
 	stampUnit = int64(time.Millisecond)
 	// latest bounds the times that are believed, so that sums of two fit: the year
@@ -109,6 +115,26 @@ func (s *Sampler) Produce(host string, port int, written, answered, appended int
 // alone.
 func (s *Sampler) Fetch(host string, port int, asked, answered, appended int64, waited bool) {
 	s.sample(server{host, port}, asked, answered, appended, waited)
+}
+
+// Look finds a step of the host's own clock where no sample comes to show it: a
+// topic that stamps CreateTime gives none. at is the time of the host's clock that
+// the caller read anyway, Unix nanoseconds. Most calls cost one comparison: both
+// clocks are read once a second, and when at moved by more than that, though never
+// more than ten times a second.
+func (s *Sampler) Look(at int64) {
+	if d := at - s.lookAt.Load(); -int64(time.Second) < d && d < int64(time.Second) {
+		return
+	}
+	mono, before := s.mono(), s.lookMono.Load()
+	if before != 0 && mono-before < lookGap || !s.lookMono.CompareAndSwap(before, max(mono, 1)) {
+		return
+	}
+	s.lookAt.Store(at)
+	s.mu.Lock()
+	s.look()
+	s.mu.Unlock()
+	s.tellSteps()
 }
 
 func (s *Sampler) sample(of server, asked, answered, appended int64, both bool) {

@@ -331,3 +331,49 @@ func TestSamplerOfAClientThatIsGoneIsForgotten(t *testing.T) {
 		}
 	}
 }
+
+func TestAStepIsToldWithoutAnySample(t *testing.T) {
+	s, wall, mono := steady()
+	var steps []time.Duration
+	s.OnStep(func(_, by int64) { steps = append(steps, time.Duration(by)) })
+	for range 30 {
+		pass(wall, mono, 100*ms)
+		s.Look(*wall)
+	}
+	if len(steps) != 0 {
+		t.Fatalf("steps %v of a clock that was never set", steps)
+	}
+	pass(wall, mono, 100*ms)
+	*wall -= 3600 * second
+	s.Look(*wall)
+	if fmt.Sprint(steps) != "[-1h0m0s]" || s.Steps() != 1 {
+		t.Fatalf("after the clock was set back an hour: told %v, counted %d", steps, s.Steps())
+	}
+	// A step of less than a second shows within a second.
+	pass(wall, mono, 200*ms)
+	s.Look(*wall)
+	*wall += 200 * ms
+	for range 10 {
+		pass(wall, mono, 100*ms)
+		s.Look(*wall)
+	}
+	if fmt.Sprint(steps) != "[-1h0m0s 200ms]" {
+		t.Errorf("after a step of 200 ms: told %v", steps)
+	}
+}
+
+func TestLookReadsTheClocksSeldom(t *testing.T) {
+	w, m, reads := epoch, int64(0), 0
+	s := newSampler(func() int64 { reads++; return w }, func() int64 { return m })
+	reads = 0
+	for i := range 10_000 { // 10 s, each call with a time an hour from the call before
+		w, m = w+ms, m+ms
+		s.Look(w + int64(i%2)*3600*second)
+	}
+	if reads > 101 {
+		t.Errorf("the clocks were read %d times in 10 s; want no more than ten times a second", reads)
+	}
+	if n := testing.AllocsPerRun(1000, func() { s.Look(w) }); n != 0 {
+		t.Errorf("a look allocates %v times", n)
+	}
+}
