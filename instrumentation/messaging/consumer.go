@@ -22,6 +22,7 @@ type Consumer struct {
 	config   ConsumerConfig
 	parts    cache[partitionKey, *Partition]
 	settles  cache[settleKey, *settleTopic]
+	refusals cache[string, *refused]
 	batches  cache[string, *operation] // process spans over several partitions, by topic
 	advisor  *advisor
 	pathways *pathways
@@ -87,6 +88,7 @@ func (c *Core) Consumer(cfg ConsumerConfig) *Consumer {
 	co.parts.init(co.newPartition)
 	co.settles.init(co.newSettleTopic)
 	co.batches.init(co.newBatchOperation)
+	co.refusals.init(co.newRefused)
 	co.advisor = c.newAdvisor()
 	if c.config.Pathways {
 		co.pathways = c.newPathways()

@@ -2,6 +2,7 @@ package otelfranz
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -193,8 +194,16 @@ func (h *Hooks) PollRecords(ctx context.Context, maxPollRecords int) kgo.Fetches
 	if c == nil {
 		return kgo.NewErrFetch(errNoClient)
 	}
+	called := h.core.Now()
 	fs := c.kgo.PollRecords(ctx, maxPollRecords)
 	h.Observe(fs)
+	if messaging.Enabled() && ctx.Err() == nil {
+		fs.EachError(func(topic string, _ int32, err error) {
+			if !errors.Is(err, kgo.ErrClientClosed) {
+				c.consumer.ReceiveFailed(ctx, topic, called, err, errorType)
+			}
+		})
+	}
 	return fs
 }
 

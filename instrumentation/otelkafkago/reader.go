@@ -2,6 +2,8 @@ package otelkafkago
 
 import (
 	"context"
+	"errors"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -116,8 +118,12 @@ func (r *Reader) FetchMessage(ctx context.Context) (kafka.Message, error) {
 	called := r.core.Now()
 	r.nextCalled(called)
 	msg, err := r.Reader.FetchMessage(ctx)
-	if err == nil && messaging.Enabled() {
+	switch {
+	case !messaging.Enabled():
+	case err == nil:
 		r.handOver(ctx, called, r.core.Now(), &msg)
+	case ctx.Err() == nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrClosedPipe): // these: the Reader was closed
+		r.consumer.ReceiveFailed(ctx, r.config.Topic, called, err, errorType)
 	}
 	return msg, err
 }
@@ -128,8 +134,12 @@ func (r *Reader) ReadMessage(ctx context.Context) (kafka.Message, error) {
 	called := r.core.Now()
 	r.nextCalled(called)
 	msg, err := r.Reader.ReadMessage(ctx)
-	if err == nil && messaging.Enabled() {
+	switch {
+	case !messaging.Enabled():
+	case err == nil:
 		r.handOver(ctx, called, r.core.Now(), &msg)
+	case ctx.Err() == nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrClosedPipe): // these: the Reader was closed
+		r.consumer.ReceiveFailed(ctx, r.config.Topic, called, err, errorType)
 	}
 	return msg, err
 }
