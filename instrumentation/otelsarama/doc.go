@@ -35,10 +35,12 @@
 //
 // What the package never does: change a header slice or the array behind it,
 // change a creation context that is already on a message, keep a message changed
-// after it came back, or panic into the program. (One exception: a message that
-// sarama retried keeps the headers it was sent with, since sarama itself may be
-// reading them still.) Its goroutines hand on what
-// arrives on one channel each; none reads from sarama and writes to it.
+// after it came back, or panic into the program. A SyncProducer sends copies. (One
+// exception: a message that an async producer retried comes back with the headers
+// it was sent with, since sarama before v1.61 may be reading them still. Sent
+// again, it gets those of its new context; they are not taken for the program's.)
+// Its goroutines hand on what arrives on one channel each; none reads from sarama
+// and writes to it.
 //
 // With TLS the handshake is made in the dialer, so sarama.Broker's
 // TLSConnectionState tells nothing.

@@ -102,14 +102,28 @@ func (in *Instrumentation) take(ctx context.Context, msg *sarama.ProducerMessage
 	return st
 }
 
+// takeCopy is take with a copy of msg, to be sent in its place: sarama may look at
+// a message that it retried after it came back, so what the program gave must
+// never be changed. Its state is in the copy's Metadata.
+func (in *Instrumentation) takeCopy(ctx context.Context, msg, sent *sarama.ProducerMessage) *sending {
+	*sent = *msg
+	return in.take(ctx, sent)
+}
+
 // begin starts the message's span and adds the headers.
 func (in *Instrumentation) begin(st *sending, msg *sarama.ProducerMessage) {
 	defer in.core.Guard()
-	if st.begun || !messaging.Enabled() {
+	if st.begun {
+		return
+	}
+	if n := ownHeaders(msg.Headers); n > 0 {
+		msg.Headers = withoutOwn(msg.Headers, n)
+	}
+	st.headers = msg.Headers
+	if !messaging.Enabled() {
 		return
 	}
 	st.begun = true
-	st.headers = msg.Headers
 	in.producer.Load().Begin(st.ctx, &st.call)
 	topic := in.producer.Load().Topic(msg.Topic)
 	if len(msg.Headers) > 0 {
@@ -188,29 +202,6 @@ func (in *Instrumentation) add(st *sending, msg *sarama.ProducerMessage, added [
 	msg.Headers, st.injected = out, out
 }
 
-// Keys that are written often. sarama does not change them, and neither may an
-// interceptor that runs after ours, since there is none.
-var (
-	traceparentKey = []byte(messaging.HeaderTraceparent)
-	tracestateKey  = []byte(messaging.HeaderTracestate)
-	baggageKey     = []byte(messaging.HeaderBaggage)
-	sentryTraceKey = []byte(messaging.HeaderSentryTrace)
-)
-
-func keyBytes(key string) []byte {
-	switch key {
-	case messaging.HeaderTraceparent:
-		return traceparentKey
-	case messaging.HeaderTracestate:
-		return tracestateKey
-	case messaging.HeaderBaggage:
-		return baggageKey
-	case messaging.HeaderSentryTrace:
-		return sentryTraceKey
-	}
-	return []byte(key)
-}
-
 // fits tells whether msg may be larger by that many bytes of headers.
 func (in *Instrumentation) fits(msg *sarama.ProducerMessage, more int) bool {
 	limit := in.user.Producer.MaxMessageBytes
@@ -233,13 +224,14 @@ func (in *Instrumentation) addPathway(st *sending, msg *sarama.ProducerMessage, 
 			out = append(out, h)
 		}
 	}
-	out = append(out, sarama.RecordHeader{Key: []byte(messaging.HeaderPathway), Value: v})
+	out = append(out, sarama.RecordHeader{Key: keyBytes(messaging.HeaderPathway), Value: v})
 	msg.Headers, st.injected = out, out
 }
 
 // giveBack puts the message back as the program gave it. A message that was retried
-// keeps the headers it was sent with: sarama's retry handler may be looking at them
-// still (it asks for ByteSize after it handed the message on).
+// keeps the headers it was sent with: the retry handler of sarama before v1.61 may
+// be looking at them still (it asks for ByteSize after it handed the message on).
+// Sent again, it loses them: see ownHeaders.
 func giveBack(st *sending, msg *sarama.ProducerMessage) {
 	if msg.Metadata == any(st) {
 		msg.Metadata = st.user
@@ -247,9 +239,29 @@ func giveBack(st *sending, msg *sarama.ProducerMessage) {
 	if st.attempts > 1 {
 		return
 	}
-	if st.injected != nil && len(msg.Headers) == len(st.injected) && unsafe.SliceData(msg.Headers) == unsafe.SliceData(st.injected) {
+	if st.isInjected(msg.Headers) {
 		msg.Headers = st.headers
 	}
+}
+
+// isInjected tells whether headers are what took the place of the program's.
+func (st *sending) isInjected(headers []sarama.RecordHeader) bool {
+	return st.injected != nil && len(headers) == len(st.injected) && unsafe.SliceData(headers) == unsafe.SliceData(st.injected)
+}
+
+// giveBackCopy puts into msg what sarama and the program's interceptors wrote into
+// its copy sent, which is only looked at.
+func giveBackCopy(st *sending, sent, msg *sarama.ProducerMessage) {
+	back := *sent
+	if back.Metadata == any(st) {
+		back.Metadata = st.user
+	}
+	if st.isInjected(back.Headers) {
+		back.Headers = st.headers
+	} else if n := ownHeaders(back.Headers); n > 0 {
+		back.Headers = withoutOwn(back.Headers, n)
+	}
+	*msg = back
 }
 
 // finish ends the message's span. The message is given back already.

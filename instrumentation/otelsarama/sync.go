@@ -63,39 +63,51 @@ func (p *SyncProducer) SendMessagesContext(ctx context.Context, msgs []*sarama.P
 }
 
 func (p *SyncProducer) send(ctx context.Context, msg *sarama.ProducerMessage) (partition int32, offset int64, err error) {
-	st := p.prepare(ctx, msg)
+	sent := new(sarama.ProducerMessage)
+	st := p.prepare(ctx, msg, sent)
+	if st == nil {
+		return p.SyncProducer.SendMessage(msg)
+	}
 	returned := false
 	defer func() {
-		if st == nil {
-			return
-		}
 		if !returned { // a panic goes on
 			err = messaging.ErrPanicked
 		}
-		giveBack(st, msg)
+		giveBackCopy(st, sent, msg)
 		p.in.finish(st, msg, err)
 	}()
-	partition, offset, err = p.SyncProducer.SendMessage(msg)
+	partition, offset, err = p.SyncProducer.SendMessage(sent)
+	var failed *sarama.ProducerError
+	if errors.As(err, &failed) && failed != nil && failed.Msg == sent {
+		failed.Msg = msg
+	}
 	returned = true
 	return partition, offset, err
 }
 
-// prepare returns nil when the instrumentation is off or failed.
-func (p *SyncProducer) prepare(ctx context.Context, msg *sarama.ProducerMessage) (st *sending) {
+// prepare puts into sent what is to be sent in place of msg. It returns nil when
+// msg itself is to be sent: the instrumentation failed, or msg is on its way in a
+// producer of this package.
+func (p *SyncProducer) prepare(ctx context.Context, msg, sent *sarama.ProducerMessage) (st *sending) {
 	defer p.in.core.Guard()
 	if msg == nil {
 		return nil
 	}
-	if st = p.in.take(ctx, msg); st != nil && !p.late {
-		p.in.begin(st, msg)
+	if st = p.in.takeCopy(ctx, msg, sent); st != nil && !p.late {
+		p.in.begin(st, sent)
 	}
 	return st
 }
 
 func (p *SyncProducer) sendAll(ctx context.Context, msgs []*sarama.ProducerMessage) error {
 	sts := make([]*sending, len(msgs))
+	copies := make([]sarama.ProducerMessage, len(msgs))
+	sent := make([]*sarama.ProducerMessage, len(msgs))
 	for i, msg := range msgs {
-		sts[i] = p.prepare(ctx, msg)
+		sent[i] = msg
+		if sts[i] = p.prepare(ctx, msg, &copies[i]); sts[i] != nil {
+			sent[i] = &copies[i]
+		}
 	}
 	returned := false
 	var err error
@@ -105,14 +117,35 @@ func (p *SyncProducer) sendAll(ctx context.Context, msgs []*sarama.ProducerMessa
 		}
 		for i, st := range sts {
 			if st != nil {
-				giveBack(st, msgs[i])
+				giveBackCopy(st, sent[i], msgs[i])
 			}
 		}
 		p.in.finishAll(sts, msgs, err)
 	}()
-	err = p.SyncProducer.SendMessages(msgs)
+	err = p.SyncProducer.SendMessages(sent)
+	tellOf(msgs, sent, err)
 	returned = true
 	return err
+}
+
+// tellOf makes err tell of the messages that the program gave, not of their copies.
+func tellOf(msgs, sent []*sarama.ProducerMessage, err error) {
+	var failed sarama.ProducerErrors
+	if !errors.As(err, &failed) {
+		return
+	}
+	given := make(map[*sarama.ProducerMessage]*sarama.ProducerMessage, len(sent))
+	for i, s := range sent {
+		given[s] = msgs[i]
+	}
+	for _, e := range failed {
+		if e == nil {
+			continue
+		}
+		if msg, ok := given[e.Msg]; ok {
+			e.Msg = msg
+		}
+	}
 }
 
 // finishAll ends the spans of messages that were sent together, those of one
