@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -74,7 +75,7 @@ func (ts *targets) find(s signal) *target {
 			fromDSN = false
 		}
 	}
-	t.protocol = ts.protocol(s)
+	t.protocol = ts.protocol(s, fromDSN)
 	if fromDSN && t.protocol == ProtocolGRPC {
 		fromDSN = false // a DSN does not tell the port of gRPC
 	}
@@ -87,14 +88,11 @@ func (ts *targets) find(s signal) *target {
 	}
 
 	if t.timeout = o.ExportTimeout; t.timeout == 0 {
-		t.timeout = defaultExportTimeout
-		if d, ok := env.milliseconds(s.special("TIMEOUT"), s.general("TIMEOUT"), "OTEL_BSP_EXPORT_TIMEOUT"); ok {
-			t.timeout = d
-		}
+		t.timeout = env.milliseconds(defaultExportTimeout, s.special("TIMEOUT"), s.general("TIMEOUT"), "OTEL_BSP_EXPORT_TIMEOUT")
 	}
 	compression := o.Compression
 	if compression == "" {
-		compression, _ = env.word([]string{CompressionGzip, CompressionNone}, s.special("COMPRESSION"), s.general("COMPRESSION"))
+		compression = env.word([]string{CompressionGzip, CompressionNone}, "gzip over HTTP and none over gRPC", s.special("COMPRESSION"), s.general("COMPRESSION"))
 	}
 	// The collector is on this host as a rule; over gRPC nothing is gained there.
 	t.gzip = compression == CompressionGzip || compression == "" && t.protocol == ProtocolHTTP
@@ -117,23 +115,35 @@ func (ts *targets) find(s signal) *target {
 }
 
 // protocol is the one that was asked for; "" when none was.
-func (ts *targets) protocol(s signal) string {
-	name, v := "Protocol", ts.options.Protocol
-	if v == "" {
-		var ok bool
-		if name, v, ok = ts.env.first(s.special("PROTOCOL"), s.general("PROTOCOL")); !ok {
-			return ""
-		}
-	}
-	switch v {
+func (ts *targets) protocol(s signal, fromDSN bool) string {
+	switch v := ts.options.Protocol; v {
+	case "":
 	case ProtocolGRPC:
 		return ProtocolGRPC
-	case ProtocolHTTP, "http/protobuf":
+	case ProtocolHTTP, httpProtobuf:
+		return ProtocolHTTP
+	default:
+		ts.env.fault(`Protocol is %q; it must be "grpc" or "http" ("http/protobuf" is the same)`, v)
+		return ""
+	}
+	// A server that takes JSON takes protobuf at the same address.
+	name, v, _ := ts.env.first(s.special("PROTOCOL"), s.general("PROTOCOL"))
+	if strings.EqualFold(v, "http/json") {
+		ts.env.warn("%s is %q, none of grpc, http/protobuf; %q is used instead", name, v, httpProtobuf)
 		return ProtocolHTTP
 	}
-	ts.env.fault(`%s is %q; it must be "grpc" or "http" ("http/protobuf" is the same)`, name, v)
-	return ""
+	standard := ProtocolGRPC
+	if fromDSN {
+		standard = httpProtobuf
+	}
+	v = ts.env.word([]string{ProtocolGRPC, httpProtobuf, ProtocolHTTP}, strconv.Quote(standard), s.special("PROTOCOL"), s.general("PROTOCOL"))
+	if v == httpProtobuf {
+		v = ProtocolHTTP
+	}
+	return v
 }
+
+const httpProtobuf = "http/protobuf"
 
 // url finds the address and whether TLS is used. It reports whether that was
 // possible.
@@ -175,6 +185,12 @@ func (ts *targets) url(t *target, fromDSN bool) bool {
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		env.fault("%s is %q; it must look like http://127.0.0.1:4317", name, u.Redacted())
 		return false
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			env.fault("%s is %q; its port must be from 1 to 65535", name, u.Redacted())
+			return false
+		}
 	}
 	if t.protocol == ProtocolHTTP {
 		if !whole {

@@ -1,6 +1,7 @@
 package hoptrace
 
 import (
+	"fmt"
 	"net/url"
 	"os"
 	"strconv"
@@ -8,11 +9,24 @@ import (
 	"time"
 )
 
-// environment reads OTEL_* variables. What is wrong with one is kept as a fault
-// that names the variable, its value and what is accepted; the values of headers
-// are secrets and are not told. An empty variable counts as absent.
+// environment reads OTEL_* variables. What cannot be read of one is kept as a
+// fault that names the variable, its value and what is accepted; the values of
+// headers are secrets and are not told. What OpenTelemetry's specification allows
+// and is not honoured here is a warning that says what is used instead. An empty
+// variable counts as absent.
 type environment struct {
-	fault func(format string, args ...any)
+	fault, warn func(format string, args ...any)
+}
+
+// warnings are kept until it is known what is used instead.
+type warnings []string
+
+func (w *warnings) add(format string, args ...any) { *w = append(*w, fmt.Sprintf(format, args...)) }
+
+func (w warnings) tell(e environment, instead string) {
+	for _, s := range w {
+		e.warn("%s; %s is used instead", s, instead)
+	}
 }
 
 // first returns the first of names that is set, and its value.
@@ -25,19 +39,29 @@ func (environment) first(names ...string) (name, value string, ok bool) {
 	return "", "", false
 }
 
-// milliseconds reads a time span. Zero is not accepted: what it would mean
+// milliseconds reads a time span. Zero is not honoured: what it would mean
 // differs from variable to variable.
-func (e environment) milliseconds(names ...string) (time.Duration, bool) {
-	name, v, ok := e.first(names...)
-	if !ok {
-		return 0, false
+func (e environment) milliseconds(standard time.Duration, names ...string) time.Duration {
+	var zero warnings
+	d := standard
+	for _, n := range names {
+		name, v, ok := e.first(n)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil || n < 0 || n > int64(maxEnvDuration/time.Millisecond) {
+			e.fault("%s is %q; it must be milliseconds from 1 to %d", name, v, maxEnvDuration/time.Millisecond)
+			break
+		}
+		if n > 0 {
+			d = time.Duration(n) * time.Millisecond
+			break
+		}
+		zero.add("%s is %q, and must be 1 ms or more", name, v)
 	}
-	n, err := strconv.ParseInt(v, 10, 64)
-	if err != nil || n <= 0 || n > int64(maxEnvDuration/time.Millisecond) {
-		e.fault("%s is %q; it must be milliseconds from 1 to %d", name, v, maxEnvDuration/time.Millisecond)
-		return 0, false
-	}
-	return time.Duration(n) * time.Millisecond, true
+	zero.tell(e, d.String())
+	return d
 }
 
 const maxEnvDuration = 24 * time.Hour
@@ -58,56 +82,71 @@ func (e environment) count(names ...string) (int, bool) {
 
 const maxEnvCount = 1 << 26
 
-// boolean reads true or false, in any case.
+// boolean reads true or false, in any case. Anything else is false, as the
+// specification has it.
 func (e environment) boolean(names ...string) (value, ok bool) {
 	name, v, ok := e.first(names...)
 	if !ok {
 		return false, false
 	}
-	switch strings.ToLower(v) {
-	case "true":
+	if strings.EqualFold(v, "true") {
 		return true, true
-	case "false":
-		return false, true
 	}
-	e.fault("%s is %q; it must be true or false", name, v)
-	return false, false
+	if !strings.EqualFold(v, "false") {
+		e.warn("%s is %q, neither true nor false; false is used instead", name, v)
+	}
+	return false, true
 }
 
-// word reads one of accepted.
-func (e environment) word(accepted []string, names ...string) (string, bool) {
-	name, v, ok := e.first(names...)
-	if !ok {
-		return "", false
-	}
-	for _, a := range accepted {
-		if v == a {
-			return v, true
+// word reads one of accepted, in any case. Without one it is "", which means
+// what standard says.
+func (e environment) word(accepted []string, standard string, names ...string) string {
+	var unknown warnings
+	for _, n := range names {
+		name, v, ok := e.first(n)
+		if !ok {
+			continue
 		}
+		if w, known := match(accepted, v); known {
+			unknown.tell(e, strconv.Quote(w))
+			return w
+		}
+		unknown.add("%s is %q, none of %s", name, v, strings.Join(accepted, ", "))
 	}
-	e.fault("%s is %q; it must be one of %s", name, v, strings.Join(accepted, ", "))
-	return "", false
+	unknown.tell(e, standard)
+	return ""
 }
 
-// list reads words of accepted with commas between them.
-func (e environment) list(accepted []string, names ...string) (words []string, ok bool) {
-	name, v, ok := e.first(names...)
-	if !ok {
-		return nil, false
-	}
+// list reads words of accepted with commas between them, in any case; standard
+// when there are none.
+func (e environment) list(accepted, standard []string, name string) []string {
+	_, v, _ := e.first(name)
+	var words []string
+	var unknown warnings
 	for w := range strings.SplitSeq(v, ",") {
-		w = strings.TrimSpace(w)
-		known := false
-		for _, a := range accepted {
-			known = known || w == a
+		if w = strings.TrimSpace(w); w == "" {
+			continue
 		}
-		if !known {
-			e.fault("%s has %q in %q; it must be a list of %s", name, w, v, strings.Join(accepted, ", "))
-			return nil, false
+		if a, known := match(accepted, w); known {
+			words = append(words, a)
+			continue
 		}
-		words = append(words, w)
+		unknown.add("%s is %q, and %q is none of %s", name, v, w, strings.Join(accepted, ", "))
 	}
-	return words, true
+	if len(words) == 0 {
+		words = standard
+	}
+	unknown.tell(e, strconv.Quote(strings.Join(words, ",")))
+	return words
+}
+
+func match(accepted []string, v string) (string, bool) {
+	for _, a := range accepted {
+		if strings.EqualFold(a, v) {
+			return a, true
+		}
+	}
+	return "", false
 }
 
 // pairs reads key=value with commas between, percent-encoded, as W3C baggage

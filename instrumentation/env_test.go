@@ -16,6 +16,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
@@ -177,21 +179,18 @@ func TestEveryBadVariableIsNamedAtOnceAndNoSecret(t *testing.T) {
 		}
 	}
 	f(map[string]string{
-		"OTEL_EXPORTER_OTLP_PROTOCOL":         "http/json",
 		"OTEL_EXPORTER_OTLP_TIMEOUT":          "10s",
-		"OTEL_EXPORTER_OTLP_COMPRESSION":      "zstd",
 		"OTEL_EXPORTER_OTLP_HEADERS":          "api-key topsecret",
-		"OTEL_EXPORTER_OTLP_INSECURE":         "maybe",
 		"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "ftp://x",
-		"OTEL_TRACES_EXPORTER":                "zipkin",
-		"OTEL_METRIC_EXPORT_INTERVAL":         "0",
+		"OTEL_METRIC_EXPORT_INTERVAL":         "-1",
 		"OTEL_BSP_MAX_QUEUE_SIZE":             "-5",
 		"OTEL_BSP_SCHEDULE_DELAY":             "fast",
-		"OTEL_TRACES_SAMPLER":                 "jaeger_remote",
-		"OTEL_PROPAGATORS":                    "tracecontext,b3",
-		"OTEL_SDK_DISABLED":                   "1",
 		"OTEL_RESOURCE_ATTRIBUTES":            "team",
-	}, Options{}, `"http/json"`, `"10s"`, "milliseconds", "gzip, none", "k1=v1", `"b3"`, "parentbased_traceidratio")
+	}, Options{}, `"10s"`, "milliseconds", "k1=v1")
+	f(map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h:65536"}, Options{}, "65535")
+	f(nil, Options{Endpoint: "h:0"}, "Endpoint", "65535")
+	f(nil, Options{DSN: "https://topsecret@h:70000/1"}, "DSN", "65535")
+	f(nil, Options{Protocol: "http/json"}, "Protocol")
 	f(map[string]string{"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"}, Options{}, "from 0 to 1")
 	f(map[string]string{"OTEL_EXPORTER_OTLP_CERTIFICATE": filepath.Join(dir, "none.pem")}, Options{Endpoint: "https://h"}, "no such file")
 	f(map[string]string{"OTEL_EXPORTER_OTLP_CERTIFICATE": noPEM}, Options{Endpoint: "https://h"}, "PEM")
@@ -200,6 +199,79 @@ func TestEveryBadVariableIsNamedAtOnceAndNoSecret(t *testing.T) {
 	f(nil, Options{Endpoint: "http://user:topsecret@h:%zz"}, "Endpoint")
 	f(nil, Options{DSN: "ftp://topsecret@h/1"}, "DSN")
 	f(nil, Options{Compression: "br", CloseTimeout: -1, MetricInterval: -1}, "Compression", "CloseTimeout", "MetricInterval")
+}
+
+func TestWhatTheSpecificationAllowsIsAWarningThatTellsWhatIsUsedInstead(t *testing.T) {
+	setenv(t, map[string]string{
+		"OTEL_EXPORTER_OTLP_PROTOCOL":            "http/json",
+		"OTEL_EXPORTER_OTLP_METRICS_PROTOCOL":    "GRPC",
+		"OTEL_EXPORTER_OTLP_TIMEOUT":             "0",
+		"OTEL_EXPORTER_OTLP_METRICS_COMPRESSION": "zstd",
+		"OTEL_EXPORTER_OTLP_COMPRESSION":         "gzip",
+		"OTEL_EXPORTER_OTLP_INSECURE":            "1",
+		"OTEL_TRACES_EXPORTER":                   "console",
+		"OTEL_METRICS_EXPORTER":                  "prometheus,OTLP",
+		"OTEL_BSP_SCHEDULE_DELAY":                "0",
+		"OTEL_METRIC_EXPORT_INTERVAL":            "0",
+		"OTEL_TRACES_SAMPLER":                    "jaeger_remote",
+		"OTEL_TRACES_SAMPLER_ARG":                "endpoint=http://h:14250",
+		"OTEL_PROPAGATORS":                       "b3,tracecontext",
+		"OTEL_SDK_DISABLED":                      "1",
+	})
+	var said []string
+	r, err := Options{OnError: func(err error) { said = append(said, err.Error()) }}.resolve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(said) != 1 {
+		t.Fatalf("said %q; want all at once", said)
+	}
+	head, rest, _ := strings.Cut(said[0], ": not all of the environment is honoured: ")
+	if head != "hoptrace" {
+		t.Errorf("said %q", said[0])
+	}
+	got := strings.Split(rest, "\n")
+	slices.Sort(got)
+	want := []string{
+		`OTEL_BSP_SCHEDULE_DELAY is "0", and must be 1 ms or more; 1s is used instead`,
+		`OTEL_EXPORTER_OTLP_INSECURE is "1", neither true nor false; false is used instead`,
+		`OTEL_EXPORTER_OTLP_METRICS_COMPRESSION is "zstd", none of gzip, none; "gzip" is used instead`,
+		`OTEL_EXPORTER_OTLP_PROTOCOL is "http/json", none of grpc, http/protobuf; "http/protobuf" is used instead`,
+		`OTEL_EXPORTER_OTLP_TIMEOUT is "0", and must be 1 ms or more; 10s is used instead`,
+		`OTEL_METRICS_EXPORTER is "prometheus,OTLP", and "prometheus" is none of otlp, none; "otlp" is used instead`,
+		`OTEL_METRIC_EXPORT_INTERVAL is "0", and must be 1 ms or more; 10s is used instead`,
+		`OTEL_PROPAGATORS is "b3,tracecontext", and "b3" is none of tracecontext, baggage, none; "tracecontext" is used instead`,
+		`OTEL_SDK_DISABLED is "1", neither true nor false; false is used instead`,
+		`OTEL_TRACES_EXPORTER is "console", and "console" is none of otlp, none; "otlp" is used instead`,
+		`OTEL_TRACES_SAMPLER is "jaeger_remote", none of ` + strings.Join(samplerNames, ", ") + `; "parentbased_always_on" is used instead`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+	// And it is.
+	if r.disabled || r.Sampler != nil || r.ratio != 1 || r.BatchTimeout != time.Second || r.MetricInterval != 10*time.Second {
+		t.Errorf("disabled %v, sampler %v, ratio %v, delay %v, interval %v", r.disabled, r.Sampler, r.ratio, r.BatchTimeout, r.MetricInterval)
+	}
+	if got, want := r.traces.url.String()+" "+r.metrics.url.String(), "https://127.0.0.1:4318/v1/traces https://127.0.0.1:4317"; got != want {
+		t.Errorf("signals go to %s; want %s", got, want)
+	}
+	if !r.traces.gzip || !r.metrics.gzip || r.traces.timeout != 10*time.Second {
+		t.Errorf("gzip %v and %v, timeout %v", r.traces.gzip, r.metrics.gzip, r.traces.timeout)
+	}
+	if diff := cmp.Diff(propagation.TraceContext{}.Fields(), r.propagate.Fields()); diff != "" {
+		t.Errorf("propagators (-want +got):\n%s", diff)
+	}
+
+	// A value that nobody knows leaves what a DSN says.
+	setenv(t, map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "pigeon", "OTEL_PROPAGATORS": "b3"})
+	said = nil
+	r, err = Options{DSN: "https://key@h/1", OnError: func(err error) { said = append(said, err.Error()) }}.resolve()
+	if err != nil || r.traces.protocol != ProtocolHTTP || len(r.propagate.Fields()) != 3 {
+		t.Fatalf("protocol = %+v, error %v; want that of the DSN", r.traces, err)
+	}
+	if len(said) != 1 || !strings.Contains(said[0], `"http/protobuf" is used`) || !strings.Contains(said[0], `"tracecontext,baggage" is used`) {
+		t.Errorf("said %q", said)
+	}
 }
 
 // certificate makes a certificate for 127.0.0.1 that is its own authority.

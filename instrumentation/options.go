@@ -69,7 +69,9 @@ type Options struct {
 	DSN string
 
 	// SampleRatio is the share of traces recorded, in (0, 1]. Zero means what
-	// OTEL_TRACES_SAMPLER says, else all. A parent's decision is respected.
+	// OTEL_TRACES_SAMPLER says, else all: to record none, set Sampler to
+	// sdktrace.NeverSample(), or to sdktrace.ParentBased(sdktrace.NeverSample()) to
+	// go on with the traces that others record. A parent's decision is respected.
 	// Ignored when Sampler is set.
 	SampleRatio float64
 	// Sampler decides instead, for messaging spans too: those are asked for with
@@ -119,7 +121,8 @@ type Options struct {
 	CloseTimeout time.Duration
 
 	// OnError is told what went wrong while exporting: once when the collector
-	// stops answering, not for each span. Nil means a warning by slog. It may be
+	// stops answering, not for each span. Before that it is told, in one error,
+	// which values of OTEL_* variables are not honoured. Nil means a warning by slog. It may be
 	// called from any goroutine, one at a time.
 	OnError func(error)
 	// Debug logs each export by slog.
@@ -148,15 +151,18 @@ type resolved struct {
 
 func (o Options) resolve() (resolved, error) {
 	r := resolved{Options: o, ratio: 1}
-	var faults []error
-	fault := func(format string, args ...any) {
-		err := fmt.Errorf(format, args...)
-		// What both signals read is told once.
-		if !slices.ContainsFunc(faults, func(e error) bool { return e.Error() == err.Error() }) {
-			faults = append(faults, err)
+	var faults, ignored []error
+	collect := func(errs *[]error) func(string, ...any) {
+		return func(format string, args ...any) {
+			err := fmt.Errorf(format, args...)
+			// What both signals read is told once.
+			if !slices.ContainsFunc(*errs, func(e error) bool { return e.Error() == err.Error() }) {
+				*errs = append(*errs, err)
+			}
 		}
 	}
-	env := environment{fault: fault}
+	fault := collect(&faults)
+	env := environment{fault: fault, warn: collect(&ignored)}
 
 	r.disabled, _ = env.boolean("OTEL_SDK_DISABLED")
 	ts := targets{options: &r.Options, env: env}
@@ -197,6 +203,9 @@ func (o Options) resolve() (resolved, error) {
 		r.OnError = logError
 	}
 	r.reporter = &reporter{f: r.OnError}
+	if len(ignored) > 0 {
+		r.reporter.report(fmt.Errorf("hoptrace: not all of the environment is honoured: %w", errors.Join(ignored...)))
+	}
 	if len(faults) > 0 {
 		return resolved{}, fmt.Errorf("hoptrace: the options are not valid: %w", errors.Join(faults...))
 	}
@@ -205,8 +214,7 @@ func (o Options) resolve() (resolved, error) {
 
 // exported tells whether a signal is, by its variable.
 func exported(env environment, name string) bool {
-	words, ok := env.list([]string{"otlp", "none"}, name)
-	return !ok || slices.Contains(words, "otlp")
+	return slices.Contains(env.list([]string{"otlp", "none"}, []string{"otlp"}, name), "otlp")
 }
 
 func (r *resolved) sampling(env environment) {
@@ -225,10 +233,8 @@ func (r *resolved) sampling(env environment) {
 }
 
 func propagatorFromEnv(env environment) propagation.TextMapPropagator {
-	names, ok := env.list([]string{"tracecontext", "baggage", "none"}, "OTEL_PROPAGATORS")
-	if !ok {
-		names = []string{"tracecontext", "baggage"}
-	}
+	standard := []string{"tracecontext", "baggage"}
+	names := env.list([]string{"tracecontext", "baggage", "none"}, standard, "OTEL_PROPAGATORS")
 	var all []propagation.TextMapPropagator
 	for i, n := range names {
 		switch {
@@ -263,10 +269,7 @@ func (r *resolved) sizes(env environment) {
 		case *d < 0:
 			env.fault("%s is %s; it must not be negative", name, *d)
 		case *d == 0:
-			*d = standard
-			if v, ok := env.milliseconds(variables...); ok {
-				*d = v
-			}
+			*d = env.milliseconds(standard, variables...)
 		}
 	}
 	span("BatchTimeout", &r.BatchTimeout, defaultBatchTimeout, "OTEL_BSP_SCHEDULE_DELAY")

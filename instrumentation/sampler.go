@@ -193,8 +193,8 @@ var samplerNames = []string{
 // samplerFromEnv reads OTEL_TRACES_SAMPLER. A nil sampler and ratio -1 mean that
 // it says nothing; a nil sampler and another ratio, by parent and by that ratio.
 func samplerFromEnv(env environment) (sdktrace.Sampler, float64) {
-	name, ok := env.word(samplerNames, "OTEL_TRACES_SAMPLER")
-	if !ok {
+	name := env.word(samplerNames, `"parentbased_always_on"`, "OTEL_TRACES_SAMPLER")
+	if name == "" {
 		return nil, -1
 	}
 	ratio := 1.0
