@@ -222,7 +222,7 @@ const maxPanicText = 1024
 
 // printed is a panic's value as text.
 func (c *Core) printed(v any) (s string) {
-	s = fmt.Sprintf("a %T", v)
+	s = fmt.Sprintf("a %T", v) //nolint:wastedassign // what a panic below leaves
 	defer c.Guard()
 	text := fmt.Sprint(v)
 	return strings.ToValidUTF8(text[:min(len(text), maxPanicText)], "")
