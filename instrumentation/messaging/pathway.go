@@ -106,6 +106,7 @@ type pathways struct {
 	mu    sync.Mutex
 	nodes map[nodeKey]*node
 	outs  map[uint64]uint64 // hash of a way out of this program → hash of the way in before it
+	told  bool              // that maxPathways was met
 }
 
 type nodeKey struct {
@@ -122,8 +123,12 @@ type node struct {
 }
 
 // maxPathways bounds what a client remembers; further pathways are measured
-// together as one.
-const maxPathways = 512
+// together, for each topic and group, as otherPathway with
+// [measure.AttrOverflow]. The first time it is told as the bound of groups is.
+const (
+	maxPathways  = 512
+	otherPathway = "other"
+)
 
 // Metrics of pathways.
 const (
@@ -172,35 +177,47 @@ func (c *Core) newPathways() *pathways {
 // only leads back to the one before it in this program is that one again: a
 // consumer that sends to its own topic makes no new pathway at each round.
 func (w *pathways) node(k nodeKey) *node {
+	n, tell := w.step(k)
+	if tell {
+		w.core.meter.Overflowed(MetricPathway, maxPathways)
+	}
+	return n
+}
+
+// step is node; tell is true when it is the first that is not remembered.
+func (w *pathways) step(k nodeKey) (n *node, tell bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if n := w.nodes[k]; n != nil {
-		return n
+		return n, false
 	}
 	if k.direction == directionIn {
 		if before, ok := w.outs[k.parent]; ok {
 			for seen, n := range w.nodes {
 				if n.hash == before && seen.topic == k.topic && seen.group == k.group && seen.direction == directionIn {
-					return n
+					return n, false
 				}
 			}
 		}
 	}
 	full := len(w.nodes) >= maxPathways
-	n := &node{hash: w.hash(k)}
+	n = &node{hash: w.hash(k)}
 	id := fmt.Sprintf("%016x", n.hash)
-	if full {
-		id = "other"
-	}
 	if k.direction == directionIn {
-		attrs := []attribute.KeyValue{attribute.String(AttrPathway, id), attribute.String(AttrDestinationName, k.topic)}
+		attrs := []attribute.KeyValue{attribute.String(AttrDestinationName, k.topic)}
+		if full {
+			attrs = append(attrs, attribute.String(AttrPathway, otherPathway), attribute.Bool(measure.AttrOverflow, true))
+		} else {
+			attrs = append(attrs, attribute.String(AttrPathway, id))
+		}
 		if k.group != "" {
 			attrs = append(attrs, attribute.String(AttrConsumerGroup, k.group))
 		}
 		n.group = w.core.meter.Group(pathwayMeasures, attrs...)
 	}
 	if full {
-		return n
+		tell, w.told = !w.told, true
+		return n, tell
 	}
 	w.nodes[k] = n
 	if k.direction == directionOut {
@@ -220,7 +237,7 @@ func (w *pathways) node(k nodeKey) *node {
 	g.Lock()
 	g.Set(0, 1)
 	g.Unlock()
-	return n
+	return n, false
 }
 
 const (

@@ -552,3 +552,38 @@ func TestSamplesAreBounded(t *testing.T) {
 		t.Fatalf("Counts().Dropped = %d; want 10", c)
 	}
 }
+
+func TestAGaugeOfTheOverflowGroupIsTheGreatest(t *testing.T) {
+	layout := NewLayout(Instrument{Name: "lag", Kind: Gauge})
+	r, s := start(t, Options{MaxGroups: 1})
+	m := r.Meter(testScope)
+	var keep []*Group
+	observe := func(values ...int64) {
+		for i, v := range values {
+			g := m.Group(layout, attribute.Int("partition", i))
+			g.Lock()
+			g.Set(0, v)
+			g.Unlock()
+			keep = append(keep, g)
+		}
+	}
+	overflow := func() (out []int64) {
+		for _, p := range s.all(t)["lag"].GetGauge().GetDataPoints() {
+			if attr(p.Attributes, "otel.metric.overflow") != nil {
+				out = append(out, p.GetAsInt())
+			}
+		}
+		return out
+	}
+	observe(70, 9, 50_000, 4)
+	flush(t, r)
+	if got := overflow(); fmt.Sprint(got) != "[50000]" {
+		t.Errorf("the overflow group's lag is %v; want 50000", got)
+	}
+	observe(70, 3, -5)
+	flush(t, r)
+	if got := overflow(); fmt.Sprint(got) != "[3]" {
+		t.Errorf("the lag of the next interval is %v; want 3, its own greatest", got)
+	}
+	runtime.KeepAlive(keep)
+}

@@ -32,6 +32,10 @@ type Group struct {
 	attrs  encoded // the set as OTLP writes it
 	dirty  bool    // cells are there, and the family knows it
 	spill  bool    // no seat was left: what is observed goes to the overflow group
+
+	// greatest is true of the overflow group: the last of several writers' values
+	// would say nothing, the greatest bounds them all.
+	greatest bool
 }
 
 // cell is what one instrument of one group saw since the last collection.
@@ -120,10 +124,11 @@ func (g *Group) Add(i int, n int64) {
 	c.value, c.seen = sum(c.value, n), true
 }
 
-// Set sets a Gauge. It is sent with the interval in which it was set.
+// Set sets a Gauge. It is sent with the interval in which it was set: the last
+// value, of the overflow group the greatest.
 func (g *Group) Set(i int, v int64) {
 	if !g.dirty && !g.wake() {
-		if g.otel != nil {
+		if g.otel != nil && !g.greatest {
 			g.otel.set(i, Gauge, v)
 		}
 		return
@@ -131,7 +136,11 @@ func (g *Group) Set(i int, v int64) {
 	if uint(i) >= uint(len(g.cells)) || g.kinds[i] != Gauge {
 		return
 	}
-	g.cells[i].value, g.cells[i].seen = v, true
+	c := &g.cells[i]
+	if g.greatest && c.seen {
+		v = max(v, c.value)
+	}
+	c.value, c.seen = v, true
 }
 
 // Sample keeps v with its own time, Unix nanoseconds, for a Samples instrument.
@@ -139,7 +148,7 @@ func (g *Group) Set(i int, v int64) {
 // counts.
 func (g *Group) Sample(i int, v, at int64) {
 	if !g.dirty && !g.wake() {
-		if g.otel != nil {
+		if g.otel != nil && !g.greatest {
 			g.otel.set(i, Samples, v)
 		}
 		return
@@ -169,8 +178,8 @@ func (c *cell) twin() *histogram {
 }
 
 // merge adds what o saw, which was before what c saw; o is used up. It returns
-// how many samples found no room.
-func (c *cell) merge(o *cell, kind Kind) (dropped int) {
+// how many samples found no room. Of two gauges the later counts, or the greatest.
+func (c *cell) merge(o *cell, kind Kind, greatest bool) (dropped int) {
 	c.histogram.merge(&o.histogram)
 	if o.negative != nil && o.negative.count > 0 {
 		c.twin().merge(o.negative)
@@ -181,6 +190,8 @@ func (c *cell) merge(o *cell, kind Kind) (dropped int) {
 			c.value = sum(c.value, o.value)
 		case !c.seen:
 			c.value = o.value
+		case greatest:
+			c.value = max(c.value, o.value)
 		}
 		c.seen = true
 	}

@@ -76,9 +76,11 @@ const (
 	sweepAgain = int64(time.Second)
 )
 
-// overflowKey marks the group of all sets of attributes above the bound, as the
+// AttrOverflow marks the group of all sets of attributes above the bound, as the
 // OpenTelemetry SDK does.
-const overflowKey = attribute.Key("otel.metric.overflow")
+const AttrOverflow = "otel.metric.overflow"
+
+const overflowKey = attribute.Key(AttrOverflow)
 
 func newMeter() *Meter {
 	return &Meter{byLayout: make(map[*Layout]*family), maxGroups: defaultMaxGroups}
@@ -88,7 +90,9 @@ func newMeter() *Meter {
 // counts. The same layout and attributes give the same group, as long as somebody
 // holds it or it has something to send. Above the bound (Options.MaxGroups, 2,000
 // with somebody else's SDK) it returns the overflow group of l, whose one
-// attribute is otel.metric.overflow=true.
+// attribute is otel.metric.overflow=true. A gauge of that is the greatest value of
+// an interval; with somebody else's SDK, where nobody knows when an interval
+// begins, it is left out.
 func (m *Meter) Group(l *Layout, attrs ...attribute.KeyValue) *Group {
 	f := m.family(l)
 	g, tell := f.group(attribute.NewSet(attrs...))
@@ -96,6 +100,17 @@ func (m *Meter) Group(l *Layout, attrs ...attribute.KeyValue) *Group {
 		f.tell()
 	}
 	return g
+}
+
+// Overflowed tells OnOverflow that the caller keeps no more than bound sets of
+// attributes of instrument apart, and marks what it adds up with [AttrOverflow].
+// Call it once.
+func (m *Meter) Overflowed(instrument string, bound int) {
+	m.overflowed.Add(1)
+	defer m.guard()
+	if m.onOverflow != nil {
+		m.onOverflow(instrument, bound)
+	}
 }
 
 // Kick makes the meter's Registry export soon, without waiting for it. With
@@ -225,6 +240,7 @@ func (f *family) turnAway() (g *Group, tell bool) {
 func (f *family) overflowGroup() *Group {
 	if f.overflow == nil {
 		f.overflow = f.newGroup(attribute.NewSet(overflowKey.Bool(true)))
+		f.overflow.greatest = true
 		f.overflow.seat = &seat{taken: true}
 	}
 	return f.overflow
@@ -351,7 +367,7 @@ func (g *Group) putBack(cells []cell, start int64) bool {
 	}
 	dropped := 0
 	for i := range cells {
-		dropped += g.cells[i].merge(&cells[i], g.kinds[i])
+		dropped += g.cells[i].merge(&cells[i], g.kinds[i], g.greatest)
 	}
 	g.family.meter.dropped.Add(uint64(dropped))
 	g.start = min(g.start, start)

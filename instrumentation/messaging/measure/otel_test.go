@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -297,4 +298,28 @@ func TestNoopMeterTakesEverything(t *testing.T) {
 	if allocs != 0 {
 		t.Errorf("%v allocations; want none", allocs)
 	}
+}
+
+func TestForeignSDKGetsNoGaugeOfTheOverflowGroup(t *testing.T) {
+	reader := delta()
+	m := FromOTel(sdk.NewMeterProvider(sdk.WithReader(reader)).Meter("test"))
+	layout := NewLayout(Instrument{Name: "lag", Kind: Gauge})
+	m.maxGroups = 1
+	var keep []*Group
+	for i := range int64(3) {
+		g := m.Group(layout, attribute.Int64("partition", i))
+		g.Lock()
+		g.Set(0, 100+i)
+		g.Unlock()
+		keep = append(keep, g)
+	}
+	var rm metricdata.ResourceMetrics
+	if err := reader.Collect(t.Context(), &rm); err != nil {
+		t.Fatal(err)
+	}
+	points := rm.ScopeMetrics[0].Metrics[0].Data.(metricdata.Gauge[int64]).DataPoints
+	if len(points) != 1 || points[0].Value != 100 {
+		t.Errorf("points %+v; want the one of the partition that has a place", points)
+	}
+	runtime.KeepAlive(keep)
 }
