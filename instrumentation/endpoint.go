@@ -202,7 +202,7 @@ func (ts *targets) url(t *target, fromDSN bool) bool {
 			u.Path += s.path
 		}
 	} else if u.Port() == "" {
-		u.Host = net.JoinHostPort(strings.Trim(u.Host, "[]"), "4317")
+		u.Host = net.JoinHostPort(u.Hostname(), "4317")
 	}
 	t.url = u
 	if u.Scheme == "http" {

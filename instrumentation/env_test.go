@@ -72,6 +72,7 @@ func TestWhereSignalsGo(t *testing.T) {
 	f(Options{}, e{"OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/protobuf"}, "grpc http://127.0.0.1:4317", "http http://127.0.0.1:4318/v1/metrics")
 	f(Options{Protocol: ProtocolGRPC}, e{"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, "grpc http://127.0.0.1:4317", "grpc http://127.0.0.1:4317")
 	f(Options{Endpoint: "sidecar"}, nil, "grpc http://sidecar:4317", "grpc http://sidecar:4317")
+	f(Options{Endpoint: "sidecar:"}, nil, "grpc http://sidecar:4317", "grpc http://sidecar:4317")
 	f(Options{Endpoint: "https://[::1]"}, nil, "grpc https://[::1]:4317", "grpc https://[::1]:4317")
 	f(Options{Endpoint: "http://h/base/v1/traces", Protocol: ProtocolHTTP}, nil, "http http://h/base/v1/traces", "http http://h/base/v1/metrics")
 	f(Options{TLS: &tls.Config{}}, nil, "grpc https://127.0.0.1:4317", "grpc https://127.0.0.1:4317")
