@@ -1,6 +1,36 @@
 package bench
 
-import "testing"
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// TestAFilterThatMatchesNoClientIsRefused runs this binary as a benchmark is run.
+func TestAFilterThatMatchesNoClientIsRefused(t *testing.T) {
+	for filter, refused := range map[string]bool{
+		"hoptrace-kafka-go,kotel": true, "^franz-go$": true, "nobody": true, // a list, a raw client
+		"hoptrace-kafka-go|kotel": false, "": false,
+	} {
+		c := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^$", "-clients", filter)
+		out, err := c.CombinedOutput()
+		if (err != nil) != refused {
+			t.Errorf("-clients %q: %v\n%s", filter, err, out)
+		}
+		if !refused {
+			continue
+		}
+		for _, want := range []string{"-clients", filter, "kotel", "hoptrace-franz-go", "a regular expression such as '", "|"} {
+			if !strings.Contains(string(out), want) {
+				t.Errorf("-clients %q: the error lacks %q: %s", filter, want, out)
+			}
+		}
+		if strings.Contains(string(out), "PASS") {
+			t.Errorf("-clients %q: %s", filter, out)
+		}
+	}
+}
 
 // TestEveryClientEndsARound runs each client once in each way, without measuring,
 // and sees that what is sampled was exported.

@@ -53,11 +53,29 @@ func TestMain(m *testing.M) {
 		if wayFilter, err = regexp.Compile(*flagWays); err != nil {
 			fail(fmt.Errorf("-ways: %w", err))
 		}
+		fail(checkFilter(clientFilter, clients()))
 		if *flagMessages < 1000 || *flagMessages%1000 != 0 {
 			fail(fmt.Errorf("-messages is %d; it must be a multiple of 1000", *flagMessages))
 		}
 		os.Exit(m.Run())
 	}
+}
+
+// checkFilter tells when filter leaves no client to measure: a run without lines
+// would look like one that went well.
+func checkFilter(filter *regexp.Regexp, all []*client) error {
+	var names []string
+	for _, c := range all {
+		if c.raw == c.name {
+			continue // measured anyway, but only beside others
+		}
+		if filter.MatchString(c.name) {
+			return nil
+		}
+		names = append(names, c.name)
+	}
+	return fmt.Errorf("-clients is %q, which matches none of the clients that are measured beside the raw ones: %s; give a regular expression such as '%s|%s'",
+		filter, strings.Join(names, ", "), names[0], names[len(names)-1])
 }
 
 func fail(err error) {
