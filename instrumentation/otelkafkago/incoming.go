@@ -151,7 +151,7 @@ func (c *watchedConn) read() {
 		in.expect(stateHead, first+n+second)
 	case stateHead:
 		h, ok := parseFetchHead(in.req.version, in.req.key, in.kept)
-		if !ok || h.aborted > maxFrame/16 {
+		if !ok || h.aborted > maxFrame/16 || !h.plausible(in.req.fetch.offset) {
 			c.unknownAnswer()
 			return
 		}
@@ -178,7 +178,7 @@ func (c *watchedConn) read() {
 		}
 		c.unknownAnswer()
 	case stateBatchHead:
-		b, ok := parseBatch(in.kept)
+		b, ok := parseBatch(in.kept, in.began)
 		if !ok {
 			c.unknownAnswer()
 			return

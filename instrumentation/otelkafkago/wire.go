@@ -282,8 +282,13 @@ func batchHeadSize(b []byte) int {
 	return 0
 }
 
-// parseBatch reads the head of a batch, of the length that batchHeadSize tells.
-func parseBatch(b []byte) (out recordBatch, ok bool) {
+// farTime is how far, in nanoseconds, a broker's time may be from ours to be
+// believed: ten years.
+const farTime = 3652 * 24 * int64(time.Hour)
+
+// parseBatch reads the head of a batch, of the length that batchHeadSize tells. now
+// is in Unix nanoseconds.
+func parseBatch(b []byte, now int64) (out recordBatch, ok bool) {
 	r := fields{b: b}
 	first := int64(r.uint64()) //nolint:gosec // as on the wire
 	length := r.uint32()
@@ -312,8 +317,10 @@ func parseBatch(b []byte) (out recordBatch, ok bool) {
 	}
 	if attributes&logAppendTime == 0 {
 		out.isCreated = true
-	} else if stamp > 0 && stamp < 1<<43 { // about the year 2248
-		out.appended = stamp * int64(time.Millisecond)
+	} else if stamp > 0 && stamp < 1<<43 { // about the year 2248: it fits nanoseconds
+		if at := stamp * int64(time.Millisecond); at-now < farTime && now-at < farTime {
+			out.appended = at
+		}
 	}
 	return out, true
 }
@@ -325,6 +332,24 @@ type fetchHead struct {
 	highWatermark int64
 	logStart      int64 // -1 when the answer's version does not tell
 	aborted       int   // transactions listed behind the head
+}
+
+const (
+	maxAhead    = 1 << 40               // records behind the one asked for
+	maxThrottle = int64(24 * time.Hour) // brokers bound it by their quota window: seconds
+)
+
+// plausible tells whether the answer to a fetch at offset can be as told. TCP's
+// checksum lets some flipped bytes pass, and no other guards the head.
+func (h *fetchHead) plausible(offset int64) bool {
+	if h.throttle > maxThrottle {
+		return false
+	}
+	if h.code != 0 {
+		return true // then it tells no offsets
+	}
+	end := h.highWatermark
+	return end >= offset && end-offset < maxAhead && h.logStart >= -1 && h.logStart <= end
 }
 
 // The head of a fetch answer has two parts of known length with the topic's name

@@ -152,6 +152,56 @@ func TestAnAnswerThatIsNotAsExpectedIsUnknownAndCounted(t *testing.T) {
 	f("offsets without sense", fetchAnswer(10, 0, "orders", 0, 20, 0, batch(-7, 1, 1, true, 0)))
 }
 
+func TestAnImplausibleHeadIsUnknownAndCounted(t *testing.T) {
+	for _, version := range []uint16{2, 5, 10} {
+		for name, end := range map[string]int64{
+			"a flipped byte": 7566047373982433580, "negative": -7, "before the record asked for": 4, "far ahead": 5 + maxAhead,
+		} {
+			log := newFetchLog()
+			log.watermark = func(_ topicPartition, end int64) {
+				t.Errorf("version %d, %s: the watermark %d is told", version, name, end)
+			}
+			carry(t, log, version, fetchAnswer(int(version), 0, "orders", 0, end, 0, nil), 7)
+			p := log.partition(topicPartition{"orders", 0})
+			d := p.match(5)
+			if _, ok := p.highWatermark(); ok || d.highWatermark != 0 || d.throttle != 0 || log.unknown.Load() != 1 {
+				t.Errorf("version %d, %s: %+v, %d counted; want nothing told and one counted", version, name, d, log.unknown.Load())
+			}
+			if d.asked == 0 || d.answered == 0 {
+				t.Errorf("version %d, %s: %+v; want the fetch's own times", version, name, d)
+			}
+		}
+		log := newFetchLog()
+		carry(t, log, version, fetchAnswer(int(version), 0, "orders", 0, 5+maxAhead-1, 0, nil), 7)
+		if end, ok := log.partition(topicPartition{"orders", 0}).highWatermark(); !ok || end != 5+maxAhead-1 {
+			t.Errorf("version %d: %d, %v; want it believed", version, end, ok)
+		}
+	}
+}
+
+func TestATimeTenYearsAwayIsUnknown(t *testing.T) {
+	at := time.Now()
+	for name, c := range map[string]struct {
+		stamp time.Time
+		known bool
+	}{
+		"long ago": {at.AddDate(-11, 0, 0), false}, "to come": {at.AddDate(11, 0, 0), false}, "nine years ago": {at.AddDate(-9, 0, 0), true},
+	} {
+		set, old := batch(5, 1, c.stamp.UnixMilli(), true, 0), oldMessage(5, c.stamp.UnixMilli(), true, "v")
+		for version, records := range map[uint16][]byte{2: old, 5: set, 10: set} {
+			log := newFetchLog()
+			carry(t, log, version, fetchAnswer(int(version), 0, "orders", 0, 20, 0, records), 7)
+			want := int64(0)
+			if c.known {
+				want = c.stamp.UnixMilli() * int64(time.Millisecond)
+			}
+			if d := log.partition(topicPartition{"orders", 0}).match(5); d.appended != want || d.isCreated {
+				t.Errorf("%s, version %d: appended %d, created %v; want %d", name, version, d.appended, d.isCreated, want)
+			}
+		}
+	}
+}
+
 func TestAFailedFetchTellsNoWatermark(t *testing.T) {
 	log := newFetchLog()
 	carry(t, log, 10, fetchAnswer(10, 6, "orders", 0, -1, 0, nil), 9)
