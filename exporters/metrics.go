@@ -41,6 +41,10 @@ const (
 	LabelGroup     MetricLabel = "group"
 	LabelService   MetricLabel = "service"
 	LabelClient    MetricLabel = "client"
+	// These are attributes of the points.
+	LabelCause   MetricLabel = "cause" // hoptrace.rebalance.cause
+	LabelError   MetricLabel = "error.type"
+	LabelPathway MetricLabel = "pathway" // hoptrace.pathway
 )
 
 // MetricQuery asks for one metric. Empty fields do not filter.
@@ -53,6 +57,9 @@ type MetricQuery struct {
 	Group     string
 	Service   string
 	ClientID  string
+	Cause     string
+	ErrorType string
+	Pathway   string
 	// Step is the stretch that one MetricStep covers, from multiples of Step
 	// since 1970. It is needed, and the range holds at most 2,000 of it.
 	Step time.Duration
@@ -68,6 +75,9 @@ type MetricSeries struct {
 	Group     string
 	Service   string
 	ClientID  string
+	Cause     string
+	ErrorType string
+	Pathway   string
 	Kind      schemas.MetricKind
 	Unit      string
 	Steps     []MetricStep

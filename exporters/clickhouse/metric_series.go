@@ -26,7 +26,17 @@ var labelColumns = []struct {
 	{exporters.LabelGroup, "l_group", "CAST(consumer_group, 'String')", "''"},
 	{exporters.LabelService, "l_service", "CAST(service, 'String')", "''"},
 	{exporters.LabelClient, "l_client", "CAST(client_id, 'String')", "''"},
+	{exporters.LabelCause, "l_cause", attributeCause, "''"},
+	{exporters.LabelError, "l_error", attributeError, "''"},
+	{exporters.LabelPathway, "l_pathway", attributePathway, "''"},
 }
+
+// Labels that have no column of their own; empty where the point has none.
+const (
+	attributeCause   = "attributes['hoptrace.rebalance.cause']"
+	attributeError   = "attributes['error.type']"
+	attributePathway = "attributes['hoptrace.pathway']"
+)
 
 // MetricSeries adds up one metric. What happened since the point before (delta)
 // is added up by the engine; of states (gauges and cumulative streams) the
@@ -50,10 +60,18 @@ func (s *Store) MetricSeries(ctx context.Context, q exporters.MetricQuery) ([]ex
 	m.params.int("limit", maxMetricRows+1)
 	m.params.text("name", q.Name)
 	m.where = "project = {project:UInt64} AND name = {name:String}"
-	for _, f := range []struct{ column, value string }{{"topic", q.Topic}, {"consumer_group", q.Group}, {"service", q.Service}, {"client_id", q.ClientID}} {
+	for _, f := range []struct{ param, sql, value string }{
+		{"f_topic", "topic", q.Topic},
+		{"f_group", "consumer_group", q.Group},
+		{"f_service", "service", q.Service},
+		{"f_client", "client_id", q.ClientID},
+		{"f_cause", attributeCause, q.Cause},
+		{"f_error", attributeError, q.ErrorType},
+		{"f_pathway", attributePathway, q.Pathway},
+	} {
 		if f.value != "" {
-			m.params.text("f_"+f.column, f.value)
-			m.where += " AND " + f.column + " = {f_" + f.column + ":String}"
+			m.params.text(f.param, f.value)
+			m.where += " AND " + f.sql + " = {" + f.param + ":String}"
 		}
 	}
 	if q.Partition != nil {
@@ -88,6 +106,7 @@ type metricSum struct {
 
 type lineKey struct {
 	topic, group, service, client string
+	cause, fault, pathway         string
 	partition                     int32
 	kind                          schemas.MetricKind
 }
@@ -109,6 +128,7 @@ type step struct {
 type summed struct {
 	slot                          proto.ColInt64
 	topic, group, service, client *proto.ColStr
+	cause, fault, pathway         *proto.ColStr
 	partition                     proto.ColInt32
 	kind                          proto.ColUInt8
 	unit                          *proto.ColStr
@@ -122,7 +142,9 @@ type summed struct {
 }
 
 func (r *summed) labelResults() proto.Results {
-	r.topic, r.group, r.service, r.client, r.unit = new(proto.ColStr), new(proto.ColStr), new(proto.ColStr), new(proto.ColStr), new(proto.ColStr)
+	for _, c := range []**proto.ColStr{&r.topic, &r.group, &r.service, &r.client, &r.cause, &r.fault, &r.pathway, &r.unit} {
+		*c = new(proto.ColStr)
+	}
 	return proto.Results{
 		{Name: "slot", Data: &r.slot},
 		{Name: "l_topic", Data: r.topic},
@@ -130,11 +152,17 @@ func (r *summed) labelResults() proto.Results {
 		{Name: "l_group", Data: r.group},
 		{Name: "l_service", Data: r.service},
 		{Name: "l_client", Data: r.client},
+		{Name: "l_cause", Data: r.cause},
+		{Name: "l_error", Data: r.fault},
+		{Name: "l_pathway", Data: r.pathway},
 	}
 }
 
 func (r *summed) key(i int) lineKey {
-	k := lineKey{r.topic.Row(i), r.group.Row(i), r.service.Row(i), r.client.Row(i), r.partition[i], 0}
+	k := lineKey{
+		topic: r.topic.Row(i), group: r.group.Row(i), service: r.service.Row(i), client: r.client.Row(i),
+		cause: r.cause.Row(i), fault: r.fault.Row(i), pathway: r.pathway.Row(i), partition: r.partition[i],
+	}
 	if i < len(r.kind) {
 		k.kind = schemas.MetricKind(r.kind[i])
 	}
@@ -407,7 +435,8 @@ func (m *metricSum) series() []exporters.MetricSeries {
 	out := make([]exporters.MetricSeries, 0, len(m.lines))
 	for k, l := range m.lines {
 		one := exporters.MetricSeries{
-			Topic: k.topic, Partition: k.partition, Group: k.group, Service: k.service, ClientID: k.client, Kind: k.kind, Unit: l.unit,
+			Topic: k.topic, Partition: k.partition, Group: k.group, Service: k.service, ClientID: k.client,
+			Cause: k.cause, ErrorType: k.fault, Pathway: k.pathway, Kind: k.kind, Unit: l.unit,
 			Steps: make([]exporters.MetricStep, 0, len(l.steps)),
 		}
 		for slot, t := range l.steps {
@@ -418,7 +447,8 @@ func (m *metricSum) series() []exporters.MetricSeries {
 	}
 	slices.SortFunc(out, func(a, b exporters.MetricSeries) int {
 		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition), strings.Compare(a.Group, b.Group),
-			strings.Compare(a.Service, b.Service), strings.Compare(a.ClientID, b.ClientID), cmp.Compare(a.Kind, b.Kind))
+			strings.Compare(a.Service, b.Service), strings.Compare(a.ClientID, b.ClientID),
+			strings.Compare(a.Cause, b.Cause), strings.Compare(a.ErrorType, b.ErrorType), strings.Compare(a.Pathway, b.Pathway), cmp.Compare(a.Kind, b.Kind))
 	})
 	return out
 }

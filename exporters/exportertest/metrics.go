@@ -288,6 +288,7 @@ func metricLabels(t *testing.T, s Metrics) {
 		points = append(points, schemas.MetricPoint{
 			Project: 1, Name: "n", Kind: schemas.MetricSum, Temporality: schemas.TemporalityDelta, Topic: pick(0, "t"), Partition: int32(i >> 1 & 1), //nolint:gosec // small
 			Group: pick(2, "g"), Service: pick(3, "s"), ClientID: pick(4, "c"), Time: start.UnixNano(), Value: float64(uint(1) << i), Series: uint64(i), //nolint:gosec // small
+			Attributes: []schemas.Attribute{{Key: "hoptrace.rebalance.cause", Value: pick(0, "a")}, {Key: "error.type", Value: "timeout"}, {Key: "hoptrace.pathway", Value: pick(1, "p")}},
 		})
 	}
 	other := points[0]
@@ -327,6 +328,20 @@ func metricLabels(t *testing.T, s Metrics) {
 	f("by two of one topic", func(q *exporters.MetricQuery) {
 		q.Topic, q.By = "t0", []exporters.MetricLabel{exporters.LabelPartition, exporters.LabelClient}
 	}, func(p *schemas.MetricPoint) bool { return p.Topic == "t0" }, 4)
+	cause := func(p *schemas.MetricPoint) string {
+		v, _ := schemas.Lookup(p.Attributes, "hoptrace.rebalance.cause")
+		return v
+	}
+	f("by cause, error and pathway", func(q *exporters.MetricQuery) {
+		q.By = []exporters.MetricLabel{exporters.LabelCause, exporters.LabelError, exporters.LabelPathway}
+	}, all, 4)
+	f("one cause by pathway", func(q *exporters.MetricQuery) { q.Cause, q.By = "a1", []exporters.MetricLabel{exporters.LabelPathway} },
+		func(p *schemas.MetricPoint) bool { return cause(p) == "a1" }, 2)
+	f("error and pathway", func(q *exporters.MetricQuery) { q.ErrorType, q.Pathway = "timeout", "p0" },
+		func(p *schemas.MetricPoint) bool {
+			v, _ := schemas.Lookup(p.Attributes, "hoptrace.pathway")
+			return v == "p0"
+		}, 1)
 	f("another name", func(q *exporters.MetricQuery) { q.Name = "m" }, func(*schemas.MetricPoint) bool { return false }, 0)
 	f("another time", func(q *exporters.MetricQuery) { q.Range.From, q.Range.To = start.Add(-time.Hour), start },
 		func(*schemas.MetricPoint) bool { return false }, 0)

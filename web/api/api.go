@@ -125,7 +125,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.handle("/api/v1/topics", []string{"from", "to"}, h.topics)
 	h.handle("/api/v1/hops", []string{"from", "to", "topic", "group", "order", "limit"}, h.hops)
 	h.handle("/api/v1/metrics", []string{"from", "to"}, h.metricNames)
-	h.handle("/api/v1/metrics/{name}", []string{"from", "to", "topic", "partition", "group", "service", "client", "step", "by"}, h.metricSeries)
+	h.handle("/api/v1/metrics/{name}", []string{"from", "to", "topic", "partition", "group", "service", "client", "cause", "error.type", "pathway", "step", "by"}, h.metricSeries)
 	h.handle("/api/v1/advice", []string{"from", "to"}, h.advice)
 	h.handle("/api/v1/clocks", []string{"from", "to", "host"}, h.clocks)
 	h.handle("/api/v1/issues", []string{"from", "to", "text", "before", "limit"}, h.issues)

@@ -51,6 +51,9 @@ type MetricSeries struct {
 	Group     string       `json:"group"`
 	Service   string       `json:"service"`
 	Client    string       `json:"client"`
+	Cause     string       `json:"cause"`     // of a rebalance
+	ErrorType string       `json:"errorType"` // empty when there was none
+	Pathway   string       `json:"pathway"`   // its hash, or other
 	Kind      string       `json:"kind"`
 	Unit      string       `json:"unit"`
 	Steps     []MetricStep `json:"steps"`
@@ -122,7 +125,8 @@ const metricSteps = 120
 func (h *Handler) metricSeries(ctx context.Context, q *query) (any, error) {
 	mq := exporters.MetricQuery{
 		Project: q.project.ID, Name: q.path("name"), Range: q.timeRange(), Topic: q.text("topic"), Group: q.text("group"),
-		Service: q.text("service"), ClientID: q.text("client"), Partition: q.partition("partition"), Step: q.duration("step"), By: q.labels("by"),
+		Service: q.text("service"), ClientID: q.text("client"),
+		Cause: q.text("cause"), ErrorType: q.text("error.type"), Pathway: q.text("pathway"), Partition: q.partition("partition"), Step: q.duration("step"), By: q.labels("by"),
 	}
 	if q.fault != nil {
 		return nil, q.fault
@@ -154,7 +158,7 @@ func (h *Handler) metricSeries(ctx context.Context, q *query) (any, error) {
 	for i, s := range series {
 		one := MetricSeries{
 			Topic: s.Topic, Partition: told(s.Partition), Group: s.Group, Service: s.Service, Client: s.ClientID,
-			Kind: s.Kind.String(), Unit: s.Unit, Steps: make([]MetricStep, len(s.Steps)),
+			Cause: s.Cause, ErrorType: s.ErrorType, Pathway: s.Pathway, Kind: s.Kind.String(), Unit: s.Unit, Steps: make([]MetricStep, len(s.Steps)),
 		}
 		for j, at := range s.Steps {
 			one.Steps[j] = MetricStep{
@@ -205,6 +209,7 @@ func (p *params) partition(name string) *int32 {
 
 var metricLabels = []exporters.MetricLabel{
 	exporters.LabelTopic, exporters.LabelPartition, exporters.LabelGroup, exporters.LabelService, exporters.LabelClient,
+	exporters.LabelCause, exporters.LabelError, exporters.LabelPathway,
 }
 
 func (p *params) labels(name string) []exporters.MetricLabel {
@@ -215,7 +220,7 @@ func (p *params) labels(name string) []exporters.MetricLabel {
 	var out []exporters.MetricLabel
 	for l := range strings.SplitSeq(s, ",") {
 		if !slices.Contains(metricLabels, exporters.MetricLabel(l)) || slices.Contains(out, exporters.MetricLabel(l)) {
-			p.refuse(name, s, "labels separated by commas, each once: topic, partition, group, service, client")
+			p.refuse(name, s, "labels separated by commas, each once: topic, partition, group, service, client, cause, error.type, pathway")
 			return nil
 		}
 		out = append(out, exporters.MetricLabel(l))

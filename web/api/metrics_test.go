@@ -93,6 +93,36 @@ func TestMetricsAreListedAndAddedUp(t *testing.T) {
 	}
 }
 
+func TestMetricsAreKeptApartByTheirAttributes(t *testing.T) {
+	store := &fakestore.Store{AllProjects: []schemas.Project{{ID: 1}}}
+	for i, cause := range []string{"start", "membership", "membership"} {
+		store.AllPoints = append(store.AllPoints, schemas.MetricPoint{
+			Project: 1, Name: messaging.MetricRebalances, Kind: schemas.MetricSum, Temporality: schemas.TemporalityDelta, Partition: schemas.Unknown,
+			Time: testNow.Add(-time.Minute).UnixNano(), Value: float64(i + 1), Series: uint64(i), //nolint:gosec // small
+			Attributes: []schemas.Attribute{{Key: "hoptrace.rebalance.cause", Value: cause}, {Key: messaging.AttrErrorType, Value: "timeout"}, {Key: messaging.AttrPathway, Value: "00ff"}},
+		})
+	}
+	h := newHandler(t, store)
+	for query, want := range map[string]map[string]float64{
+		"?by=cause":                       {"start//": 1, "membership//": 5},
+		"?cause=membership":               {"//": 5},
+		"?by=cause,error.type,pathway":    {"start/timeout/00ff": 1, "membership/timeout/00ff": 5},
+		"?error.type=timeout&by=pathway":  {"//00ff": 6},
+		"?pathway=other&by=pathway":       {},
+		"?error.type=refused&pathway=00f": {},
+	} {
+		got := map[string]float64{}
+		for _, s := range get[MetricDetail](t, h, "/metrics/"+messaging.MetricRebalances+query, http.StatusOK).Series {
+			for _, at := range s.Steps {
+				got[s.Cause+"/"+s.ErrorType+"/"+s.Pathway] += *at.Sum
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", query, diff)
+		}
+	}
+}
+
 func TestTheNewestOfEachAdviceIsGivenByGain(t *testing.T) {
 	got := get[AdviceList](t, newHandler(t, metricStore()), "/advice", http.StatusOK)
 	var told []string

@@ -70,6 +70,12 @@ func (s *Store) MetricSeries(ctx context.Context, q exporters.MetricQuery) ([]ex
 			q.Service != "" && p.Service != q.Service || q.ClientID != "" && p.ClientID != q.ClientID || q.Partition != nil && p.Partition != *q.Partition {
 			continue
 		}
+		cause, _ := schemas.Lookup(p.Attributes, "hoptrace.rebalance.cause")
+		fault, _ := schemas.Lookup(p.Attributes, "error.type")
+		pathway, _ := schemas.Lookup(p.Attributes, "hoptrace.pathway")
+		if q.Cause != "" && cause != q.Cause || q.ErrorType != "" && fault != q.ErrorType || q.Pathway != "" && pathway != q.Pathway {
+			continue
+		}
 		line := exporters.MetricSeries{Partition: schemas.Unknown, Kind: p.Kind, Unit: p.Unit}
 		key := ""
 		for _, l := range q.By {
@@ -84,6 +90,12 @@ func (s *Store) MetricSeries(ctx context.Context, q exporters.MetricQuery) ([]ex
 				line.Service, key = p.Service, key+"\x00"+p.Service
 			case exporters.LabelClient:
 				line.ClientID, key = p.ClientID, key+"\x00"+p.ClientID
+			case exporters.LabelCause:
+				line.Cause, key = cause, key+"\x00"+cause
+			case exporters.LabelError:
+				line.ErrorType, key = fault, key+"\x00"+fault
+			case exporters.LabelPathway:
+				line.Pathway, key = pathway, key+"\x00"+pathway
 			}
 		}
 		if lines[key] == nil {

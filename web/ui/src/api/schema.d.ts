@@ -575,6 +575,12 @@ export interface components {
             group: string;
             service: string;
             client: string;
+            /** @description of a rebalance */
+            cause: string;
+            /** @description empty when there was none */
+            errorType: string;
+            /** @description its hash, or other */
+            pathway: string;
             /** @enum {string} */
             kind: "gauge" | "sum" | "histogram" | "exponential_histogram" | "unknown";
             unit: string;
@@ -1102,9 +1108,15 @@ export interface operations {
                 service?: string;
                 /** @description Client id. */
                 client?: string;
+                /** @description Only rebalances of this cause, hoptrace.rebalance.cause. */
+                cause?: string;
+                /** @description Only what failed with this error.type. */
+                "error.type"?: string;
+                /** @description Only this pathway, hoptrace.pathway. */
+                pathway?: string;
                 /** @description Length of a step as 10s, 1m, at least 1s; about a 120th of the range when not given, and at most 2,000 in it. */
                 step?: string;
-                /** @description What makes a series of its own: topic, partition, group, service, client, separated by commas. */
+                /** @description What makes a series of its own: topic, partition, group, service, client, cause, error.type, pathway, separated by commas. */
                 by?: string;
             };
             header?: never;
