@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 
 	"github.com/IBM/sarama"
 )
@@ -117,12 +118,15 @@ func errorType(err error) (kind string) {
 	}()
 	var code sarama.KError
 	var timeout net.Error
+	var config sarama.ConfigurationError
 	switch {
 	case errors.As(err, &code):
 		if name := protocolNames[code]; name != "" {
 			return name
 		}
 		return "_OTHER"
+	case errors.As(err, &config) && strings.Contains(string(config), "larger than configured Producer.MaxMessageBytes"):
+		return protocolNames[sarama.ErrMessageSizeTooLarge] // what a broker says of it
 	case errors.Is(err, context.Canceled), errors.Is(err, sarama.ErrShuttingDown):
 		return "canceled"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
