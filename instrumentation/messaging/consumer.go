@@ -264,6 +264,7 @@ func Deliver[H KeyValue](ctx context.Context, d *Delivery, headers []H) {
 		d.received, sampled = d.receive(ctx, start)
 	}
 	d.Partition.delivered(d, start, sampled)
+	c.core.clocks.Look(d.Handed)
 	if d.LogAppend && d.Broker.Host != "" && d.Asked != 0 && d.Answered != 0 && d.RecordTime != 0 {
 		since := d.Asked
 		if !d.Waited && d.NotBefore != 0 {
