@@ -77,9 +77,8 @@ func (p *SyncProducer) send(ctx context.Context, msg *sarama.ProducerMessage) (p
 		p.in.finish(st, msg, err)
 	}()
 	partition, offset, err = p.SyncProducer.SendMessage(sent)
-	var failed *sarama.ProducerError
-	if errors.As(err, &failed) && failed != nil && failed.Msg == sent {
-		failed.Msg = msg
+	if err != nil {
+		tellOfOne(msg, sent, err)
 	}
 	returned = true
 	return partition, offset, err
@@ -123,9 +122,19 @@ func (p *SyncProducer) sendAll(ctx context.Context, msgs []*sarama.ProducerMessa
 		p.in.finishAll(sts, msgs, err)
 	}()
 	err = p.SyncProducer.SendMessages(sent)
-	tellOf(msgs, sent, err)
+	if err != nil {
+		tellOf(msgs, sent, err)
+	}
 	returned = true
 	return err
+}
+
+// tellOfOne is tellOf for a wrapped producer that tells the message in its error.
+func tellOfOne(msg, sent *sarama.ProducerMessage, err error) {
+	var failed *sarama.ProducerError
+	if errors.As(err, &failed) && failed != nil && failed.Msg == sent {
+		failed.Msg = msg
+	}
 }
 
 // tellOf makes err tell of the messages that the program gave, not of their copies.
