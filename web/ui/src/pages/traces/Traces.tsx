@@ -37,6 +37,8 @@ export function Traces({ status }: { status: Status | undefined }) {
     queryKey: ['traces', params, before],
     queryFn: ({ signal }) => ask<'/api/v1/traces'>('/traces', { ...params, before, limit: PAGE }, signal),
     placeholderData: keepPreviousData,
+    // Nobody reads an empty list: what comes first is shown at once.
+    refetchInterval: (query) => (live && query.state.data?.traces.length === 0 ? 2000 : false),
   })
   const list = traces.data?.traces
   const newest = list?.[0]?.start
