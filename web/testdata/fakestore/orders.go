@@ -107,8 +107,10 @@ func (b *builder) hop(h hop) (*schemas.Span, *schemas.Message) {
 	}
 	process.Links = []schemas.Link{{TraceID: h.trace, SpanID: send.SpanID}}
 	process.Attributes = []schemas.Attribute{
-		{Key: "messaging.system", Value: "kafka"}, {Key: "messaging.destination.name", Value: h.topic},
-		{Key: "messaging.consumer.group.name", Value: h.group}, {Key: "messaging.kafka.offset", Value: fmt.Sprint(offset)},
+		{Key: "messaging.system", Value: "kafka"},
+		{Key: "messaging.destination.name", Value: h.topic},
+		{Key: "messaging.consumer.group.name", Value: h.group},
+		{Key: "messaging.kafka.offset", Value: fmt.Sprint(offset)},
 	}
 	if h.failed {
 		process.Status, process.StatusMessage = schemas.StatusError, "card gateway answered 402"
@@ -137,8 +139,10 @@ func (b *builder) order(trace schemas.TraceID, at int64, backlog float64, behind
 	jitter := 0.7 + 0.6*b.rnd.Float64()
 	root := *b.add(trace, schemas.SpanID{}, "checkout", "POST /checkout", schemas.KindServer, at, at+ms(12*jitter))
 	b.add(trace, root.SpanID, "checkout", "validate cart", schemas.KindInternal, at+ms(.3), at+ms(3.1*jitter))
-	h := hop{topic: "orders", group: "orders", producer: "checkout", consumer: "orders", trace: trace, parent: root.SpanID, start: at + ms(4*jitter),
-		batch: 1.2 * jitter, ack: 1.9, poll: 1.4 * jitter, fetchq: .2, process: 6.1 * jitter, partition: int32(b.rnd.IntN(4))}
+	h := hop{
+		topic: "orders", group: "orders", producer: "checkout", consumer: "orders", trace: trace, parent: root.SpanID, start: at + ms(4*jitter),
+		batch: 1.2 * jitter, ack: 1.9, poll: 1.4 * jitter, fetchq: .2, process: 6.1 * jitter, partition: int32(b.rnd.IntN(4)),
+	}
 	if change != nil {
 		change(&h)
 	}
@@ -149,8 +153,10 @@ func (b *builder) order(trace schemas.TraceID, at int64, backlog float64, behind
 	o := *orders
 	sql := b.add(trace, o.SpanID, "orders", "SELECT inventory", schemas.KindClient, o.Start+ms(.6), o.Start+ms(2.9))
 	sql.Attributes = []schemas.Attribute{{Key: "db.system.name", Value: "postgresql"}, {Key: "db.query.text", Value: "SELECT … FROM inventory WHERE sku = ?"}}
-	h = hop{topic: "payments", group: "payments", producer: "orders", consumer: "payments", trace: trace, parent: o.SpanID, start: o.Start + ms(3.2),
-		batch: 1.1, ack: 1.4, backlog: backlog, poll: 1, fetchq: .4 + backlog/2e5, process: 24 * jitter, behind: behind, failed: fail, partition: 1}
+	h = hop{
+		topic: "payments", group: "payments", producer: "orders", consumer: "payments", trace: trace, parent: o.SpanID, start: o.Start + ms(3.2),
+		batch: 1.1, ack: 1.4, backlog: backlog, poll: 1, fetchq: .4 + backlog/2e5, process: 24 * jitter, behind: behind, failed: fail, partition: 1,
+	}
 	if backlog > 0 {
 		h.poll = 0
 		h.process = 480
@@ -169,8 +175,10 @@ func (b *builder) order(trace schemas.TraceID, at int64, backlog float64, behind
 		charge.Status, charge.StatusMessage = schemas.StatusError, "402 Payment Required"
 		return row
 	}
-	h = hop{topic: "shipping", group: "shipping", producer: "payments", consumer: "shipping", trace: trace, parent: p.SpanID, start: p.End - (p.End-p.Start)/4,
-		batch: 1, ack: 1.2, poll: 1.8, fetchq: .1, process: 4.2 * jitter, partition: int32(b.rnd.IntN(3))}
+	h = hop{
+		topic: "shipping", group: "shipping", producer: "payments", consumer: "shipping", trace: trace, parent: p.SpanID, start: p.End - (p.End-p.Start)/4,
+		batch: 1, ack: 1.2, poll: 1.8, fetchq: .1, process: 4.2 * jitter, partition: int32(b.rnd.IntN(3)),
+	}
 	if change != nil {
 		change(&h)
 	}
@@ -216,8 +224,10 @@ func Orders(now time.Time) *Store {
 		b.add(Wide, wide.SpanID, "reports", fmt.Sprintf("SELECT page %d", i), schemas.KindClient, start, start+ms(1.5))
 	}
 	from := *b.add(LinkedFrom, schemas.SpanID{}, "importer", "import file", schemas.KindInternal, at(2*time.Minute), at(2*time.Minute)+ms(30))
-	b.hop(hop{topic: "imports", group: "indexer", producer: "importer", consumer: "indexer", trace: LinkedFrom, consumerTrace: LinkedTo, parent: from.SpanID,
-		start: from.Start + ms(2), batch: 10, ack: 2, backlog: 850, fetchq: 3, process: 40, behind: 12})
+	b.hop(hop{
+		topic: "imports", group: "indexer", producer: "importer", consumer: "indexer", trace: LinkedFrom, consumerTrace: LinkedTo, parent: from.SpanID,
+		start: from.Start + ms(2), batch: 10, ack: 2, backlog: 850, fetchq: 3, process: 40, behind: 12,
+	})
 
 	for n := uint64(100); n < 380; n++ {
 		before := time.Duration(b.rnd.ExpFloat64() * float64(90*time.Minute))
@@ -236,9 +246,11 @@ func Orders(now time.Time) *Store {
 }
 
 func (b *builder) issues(now time.Time, failed []*schemas.Message) {
-	card := schemas.Issue{ID: 7, Project: Project, Fingerprint: schemas.Fingerprint{0xca, 0x4d}, Title: "payments.ChargeError: card gateway answered 402",
+	card := schemas.Issue{
+		ID: 7, Project: Project, Fingerprint: schemas.Fingerprint{0xca, 0x4d}, Title: "payments.ChargeError: card gateway answered 402",
 		Culprit: "payments.charge", Level: "error", Platform: "go", Status: "unresolved", FirstSeen: now.Add(-26 * time.Hour).UnixNano(),
-		Grouping: []string{"type payments.ChargeError", "frame payments.charge", "frame payments.handle"}}
+		Grouping: []string{"type payments.ChargeError", "frame payments.charge", "frame payments.handle"},
+	}
 	n := 0
 	event := func(issue *schemas.Issue, e schemas.Event, body any) {
 		n++
@@ -258,22 +270,32 @@ func (b *builder) issues(now time.Time, failed []*schemas.Message) {
 	for _, m := range failed {
 		for try := range 6 {
 			t := m.End - 5e6 - int64(try)*1e9
-			event(&card, schemas.Event{Time: t, Type: "payments.ChargeError", Value: "card gateway answered 402", Culprit: "payments.charge",
+			event(&card, schemas.Event{
+				Time: t, Type: "payments.ChargeError", Value: "card gateway answered 402", Culprit: "payments.charge",
 				Release: "payments@3.2.0", Environment: "production", Server: "payments-2", SDK: "sentry.go/0.50.0", TraceID: m.TraceID, SpanID: m.SpanID,
 				Topic: m.Topic, Partition: m.Partition, Offset: m.Offset, Group: m.Group,
-				Tags: []schemas.Attribute{{Key: "currency", Value: "EUR"}, {Key: "gateway", Value: "card-gateway"}}}, cardPayload(t, m))
+				Tags: []schemas.Attribute{{Key: "currency", Value: "EUR"}, {Key: "gateway", Value: "card-gateway"}},
+			}, cardPayload(t, m))
 		}
 	}
-	timeout := schemas.Issue{ID: 8, Project: Project, Fingerprint: schemas.Fingerprint{0x71, 0x0e}, Title: "context deadline exceeded", Culprit: "shipping.reserve",
-		Level: "warning", Platform: "go", Status: "unresolved", FirstSeen: now.Add(-40 * time.Minute).UnixNano(), Grouping: []string{"message context deadline exceeded"}}
-	event(&timeout, schemas.Event{Time: now.Add(-38 * time.Minute).UnixNano(), Value: "context deadline exceeded", Culprit: "shipping.reserve", Server: "shipping-1",
-		SDK: "sentry.go/0.50.0", Partition: schemas.Unknown, Offset: schemas.Unknown}, nil)
-	node := schemas.Issue{ID: 9, Project: Project, Fingerprint: schemas.Fingerprint{0x9d}, Title: "TypeError: Cannot read properties of undefined (reading 'sku')",
+	timeout := schemas.Issue{
+		ID: 8, Project: Project, Fingerprint: schemas.Fingerprint{0x71, 0x0e}, Title: "context deadline exceeded", Culprit: "shipping.reserve",
+		Level: "warning", Platform: "go", Status: "unresolved", FirstSeen: now.Add(-40 * time.Minute).UnixNano(), Grouping: []string{"message context deadline exceeded"},
+	}
+	event(&timeout, schemas.Event{
+		Time: now.Add(-38 * time.Minute).UnixNano(), Value: "context deadline exceeded", Culprit: "shipping.reserve", Server: "shipping-1",
+		SDK: "sentry.go/0.50.0", Partition: schemas.Unknown, Offset: schemas.Unknown,
+	}, nil)
+	node := schemas.Issue{
+		ID: 9, Project: Project, Fingerprint: schemas.Fingerprint{0x9d}, Title: "TypeError: Cannot read properties of undefined (reading 'sku')",
 		Culprit: "renderCart(cart.js)", Level: "error", Platform: "node", Status: "unresolved", FirstSeen: now.Add(-5 * time.Hour).UnixNano(),
-		Grouping: []string{"type TypeError", "frame renderCart"}}
+		Grouping: []string{"type TypeError", "frame renderCart"},
+	}
 	for i := range 3 {
-		event(&node, schemas.Event{Time: now.Add(-time.Duration(i) * 95 * time.Minute).UnixNano(), Type: "TypeError", Value: "Cannot read properties of undefined (reading 'sku')",
-			Culprit: "renderCart(cart.js)", SDK: "sentry.javascript.node/10.0.0", Partition: schemas.Unknown, Offset: schemas.Unknown}, map[string]any{"exception": "not what it should be"})
+		event(&node, schemas.Event{
+			Time: now.Add(-time.Duration(i) * 95 * time.Minute).UnixNano(), Type: "TypeError", Value: "Cannot read properties of undefined (reading 'sku')",
+			Culprit: "renderCart(cart.js)", SDK: "sentry.javascript.node/10.0.0", Partition: schemas.Unknown, Offset: schemas.Unknown,
+		}, map[string]any{"exception": "not what it should be"})
 	}
 	b.s.AllIssues = []schemas.Issue{card, timeout, node}
 }
@@ -292,10 +314,12 @@ func cardPayload(t int64, m *schemas.Message) any {
 				o{"function": "main.run", "module": "main", "filename": "main.go", "lineno": 64, "in_app": false},
 				o{"function": "(*Reader).Process", "module": "otelkafkago", "filename": "otelkafkago/reader.go", "lineno": 212, "in_app": false},
 				o{"function": "payments.handle", "module": "payments", "filename": "payments/consumer.go", "lineno": 41, "in_app": true},
-				o{"function": "payments.charge", "module": "payments", "filename": "payments/charge.go", "lineno": 88, "in_app": true,
+				o{
+					"function": "payments.charge", "module": "payments", "filename": "payments/charge.go", "lineno": 88, "in_app": true,
 					"pre_context":  l{"\tresp, err := gw.Charge(ctx, order.Card, order.Total)", "\tif err != nil {"},
 					"context_line": "\t\treturn &ChargeError{Code: \"CARD_DECLINED\", Status: resp.Status}",
-					"post_context": l{"\t}", "\treturn nil"}},
+					"post_context": l{"\t}", "\treturn nil"},
+				},
 			}}},
 		}},
 		"breadcrumbs": o{"values": l{
