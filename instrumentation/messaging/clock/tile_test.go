@@ -11,14 +11,16 @@ import (
 // whose broker's is 3 s ahead of it.
 func hop() (Times, Offsets) {
 	p := epoch - 7*second
-	return Times{
+	times := Times{
 		Enqueued: p, Written: p + 5*ms, Acked: p + 9*ms,
 		Appended: epoch + 3*second + 6*ms,
 		Fetched:  epoch + 20*ms, Handed: epoch + 22*ms, Started: epoch + 23*ms, Done: epoch + 33*ms,
-	}, Offsets{
+	}
+	offsets := Offsets{
 		Producer: Interval{10*second - ms, 10*second + ms},
 		Consumer: Interval{3*second - 2*ms, 3*second + 2*ms},
 	}
+	return times, offsets
 }
 
 func lengths(t Tiles) map[Part]time.Duration {
