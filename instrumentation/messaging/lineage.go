@@ -1,7 +1,10 @@
 package messaging
 
 import (
+	"context"
 	"encoding/binary"
+	"slices"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -199,4 +202,49 @@ func SendOn[H KeyValue](from RecordRef, headers []H, process trace.SpanContext, 
 		l.Earlier = append(l.Earlier, process)
 	}
 	return append(out, H(Header{Key: HeaderRetry, Value: AppendLineage(nil, &l)}))
+}
+
+// Retried is [SendOn] for a record whose processing in ctx failed: the context
+// tells the span of the attempt and when the record was handed over.
+func Retried[H KeyValue](ctx context.Context, from RecordRef, headers []H) []H {
+	process, seen := trace.SpanContextFromContext(ctx), time.Now()
+	if p, ok := RecordFromContext(ctx); ok && (p.Count() > 1 || p.Record() == from) {
+		process, seen = p.SpanContext(), p.Seen()
+	}
+	return SendOn(from, headers, process, seen)
+}
+
+// HeaderError says in a dead letter why processing failed: error.type, a colon, a
+// space and the error's text, at most maxErrorHeader bytes.
+const HeaderError = "hoptrace-error"
+
+const maxErrorHeader = 512
+
+// WithReason returns headers with why a record is given up, in place of an earlier
+// reason. kind is err's error.type; a nil err is no reason. headers are those that
+// [SendOn] or [Retried] made: their memory is used.
+func WithReason[H KeyValue](headers []H, err error, kind string) []H {
+	if err == nil {
+		return headers
+	}
+	reason := kind + ": " + errorText(err)
+	headers = slices.DeleteFunc(headers, func(h H) bool { return Header(h).Key == HeaderError })
+	return append(headers, H(Header{Key: HeaderError, Value: []byte(strings.ToValidUTF8(reason[:min(len(reason), maxErrorHeader)], ""))}))
+}
+
+// errorText is what err says of itself; nothing when it panics.
+func errorText(err error) (out string) {
+	defer func() { _ = recover() }()
+	return err.Error()
+}
+
+// LineageOf reads where a record came from that was sent on; ok is false for any
+// other.
+func LineageOf[H KeyValue](headers []H) (l Lineage, ok bool) {
+	for i := len(headers) - 1; i >= 0; i-- {
+		if h := Header(headers[i]); h.Key == HeaderRetry {
+			return ParseLineage(h.Value)
+		}
+	}
+	return l, false
 }

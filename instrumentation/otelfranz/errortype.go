@@ -1,55 +1,30 @@
 package otelfranz
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"net"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/hoptrace/hoptrace/instrumentation/messaging"
 )
 
-// protocolNames holds the error codes to which franz-go gives another name than
-// the Kafka protocol does.
-var protocolNames = map[int16]string{
-	6: "NOT_LEADER_OR_FOLLOWER",
-}
+// errorType is the value of error.type for err.
+func errorType(err error) string { return messaging.ErrorType(err, clientError) }
 
-// errorType is the value of error.type for err: the protocol's name of a Kafka
-// error code, else "timeout" or "canceled", else the Go type of the innermost
-// error, whose number of values is small.
-func errorType(err error) (kind string) {
-	defer func() { // a nil pointer in an interface panics when it is asked
-		if recover() != nil {
-			kind = "_OTHER"
-		}
-	}()
+// clientError names what franz-go and its brokers say.
+func clientError(err error) string {
 	var code *kerr.Error
-	var timeout net.Error
 	switch {
 	case errors.As(err, &code):
-		if name := protocolNames[code.Code]; name != "" {
-			return name
+		if code.Code == kerr.NotLeaderForPartition.Code { // the one that franz-go spells in its own way
+			return messaging.ProtocolError(int(code.Code))
 		}
 		return code.Message
-	case errors.Is(err, context.Canceled), errors.Is(err, kgo.ErrAborting):
+	case errors.Is(err, kgo.ErrAborting):
 		return "canceled"
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, kgo.ErrRecordTimeout),
-		errors.As(err, &timeout) && timeout.Timeout():
+	case errors.Is(err, kgo.ErrRecordTimeout):
 		return "timeout"
 	}
-	for {
-		inner := errors.Unwrap(err)
-		if inner == nil {
-			break
-		}
-		err = inner
-	}
-	switch name := fmt.Sprintf("%T", err); name {
-	case "*errors.errorString", "*fmt.wrapError":
-		return "_OTHER"
-	default:
-		return name
-	}
+	return ""
 }

@@ -2,19 +2,15 @@ package otelfranz
 
 import (
 	"context"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/hoptrace/hoptrace/instrumentation/messaging"
 )
 
 // HeaderError says in a dead letter why processing failed: error.type, a colon, a
-// space and the error's text, at most maxErrorHeader bytes.
-const HeaderError = "hoptrace-error"
-
-const maxErrorHeader = 512
+// space and the error's text.
+const HeaderError = messaging.HeaderError
 
 // Retry returns the record that sends r, whose processing in ctx failed, on to
 // topic for another attempt. It has the key, the value and the headers of r, but
@@ -26,29 +22,16 @@ const maxErrorHeader = 512
 // time since the first failure is measured apart from processing.
 func Retry(ctx context.Context, r *kgo.Record, topic string) *kgo.Record {
 	from := messaging.RecordRef{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}
-	process, seen := trace.SpanContextFromContext(ctx), time.Now()
-	if p, ok := messaging.RecordFromContext(ctx); ok && (p.Count() > 1 || p.Record() == from) {
-		process, seen = p.SpanContext(), p.Seen()
-	}
-	return &kgo.Record{Topic: topic, Key: r.Key, Value: r.Value, Headers: messaging.SendOn(from, r.Headers, process, seen)}
+	return &kgo.Record{Topic: topic, Key: r.Key, Value: r.Value, Headers: messaging.Retried(ctx, from, r.Headers)}
 }
 
 // DeadLetter is [Retry] for a record that is given up because of err, which may be
 // nil. The record says why in [HeaderError].
 func DeadLetter(ctx context.Context, r *kgo.Record, topic string, err error) *kgo.Record {
 	out := Retry(ctx, r, topic)
-	if err == nil {
-		return out
+	if err != nil {
+		out.Headers = messaging.WithReason(out.Headers, err, errorType(err))
 	}
-	reason := errorType(err) + ": " + err.Error()
-	headers := make([]kgo.RecordHeader, 0, len(out.Headers)+1)
-	for _, h := range out.Headers {
-		if h.Key != HeaderError {
-			headers = append(headers, h)
-		}
-	}
-	headers = append(headers, kgo.RecordHeader{Key: HeaderError, Value: []byte(reason[:min(len(reason), maxErrorHeader)])})
-	out.Headers = headers
 	return out
 }
 
@@ -63,10 +46,5 @@ func Attempt(r *kgo.Record) int {
 
 // LineageOf reads where a record came from that [Retry] or [DeadLetter] made.
 func LineageOf(r *kgo.Record) (l messaging.Lineage, ok bool) {
-	for i := len(r.Headers) - 1; i >= 0; i-- {
-		if r.Headers[i].Key == messaging.HeaderRetry {
-			return messaging.ParseLineage(r.Headers[i].Value)
-		}
-	}
-	return l, false
+	return messaging.LineageOf(r.Headers)
 }

@@ -2,20 +2,15 @@ package otelkafkago
 
 import (
 	"context"
-	"slices"
-	"time"
 
 	"github.com/segmentio/kafka-go"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/hoptrace/hoptrace/instrumentation/messaging"
 )
 
 // HeaderError says in a dead letter why processing failed: error.type, a colon, a
-// space and the error's text, at most maxErrorHeader bytes.
-const HeaderError = "hoptrace-error"
-
-const maxErrorHeader = 512
+// space and the error's text.
+const HeaderError = messaging.HeaderError
 
 // Retry returns the message that sends msg, whose processing in ctx failed, on to
 // topic for another attempt. It has the key, the value and the headers of msg, but
@@ -28,13 +23,9 @@ const maxErrorHeader = 512
 // time since the first failure is measured apart from processing.
 func Retry(ctx context.Context, msg kafka.Message, topic string) kafka.Message {
 	from := messaging.RecordRef{Topic: msg.Topic, Partition: int32(msg.Partition), Offset: msg.Offset} //nolint:gosec // partitions are int32 in the protocol
-	process, seen := trace.SpanContextFromContext(ctx), time.Now()
-	if p, ok := messaging.RecordFromContext(ctx); ok && (p.Count() > 1 || p.Record() == from) {
-		process, seen = p.SpanContext(), p.Seen()
-	}
 	return kafka.Message{
 		Topic: topic, Key: msg.Key, Value: msg.Value,
-		Headers: messaging.SendOn(from, msg.Headers, process, seen),
+		Headers: messaging.Retried(ctx, from, msg.Headers),
 	}
 }
 
@@ -42,13 +33,9 @@ func Retry(ctx context.Context, msg kafka.Message, topic string) kafka.Message {
 // nil. The message says why in [HeaderError].
 func DeadLetter(ctx context.Context, msg kafka.Message, topic string, err error) kafka.Message {
 	out := Retry(ctx, msg, topic)
-	if err == nil {
-		return out
+	if err != nil {
+		out.Headers = messaging.WithReason(out.Headers, err, errorType(err))
 	}
-	reason := errorType(err) + ": " + err.Error()
-	// SendOn's slice is ours to change.
-	out.Headers = slices.DeleteFunc(out.Headers, func(h kafka.Header) bool { return h.Key == HeaderError })
-	out.Headers = append(out.Headers, kafka.Header{Key: HeaderError, Value: []byte(reason[:min(len(reason), maxErrorHeader)])})
 	return out
 }
 
@@ -63,10 +50,5 @@ func Attempt(msg kafka.Message) int {
 
 // LineageOf reads where a message came from that [Retry] or [DeadLetter] made.
 func LineageOf(msg kafka.Message) (l messaging.Lineage, ok bool) {
-	for i := len(msg.Headers) - 1; i >= 0; i-- {
-		if msg.Headers[i].Key == messaging.HeaderRetry {
-			return messaging.ParseLineage(msg.Headers[i].Value)
-		}
-	}
-	return l, false
+	return messaging.LineageOf(msg.Headers)
 }

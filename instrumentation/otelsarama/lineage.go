@@ -2,19 +2,15 @@ package otelsarama
 
 import (
 	"context"
-	"time"
 
 	"github.com/IBM/sarama"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/hoptrace/hoptrace/instrumentation/messaging"
 )
 
 // HeaderError says in a dead letter why processing failed: error.type, a colon, a
-// space and the error's text, at most maxErrorHeader bytes.
-const HeaderError = "hoptrace-error"
-
-const maxErrorHeader = 512
+// space and the error's text.
+const HeaderError = messaging.HeaderError
 
 // Retry returns the message that sends msg, whose processing in ctx failed, on to
 // topic for another attempt. It has the key, the value and the headers of msg, but
@@ -25,11 +21,25 @@ const maxErrorHeader = 512
 // Process spans of the new record link to those of the earlier attempts, and the
 // time since the first failure is measured apart from processing.
 func Retry(ctx context.Context, msg *sarama.ConsumerMessage, topic string) *sarama.ProducerMessage {
-	from := messaging.RecordRef{Topic: msg.Topic, Partition: msg.Partition, Offset: msg.Offset}
-	process, seen := trace.SpanContextFromContext(ctx), time.Now()
-	if p, ok := messaging.RecordFromContext(ctx); ok && (p.Count() > 1 || p.Record() == from) {
-		process, seen = p.SpanContext(), p.Seen()
+	return sendOn(msg, topic, retried(ctx, msg))
+}
+
+// DeadLetter is [Retry] for a message that is given up because of err, which may
+// be nil. The message says why in [HeaderError].
+func DeadLetter(ctx context.Context, msg *sarama.ConsumerMessage, topic string, err error) *sarama.ProducerMessage {
+	headers := retried(ctx, msg)
+	if err != nil {
+		headers = messaging.WithReason(headers, err, errorType(err))
 	}
+	return sendOn(msg, topic, headers)
+}
+
+func retried(ctx context.Context, msg *sarama.ConsumerMessage) []messaging.Header {
+	from := messaging.RecordRef{Topic: msg.Topic, Partition: msg.Partition, Offset: msg.Offset}
+	return messaging.Retried(ctx, from, received(nil, msg.Headers))
+}
+
+func sendOn(msg *sarama.ConsumerMessage, topic string, headers []messaging.Header) *sarama.ProducerMessage {
 	out := &sarama.ProducerMessage{Topic: topic}
 	if msg.Key != nil {
 		out.Key = sarama.ByteEncoder(msg.Key)
@@ -37,28 +47,9 @@ func Retry(ctx context.Context, msg *sarama.ConsumerMessage, topic string) *sara
 	if msg.Value != nil {
 		out.Value = sarama.ByteEncoder(msg.Value)
 	}
-	for _, h := range messaging.SendOn(from, received(nil, msg.Headers), process, seen) {
+	for _, h := range headers {
 		out.Headers = append(out.Headers, sarama.RecordHeader{Key: []byte(h.Key), Value: h.Value})
 	}
-	return out
-}
-
-// DeadLetter is [Retry] for a message that is given up because of err, which may
-// be nil. The message says why in [HeaderError].
-func DeadLetter(ctx context.Context, msg *sarama.ConsumerMessage, topic string, err error) *sarama.ProducerMessage {
-	out := Retry(ctx, msg, topic)
-	if err == nil {
-		return out
-	}
-	reason := errorType(err) + ": " + err.Error()
-	headers := make([]sarama.RecordHeader, 0, len(out.Headers)+1)
-	for _, h := range out.Headers {
-		if string(h.Key) != HeaderError {
-			headers = append(headers, h)
-		}
-	}
-	headers = append(headers, sarama.RecordHeader{Key: []byte(HeaderError), Value: []byte(reason[:min(len(reason), maxErrorHeader)])})
-	out.Headers = headers
 	return out
 }
 
@@ -73,10 +64,5 @@ func Attempt(msg *sarama.ConsumerMessage) int {
 
 // LineageOf reads where a message came from that [Retry] or [DeadLetter] made.
 func LineageOf(msg *sarama.ConsumerMessage) (l messaging.Lineage, ok bool) {
-	for i := len(msg.Headers) - 1; i >= 0; i-- {
-		if h := msg.Headers[i]; h != nil && string(h.Key) == messaging.HeaderRetry {
-			return messaging.ParseLineage(h.Value)
-		}
-	}
-	return l, false
+	return messaging.LineageOf(received(nil, msg.Headers))
 }
