@@ -143,19 +143,10 @@ func (c *Consumer) Partition(topic string, partition int32) *Partition {
 }
 
 func (c *Consumer) newPartition(k partitionKey) *Partition {
-	core, measured := c.core, []attribute.KeyValue{attribute.String(AttrPartitionID, itoa(k.partition))}
-	if c.config.Group != "" {
-		measured = append(measured, attribute.String(AttrConsumerGroup, c.config.Group))
-	}
 	p := &Partition{Topic: k.topic, ID: k.partition, consumer: c}
 	p.at.init(p.newConsuming)
-	p.got = core.meter.Group(receiveMeasures, append([]attribute.KeyValue{
-		attribute.String(AttrSystem, SystemKafka),
-		attribute.String(AttrOperationName, c.config.Receive),
-		attribute.String(AttrOperationType, OperationReceive),
-		attribute.String(AttrDestinationName, k.topic),
-	}, measured...)...)
-	p.done = core.meter.Group(processMeasures, p.processAttributes()...)
+	p.got = c.core.meter.Group(positionMeasures, p.measured(c.config.Receive, attribute.String(AttrOperationType, OperationReceive))...)
+	p.done = c.core.meter.Group(processMeasures, p.measured("process")...)
 	return p
 }
 
@@ -166,7 +157,7 @@ func (p *Partition) failedGroup(kind string) *measure.Group {
 	if g := p.failed[kind]; g != nil {
 		return g
 	}
-	g := p.consumer.core.meter.Group(processMeasures, append(p.processAttributes(), attribute.String(AttrErrorType, kind))...)
+	g := p.consumer.core.meter.Group(processMeasures, p.measured("process", attribute.String(AttrErrorType, kind))...)
 	if p.failed == nil {
 		p.failed = make(map[string]*measure.Group)
 	}
@@ -176,17 +167,18 @@ func (p *Partition) failedGroup(kind string) *measure.Group {
 	return g
 }
 
-func (p *Partition) processAttributes() []attribute.KeyValue {
+// measured is what the measures of an operation on the partition carry.
+func (p *Partition) measured(operation string, more ...attribute.KeyValue) []attribute.KeyValue {
 	attrs := []attribute.KeyValue{
 		attribute.String(AttrSystem, SystemKafka),
-		attribute.String(AttrOperationName, "process"),
+		attribute.String(AttrOperationName, operation),
 		attribute.String(AttrDestinationName, p.Topic),
 		attribute.String(AttrPartitionID, itoa(p.ID)),
 	}
 	if g := p.consumer.config.Group; g != "" {
 		attrs = append(attrs, attribute.String(AttrConsumerGroup, g))
 	}
-	return attrs
+	return append(attrs, more...)
 }
 
 func (c *Consumer) newBatchOperation(topic string) *operation {

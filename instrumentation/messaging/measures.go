@@ -66,11 +66,21 @@ var sendMeasures = measure.NewLayout(
 	duration(MetricThrottle, "What the broker asked the producer to wait."),
 )
 
-// Instruments of a consumer's partition: receiving.
+// Instruments of a consumer's partition: receiving from one broker.
 const (
 	receiveDuration = iota
 	receiveMessages
-	receiveBacklog
+)
+
+var receiveMeasures = measure.NewLayout(
+	duration(MetricOperationDuration, "Duration of a messaging operation initiated by a client."),
+	counter(MetricConsumedMessages, "{message}", "Messages delivered to the application."),
+)
+
+// Instruments of a consumer's partition: where its records waited, and where
+// reading stands.
+const (
+	receiveBacklog = iota
 	receiveLongPoll
 	receiveFetchQueue
 	receiveLag
@@ -82,10 +92,7 @@ const (
 	receiveOutOfOrder
 )
 
-var receiveMeasures = measure.NewLayout(
-	duration(MetricOperationDuration, "Duration of a messaging operation initiated by a client."),
-	counter(MetricConsumedMessages, "{message}", "Messages delivered to the application."),
-	duration(MetricBacklog, "Record's timestamp until the fetch that brought it was asked: nobody was asking. Crosses clocks."),
+var positionMeasures = measure.NewLayout(duration(MetricBacklog, "Record's timestamp until the fetch that brought it was asked: nobody was asking. Crosses clocks."),
 	duration(MetricLongPoll, "Fetch asked, or record's timestamp if later, until its answer arrived. Crosses clocks."),
 	duration(MetricFetchQueue, "Fetch answered until the record was handed to the application."),
 	measure.Instrument{Name: MetricLag, Unit: "{record}", Description: "Records of the partition after the one last handed out, by the last high watermark seen: a lower bound while the client's queue is full, since it asks for none then.", Kind: measure.Gauge},

@@ -61,9 +61,13 @@ var documented = []struct {
 		p := c.Producer(ProducerConfig{Server: Server{Host: "kafka", Port: 9092}}).newPartition(k)
 		observeAll(p.errorGroup(k, Server{}, "timeout"), sendMeasures)
 	}},
-	{"Receiving", []*measure.Layout{receiveMeasures}, func(c *Core) {
-		observeAll(c.Consumer(ConsumerConfig{}).Partition("orders", 3).got, receiveMeasures)
-		observeAll(c.Consumer(ConsumerConfig{Group: "billing", ClientID: "b"}).Partition("orders", 3).got, receiveMeasures)
+	{"Receiving", []*measure.Layout{receiveMeasures, positionMeasures}, func(c *Core) {
+		for _, cfg := range []ConsumerConfig{{}, {Group: "billing", ClientID: "b"}} {
+			p := c.Consumer(cfg).Partition("orders", 3)
+			observeAll(p.got, positionMeasures)
+			observeAll(p.at.get(Server{}).group, receiveMeasures)
+			observeAll(p.at.get(Server{Host: "kafka", Port: 9092}).group, receiveMeasures)
+		}
 	}},
 	{"Processing", []*measure.Layout{processMeasures}, func(c *Core) {
 		observeAll(c.Consumer(ConsumerConfig{}).Partition("orders", 3).done, processMeasures)

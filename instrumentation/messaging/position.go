@@ -14,11 +14,14 @@ func (p *Partition) delivered(d *Delivery, start int64, sampled bool) {
 	if sampled {
 		ex = &measure.Exemplar{TraceID: d.received.TraceID(), SpanID: d.received.SpanID()}
 	}
+	received := p.at.get(d.Broker).group
+	received.Lock()
+	received.Duration(receiveDuration, d.Handed-start, 1, ex)
+	received.Add(receiveMessages, 1)
+	received.Unlock()
 	g := p.got
 	g.Lock()
 	defer g.Unlock()
-	g.Duration(receiveDuration, d.Handed-start, 1, ex)
-	g.Add(receiveMessages, 1)
 	if backlog, longPoll, ok := d.residence(); ok {
 		g.Duration(receiveBacklog, backlog, 1, ex)
 		g.Duration(receiveLongPoll, longPoll, 1, ex)

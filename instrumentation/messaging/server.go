@@ -63,6 +63,7 @@ func (b *byServer[V]) get(s Server) V {
 // consuming are the operations of a consumer's partition at one broker.
 type consuming struct {
 	receive, process *operation
+	group            *measure.Group // of receiving
 }
 
 func (p *Partition) newConsuming(s Server) consuming {
@@ -76,6 +77,7 @@ func (p *Partition) newConsuming(s Server) consuming {
 	}
 	late = s.attributes(late)
 	return consuming{
+		group: c.core.meter.Group(receiveMeasures, s.attributes(p.measured(c.config.Receive, attribute.String(AttrOperationType, OperationReceive)))...),
 		receive: c.core.operation(spanName(c.config.Receive, p.Topic), trace.SpanKindClient, consumeLayout,
 			c.core.attributes(c.config.Receive, OperationReceive, SentryOpReceive, p.Topic, late...)),
 		process: c.core.operation(spanName("process", p.Topic), trace.SpanKindConsumer, consumeLayout,

@@ -88,7 +88,7 @@ func (c *Consumer) newSettleTopic(k settleKey) *settleTopic {
 			core.attributes("commit", OperationSettle, SentryOpSettle, topic, late...)),
 	}
 	t.groups.init(func(kind string) *measure.Group {
-		all := slices.Concat(attrs, measured)
+		all := k.server.attributes(slices.Concat(attrs, measured))
 		if kind != "" {
 			all = append(all, attribute.String(AttrErrorType, kind))
 		}
