@@ -26,33 +26,6 @@ const (
 	eventFuture = time.Minute
 )
 
-// Event is a normalised event and what grouping needs of it.
-type Event struct {
-	schemas.Event
-	Title string // "type: value", at most 256 bytes; never empty
-	// Message is the text of an event without exceptions, Template what it was
-	// made from (empty when the SDK sent none).
-	Message, Template string
-	// Exceptions is the chain, the oldest cause first.
-	Exceptions []Exception
-	// Frames is the stack of an event without exceptions.
-	Frames            []Frame
-	ClientFingerprint []string // empty when it sent none
-}
-
-// Exception is one of a chain.
-type Exception struct {
-	Type, Value string
-	Synthetic   bool // the SDK made the type up
-	Frames      []Frame
-}
-
-// Frame is one call, the outermost first.
-type Frame struct {
-	Module, Function, Filename, AbsPath string
-	InApp                               bool
-}
-
 // FromSentry normalises an event that the collector received at that time (Unix
 // ns). ID is that of the payload, zero when it has none that can be read.
 func FromSentry(cfg Config, in *ingest.Event, received int64) *Event {

@@ -5,12 +5,14 @@
 package api
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
 	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -135,41 +137,93 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 		w.Header().Set("Content-Type", "application/yaml")
 		_, _ = w.Write(openAPI) // the reader left
 	})
-	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		h.write(w, r, nil, errorf(http.StatusNotFound, "no_such_route", "see /api/v1/openapi.yaml", "there is no %s", clip(r.URL.Path, 200)))
-	})
+	h.mux.HandleFunc("/", h.nothing)
 	return h, nil
 }
 
-// ServeHTTP answers GET and HEAD.
+// ServeHTTP answers questions (GET and HEAD) and acts (the other methods).
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		h.write(w, r, nil, errorf(http.StatusMethodNotAllowed, "method_not_allowed", "the API only reads: use GET", "method %s is not served", clip(r.Method, 16)))
-		return
+		if err := sameSite(r); err != nil {
+			h.write(w, r, nil, err)
+			return
+		}
 	}
 	h.mux.ServeHTTP(w, r)
+}
+
+// sameSite refuses what a page of another site makes a browser send. Programs
+// send neither header.
+func sameSite(r *http.Request) error {
+	site, origin := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Origin")
+	if (site == "" || site == "same-origin" || site == "none") && (origin == "" || origin == "http://"+r.Host || origin == "https://"+r.Host) {
+		return nil
+	}
+	return errorf(http.StatusForbidden, "other_site", "act from the UI of this server, or from a program", "a page of another site may not act here")
+}
+
+// nothing answers what no route takes.
+func (h *Handler) nothing(w http.ResponseWriter, r *http.Request) {
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		other := r.Clone(r.Context())
+		other.Method = method
+		if _, pattern := h.mux.Handler(other); pattern != "/" {
+			allowed = append(allowed, method)
+		}
+	}
+	if len(allowed) > 0 {
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		h.write(w, r, nil, errorf(http.StatusMethodNotAllowed, "method_not_allowed", "use "+strings.Join(allowed, " or "), "method %s is not served here", clip(r.Method, 16)))
+		return
+	}
+	h.write(w, r, nil, errorf(http.StatusNotFound, "no_such_route", "see /api/v1/openapi.yaml", "there is no %s", clip(r.URL.Path, 200)))
 }
 
 type query struct {
 	*params
 	project schemas.Project
 	now     time.Time
+	body    []byte // of an action
+}
+
+// decode reads an action's body into v, and refuses fields that v has not.
+func (q *query) decode(v any) error {
+	d := json.NewDecoder(bytes.NewReader(q.body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return errorf(http.StatusBadRequest, "bad_body", "send the JSON object that /api/v1/openapi.yaml describes", "the body cannot be read: %s", clip(err.Error(), 200))
+	}
+	return nil
 }
 
 // handle registers one question. Every route but status takes project.
 func (h *Handler) handle(route string, known []string, answer func(context.Context, *query) (any, error)) {
-	h.routes = append(h.routes, route)
+	h.serve(http.MethodGet, route, known, answer)
+}
+
+// act registers one action: a request that may change something. Its body is a
+// JSON object or nothing; see query.decode.
+func (h *Handler) act(method, route string, known []string, answer func(context.Context, *query) (any, error)) {
+	h.serve(method, route, known, answer)
+}
+
+// maxBody bounds the JSON of an action.
+const maxBody = 1 << 20
+
+func (h *Handler) serve(method, route string, known []string, answer func(context.Context, *query) (any, error)) {
+	id := method + " " + route // of the route, in metrics and in the tests of the contract
+	h.routes = append(h.routes, id)
 	known = append([]string{"project"}, known...)
-	h.params[route] = known
-	h.mux.HandleFunc(route, func(w http.ResponseWriter, r *http.Request) {
+	h.params[id] = known
+	h.mux.HandleFunc(id, func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(r.Context(), h.cfg.QueryTimeout)
 		defer cancel()
 		out, err := h.ask(ctx, r, known, answer)
 		code := h.write(w, r, out, err)
-		h.metrics.requests.WithLabelValues(route, strconv.Itoa(code)).Inc()
-		h.metrics.duration.WithLabelValues(route).Observe(time.Since(began).Seconds())
+		h.metrics.requests.WithLabelValues(id, strconv.Itoa(code)).Inc()
+		h.metrics.duration.WithLabelValues(id).Observe(time.Since(began).Seconds())
 	})
 }
 
@@ -178,6 +232,11 @@ func (h *Handler) ask(ctx context.Context, r *http.Request, known []string, answ
 	var err error
 	if q.params, err = readParams(r, known, q.now); err != nil {
 		return nil, err
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		if q.body, err = readBody(r); err != nil {
+			return nil, err
+		}
 	}
 	select {
 	case h.slots <- struct{}{}:
@@ -193,6 +252,20 @@ func (h *Handler) ask(ctx context.Context, r *http.Request, known []string, answ
 		err = q.fault // a parameter that the answer asked for was bad
 	}
 	return out, err
+}
+
+func readBody(r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	if err != nil {
+		return nil, errorf(http.StatusBadRequest, "bad_body", "send it again", "the body did not arrive whole")
+	}
+	if len(body) > maxBody {
+		return nil, errorf(http.StatusRequestEntityTooLarge, "body_too_large", "at most "+strconv.Itoa(maxBody)+" bytes", "the body is too large")
+	}
+	if kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); len(body) > 0 && !strings.EqualFold(strings.TrimSpace(kind), "application/json") {
+		return nil, errorf(http.StatusUnsupportedMediaType, "bad_content_type", "set Content-Type: application/json", "the body is %q", clip(kind, 64))
+	}
+	return body, nil
 }
 
 // project finds the project asked for, or the first.

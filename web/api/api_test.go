@@ -76,13 +76,33 @@ func TestAnEventOfAnotherIssueIsNotFound(t *testing.T) {
 	get[EventDetail](t, h, "/issues/8/events/"+id, http.StatusOK)
 }
 
-func TestOnlyReadingIsServed(t *testing.T) {
+func TestAMethodThatARouteHasNotIsRefusedByName(t *testing.T) {
 	h := newHandler(t, fakestore.Orders(testNow))
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest(http.MethodDelete, "/api/v1/issues/7", nil))
-	if w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD" {
-		t.Errorf("DELETE: status %d, Allow %q", w.Code, w.Header().Get("Allow"))
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodPut, "/api/v1/traces", nil))
+	if w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET" {
+		t.Errorf("PUT: status %d, Allow %q", w.Code, w.Header().Get("Allow"))
 	}
+}
+
+func TestAPageOfAnotherSiteMayNotAct(t *testing.T) {
+	h := newHandler(t, fakestore.Orders(testNow))
+	f := func(header, value string, refused bool) {
+		t.Helper()
+		r := httptest.NewRequest(http.MethodPost, "/api/v1/nothing", nil)
+		r.Header.Set(header, value)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if got := w.Code == http.StatusForbidden; got != refused {
+			t.Errorf("%s: %s gives status %d", header, value, w.Code)
+		}
+	}
+	f("Origin", "https://evil.example", true)
+	f("Origin", "null", true)
+	f("Sec-Fetch-Site", "cross-site", true)
+	f("Sec-Fetch-Site", "same-site", true)
+	f("Sec-Fetch-Site", "same-origin", false)
+	f("Origin", "http://example.com", false) // httptest's own host
 }
 
 func TestFaultsOfTheStoreBecomeCodes(t *testing.T) {

@@ -13,15 +13,7 @@ import (
 )
 
 type contract struct {
-	Paths map[string]struct {
-		Get struct {
-			Parameters []struct {
-				Ref  string `yaml:"$ref"`
-				Name string `yaml:"name"`
-				In   string `yaml:"in"`
-			} `yaml:"parameters"`
-		} `yaml:"get"`
-	} `yaml:"paths"`
+	Paths      map[string]map[string]operation `yaml:"paths"`
 	Components struct {
 		Parameters map[string]struct {
 			Name string `yaml:"name"`
@@ -32,6 +24,15 @@ type contract struct {
 			Properties map[string]any `yaml:"properties"`
 		} `yaml:"schemas"`
 	} `yaml:"components"`
+}
+
+// operation is what one method of a path takes.
+type operation struct {
+	Parameters []struct {
+		Ref  string `yaml:"$ref"`
+		Name string `yaml:"name"`
+		In   string `yaml:"in"`
+	} `yaml:"parameters"`
 }
 
 func readContract(t *testing.T) contract {
@@ -47,24 +48,25 @@ func TestEveryRouteStandsInTheContract(t *testing.T) {
 	c := readContract(t)
 	h := newHandler(t, &fakestore.Store{})
 	for _, route := range h.routes {
-		if _, ok := c.Paths[route]; !ok {
+		method, path, _ := strings.Cut(route, " ")
+		if _, ok := c.Paths[path][strings.ToLower(method)]; !ok {
 			t.Errorf("route %s is not in openapi.yaml", route)
 		}
 	}
 	for path, item := range c.Paths {
-		if !slices.Contains(h.routes, path) {
-			t.Errorf("openapi.yaml has %s, which is not served", path)
-		}
-		for _, p := range item.Get.Parameters {
-			name, in := p.Name, p.In
-			if p.Ref != "" {
-				shared := c.Components.Parameters[strings.TrimPrefix(p.Ref, "#/components/parameters/")]
-				name, in = shared.Name, shared.In
+		for method, op := range item {
+			route := strings.ToUpper(method) + " " + path
+			if !slices.Contains(h.routes, route) {
+				t.Errorf("openapi.yaml has %s, which is not served", route)
 			}
-			if in == "query" {
-				known := h.params[path]
-				if !slices.Contains(known, name) {
-					t.Errorf("openapi.yaml gives %s the parameter %s, which is refused", path, name)
+			for _, p := range op.Parameters {
+				name, in := p.Name, p.In
+				if p.Ref != "" {
+					shared := c.Components.Parameters[strings.TrimPrefix(p.Ref, "#/components/parameters/")]
+					name, in = shared.Name, shared.In
+				}
+				if in == "query" && !slices.Contains(h.params[route], name) {
+					t.Errorf("openapi.yaml gives %s the parameter %s, which is refused", route, name)
 				}
 			}
 		}
