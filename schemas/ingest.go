@@ -1,23 +1,45 @@
 package schemas
 
-// Names of topics and of the headers on ingest records. Values of headers are
-// text.
+// Names of the first topics and of the headers on ingest records; package
+// topics has all topics. Values of headers are text.
 const (
-	TopicIngestSpans   = "ingest-spans"   // value: an OTLP ExportTraceServiceRequest, protobuf
-	TopicIngestEvents  = "ingest-events"  // value: one Sentry event, JSON
-	TopicIngestMetrics = "ingest-metrics" // value: an OTLP ExportMetricsServiceRequest, protobuf
+	TopicIngestSpans   = "ingest-spans"   // value: told by the header "schema"
+	TopicIngestEvents  = "ingest-events"  // value: told by the header "schema"
+	TopicIngestMetrics = "ingest-metrics" // value: told by the header "schema"
 
 	HeaderProject  = "project"   // decimal project id
 	HeaderReceived = "received"  // Unix ns, decimal: when the collector had the whole request
-	HeaderCount    = "count"     // decimal: spans or metric points in the value (ingest-spans, ingest-metrics)
-	HeaderEventID  = "event-id"  // 32 hex digits (ingest-events)
+	HeaderCount    = "count"     // decimal: spans, metric points or log records in the value
+	HeaderCategory = "category"  // a Category: what the record counts as
+	HeaderEventID  = "event-id"  // 32 hex digits, where there is one
 	HeaderTruncate = "truncated" // "1": something too large was cut (see package otlp)
-	HeaderSchema   = "schema"    // "otlp-traces/1", "otlp-metrics/1", "sentry-event/1"
+	HeaderSchema   = "schema"    // one of the values below; each is that of one version in topics/*.yaml
+
+	// HeaderRow is the row of the store that an event makes, as compact JSON
+	// (topic "events"), so that who stores it need not parse the event.
+	HeaderRow = "row"
 )
 
 // Values of [HeaderSchema].
 const (
-	SchemaOTLPTraces  = "otlp-traces/1"
-	SchemaOTLPMetrics = "otlp-metrics/1"
-	SchemaSentryEvent = "sentry-event/1"
+	SchemaOTLPTraces         = "otlp-traces/1"          // an OTLP ExportTraceServiceRequest, protobuf
+	SchemaOTLPMetrics        = "otlp-metrics/1"         // an OTLP ExportMetricsServiceRequest, protobuf
+	SchemaOTLPLogs           = "otlp-logs/1"            // an OTLP ExportLogsServiceRequest, protobuf
+	SchemaSentrySpans        = "sentry-spans/2"         // the JSON container of an envelope's span item
+	SchemaSentryTraceMetrics = "sentry-trace-metrics/1" // the JSON container of an envelope's trace_metric item
+	SchemaSentryLogs         = "sentry-logs/1"          // the JSON container of an envelope's log item
+	SchemaSentryEvent        = "sentry-event/1"         // one event's JSON, bare (before ingest-events/2)
+
+	SchemaIngestEvents           = "ingest-events/2" // those below: see schemas/json/<topic>.v<N>.schema.json
+	SchemaIngestAttachments      = "ingest-attachments/1"
+	SchemaIngestTransactions     = "ingest-transactions/1"
+	SchemaIngestSessions         = "ingest-sessions/1"
+	SchemaIngestMonitors         = "ingest-monitors/1"
+	SchemaIngestFeedbackEvents   = "ingest-feedback-events/1"
+	SchemaProfiles               = "profiles/1"
+	SchemaIngestReplayEvents     = "ingest-replay-events/1"
+	SchemaIngestReplayRecordings = "ingest-replay-recordings/1"
+	SchemaEvents                 = "events/1"
+	SchemaEventReplacements      = "event-replacements/1"
+	SchemaOutcomes               = "outcomes/1"
 )

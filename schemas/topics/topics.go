@@ -10,9 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -20,14 +22,40 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// The names, for code that means one certain topic.
+// The names, for code that means one certain topic. They are logical: which
+// topic of the brokers is meant is configuration (kafka.topics).
 const (
-	IngestSpans      = "ingest-spans"
-	IngestEvents     = "ingest-events"
-	IngestMetrics    = "ingest-metrics"
-	IngestSpansDLQ   = "ingest-spans-dlq"
-	IngestEventsDLQ  = "ingest-events-dlq"
-	IngestMetricsDLQ = "ingest-metrics-dlq"
+	IngestEvents           = "ingest-events"
+	IngestAttachments      = "ingest-attachments"
+	IngestTransactions     = "ingest-transactions"
+	IngestSpans            = "ingest-spans"
+	IngestMetrics          = "ingest-metrics"
+	IngestLogs             = "ingest-logs"
+	IngestSessions         = "ingest-sessions"
+	IngestMonitors         = "ingest-monitors"
+	IngestFeedbackEvents   = "ingest-feedback-events"
+	Profiles               = "profiles"
+	IngestReplayEvents     = "ingest-replay-events"
+	IngestReplayRecordings = "ingest-replay-recordings"
+	Events                 = "events"
+	EventReplacements      = "event-replacements"
+	Outcomes               = "outcomes"
+
+	IngestEventsDLQ           = "ingest-events-dlq"
+	IngestAttachmentsDLQ      = "ingest-attachments-dlq"
+	IngestTransactionsDLQ     = "ingest-transactions-dlq"
+	IngestSpansDLQ            = "ingest-spans-dlq"
+	IngestMetricsDLQ          = "ingest-metrics-dlq"
+	IngestLogsDLQ             = "ingest-logs-dlq"
+	IngestSessionsDLQ         = "ingest-sessions-dlq"
+	IngestMonitorsDLQ         = "ingest-monitors-dlq"
+	IngestFeedbackEventsDLQ   = "ingest-feedback-events-dlq"
+	ProfilesDLQ               = "profiles-dlq"
+	IngestReplayEventsDLQ     = "ingest-replay-events-dlq"
+	IngestReplayRecordingsDLQ = "ingest-replay-recordings-dlq"
+	EventsDLQ                 = "events-dlq"
+	EventReplacementsDLQ      = "event-replacements-dlq"
+	OutcomesDLQ               = "outcomes-dlq"
 )
 
 // DLQHeadroomBytes is by how much the max.message.bytes of a dead-letter
@@ -36,39 +64,171 @@ const DLQHeadroomBytes = 64 << 10
 
 // Topic is one topic's contract.
 type Topic struct {
-	Name        string `yaml:"name"`
-	Description string `yaml:"description"`
+	Name        string
+	Description string
+
+	// Owner is the part of hoptrace that answers for the contract.
+	Owner string
+
+	// Producers and Consumers are stages, by name. "external" is somebody
+	// beside hoptrace, "operator" a person with a tool.
+	Producers, Consumers []string
 
 	// Key says what the record key is, for the reader.
-	Key string `yaml:"key"`
+	Key string
+
+	// Schemas are the versions of what a record carries, oldest first. A
+	// dead-letter topic has none: its records are those of its topic.
+	Schemas []Schema
 
 	// Partitions is how many a new topic gets. One that has more keeps them.
-	Partitions int32 `yaml:"partitions"`
+	Partitions int32
+
+	// Creation is the topic's configuration in Kafka's names, as it is written
+	// in the file. RetentionMs, MaxMessageBytes and Compression repeat three of
+	// it.
+	Creation map[string]string
 
 	// RetentionMs is retention.ms, in milliseconds.
-	RetentionMs int64 `yaml:"retention.ms"`
+	RetentionMs int64
 
 	// MaxMessageBytes is max.message.bytes: the bound of one record batch,
 	// compressed, and so of one record.
-	MaxMessageBytes int32 `yaml:"max.message.bytes"`
+	MaxMessageBytes int32
 
-	// Compression is what producers use: none, gzip, snappy, lz4 or zstd.
-	Compression string `yaml:"compression"`
+	// Compression is compression.type, which is what producers use: none,
+	// gzip, snappy, lz4 or zstd.
+	Compression string
 
 	// DLQ is the dead-letter topic's name. Empty: this is one itself.
-	DLQ string `yaml:"dlq"`
+	DLQ string
+}
+
+// Schema is one version of what a topic's records carry.
+type Schema struct {
+	Version int `yaml:"version"`
+
+	// Type is json, msgpack or protobuf.
+	Type string `yaml:"type"`
+
+	// Compatibility says what this version is to the one before: none,
+	// backward (it reads what that wrote), forward (that reads what it writes)
+	// or full (both). See package compat.
+	Compatibility string `yaml:"compatibility_mode"`
+
+	// Resource is a file below schemas/json, or the full name of a protobuf
+	// message.
+	Resource string `yaml:"resource"`
+
+	// Header is the value of the record header "schema" that tells this
+	// version from the others.
+	Header string `yaml:"header"`
 }
 
 // Retention is RetentionMs as a duration.
 func (t Topic) Retention() time.Duration { return time.Duration(t.RetentionMs) * time.Millisecond }
 
-// Configs is the topic's configuration in Kafka's names. The broker keeps the
-// producer's compression.
+// IsDLQ tells whether t is a dead-letter topic.
+func (t Topic) IsDLQ() bool { return strings.HasSuffix(t.Name, dlqSuffix) }
+
+// Configs is the topic's configuration in Kafka's names, as the broker is to
+// have it: without the compression, since it keeps the producer's.
 func (t Topic) Configs() map[string]string {
-	return map[string]string{
-		"retention.ms":      fmt.Sprint(t.RetentionMs),
-		"max.message.bytes": fmt.Sprint(t.MaxMessageBytes),
+	out := maps.Clone(t.Creation)
+	delete(out, configCompression)
+	return out
+}
+
+// Latest is the highest version; ok is false when there is none.
+func (t Topic) Latest() (s Schema, ok bool) {
+	if len(t.Schemas) == 0 {
+		return s, false
 	}
+	return t.Schemas[len(t.Schemas)-1], true
+}
+
+// ByHeader finds the version that a record's header "schema" names. A record
+// without that header is of the highest version.
+func (t Topic) ByHeader(header string) (s Schema, ok bool) {
+	if header == "" {
+		return t.Latest()
+	}
+	for _, s := range t.Schemas {
+		if s.Header == header {
+			return s, true
+		}
+	}
+	return s, false
+}
+
+const (
+	dlqSuffix = "-dlq"
+
+	configRetention   = "retention.ms"
+	configMaxBytes    = "max.message.bytes"
+	configCompression = "compression.type"
+)
+
+// file is a topic's YAML. The configuration may stand under any of three
+// names, since all three are in use where Sentry's topics are described; the
+// keys retention.ms, max.message.bytes and compression may stand beside them.
+type file struct {
+	Name        string            `yaml:"name"`
+	Description string            `yaml:"description"`
+	Owner       string            `yaml:"owner"`
+	Producers   []string          `yaml:"producers"`
+	Consumers   []string          `yaml:"consumers"`
+	Key         string            `yaml:"key"`
+	Schemas     []Schema          `yaml:"schemas"`
+	Partitions  int32             `yaml:"partitions"`
+	Creation    map[string]string `yaml:"topic_creation_config"`
+	Config1     map[string]string `yaml:"topic_configuration"`
+	Config2     map[string]string `yaml:"topic_configuration_config"`
+	Retention   string            `yaml:"retention.ms"`
+	MaxBytes    string            `yaml:"max.message.bytes"`
+	Compression string            `yaml:"compression"`
+	DLQ         string            `yaml:"dlq"`
+}
+
+// topic merges the spellings; the errors name what is said twice or is no
+// number.
+func (f file) topic() (Topic, error) {
+	t := Topic{
+		Name: f.Name, Description: strings.TrimSpace(f.Description), Owner: f.Owner, Producers: f.Producers, Consumers: f.Consumers,
+		Key: f.Key, Schemas: f.Schemas, Partitions: f.Partitions, Creation: map[string]string{}, DLQ: f.DLQ,
+	}
+	var errs []error
+	add := func(from map[string]string) {
+		for _, k := range slices.Sorted(maps.Keys(from)) {
+			if have, twice := t.Creation[k]; twice && have != from[k] {
+				errs = append(errs, fmt.Errorf("topic %q: %s is said twice, as %s and as %s", f.Name, k, have, from[k]))
+			}
+			t.Creation[k] = from[k]
+		}
+	}
+	add(f.Creation)
+	add(f.Config1)
+	add(f.Config2)
+	for _, short := range []struct{ key, value string }{{configRetention, f.Retention}, {configMaxBytes, f.MaxBytes}, {configCompression, f.Compression}} {
+		if short.value != "" {
+			add(map[string]string{short.key: short.value})
+		}
+	}
+	number := func(key string, bits int) int64 {
+		text, ok := t.Creation[key]
+		if !ok {
+			return 0
+		}
+		n, err := strconv.ParseInt(text, 10, bits)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("topic %q: %s is %q; it must be a whole number", f.Name, key, text))
+		}
+		return n
+	}
+	t.RetentionMs = number(configRetention, 64)
+	t.MaxMessageBytes = int32(number(configMaxBytes, 32))
+	t.Compression = t.Creation[configCompression]
+	return t, errors.Join(errs...)
 }
 
 //go:embed *.yaml
@@ -112,17 +272,20 @@ func load(fsys fs.FS) ([]Topic, error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot read topic file %s: %w", name, err)
 		}
-		var t Topic
+		var f file
 		dec := yaml.NewDecoder(bytes.NewReader(raw))
 		dec.KnownFields(true)
-		if err := dec.Decode(&t); err != nil {
+		if err := dec.Decode(&f); err != nil {
 			errs = append(errs, fmt.Errorf("topic file %s: %w", name, err))
 			continue
+		}
+		t, err := f.topic()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("topic file %s: %w", name, err))
 		}
 		if want := strings.TrimSuffix(path.Base(name), ".yaml"); t.Name != want {
 			errs = append(errs, fmt.Errorf("topic file %s: name is %q; it must be the file's", name, t.Name))
 		}
-		t.Description = strings.TrimSpace(t.Description)
 		out = append(out, t)
 	}
 	slices.SortFunc(out, func(a, b Topic) int { return strings.Compare(a.Name, b.Name) })
@@ -132,6 +295,13 @@ func load(fsys fs.FS) ([]Topic, error) {
 var (
 	validName    = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{0,200}$`)
 	compressions = []string{"none", "gzip", "snappy", "lz4", "zstd"}
+
+	validStage  = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
+	validHeader = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]*/[0-9]+$`)
+	validProto  = regexp.MustCompile(`^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\.[A-Z][A-Za-z0-9]*$`)
+	types       = []string{"json", "msgpack", "protobuf"}
+	modes       = []string{"none", "backward", "forward", "full"}
+	validConfig = regexp.MustCompile(`^[a-z]+(\.[a-z]+)+$`)
 )
 
 // validate names every fault of the topics and of what they are to each other.
@@ -154,6 +324,16 @@ func validate(ts []Topic) error {
 		if t.Key == "" {
 			bad("key is missing: say what records are keyed by")
 		}
+		if t.Owner == "" {
+			bad("owner is missing: say which part answers for it")
+		}
+		validateStages(t, bad)
+		validateSchemas(t, bad)
+		for _, k := range slices.Sorted(maps.Keys(t.Creation)) {
+			if !validConfig.MatchString(k) {
+				bad("topic_creation_config has %q, which is no name of a topic configuration in Kafka", k)
+			}
+		}
 		if t.Partitions < 1 || t.Partitions > 1000 {
 			bad("partitions is %d; it must be from 1 to 1000", t.Partitions)
 		}
@@ -166,7 +346,7 @@ func validate(ts []Topic) error {
 		if !slices.Contains(compressions, t.Compression) {
 			bad("compression is %q; it must be one of %s", t.Compression, strings.Join(compressions, ", "))
 		}
-		if strings.HasSuffix(t.Name, "-dlq") {
+		if t.IsDLQ() {
 			if t.DLQ != "" {
 				bad("a dead-letter topic has none itself")
 			}
@@ -174,8 +354,8 @@ func validate(ts []Topic) error {
 		}
 		dlq, ok := byName[t.DLQ]
 		switch {
-		case t.DLQ != t.Name+"-dlq":
-			bad("dlq is %q; it must be %q", t.DLQ, t.Name+"-dlq")
+		case t.DLQ != t.Name+dlqSuffix:
+			bad("dlq is %q; it must be %q", t.DLQ, t.Name+dlqSuffix)
 		case !ok:
 			bad("its dead-letter topic %q has no file", t.DLQ)
 		case dlq.MaxMessageBytes < t.MaxMessageBytes+DLQHeadroomBytes:
@@ -185,4 +365,56 @@ func validate(ts []Topic) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func validateStages(t Topic, bad func(string, ...any)) {
+	for _, side := range []struct {
+		name   string
+		stages []string
+	}{{"producers", t.Producers}, {"consumers", t.Consumers}} {
+		if len(side.stages) == 0 {
+			bad("%s is missing: name the stages", side.name)
+		}
+		for _, s := range side.stages {
+			if !validStage.MatchString(s) {
+				bad("%s has %q, which is no stage's name: lower-case letters, digits and hyphens", side.name, s)
+			}
+		}
+	}
+}
+
+func validateSchemas(t Topic, bad func(string, ...any)) {
+	if t.IsDLQ() {
+		if len(t.Schemas) > 0 {
+			bad("a dead-letter topic has no schemas: its records are those of its topic")
+		}
+		return
+	}
+	if len(t.Schemas) == 0 {
+		bad("schemas is missing: name at least one version")
+	}
+	headers := map[string]int{}
+	for i, s := range t.Schemas {
+		if s.Version != i+1 {
+			bad("schemas[%d]: version is %d; versions count up from 1, so it must be %d", i, s.Version, i+1)
+		}
+		if !slices.Contains(types, s.Type) {
+			bad("schemas[%d]: type is %q; it must be one of %s", i, s.Type, strings.Join(types, ", "))
+		}
+		if !slices.Contains(modes, s.Compatibility) {
+			bad("schemas[%d]: compatibility_mode is %q; it must be one of %s", i, s.Compatibility, strings.Join(modes, ", "))
+		}
+		switch want := fmt.Sprintf("%s.v%d.schema.json", t.Name, s.Version); {
+		case s.Type == "protobuf" && !validProto.MatchString(s.Resource):
+			bad("schemas[%d]: resource is %q; it must be the full name of a protobuf message", i, s.Resource)
+		case s.Type != "protobuf" && s.Resource != want:
+			bad("schemas[%d]: resource is %q; it must be %q", i, s.Resource, want)
+		}
+		if !validHeader.MatchString(s.Header) {
+			bad("schemas[%d]: header is %q; it must be a name, a slash and a number", i, s.Header)
+		} else if other, twice := headers[s.Header]; twice {
+			bad("schemas[%d]: header %q is that of version %d already", i, s.Header, other)
+		}
+		headers[s.Header] = s.Version
+	}
 }

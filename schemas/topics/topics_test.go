@@ -17,7 +17,12 @@ func TestEveryTopicFileIsSound(t *testing.T) {
 	for _, topic := range ts {
 		names = append(names, topic.Name)
 	}
-	want := []string{IngestEvents, IngestEventsDLQ, IngestMetrics, IngestMetricsDLQ, IngestSpans, IngestSpansDLQ}
+	want := []string{
+		EventReplacements, EventReplacementsDLQ, Events, EventsDLQ, IngestAttachments, IngestAttachmentsDLQ, IngestEvents, IngestEventsDLQ,
+		IngestFeedbackEvents, IngestFeedbackEventsDLQ, IngestLogs, IngestLogsDLQ, IngestMetrics, IngestMetricsDLQ, IngestMonitors, IngestMonitorsDLQ,
+		IngestReplayEvents, IngestReplayEventsDLQ, IngestReplayRecordings, IngestReplayRecordingsDLQ, IngestSessions, IngestSessionsDLQ,
+		IngestSpans, IngestSpansDLQ, IngestTransactions, IngestTransactionsDLQ, Outcomes, OutcomesDLQ, Profiles, ProfilesDLQ,
+	}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("topics (-want +got):\n%s", diff)
 	}
