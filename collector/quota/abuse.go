@@ -1,0 +1,121 @@
+package quota
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// AbuseConfig bounds how often one address and one key may ask at all, whatever
+// they send. Zero or less of a rate means no bound.
+type AbuseConfig struct {
+	AddressRate  float64 // requests a second of one address (an IPv6 network of 64 bits is one)
+	AddressBurst int     // requests at once
+	KeyRate      float64 // requests a second with one DSN key
+	KeyBurst     int
+	// MaxTracked bounds the addresses and, apart, the keys that are remembered.
+	// Zero means 20,000.
+	MaxTracked int
+}
+
+// Abuse turns away who asks too often, before a body is read.
+type Abuse struct {
+	cfg       AbuseConfig
+	now       func() time.Time
+	addresses buckets[netip.Prefix]
+	keys      buckets[string]
+}
+
+// NewAbuse remembers nobody yet.
+func NewAbuse(cfg AbuseConfig) *Abuse {
+	if cfg.MaxTracked <= 0 {
+		cfg.MaxTracked = 20_000
+	}
+	a := &Abuse{cfg: cfg, now: time.Now}
+	a.addresses.init(cfg.AddressRate, cfg.AddressBurst, cfg.MaxTracked)
+	a.keys.init(cfg.KeyRate, cfg.KeyBurst, cfg.MaxTracked)
+	return a
+}
+
+// Address takes one request of an address; wait is zero when it may go on.
+func (a *Abuse) Address(from netip.Addr) (wait time.Duration) {
+	if a.cfg.AddressRate <= 0 || !from.IsValid() {
+		return 0
+	}
+	bits := 32
+	if from = from.Unmap(); from.Is6() {
+		bits = 64
+	}
+	prefix, err := from.WithZone("").Prefix(bits)
+	if err != nil {
+		return 0
+	}
+	return a.addresses.take(prefix, a.now())
+}
+
+// Key takes one request with a key; wait is zero when it may go on.
+func (a *Abuse) Key(key string) (wait time.Duration) {
+	if a.cfg.KeyRate <= 0 || key == "" {
+		return 0
+	}
+	return a.keys.take(key, a.now())
+}
+
+// buckets are token buckets by what is tracked.
+type buckets[K comparable] struct {
+	rate  float64
+	burst float64
+	most  int
+
+	mu sync.Mutex // guards the following
+	by map[K]bucket
+}
+
+type bucket struct {
+	tokens float64
+	at     time.Time
+}
+
+func (b *buckets[K]) init(rate float64, burst, most int) {
+	b.rate, b.burst, b.most = rate, float64(max(burst, 1)), most
+	b.by = map[K]bucket{}
+}
+
+func (b *buckets[K]) take(key K, now time.Time) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t, ok := b.by[key]
+	if !ok {
+		if len(b.by) >= b.most {
+			b.makeRoom(now)
+		}
+		t = bucket{tokens: b.burst, at: now}
+	}
+	t.tokens = min(b.burst, t.tokens+now.Sub(t.at).Seconds()*b.rate)
+	t.at = now
+	var wait time.Duration
+	if t.tokens < 1 {
+		wait = max(time.Second, time.Duration((1-t.tokens)/b.rate*float64(time.Second)))
+	} else {
+		t.tokens--
+	}
+	b.by[key] = t
+	return wait
+}
+
+// makeRoom forgets those whose bucket is full again, and else any: who is
+// forgotten begins with a full bucket, so a flood of addresses costs precision,
+// not memory.
+func (b *buckets[K]) makeRoom(now time.Time) {
+	for k, t := range b.by {
+		if t.tokens+now.Sub(t.at).Seconds()*b.rate >= b.burst {
+			delete(b.by, k)
+		}
+	}
+	for k := range b.by {
+		if len(b.by) < b.most {
+			return
+		}
+		delete(b.by, k)
+	}
+}
