@@ -25,6 +25,9 @@ type Sighting struct {
 	Title, Culprit, Level, Platform, Logger string
 	Release, Environment                    string
 	FirstSeen, LastSeen                     int64 // Unix ns, of events
+	// LastReceived is when the collector had the latest of them, Unix ns. A
+	// sighting of nothing but what came before its issue was deleted is discarded.
+	LastReceived int64
 }
 
 // Seen is what became of a sighting.
@@ -35,7 +38,8 @@ type Seen struct {
 	IsNew bool
 	// IsRegression: the issue was resolved, and came back with this.
 	IsRegression bool
-	// Discard: somebody discarded the issue for good; drop the events and count them.
+	// Discard: somebody discarded the issue for good, or deleted it after the
+	// events were received; drop the events and count them.
 	Discard bool
 }
 

@@ -27,8 +27,15 @@ type Event struct {
 	Environment string
 	Server      string
 	SDK         string // name/version
-	TraceID     TraceID
-	SpanID      SpanID
+	Logger      string
+	// Handled tells whether the program caught it: mechanism.handled of the last
+	// exception.
+	Handled Handled
+	// Who it happened to, as far as the event told. Users are counted by the first
+	// of these that is set.
+	UserID, UserName, UserEmail, UserIP string
+	TraceID                             TraceID
+	SpanID                              SpanID
 	// The record being processed, if the SDK told (context "kafka"); Topic is
 	// empty otherwise and the record is found by TraceID and SpanID.
 	Topic     string
@@ -40,6 +47,16 @@ type Event struct {
 	Source   Source
 	Position Position
 }
+
+// Handled tells whether the program caught an error.
+type Handled uint8
+
+// Values of Handled.
+const (
+	HandledUnknown Handled = iota // the event does not tell
+	HandledYes
+	HandledNo
+)
 
 // EventBlobKey is where an event's payload lies in the blob store.
 func EventBlobKey(project uint64, id EventID) string {
@@ -56,32 +73,6 @@ func decimal(v uint64) string {
 			return string(b[i:])
 		}
 	}
-}
-
-// IssueID names an issue. Zero means none.
-type IssueID uint64
-
-// Fingerprint is the hash that puts events into one issue.
-type Fingerprint [16]byte
-
-// String is the lower-case hex form.
-func (f Fingerprint) String() string { return hex.EncodeToString(f[:]) }
-
-// Issue is a group of events with one fingerprint.
-type Issue struct {
-	ID          IssueID
-	Project     uint64
-	Fingerprint Fingerprint
-	Title       string // "type: value", at most 256 characters
-	Culprit     string
-	Level       string
-	Platform    string
-	Status      string // "unresolved"
-	FirstSeen   int64  // Unix ns
-	LastSeen    int64  // Unix ns
-	// Grouping says why its events are one issue, for people: one line a
-	// component ("type CardDeclined", "frame payments.charge").
-	Grouping []string
 }
 
 // Project is what a DSN names.

@@ -52,7 +52,9 @@ type eventColumns struct {
 	level, platform, typ                       lowCard
 	value                                      proto.ColStr
 	culprit, transaction, release, environment lowCard
-	server, sdk, topic, group                  lowCard
+	server, sdk, topic, group, logger          lowCard
+	userID, userName, userEmail, userIP        proto.ColStr
+	handled                                    proto.ColUInt8
 	spanID                                     proto.ColFixedStr8
 	partition                                  proto.ColInt32
 	offset                                     proto.ColInt64
@@ -88,6 +90,12 @@ func newEventColumns() *eventColumns {
 		{Name: "offset", Data: &c.offset},
 		{Name: "consumer_group", Data: &c.group},
 		{Name: "tags", Data: &c.tags},
+		{Name: "logger", Data: &c.logger},
+		{Name: "handled", Data: &c.handled},
+		{Name: "user_id", Data: &c.userID},
+		{Name: "user_name", Data: &c.userName},
+		{Name: "user_email", Data: &c.userEmail},
+		{Name: "user_ip", Data: &c.userIP},
 		{Name: "source", Data: &c.source},
 		{Name: "source_offset", Data: &c.sourceOffset},
 		{Name: "source_index", Data: &c.sourceIndex},
@@ -120,11 +128,18 @@ func (c *eventColumns) append(e *schemas.Event) {
 	c.offset.Append(e.Offset)
 	c.group.Append(e.Group)
 	c.tags.Append(e.Tags)
+	c.logger.Append(e.Logger)
+	c.handled.Append(uint8(e.Handled))
+	c.userID.Append(e.UserID)
+	c.userName.Append(e.UserName)
+	c.userEmail.Append(e.UserEmail)
+	c.userIP.Append(e.UserIP)
 	c.source.Append(uint64(e.Source))
 	c.sourceOffset.Append(e.Position.Offset)
 	c.sourceIndex.Append(e.Position.Index)
 	c.bytes += 200 + len(e.Type) + len(e.Value) + len(e.Culprit) + len(e.Transaction) + len(e.Release) +
-		len(e.Environment) + len(e.Server) + len(e.SDK) + len(e.Topic) + len(e.Group) + attributeBytes(e.Tags)
+		len(e.Environment) + len(e.Server) + len(e.SDK) + len(e.Topic) + len(e.Group) + attributeBytes(e.Tags) +
+		len(e.Logger) + len(e.UserID) + len(e.UserName) + len(e.UserEmail) + len(e.UserIP)
 }
 
 // Events lists an issue's events, newest first.
@@ -261,7 +276,9 @@ type eventResults struct {
 	level, platform, typ                       *proto.ColLowCardinality[string]
 	value                                      proto.ColStr
 	culprit, transaction, release, environment *proto.ColLowCardinality[string]
-	server, sdk, topic, group                  *proto.ColLowCardinality[string]
+	server, sdk, topic, group, logger          *proto.ColLowCardinality[string]
+	userID, userName, userEmail, userIP        proto.ColStr
+	handled                                    proto.ColUInt8
 	spanID                                     proto.ColFixedStr8
 	partition                                  proto.ColInt32
 	offset                                     proto.ColInt64
@@ -275,10 +292,11 @@ func newEventResults() *eventResults {
 	c := &eventResults{
 		level: lowCardResult(), platform: lowCardResult(), typ: lowCardResult(), culprit: lowCardResult(),
 		transaction: lowCardResult(), release: lowCardResult(), environment: lowCardResult(), server: lowCardResult(),
-		sdk: lowCardResult(), topic: lowCardResult(), group: lowCardResult(), tags: mapResult(),
+		sdk: lowCardResult(), topic: lowCardResult(), group: lowCardResult(), logger: lowCardResult(), tags: mapResult(),
 	}
 	c.names = `project, issue, toUnixTimestamp64Nano(time) AS happened, received, id, fingerprint, level, platform, type, value, culprit,
-transaction, release, environment, server, sdk, trace_id, span_id, topic, partition, offset, consumer_group, tags, source, source_offset, source_index`
+transaction, release, environment, server, sdk, trace_id, span_id, topic, partition, offset, consumer_group, tags,
+logger, handled, user_id, user_name, user_email, user_ip, source, source_offset, source_index`
 	c.results = proto.Results{
 		{Name: "project", Data: &c.project},
 		{Name: "issue", Data: &c.issue},
@@ -303,6 +321,12 @@ transaction, release, environment, server, sdk, trace_id, span_id, topic, partit
 		{Name: "offset", Data: &c.offset},
 		{Name: "consumer_group", Data: c.group},
 		{Name: "tags", Data: c.tags},
+		{Name: "logger", Data: c.logger},
+		{Name: "handled", Data: &c.handled},
+		{Name: "user_id", Data: &c.userID},
+		{Name: "user_name", Data: &c.userName},
+		{Name: "user_email", Data: &c.userEmail},
+		{Name: "user_ip", Data: &c.userIP},
 		{Name: "source", Data: &c.source},
 		{Name: "source_offset", Data: &c.sourceOffset},
 		{Name: "source_index", Data: &c.sourceIndex},
@@ -335,6 +359,12 @@ func (c *eventResults) row(i int) schemas.Event {
 		Offset:      c.offset[i],
 		Group:       c.group.Row(i),
 		Tags:        mapRow(c.tags, i),
+		Logger:      c.logger.Row(i),
+		Handled:     schemas.Handled(c.handled[i]),
+		UserID:      c.userID.Row(i),
+		UserName:    c.userName.Row(i),
+		UserEmail:   c.userEmail.Row(i),
+		UserIP:      c.userIP.Row(i),
 		Source:      schemas.Source(c.source[i]),
 		Position:    schemas.Position{Offset: c.sourceOffset[i], Index: c.sourceIndex[i]},
 	}

@@ -51,7 +51,8 @@ func eventRoundTrip(t *testing.T, s Events) {
 	full := schemas.Event{
 		Project: 1, ID: eventID(1), Time: base().UnixNano() + 1, Received: base().UnixNano() + 123, Issue: 1<<64 - 1, Fingerprint: schemas.Fingerprint{1, 15: 2}, Level: "fatal", Platform: "go",
 		Type: "CardDeclined", Value: strings.Repeat("ünï☃ ", 1<<17), Culprit: "c", Transaction: "t", Release: "1.2.3", Environment: "prod", Server: "node-1", SDK: "sentry.go/0.50.0",
-		TraceID: traceID(1), SpanID: spanID(1), Topic: "orders", Partition: 11, Offset: 1 << 40, Group: "g", Tags: oddAttributes(), Source: 1<<64 - 1, Position: schemas.Position{Offset: 1<<63 - 1, Index: 1<<32 - 1},
+		TraceID: traceID(1), SpanID: spanID(1), Topic: "orders", Partition: 11, Offset: 1 << 40, Group: "g", Tags: oddAttributes(),
+		Logger: "shop.cart", Handled: schemas.HandledNo, UserID: "u☃1", UserName: "ada", UserEmail: "a@b.c", UserIP: "::1", Source: 1<<64 - 1, Position: schemas.Position{Offset: 1<<63 - 1, Index: 1<<32 - 1},
 	}
 	events := make([]schemas.Event, 0, 2+len(odd))
 	events = append(events, full, schemas.Event{Project: 1, Time: base().UnixNano()})
@@ -59,6 +60,7 @@ func eventRoundTrip(t *testing.T, s Events) {
 		e := event(10+i, base())
 		e.Level, e.Platform, e.Type, e.Value, e.Culprit, e.Transaction = text, text, text, text, text, text
 		e.Release, e.Environment, e.Server, e.SDK, e.Topic, e.Group = text, text, text, text, text, text
+		e.Logger, e.UserID, e.UserName, e.UserEmail, e.UserIP = text, text, text, text, text
 		events = append(events, e)
 	}
 	noError(t, "WriteEvents of nothing", s.WriteEvents(ctx, nil))

@@ -136,7 +136,7 @@ func badSlug(t *testing.T, s MetadataStore) {
 func issue(project uint64, fingerprint byte, n int64) schemas.Issue {
 	return schemas.Issue{
 		Project: project, Fingerprint: schemas.Fingerprint{fingerprint, 15: 0xff}, Title: fmt.Sprintf("CardDeclined: card %d", fingerprint),
-		Culprit: "payments.charge", Level: "error", Platform: "go", Status: "unresolved",
+		Culprit: "payments.charge", Level: "error", Platform: "go", IssueState: schemas.IssueState{Status: schemas.StatusUnresolved},
 		FirstSeen: n * 1e9, LastSeen: n * 1e9, Grouping: []string{"type CardDeclined", "frame payments.charge"},
 	}
 }
@@ -145,8 +145,8 @@ func issueRoundTrip(t *testing.T, s MetadataStore) {
 	ctx := testContext(t)
 	for i, want := range []schemas.Issue{
 		issue(7, 1, 100),
-		{Project: 7, Fingerprint: schemas.Fingerprint{2}, Title: "ünï ☃ \"'`\\%_", Culprit: "日本", Level: "fatal", Platform: "node", Status: "unresolved", FirstSeen: 1, LastSeen: 1<<62 + 1},
-		{Project: 1<<63 + 5, Fingerprint: schemas.Fingerprint{}, Status: "unresolved"},
+		{Project: 7, Fingerprint: schemas.Fingerprint{2}, Title: "ünï ☃ \"'`\\%_", Culprit: "日本", Level: "fatal", Platform: "node", IssueState: schemas.IssueState{Status: schemas.StatusUnresolved}, FirstSeen: 1, LastSeen: 1<<62 + 1},
+		{Project: 1<<63 + 5, Fingerprint: schemas.Fingerprint{}, IssueState: schemas.IssueState{Status: schemas.StatusUnresolved}},
 	} {
 		id, isNew, err := s.SeeIssue(ctx, want)
 		noError(t, "SeeIssue", err)

@@ -197,7 +197,7 @@ func (e *Events) see(ctx context.Context, items []item) error {
 		issue := seen[k]
 		if issue == nil {
 			issue = &schemas.Issue{
-				Project: ev.Project, Fingerprint: k.fingerprint, Status: "unresolved", Grouping: items[i].grouping,
+				Project: ev.Project, Fingerprint: k.fingerprint, Grouping: items[i].grouping,
 				FirstSeen: ev.Time, LastSeen: ev.Time - 1,
 			}
 			seen[k], order = issue, append(order, k)

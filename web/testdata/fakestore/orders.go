@@ -248,7 +248,7 @@ func Orders(now time.Time) *Store {
 func (b *builder) issues(now time.Time, failed []*schemas.Message) {
 	card := schemas.Issue{
 		ID: 7, Project: Project, Fingerprint: schemas.Fingerprint{0xca, 0x4d}, Title: "payments.ChargeError: card gateway answered 402",
-		Culprit: "payments.charge", Level: "error", Platform: "go", Status: "unresolved", FirstSeen: now.Add(-26 * time.Hour).UnixNano(),
+		Culprit: "payments.charge", Level: "error", Platform: "go", IssueState: schemas.IssueState{Status: schemas.StatusUnresolved}, FirstSeen: now.Add(-26 * time.Hour).UnixNano(),
 		Grouping: []string{"type payments.ChargeError", "frame payments.charge", "frame payments.handle"},
 	}
 	n := 0
@@ -280,7 +280,7 @@ func (b *builder) issues(now time.Time, failed []*schemas.Message) {
 	}
 	timeout := schemas.Issue{
 		ID: 8, Project: Project, Fingerprint: schemas.Fingerprint{0x71, 0x0e}, Title: "context deadline exceeded", Culprit: "shipping.reserve",
-		Level: "warning", Platform: "go", Status: "unresolved", FirstSeen: now.Add(-40 * time.Minute).UnixNano(), Grouping: []string{"message context deadline exceeded"},
+		Level: "warning", Platform: "go", IssueState: schemas.IssueState{Status: schemas.StatusUnresolved}, FirstSeen: now.Add(-40 * time.Minute).UnixNano(), Grouping: []string{"message context deadline exceeded"},
 	}
 	event(&timeout, schemas.Event{
 		Time: now.Add(-38 * time.Minute).UnixNano(), Value: "context deadline exceeded", Culprit: "shipping.reserve", Server: "shipping-1",
@@ -288,7 +288,7 @@ func (b *builder) issues(now time.Time, failed []*schemas.Message) {
 	}, nil)
 	node := schemas.Issue{
 		ID: 9, Project: Project, Fingerprint: schemas.Fingerprint{0x9d}, Title: "TypeError: Cannot read properties of undefined (reading 'sku')",
-		Culprit: "renderCart(cart.js)", Level: "error", Platform: "node", Status: "unresolved", FirstSeen: now.Add(-5 * time.Hour).UnixNano(),
+		Culprit: "renderCart(cart.js)", Level: "error", Platform: "node", IssueState: schemas.IssueState{Status: schemas.StatusUnresolved}, FirstSeen: now.Add(-5 * time.Hour).UnixNano(),
 		Grouping: []string{"type TypeError", "frame renderCart"},
 	}
 	for i := range 3 {
