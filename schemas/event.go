@@ -8,15 +8,17 @@ type EventID [16]byte
 // String is 32 hex digits, as Sentry SDKs write it.
 func (id EventID) String() string { return hex.EncodeToString(id[:]) }
 
-// Event is one error event of a Sentry SDK, normalised. The payload as it came
-// lies in the blob store under [EventBlobKey].
+// Event is one error event, normalised. Its payload lies in the node store under
+// Node, or, when it was stored before there was one, in the blob store under
+// [EventBlobKey].
 type Event struct {
 	Project     uint64
 	ID          EventID
 	Time        int64 // Unix ns, when it happened
 	Received    int64 // Unix ns, when the collector had it
 	Issue       IssueID
-	Fingerprint Fingerprint
+	Fingerprint Fingerprint // the hash that decided about Issue when it was stored
+	HashVersion string      // of the grouping that made Fingerprint
 	Level       string
 	Platform    string
 	Type        string // of the last exception
@@ -24,16 +26,20 @@ type Event struct {
 	Culprit     string
 	Transaction string
 	Release     string
+	Dist        string
 	Environment string
 	Server      string
-	SDK         string // name/version
 	Logger      string
+	SDK         string // name/version
+	SDKName     string
+	Origin      Origin
 	// Handled tells whether the program caught it: mechanism.handled of the last
 	// exception.
 	Handled Handled
 	// Who it happened to, as far as the event told. Users are counted by the first
-	// of these that is set.
+	// of these that is set, of which UserHash is a hash; zero without any.
 	UserID, UserName, UserEmail, UserIP string
+	UserHash                            uint64
 	TraceID                             TraceID
 	SpanID                              SpanID
 	// The record being processed, if the SDK told (context "kafka"); Topic is
@@ -42,11 +48,48 @@ type Event struct {
 	Partition int32 // Unknown when not told
 	Offset    int64 // Unknown when not told
 	Group     string
-	Tags      []Attribute
+	// What else the SDK told of it. Strings are empty and numbers zero when it did not.
+	Member          string
+	KeyHash         string // as the integration writes it: never the key
+	ProducerRelease string
+	Attempt         uint16 // 1, or more after a retry topic
+	Batch           uint32 // how many records were processed at once; Offset is the oldest's
+	RecordTime      int64  // Unix ns: the record's timestamp
+	// Age is how old the record was when the event happened, in ns, over two
+	// clocks; Unknown when not told. An age of -1 ns is told as -2.
+	Age int64
+	// Where the record failed first, when it came by a retry topic; OriginalTopic is
+	// empty otherwise.
+	OriginalTopic     string
+	OriginalPartition int32
+	OriginalOffset    int64
 
+	Tags []Attribute
+
+	// Node is the payload's reference in the node store; empty for one in the blobs.
+	Node string
+	// Weight is for how many events the row stands: 1, or more when the collector
+	// sampled repeats of one error. Zero is 1, of rows from before there was a weight.
+	Weight uint32
+	Repeat bool // it came as a repeat: its payload may be a part of the event
+
+	// The record of topic events that the row came from.
 	Source   Source
 	Position Position
+	// And the ingest record that the event came in; Ingest is zero when it came
+	// from elsewhere.
+	Ingest       Source
+	IngestOffset int64
 }
+
+// Origin tells by whom an event was told.
+type Origin string
+
+// The origins.
+const (
+	OriginSentry Origin = "sentry" // an SDK's event
+	OriginOTel   Origin = "otel"   // an exception of a span or a log record
+)
 
 // Handled tells whether the program caught an error.
 type Handled uint8
