@@ -3,9 +3,18 @@ package main
 import (
 	"context"
 	"time"
+
+	"github.com/hoptrace/hoptrace/exporters"
 )
 
-// janitor removes payloads that are older than what the event store keeps.
+// artifactsUnused is how long uploaded files are kept that nothing made use of.
+const artifactsUnused = 90 * 24 * time.Hour
+
+// artifactsAtOnce bounds one removal, so that uploads get their turn between two.
+const artifactsAtOnce = 500
+
+// janitor removes payloads that are older than what the event store keeps, and
+// uploaded files that are of no use any more.
 type janitor struct {
 	a      *app
 	cancel context.CancelFunc
@@ -30,7 +39,7 @@ func (j *janitor) run(ctx context.Context) {
 		for more := true; more; {
 			var removed int
 			var err error
-			removed, more, err = j.a.blobs.Clean(ctx, time.Now().Add(-keep))
+			removed, more, err = j.a.blobs.Clean(ctx, time.Now().Add(-keep), exporters.ChunksFolder)
 			if err != nil {
 				if ctx.Err() == nil {
 					j.a.log.Warn("cannot clean payloads; the next try is in an hour", "err", err)
@@ -41,10 +50,30 @@ func (j *janitor) run(ctx context.Context) {
 				j.a.log.Info("removed old payloads", "payloads", removed)
 			}
 		}
+		j.expireArtifacts(ctx)
 		select {
 		case <-ctx.Done():
 			return
 		case <-every.C:
+		}
+	}
+}
+
+func (j *janitor) expireArtifacts(ctx context.Context) {
+	for more := true; more; {
+		now := time.Now()
+		var removed int
+		var err error
+		removed, more, err = j.a.metadata.ExpireArtifacts(ctx, now.Add(-artifactsUnused).UnixNano(), now.UnixNano(), artifactsAtOnce,
+			func(sha1 string) error { return j.a.blobs.Delete(ctx, exporters.ChunkKey(sha1)) })
+		if err != nil {
+			if ctx.Err() == nil {
+				j.a.log.Warn("cannot remove unused uploads; the next try is in an hour", "err", err)
+			}
+			return
+		}
+		if removed > 0 {
+			j.a.log.Info("removed unused uploads", "chunks", removed)
 		}
 	}
 }

@@ -32,6 +32,10 @@ func TestFilesPassTheContract(t *testing.T) {
 	exportertest.Blobs(t, func(t *testing.T) exporters.Blobs { return open(t, filepath.Join(t.TempDir(), "new", "dir")) })
 }
 
+func TestFilesInChunksAreReadWhole(t *testing.T) {
+	exportertest.ReadArtifact(t, open(t, t.TempDir()))
+}
+
 func TestPayloadIsThereAfterOpeningAgainAndCompressed(t *testing.T) {
 	dir := t.TempDir()
 	want := bytes.Repeat([]byte(`{"a":1}`), 10_000)
@@ -95,7 +99,7 @@ func TestCleanRemovesOldPayloadsAndLeftovers(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	now := time.Now()
-	for _, key := range []string{"events/1/ab/old", "events/1/ab/new", "other/old"} {
+	for _, key := range []string{"events/1/ab/old", "events/1/ab/new", "other/old", "chunks/ab/old"} {
 		if err := s.Put(t.Context(), key, []byte(key)); err != nil {
 			t.Fatal(err)
 		}
@@ -106,14 +110,17 @@ func TestCleanRemovesOldPayloadsAndLeftovers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, f := range []string{filepath.Join(dir, "events/1/ab/old.zst"), filepath.Join(dir, "other/old.zst"), leftover} {
+	for _, f := range []string{filepath.Join(dir, "events/1/ab/old.zst"), filepath.Join(dir, "other/old.zst"), filepath.Join(dir, "chunks/ab/old.zst"), leftover} {
 		if err := os.Chtimes(f, now, now.Add(-48*time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	removed, more, err := s.Clean(t.Context(), now.Add(-24*time.Hour))
+	removed, more, err := s.Clean(t.Context(), now.Add(-24*time.Hour), "chunks")
 	if removed != 2 || more || err != nil {
 		t.Errorf("Clean = %d, %v, %v; want 2, false, nil", removed, more, err)
+	}
+	if _, err := s.Get(t.Context(), "chunks/ab/old"); err != nil {
+		t.Errorf("Get of an old payload in a folder apart: %v", err)
 	}
 	if _, err := s.Get(t.Context(), "events/1/ab/new"); err != nil {
 		t.Errorf("Get of a new payload: %v", err)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,10 +21,11 @@ const (
 )
 
 // Clean removes payloads stored before olderThan, at most 100,000 at once, and
-// what crashes left behind. It returns how many payloads it removed and whether
-// there may be more.
-func (s *Store) Clean(ctx context.Context, olderThan time.Time) (removed int, more bool, err error) {
-	c := cleaner{store: s, olderThan: olderThan, leftBefore: time.Now().Add(-tempMaxAge)}
+// what crashes left behind. Of the folders apart, at the top, it removes only
+// the latter: others know how long what is in them is of use. It returns how
+// many payloads it removed and whether there may be more.
+func (s *Store) Clean(ctx context.Context, olderThan time.Time, apart ...string) (removed int, more bool, err error) {
+	c := cleaner{store: s, olderThan: olderThan, leftBefore: time.Now().Add(-tempMaxAge), apart: apart}
 	err = c.dir(ctx, ".", 0)
 	if errors.Is(err, errEnough) {
 		return c.removed, true, nil
@@ -39,6 +41,7 @@ var errEnough = errors.New("enough removed")
 type cleaner struct {
 	store                 *Store
 	olderThan, leftBefore time.Time
+	apart                 []string
 	removed               int
 }
 
@@ -92,7 +95,7 @@ func (c *cleaner) file(name string, e fs.DirEntry) error {
 	temp := strings.HasPrefix(e.Name(), tempPrefix)
 	switch {
 	case temp && info.ModTime().Before(c.leftBefore):
-	case !temp && strings.HasSuffix(e.Name(), suffix) && info.ModTime().Before(c.olderThan):
+	case !temp && strings.HasSuffix(e.Name(), suffix) && info.ModTime().Before(c.olderThan) && !c.isApart(name):
 		if c.removed == maxCleaned {
 			return errEnough
 		}
@@ -104,6 +107,11 @@ func (c *cleaner) file(name string, e fs.DirEntry) error {
 		return err
 	}
 	return nil
+}
+
+func (c *cleaner) isApart(name string) bool {
+	top, _, _ := strings.Cut(name, "/")
+	return slices.Contains(c.apart, top)
 }
 
 func randomName() string {

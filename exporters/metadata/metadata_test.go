@@ -34,13 +34,20 @@ func TestSQLitePassesTheContract(t *testing.T) {
 		at,
 		func(*testing.T) { _ = last.Close() },
 	)
+	t.Run("Artifacts", func(t *testing.T) {
+		exportertest.Artifacts(t, func(t *testing.T) exportertest.ArtifactStore {
+			path = filepath.Join(t.TempDir(), "artifacts.db")
+			at(t)
+			return last
+		})
+	})
 }
 
 func TestPostgresPassesTheContract(t *testing.T) {
 	server := testpostgres.Start(t)
 	var n atomic.Int64
 	var dsn string
-	at := func(t *testing.T) exportertest.MetadataStore {
+	open := func(t *testing.T) *Store {
 		t.Helper()
 		s, err := Open(t.Context(), dsn)
 		if err != nil {
@@ -49,24 +56,29 @@ func TestPostgresPassesTheContract(t *testing.T) {
 		t.Cleanup(func() { _ = s.Close() })
 		return s
 	}
+	empty := func(t *testing.T) *Store {
+		t.Helper()
+		name := fmt.Sprintf("test%d", n.Add(1))
+		db, err := sql.Open("pgx", server.DSN)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = db.ExecContext(t.Context(), "CREATE DATABASE "+name)
+		if closed := db.Close(); err == nil {
+			err = closed
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		dsn = strings.Replace(server.DSN, "/postgres?", "/"+name+"?", 1)
+		return open(t)
+	}
+	t.Run("Artifacts", func(t *testing.T) { // before the suite that stops the server
+		exportertest.Artifacts(t, func(t *testing.T) exportertest.ArtifactStore { return empty(t) })
+	})
 	exportertest.Metadata(t,
-		func(t *testing.T) exportertest.MetadataStore {
-			name := fmt.Sprintf("test%d", n.Add(1))
-			db, err := sql.Open("pgx", server.DSN)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = db.ExecContext(t.Context(), "CREATE DATABASE "+name)
-			if closed := db.Close(); err == nil {
-				err = closed
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			dsn = strings.Replace(server.DSN, "/postgres?", "/"+name+"?", 1)
-			return at(t)
-		},
-		at,
+		func(t *testing.T) exportertest.MetadataStore { return empty(t) },
+		func(t *testing.T) exportertest.MetadataStore { return open(t) },
 		func(t *testing.T) {
 			if err := server.Stop(); err != nil {
 				t.Fatal(err)
