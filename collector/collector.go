@@ -3,11 +3,11 @@
 // has them. It decodes nothing that it does not have to (see package pipeline
 // for what the data means).
 //
-// What was answered with success is durable. What was not may be there even so:
-// when Kafka acknowledges later than Config.ProduceTimeout, an OTLP sender's
-// retry stores its spans twice. Sentry SDKs do not retry; there is no spool
-// yet, so while Kafka does not answer they are told 429 and to wait, and what
-// they drop meanwhile is lost.
+// What was answered with success is durable: in Kafka, or in the spool while Kafka
+// does not take data (see package spool). What was not may be there even so: when
+// Kafka acknowledges too late, the spool hands the same records on again and an OTLP
+// sender's retry stores its spans twice. Sentry SDKs do not retry; they are told 429
+// and to wait only when the spool is full or the disk fails, never 503.
 package collector
 
 import (

@@ -65,6 +65,11 @@ type settings struct {
 
 	Collector collector.Config `yaml:"collector"`
 
+	Spool struct {
+		Dir      string       `yaml:"dir" help:"directory of the collector's spool: what Kafka does not take now; empty means spool in the data directory, 'off' none"`
+		MaxBytes config.Bytes `yaml:"max_bytes" help:"most that the spool holds; then senders are told to wait"`
+	} `yaml:"spool"`
+
 	Pipeline struct {
 		BatchWait  time.Duration `yaml:"batch_wait" help:"longest time that a batch is gathered before it is stored; shorter costs CPU at low rates"`
 		BatchSpans int           `yaml:"batch_spans" help:"spans that make a batch full"`
@@ -91,6 +96,7 @@ func defaultSettings() settings {
 	s.EmbeddedClickHouse.MemoryLimit = 1536 << 20
 	s.EmbeddedClickHouse.Listen = "127.0.0.1:9000"
 	s.Collector = collector.DefaultConfig()
+	s.Spool.MaxBytes = 512 << 20
 	s.Pipeline.BatchWait = 500 * time.Millisecond
 	s.Pipeline.BatchSpans = 50_000
 	s.Web.Listen = "127.0.0.1:8090"
@@ -147,6 +153,7 @@ func (s *settings) validate(r role) error {
 		}
 	}
 	atLeast("memory_limit", s.MemoryLimit, 64<<20)
+	atLeast("spool.max_bytes", s.Spool.MaxBytes, 2*s.Collector.MaxRequestBytes)
 	atLeast("embedded_clickhouse.memory_limit", s.EmbeddedClickHouse.MemoryLimit, 256<<20)
 	if s.ClickHouse.RetentionDays < 1 || s.ClickHouse.RetentionDays > 3650 {
 		bad("clickhouse.retention_days", "%d; want 1 to 3650", s.ClickHouse.RetentionDays)
@@ -169,6 +176,17 @@ func (s *settings) metadataDSN() string {
 		return s.Metadata.DSN
 	}
 	return "sqlite:" + filepath.Join(s.Data, "metadata.db")
+}
+
+// spoolDir is where the collector's spool lies; empty when there is none.
+func (s *settings) spoolDir() string {
+	switch s.Spool.Dir {
+	case "off":
+		return ""
+	case "":
+		return filepath.Join(s.Data, "spool")
+	}
+	return s.Spool.Dir
 }
 
 func (s *settings) blobsDir() string {
