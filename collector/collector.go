@@ -29,7 +29,6 @@ import (
 	"github.com/hoptrace/hoptrace/collector/outcome"
 	"github.com/hoptrace/hoptrace/collector/produce"
 	"github.com/hoptrace/hoptrace/collector/project"
-	"github.com/hoptrace/hoptrace/exporters"
 )
 
 // Deps are what a collector works with. All are needed; it closes none.
@@ -37,7 +36,7 @@ type Deps struct {
 	// Kafka writes the records (see produce.FromKafka).
 	Kafka produce.Client
 	// Projects authenticates.
-	Projects exporters.Projects
+	Projects project.Store
 	// Registerer gets the metrics hoptrace_collector_*.
 	Registerer prometheus.Registerer
 	Log        *slog.Logger

@@ -99,23 +99,27 @@ type projects struct {
 	down error
 }
 
-func (p *projects) ProjectByKey(_ context.Context, key string) (schemas.Project, error) {
+func (p *projects) ProjectByKey(_ context.Context, key string) (schemas.Project, schemas.Key, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.down != nil {
-		return schemas.Project{}, p.down
+		return schemas.Project{}, schemas.Key{}, p.down
 	}
 	for _, x := range p.all {
 		for _, k := range x.Keys {
 			if k == key {
-				return x, nil
+				return x, schemas.Key{ID: 1, Project: x.ID, Public: key, Active: true}, nil
 			}
 		}
 	}
-	return schemas.Project{}, exporters.ErrNotFound
+	return schemas.Project{}, schemas.Key{}, exporters.ErrNotFound
 }
 
-func (p *projects) Projects(context.Context) ([]schemas.Project, error) { return p.all, nil }
+func (p *projects) ProjectsVersion(context.Context) (int64, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return 1, p.down
+}
 
 func (p *projects) EnsureProject(_ context.Context, slug, name string) (schemas.Project, error) {
 	p.mu.Lock()

@@ -19,6 +19,12 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrUnavailable: the store cannot be reached now; try again.
 	ErrUnavailable = errors.New("store unavailable")
+	// ErrExists: something is stored under that name already.
+	ErrExists = errors.New("exists already")
+	// ErrConflict: it was changed by somebody else meanwhile; read it again.
+	ErrConflict = errors.New("changed meanwhile")
+	// ErrInvalid: what was given cannot be stored; the error names each fault.
+	ErrInvalid = errors.New("invalid")
 )
 
 // SpanWriter stores spans and the message rows derived from them.
@@ -204,15 +210,43 @@ type IssueStats struct {
 	Hours [24]uint64
 }
 
-// Projects are read by the collector, which authenticates with them.
+// Projects are read by the collector, which authenticates and decides by them,
+// and changed by people.
 type Projects interface {
-	// ProjectByKey finds the project of a DSN's public key, or fails with ErrNotFound.
-	ProjectByKey(ctx context.Context, key string) (schemas.Project, error)
-	// Projects lists all, by id.
+	// ProjectByKey finds a DSN's public key and its project with its settings, or
+	// fails with ErrNotFound. Either may be disabled.
+	ProjectByKey(ctx context.Context, key string) (schemas.Project, schemas.Key, error)
+	// ProjectsVersion changes with each change of a project or a key, so that one
+	// who keeps them need not ask for each.
+	ProjectsVersion(ctx context.Context) (int64, error)
+	// Projects lists all, by id, without their settings.
 	Projects(ctx context.Context) ([]schemas.Project, error)
+	// Project finds one with its settings, or fails with ErrNotFound.
+	Project(ctx context.Context, id uint64) (schemas.Project, error)
 	// EnsureProject makes the project with this slug and one new random key
-	// unless it is there, and returns it.
+	// unless it is there, and returns it with its settings.
 	EnsureProject(ctx context.Context, slug, name string) (schemas.Project, error)
+	// CreateProject makes a project of p's Slug, Name and Settings (nil: the
+	// defaults) with one new random key. It fails with ErrExists or ErrInvalid.
+	CreateProject(ctx context.Context, p schemas.Project) (schemas.Project, error)
+	// UpdateProject sets Name, Disabled and, unless nil, Settings of the project
+	// with p's ID. It fails with ErrNotFound, ErrInvalid, and with ErrConflict when
+	// p's Revision is neither zero nor that of the store.
+	UpdateProject(ctx context.Context, p schemas.Project) (schemas.Project, error)
+	// ListKeys lists a project's, disabled ones, too, by time of making; or fails
+	// with ErrNotFound.
+	ListKeys(ctx context.Context, project uint64) ([]schemas.Key, error)
+	// CreateKey makes a new random key with k's Project, Label and Limit. It is
+	// active. It fails with ErrNotFound or ErrInvalid.
+	CreateKey(ctx context.Context, k schemas.Key) (schemas.Key, error)
+	// UpdateKey sets Label, Active and Limit of the key with k's Project and
+	// Public. It fails with ErrNotFound or ErrInvalid.
+	UpdateKey(ctx context.Context, k schemas.Key) (schemas.Key, error)
+	// RotateKey disables a key and makes a new one with its label and limit, both
+	// or neither. It fails with ErrNotFound.
+	RotateKey(ctx context.Context, project uint64, public string) (schemas.Key, error)
+	// DeleteKey forgets a key for good, or fails with ErrNotFound.
+	DeleteKey(ctx context.Context, project uint64, public string) error
 }
 
 // Issues are written by the group stage and read by the web.

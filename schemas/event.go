@@ -120,9 +120,18 @@ func decimal(v uint64) string {
 
 // Project is what a DSN names.
 type Project struct {
-	ID   uint64
-	Slug string
-	Name string
-	// Keys are the public keys of its DSNs, 32 hex digits each.
+	ID           uint64
+	Organization uint64 // 1 until there are more
+	Slug         string
+	Name         string
+	// Keys are the public keys of its DSNs, 32 hex digits each, without those
+	// that are disabled.
 	Keys []string
+	// Disabled: what is sent to it is refused.
+	Disabled bool
+	// Revision grows with each change of the name, the state and the settings.
+	Revision int64
+	// Settings are shared: nobody may change them. They are nil in lists of
+	// projects.
+	Settings *ProjectSettings
 }

@@ -52,7 +52,7 @@ func split(err error) (detail string, causes []string) {
 	text := strings.ToValidUTF8(clip(err.Error(), 1<<10), "\uFFFD")
 	for _, sentinel := range []error{
 		ErrMalformed, ErrHeaderMismatch, ErrBadEvent,
-		project.ErrBadAuth, project.ErrUnknownKey, project.ErrMismatch, project.ErrUnavailable,
+		project.ErrBadAuth, project.ErrUnknownKey, project.ErrMismatch, project.ErrDisabled, project.ErrUnavailable,
 	} {
 		if !errors.Is(err, sentinel) {
 			continue
@@ -123,6 +123,8 @@ func codeOf(err error) (code int, reason string) {
 		return http.StatusBadRequest, "bad_auth"
 	case errors.Is(err, project.ErrUnknownKey):
 		return http.StatusForbidden, "unknown_key"
+	case errors.Is(err, project.ErrDisabled):
+		return http.StatusForbidden, "disabled"
 	case errors.Is(err, project.ErrMismatch):
 		return http.StatusForbidden, "project_id"
 	case errors.Is(err, produce.ErrTooLarge):

@@ -151,6 +151,8 @@ func answerTo(err error) answer {
 		return answer{http.StatusBadRequest, codes.InvalidArgument, false, "bad_auth"}
 	case errors.Is(err, project.ErrUnknownKey):
 		return answer{http.StatusForbidden, codes.PermissionDenied, false, "unknown_key"}
+	case errors.Is(err, project.ErrDisabled):
+		return answer{http.StatusForbidden, codes.PermissionDenied, false, "disabled"}
 	case errors.Is(err, project.ErrMismatch):
 		return answer{http.StatusForbidden, codes.PermissionDenied, false, "project_id"}
 	case errors.Is(err, produce.ErrTooLarge):

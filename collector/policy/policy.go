@@ -14,9 +14,12 @@ import (
 
 // Sender is who sends, once authenticated.
 type Sender struct {
-	Project schemas.Project
-	Key     string // the DSN's public key; empty for OTLP without a DSN
-	Client  netip.Addr
+	Project schemas.Project // with its settings; see project.Resolver.Find
+	Key     string          // the DSN's public key; empty for OTLP without a DSN
+	// KeyID and KeyLimit are the key's own; zero and nil without one.
+	KeyID    uint64
+	KeyLimit *schemas.KeyLimit
+	Client   netip.Addr
 	// UserAgent and Origin are headers of the request, for filters.
 	UserAgent, Origin string
 }
@@ -39,8 +42,11 @@ type Decision struct {
 	// Outcome with Reason.
 	Keep    bool
 	Payload []byte
-	Outcome schemas.Outcome
-	Reason  string
+	// Quantity is the item's, or less when part of a container was left out (and
+	// counted): it is what the record's header and the container's item_count say.
+	Quantity int
+	Outcome  schemas.Outcome
+	Reason   string
 }
 
 // RateLimit is one member of the header X-Sentry-Rate-Limits.
@@ -71,7 +77,7 @@ func (Open) Admit(context.Context, *Sender) ([]RateLimit, bool) { return nil, fa
 
 // Item keeps everything.
 func (Open) Item(_ context.Context, _ *Sender, it Item) Decision {
-	return Decision{Keep: true, Payload: it.Payload}
+	return Decision{Keep: true, Payload: it.Payload, Quantity: it.Quantity}
 }
 
 // Limits has none.

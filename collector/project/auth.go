@@ -22,6 +22,8 @@ var (
 	ErrBadAuth = errors.New("bad credentials")
 	// ErrUnknownKey means that no project has this key.
 	ErrUnknownKey = errors.New("event submission rejected: unknown DSN key")
+	// ErrDisabled means that the key or its project was switched off.
+	ErrDisabled = errors.New("event submission rejected")
 	// ErrMismatch means that the key belongs to another project than the one addressed.
 	ErrMismatch = errors.New("event submission rejected: the DSN key belongs to another project")
 	// ErrUnavailable means that the metadata store does not answer and the key is not cached.

@@ -15,8 +15,12 @@ import (
 
 // store is a metadata store that counts and can fail or be slow.
 type store struct {
-	mu      sync.Mutex // guards the following
-	byKey   map[string]uint64
+	mu       sync.Mutex // guards the following
+	version  int64
+	versions int
+	disabled map[string]bool // keys
+	off      bool            // all projects
+	byKey    map[string]uint64
 	err     error
 	delay   time.Duration
 	lookups int
@@ -24,7 +28,28 @@ type store struct {
 	most    int
 }
 
-func (s *store) ProjectByKey(ctx context.Context, key string) (schemas.Project, error) {
+func (s *store) ProjectByKey(ctx context.Context, key string) (schemas.Project, schemas.Key, error) {
+	p, err := s.lookUp(ctx, key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.Disabled = s.off
+	return p, schemas.Key{Public: key, Active: !s.disabled[key]}, err
+}
+
+func (s *store) ProjectsVersion(ctx context.Context) (int64, error) {
+	s.mu.Lock()
+	s.versions++
+	version, err, delay := s.version, s.err, s.delay
+	s.mu.Unlock()
+	select {
+	case <-time.After(delay):
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	return version, err
+}
+
+func (s *store) lookUp(ctx context.Context, key string) (schemas.Project, error) {
 	s.mu.Lock()
 	s.lookups++
 	s.running++
@@ -54,10 +79,20 @@ func (s *store) ProjectByKey(ctx context.Context, key string) (schemas.Project, 
 	return schemas.Project{ID: id}, nil
 }
 
-func (s *store) Projects(context.Context) ([]schemas.Project, error) { return nil, nil }
-
 func (s *store) EnsureProject(ctx context.Context, slug, _ string) (schemas.Project, error) {
-	return s.ProjectByKey(ctx, slug)
+	p, err := s.lookUp(ctx, slug)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.Disabled = s.off
+	return p, err
+}
+
+// change does so and tells by the version.
+func (s *store) change(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+	s.version++
 }
 
 func (s *store) set(err error, delay time.Duration) {
@@ -211,4 +246,102 @@ func TestAPanicInTheStoreIsAnError(t *testing.T) {
 	if _, err := r.ByKey(t.Context(), "panic"); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("got %v; want ErrUnavailable", err)
 	}
+}
+
+func TestAChangeIsSeenWithinFiveSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{byKey: map[string]uint64{key: 7, "default": 1}, disabled: map[string]bool{}, delay: 10 * time.Millisecond}
+		r := NewResolver(s, Config{Default: "default"})
+		unknown := "ffffffffffffffffffffffffffffffff"
+		// after waits until do is seen by a sender who sends every so often.
+		after := func(what string, every time.Duration, do func(), seen func() bool) {
+			t.Helper()
+			s.change(do)
+			began := time.Now()
+			for !seen() {
+				if time.Since(began) > 5*time.Second+every {
+					t.Fatalf("%s, sending every %v: not seen after %v", what, every, time.Since(began))
+				}
+				time.Sleep(every)
+			}
+		}
+		for _, every := range []time.Duration{100 * time.Millisecond, 3 * time.Second, time.Minute} {
+			if _, err := r.ByKey(t.Context(), unknown); !errors.Is(err, ErrUnknownKey) {
+				t.Fatal(err)
+			}
+			after("key disabled", every, func() { s.disabled[key] = true }, func() bool {
+				_, err := r.ByKey(t.Context(), key)
+				return errors.Is(err, ErrDisabled)
+			})
+			after("key enabled", every, func() { s.disabled[key] = false }, func() bool {
+				_, err := r.ByKey(t.Context(), key)
+				return err == nil
+			})
+			after("projects disabled", every, func() { s.off = true }, func() bool {
+				_, err := r.ByKey(t.Context(), key)
+				_, defErr := r.Default(t.Context())
+				return errors.Is(err, ErrDisabled) && errors.Is(defErr, ErrDisabled)
+			})
+			after("projects enabled", every, func() { s.off = false }, func() bool {
+				_, err := r.ByKey(t.Context(), key)
+				_, defErr := r.Default(t.Context())
+				return err == nil && defErr == nil
+			})
+			after("key made", every, func() { s.byKey[unknown] = 9 }, func() bool {
+				p, err := r.ByKey(t.Context(), unknown)
+				return err == nil && p.ID == 9
+			})
+			after("key deleted", every, func() { delete(s.byKey, unknown) }, func() bool {
+				_, err := r.ByKey(t.Context(), unknown)
+				return errors.Is(err, ErrUnknownKey)
+			})
+		}
+	})
+}
+
+func TestTheVersionIsAskedForOnceForAllKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{byKey: map[string]uint64{}}
+		for i := range 100 {
+			s.byKey[fmt.Sprintf("%032x", i)] = uint64(i + 1)
+		}
+		r := NewResolver(s, Config{})
+		for range 300 {
+			for i := range 100 {
+				if _, err := r.ByKey(t.Context(), fmt.Sprintf("%032x", i)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.versions > 14 || s.lookups > 200 {
+			t.Errorf("in 30 s %d questions for the version and %d look-ups of 100 keys; want at most 14 and 200", s.versions, s.lookups)
+		}
+	})
+}
+
+func TestAStoreThatHangsDelaysNoKnownKeyTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{byKey: map[string]uint64{key: 7}}
+		r := NewResolver(s, Config{})
+		if _, err := r.ByKey(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		s.set(nil, time.Hour)
+		waited := time.Duration(0)
+		for range 45 { // below the minute that a known key is believed
+			began := time.Now()
+			if p, err := r.ByKey(t.Context(), key); err != nil || p.ID != 7 {
+				t.Fatalf("got %v, %v", p, err)
+			}
+			waited += time.Since(began)
+			time.Sleep(time.Second)
+		}
+		if waited > 5*time.Second {
+			t.Errorf("a known key waited %v for a store that hangs; want at most 5 s, once", waited)
+		}
+	})
 }

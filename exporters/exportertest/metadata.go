@@ -33,6 +33,12 @@ func Metadata(t *testing.T, open, reopen func(t *testing.T) MetadataStore, stop 
 	run("KeysOfProjectsDiffer", projectKeys)
 	run("UnknownKeyIsNotFound", unknownKey)
 	run("BadSlugIsRefused", badSlug)
+	run("ProjectIsCreatedOnceWithItsSettings", createProject)
+	run("ProjectIsChangedAndTheSecondOfTwoIsTold", updateProject)
+	run("BadSettingsAreRefusedAndNothingChanges", badSettings)
+	run("KeysAreMadeChangedRotatedAndDeleted", keyLife)
+	run("KeysMadeByManyAtOnceHaveTheirOwnIDs", keysByMany)
+	run("EachChangeOfAProjectOrKeyChangesTheVersion", projectsVersion)
 	run("IssueComesBackAsItWasSeen", issueRoundTrip)
 	run("IssueSeenAgainMovesItsTimes", issueMoves)
 	run("IssueSeenTwiceChangesNothing", issueTwice)
@@ -49,7 +55,7 @@ func Metadata(t *testing.T, open, reopen func(t *testing.T) MetadataStore, stop 
 		id, _, err := s.SeeIssue(ctx, issue(p.ID, 1, 10))
 		noError(t, "SeeIssue", err)
 		s = reopen(t)
-		got, err := s.ProjectByKey(ctx, p.Keys[0])
+		got, _, err := s.ProjectByKey(ctx, p.Keys[0])
 		noError(t, "ProjectByKey", err)
 		equal(t, "project", got, p)
 		if again, isNew, err := s.SeeIssue(ctx, issue(p.ID, 1, 10)); err != nil || isNew || again != id {
@@ -76,12 +82,12 @@ func projectOnce(t *testing.T, s MetadataStore) {
 	again, err := s.EnsureProject(ctx, "orders", "another name")
 	noError(t, "EnsureProject again", err)
 	equal(t, "project made again", again, p)
-	byKey, err := s.ProjectByKey(ctx, p.Keys[0])
+	byKey, _, err := s.ProjectByKey(ctx, p.Keys[0])
 	noError(t, "ProjectByKey", err)
 	equal(t, "project by key", byKey, p)
 	all, err := s.Projects(ctx)
 	noError(t, "Projects", err)
-	equal(t, "all projects", all, []schemas.Project{p})
+	equal(t, "all projects", all, []schemas.Project{listed(p)})
 }
 
 func projectByMany(t *testing.T, s MetadataStore) {
@@ -110,7 +116,7 @@ func projectKeys(t *testing.T, s MetadataStore) {
 			t.Fatalf("projects %s and %s have one key", other, p.Slug)
 		}
 		seen[p.Keys[0]] = p.Slug
-		want = append(want, p)
+		want = append(want, listed(p))
 	}
 	all, err := s.Projects(ctx)
 	noError(t, "Projects", err)
@@ -119,7 +125,7 @@ func projectKeys(t *testing.T, s MetadataStore) {
 
 func unknownKey(t *testing.T, s MetadataStore) {
 	for _, key := range []string{"", "x", strings.Repeat("0", 32), strings.Repeat("0", 33), "' OR '1'='1'; --", strings.Repeat("\x00", 32), strings.Repeat("\xff", 32)} {
-		_, err := s.ProjectByKey(testContext(t), key)
+		_, _, err := s.ProjectByKey(testContext(t), key)
 		isError(t, fmt.Sprintf("ProjectByKey(%q)", key), err, exporters.ErrNotFound)
 	}
 }
@@ -307,7 +313,13 @@ func metadataCancelled(t *testing.T, s MetadataStore) {
 	cancel()
 	for name, f := range map[string]func() error{
 		"Projects":      func() error { _, err := s.Projects(ctx); return err },
-		"ProjectByKey":  func() error { _, err := s.ProjectByKey(ctx, strings.Repeat("0", 32)); return err },
+		"ProjectByKey":  func() error { _, _, err := s.ProjectByKey(ctx, strings.Repeat("0", 32)); return err },
+		"Project":       func() error { _, err := s.Project(ctx, 1); return err },
+		"ListKeys":      func() error { _, err := s.ListKeys(ctx, 1); return err },
+		"CreateProject": func() error { _, err := s.CreateProject(ctx, schemas.Project{Slug: "y"}); return err },
+		"UpdateProject": func() error { _, err := s.UpdateProject(ctx, schemas.Project{ID: 1}); return err },
+		"CreateKey":     func() error { _, err := s.CreateKey(ctx, schemas.Key{Project: 1}); return err },
+		"RotateKey":     func() error { _, err := s.RotateKey(ctx, 1, strings.Repeat("0", 32)); return err },
 		"EnsureProject": func() error { _, err := s.EnsureProject(ctx, "x", "x"); return err },
 		"SeeIssue":      func() error { _, _, err := s.SeeIssue(ctx, issue(1, 1, 1)); return err },
 		"Issues":        func() error { _, err := s.Issues(ctx, exporters.IssueQuery{Project: 1}); return err },

@@ -202,8 +202,9 @@ func components(grouping []string) (string, error) {
 }
 
 // clip cuts s to maxText bytes, at a character.
-func clip(s string) string {
-	n := maxText
+func clip(s string) string { return clipTo(s, maxText) }
+
+func clipTo(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}

@@ -4,13 +4,17 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"github.com/pressly/goose/v3"
+
 	"github.com/hoptrace/hoptrace/exporters/exportertest"
 	"github.com/hoptrace/hoptrace/internal/testpostgres"
+	"github.com/hoptrace/hoptrace/schemas"
 )
 
 func TestSQLitePassesTheContract(t *testing.T) {
@@ -146,5 +150,47 @@ func TestSQLiteIsSyncedAtEachCommit(t *testing.T) {
 	}
 	if mode != "wal" || synchronous != 2 {
 		t.Errorf("journal_mode %s, synchronous %d; want wal, 2 (FULL)", mode, synchronous)
+	}
+}
+
+func TestProjectsAndKeysOfTheFirstVersionAreKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithTableName("schema_versions"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.UpTo(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.ExecContext(t.Context(), `
+INSERT INTO projects (id, slug, name, created) VALUES (1, 'default', 'Default', 5), (2, 'shop', 'Shop', 6);
+INSERT INTO project_keys (public_key, project, created) VALUES ('`+strings.Repeat("b", 32)+`', 1, 5), ('`+strings.Repeat("a", 32)+`', 2, 6), ('`+strings.Repeat("c", 32)+`', 2, 6)`)
+	if closed := db.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), "sqlite:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	for i, c := range []string{"b", "a", "c"} {
+		project, key, err := s.ProjectByKey(t.Context(), strings.Repeat(c, 32))
+		if err != nil || key.ID != uint64(i+1) || !key.Active || project.Disabled || project.Settings == nil || !project.Settings.Scrubbing.Defaults {
+			t.Errorf("key %s is %+v of %+v, %v; want id %d, active, with the default settings", c, key, project, err, i+1)
+		}
+	}
+	if k, err := s.CreateKey(t.Context(), schemas.Key{Project: 1}); err != nil || k.ID != 4 {
+		t.Errorf("a new key is %+v, %v; want id 4", k, err)
 	}
 }

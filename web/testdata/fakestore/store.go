@@ -18,6 +18,7 @@ import (
 // Store holds everything. Its fields may be filled before it is used.
 type Store struct {
 	AllProjects []schemas.Project
+	AllKeys     []schemas.Key
 	AllSpans    []schemas.Span
 	AllMessages []schemas.Message
 	AllEvents   []schemas.Event
@@ -31,7 +32,8 @@ type Store struct {
 	// Asked counts questions by name; read it when none is under way.
 	Asked map[string]int
 
-	mu sync.Mutex // guards Asked
+	mu   sync.Mutex // guards Asked, and projects and keys while they change
+	keys uint64     // made so far
 }
 
 func (s *Store) ask(ctx context.Context, name string) error {
@@ -455,25 +457,6 @@ func (s *Store) Issue(ctx context.Context, project uint64, id schemas.IssueID) (
 		}
 	}
 	return schemas.Issue{}, exporters.ErrNotFound
-}
-
-// ProjectByKey is exporters.Projects'.
-func (s *Store) ProjectByKey(_ context.Context, key string) (schemas.Project, error) {
-	for _, p := range s.AllProjects {
-		if slices.Contains(p.Keys, key) {
-			return p, nil
-		}
-	}
-	return schemas.Project{}, exporters.ErrNotFound
-}
-
-// Projects is exporters.Projects'. It answers even while Err is set, so that a
-// test sees the question behind it fail.
-func (s *Store) Projects(context.Context) ([]schemas.Project, error) { return s.AllProjects, nil }
-
-// EnsureProject is exporters.Projects'; the web never calls it.
-func (s *Store) EnsureProject(context.Context, string, string) (schemas.Project, error) {
-	panic("fakestore: the web made a project")
 }
 
 // Put is exporters.Blobs'.
