@@ -19,8 +19,6 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrUnavailable: the store cannot be reached now; try again.
 	ErrUnavailable = errors.New("store unavailable")
-	// ErrExists: something is stored under that name already.
-	ErrExists = errors.New("exists already")
 	// ErrConflict: it was changed by somebody else meanwhile; read it again.
 	ErrConflict = errors.New("changed meanwhile")
 	// ErrInvalid: what was given cannot be stored; the error names each fault.

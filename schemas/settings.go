@@ -9,6 +9,7 @@ import (
 	"regexp/syntax"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -130,17 +131,6 @@ type SamplingRule struct {
 	Platforms    []string `json:"platforms"`
 }
 
-// Quota is how much of some categories is taken in a window.
-type Quota struct {
-	ID         string     `json:"id"`
-	Categories []Category `json:"categories"` // empty: all
-	Scope      string     `json:"scope"`      // organization, project or key
-	ScopeID    string     `json:"scopeId"`    // decimal; empty: each of the scope
-	Limit      *int64     `json:"limit"`      // 0 refuses all, null only counts
-	Window     int64      `json:"window"`     // seconds
-	ReasonCode string     `json:"reasonCode"`
-}
-
 // Key is a public key of a project's DSNs.
 type Key struct {
 	ID      uint64 // of the key in quotas and outcomes; never given twice
@@ -160,8 +150,8 @@ type KeyLimit struct {
 	Window int64 `json:"window"` // seconds
 }
 
-// maxWindow is the longest window of a limit: 31 days.
-const maxWindow = 31 * 24 * 60 * 60
+// maxWindow is the longest window of a key's limit, in seconds.
+const maxWindow = int64(MaxQuotaWindow / time.Second)
 
 // Validate names what is wrong with a limit.
 func (l *KeyLimit) Validate() error {
@@ -238,11 +228,6 @@ func (s *ProjectSettings) fill() {
 	}
 	if s.Quotas == nil {
 		s.Quotas = []Quota{}
-	}
-	for i := range s.Quotas {
-		if s.Quotas[i].Categories == nil {
-			s.Quotas[i].Categories = []Category{}
-		}
 	}
 }
 
@@ -447,29 +432,16 @@ func (c *checker) quotas(quotas []Quota) {
 		return
 	}
 	seen := map[string]bool{}
-	for i, q := range quotas {
-		at := fmt.Sprintf("%s[%d]", path, i)
-		c.id(at, q.ID, seen)
-		c.oneOf(at+".scope", q.Scope, "organization", "project", "key")
-		for j, category := range q.Categories {
-			if _, ok := category.ID(); !ok {
-				c.fault(fmt.Sprintf("%s.categories[%d]", at, j), "%q is no category", category)
+	for i := range quotas {
+		q := &quotas[i]
+		if err := q.Validate(); err != nil {
+			for fault := range strings.SplitSeq(err.Error(), "\n") {
+				c.fault(fmt.Sprintf("%s[%d]", path, i), "%s", fault)
 			}
 		}
-		for _, digit := range q.ScopeID {
-			if digit < '0' || digit > '9' {
-				c.fault(at+".scopeId", "is %q, want a decimal id or nothing", q.ScopeID)
-				break
-			}
+		if seen[q.ID] {
+			c.fault(fmt.Sprintf("%s[%d].id", path, i), "%q stands twice", q.ID)
 		}
-		if q.Limit != nil && *q.Limit < 0 {
-			c.fault(at+".limit", "is %d, want 0 or more, or null", *q.Limit)
-		}
-		if (q.Window < 1 || q.Window > maxWindow) && (q.Limit == nil || *q.Limit != 0) {
-			c.fault(at+".window", "is %d s, want 1 to %d", q.Window, maxWindow)
-		}
-		if q.ReasonCode != "" && !ids.MatchString(q.ReasonCode) {
-			c.fault(at+".reasonCode", "is %q, want up to 64 letters, digits and _ . : -", q.ReasonCode)
-		}
+		seen[q.ID] = true
 	}
 }

@@ -18,7 +18,7 @@ func TestEveryFaultOfSettingsIsNamedAtOnce(t *testing.T) {
 			{"id": "b", "type": "pattern", "match": "[a-z]{1,999}.{1,999}x", "method": "mask"}
 		]},
 		"sampling": [{"id": "s", "type": "span", "rate": 1.5}, 7],
-		"quotas": [{"id": "q", "scope": "planet", "scopeId": "x", "categories": ["error", "errors"], "limit": -1, "window": 0, "reasonCode": "a b"}]
+		"quotas": [{"id": "q", "scope": "planet", "scopeId": "x", "colour": 1, "categories": ["error", "errors"], "limit": -1, "window": 0, "reasonCode": "a b"}]
 	}`))
 	if err == nil {
 		t.Fatal("no fault was found")
@@ -32,7 +32,7 @@ func TestEveryFaultOfSettingsIsNamedAtOnce(t *testing.T) {
 		`settings.scrubbing.rules[1].match is "iban"`, `settings.scrubbing.rules[1].method is "burn"`,
 		`settings.scrubbing.rules[2].id is "!"`, "settings.scrubbing.rules[2].match matches the empty text", "settings.scrubbing.rules[3].match",
 		`settings.sampling[0].type is "span"`, "settings.sampling[0].rate is 1.5", "settings.sampling[1] is the number 7, want an object",
-		"settings.quotas[0].scope", "settings.quotas[0].scopeId", "settings.quotas[0].categories[1]", "settings.quotas[0].limit", "settings.quotas[0].window", "settings.quotas[0].reasonCode",
+		"settings.quotas[0].colour is unknown", `settings.quotas[0] quota "q": scope is "planet"`, `category "errors"`, "limit is -1", "reasonCode",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("not named: %s", want)

@@ -56,7 +56,7 @@ type Resolver struct {
 	mu      sync.Mutex // guards the following
 	version int64      // of the store, as it was at checked
 	checked time.Time  // when the version was asked for; of a store that did not answer: until when it is spared
-	failing bool      // the store did not answer when it was asked for it last
+	failing bool       // the store did not answer when it was asked for it last
 	known   map[string]entry
 	unknown map[string]absence
 	def     entry

@@ -21,11 +21,11 @@ type store struct {
 	disabled map[string]bool // keys
 	off      bool            // all projects
 	byKey    map[string]uint64
-	err     error
-	delay   time.Duration
-	lookups int
-	running int
-	most    int
+	err      error
+	delay    time.Duration
+	lookups  int
+	running  int
+	most     int
 }
 
 func (s *store) ProjectByKey(ctx context.Context, key string) (schemas.Project, schemas.Key, error) {
