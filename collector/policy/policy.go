@@ -47,6 +47,13 @@ type Decision struct {
 	Quantity int
 	Outcome  schemas.Outcome
 	Reason   string
+	// Limit is what the sender is told, besides the Gate's Limits; nil for nothing.
+	Limit *RateLimit
+	// RepeatOf is the event that this one repeats: Payload is then a short repeat,
+	// handed on as type "repeat". Zero for all else.
+	RepeatOf schemas.EventID
+	// Kept, when not nil, is to be called once the item is durable.
+	Kept func()
 }
 
 // RateLimit is one member of the header X-Sentry-Rate-Limits.

@@ -1,0 +1,112 @@
+// Package overload keeps the collector useful when more comes than the line can
+// take, in this order: of one error that comes very often most are handed on as
+// short repeats, which still count exactly; then projects that take more than
+// their fair share are told to wait; what Kafka does not take goes to the spool
+// (package spool), and only when that is full all are told to wait. It reads no
+// request and writes no record.
+package overload
+
+import (
+	"sync"
+	"time"
+)
+
+// FairConfig of a Fair. The zero value has the defaults.
+type FairConfig struct {
+	// Start is the pressure, from 0 to 1, from which shares count. Zero means 0.5.
+	Start float64
+	// Window is how far back use counts. Zero means 10 s.
+	Window time.Duration
+	// MaxProjects bounds the projects that are told apart. Zero means 10,000.
+	MaxProjects int
+}
+
+// slack is how many fair shares a project may take at the pressure of Start; it
+// goes down to one at full pressure.
+const slack = 4
+
+// windowSlots is in how many steps a window moves.
+const windowSlots = 10
+
+// Fair tells projects that take more than their share under pressure. One that
+// takes less is never told to wait.
+type Fair struct {
+	cfg FairConfig
+	now func() time.Time
+
+	mu       sync.Mutex // guards the following
+	projects map[uint64]*use
+	total    float64
+	slot     int64
+}
+
+type use struct {
+	slots [windowSlots]float64
+	sum   float64
+	last  int64 // slot of the last use
+}
+
+// NewFair has seen nobody yet.
+func NewFair(cfg FairConfig) *Fair {
+	if cfg.Start <= 0 || cfg.Start >= 1 {
+		cfg.Start = 0.5
+	}
+	if cfg.Window <= 0 {
+		cfg.Window = 10 * time.Second
+	}
+	if cfg.MaxProjects <= 0 {
+		cfg.MaxProjects = 10_000
+	}
+	return &Fair{cfg: cfg, now: time.Now, projects: map[uint64]*use{}}
+}
+
+// Take notes that a project wants to send so many bytes. wait is zero when it may,
+// which counts as use.
+func (f *Fair) Take(project uint64, bytes int64, pressure float64) (wait time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.move()
+	u := f.projects[project]
+	if u == nil {
+		if len(f.projects) >= f.cfg.MaxProjects {
+			return 0 // cannot be told apart, so nobody is blamed
+		}
+		u = &use{}
+		f.projects[project] = u
+	}
+	if pressure >= f.cfg.Start && len(f.projects) > 1 {
+		left := (1 - min(pressure, 1)) / (1 - f.cfg.Start) // 1 at Start, 0 at full pressure
+		share := (f.total + float64(bytes)) / float64(len(f.projects)) * (1 + (slack-1)*left)
+		if u.sum+float64(bytes) > share {
+			return f.cfg.Window
+		}
+	}
+	u.slots[f.slot%windowSlots] += float64(bytes)
+	u.sum += float64(bytes)
+	u.last = f.slot
+	f.total += float64(bytes)
+	return 0
+}
+
+// move goes to the slot of now and forgets what left the window.
+func (f *Fair) move() {
+	slot := f.now().UnixNano() / int64(f.cfg.Window/windowSlots)
+	if slot == f.slot {
+		return
+	}
+	gone := min(slot-f.slot, windowSlots)
+	for id, u := range f.projects {
+		for s := slot - gone + 1; s <= slot; s++ {
+			u.sum -= u.slots[s%windowSlots]
+			f.total -= u.slots[s%windowSlots]
+			u.slots[s%windowSlots] = 0
+		}
+		if slot-u.last >= windowSlots {
+			delete(f.projects, id)
+		}
+	}
+	if len(f.projects) == 0 {
+		f.total = 0 // what floating point left over
+	}
+	f.slot = slot
+}

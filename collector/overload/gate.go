@@ -1,0 +1,120 @@
+package overload
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/hoptrace/hoptrace/collector/policy"
+	"github.com/hoptrace/hoptrace/schemas"
+)
+
+// Config of a Gate.
+type Config struct {
+	Fair    FairConfig
+	Repeats RepeatsConfig
+}
+
+// Deps are what a Gate works with. All but Exact are needed.
+type Deps struct {
+	// Next decides before the load does: filters, quotas.
+	Next policy.Gate
+	// Pressure is how near the collector is to its bounds, from 0 to 1.
+	Pressure func() float64
+	// Exact tells that a project has grouping rules which may look at values.
+	Exact      func(*schemas.Project) bool
+	Outcomes   Recorder
+	Registerer prometheus.Registerer
+}
+
+// Recorder is told what became of an item.
+type Recorder interface {
+	Record(project uint64, key string, category schemas.Category, o schemas.Outcome, reason string, quantity int64, event schemas.EventID)
+}
+
+// reasonFair is the reason of outcomes and rate limits of unfair shares.
+const reasonFair = "fair_share"
+
+// Gate is a policy.Gate for times of overload.
+type Gate struct {
+	deps    Deps
+	fair    *Fair
+	repeats *Repeats
+
+	repeated, limited prometheus.Counter
+}
+
+var _ policy.Gate = (*Gate)(nil)
+
+// NewGate makes the gate.
+func NewGate(cfg Config, deps Deps) (*Gate, error) {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "hoptrace", Subsystem: "collector", Name: name, Help: help})
+	}
+	g := &Gate{
+		deps: deps, fair: NewFair(cfg.Fair), repeats: NewRepeats(cfg.Repeats),
+		repeated: counter("events_repeated_total", "Events handed on as short repeats of an equal one: they count, their payload is the other's."),
+		limited:  counter("items_over_fair_share_total", "Items refused because their project took more than its fair share under pressure."),
+	}
+	pressure := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "hoptrace", Subsystem: "collector", Name: "pressure", Help: "How near the collector is to its bounds, from 0 to 1.",
+	}, deps.Pressure)
+	for _, m := range []prometheus.Collector{g.repeated, g.limited, pressure} {
+		if err := deps.Registerer.Register(m); err != nil {
+			return nil, fmt.Errorf("cannot register a metric of overload: %w", err)
+		}
+	}
+	return g, nil
+}
+
+// Admit asks the next gate.
+func (g *Gate) Admit(ctx context.Context, from *policy.Sender) ([]policy.RateLimit, bool) {
+	return g.deps.Next.Admit(ctx, from)
+}
+
+// Item asks the next gate, then looks at the load. Client reports are always taken.
+func (g *Gate) Item(ctx context.Context, from *policy.Sender, it policy.Item) policy.Decision {
+	d := g.deps.Next.Item(ctx, from, it)
+	if !d.Keep || it.Category == schemas.CategoryInternal {
+		return d
+	}
+	pressure := g.deps.Pressure()
+	if it.Category == schemas.CategoryError && it.Type == "event" && d.Payload != nil {
+		d = g.repeat(from, it, d, pressure)
+	}
+	size := it.Size
+	if d.Payload != nil {
+		size = int64(len(d.Payload))
+	}
+	if wait := g.fair.Take(from.Project.ID, size, pressure); wait > 0 {
+		g.limited.Inc()
+		g.deps.Outcomes.Record(from.Project.ID, from.Key, it.Category, schemas.OutcomeRateLimited, reasonFair, int64(it.Quantity), it.EventID)
+		return policy.Decision{
+			Outcome: schemas.OutcomeRateLimited, Reason: reasonFair,
+			Limit: &policy.RateLimit{Categories: []schemas.Category{it.Category}, Scope: schemas.ScopeProject, Reason: reasonFair, RetryAfter: wait.Round(time.Second)},
+		}
+	}
+	return d
+}
+
+func (g *Gate) repeat(from *policy.Sender, it policy.Item, d policy.Decision, pressure float64) policy.Decision {
+	of, repeat, kept := g.repeats.See(from.Project.ID, it.EventID, pressure, func() (Kind, bool) {
+		return KindOf(from.Project.ID, d.Payload, g.deps.Exact == nil || g.deps.Exact(&from.Project))
+	})
+	if !repeat {
+		d.Kept = kept
+		return d
+	}
+	if short, ok := Trim(d.Payload, of); ok {
+		g.repeated.Inc()
+		d.Payload, d.RepeatOf = short, of
+	}
+	return d
+}
+
+// Limits asks the next gate.
+func (g *Gate) Limits(ctx context.Context, from *policy.Sender) []policy.RateLimit {
+	return g.deps.Next.Limits(ctx, from)
+}
