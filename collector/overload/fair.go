@@ -21,10 +21,6 @@ type FairConfig struct {
 	MaxProjects int
 }
 
-// slack is how many fair shares a project may take at the pressure of Start; it
-// goes down to one at full pressure.
-const slack = 4
-
 // windowSlots is in how many steps a window moves.
 const windowSlots = 10
 
@@ -75,9 +71,10 @@ func (f *Fair) Take(project uint64, bytes int64, pressure float64) (wait time.Du
 		f.projects[project] = u
 	}
 	if pressure >= f.cfg.Start && len(f.projects) > 1 {
-		left := (1 - min(pressure, 1)) / (1 - f.cfg.Start) // 1 at Start, 0 at full pressure
-		share := (f.total + float64(bytes)) / float64(len(f.projects)) * (1 + (slack-1)*left)
-		if u.sum+float64(bytes) > share {
+		// From all that is sent at Start down to an equal share at full pressure.
+		left := (1 - min(pressure, 1)) / (1 - f.cfg.Start)
+		equal := 1 / float64(len(f.projects))
+		if u.sum+float64(bytes) > (f.total+float64(bytes))*(equal+(1-equal)*left) {
 			return f.cfg.Window
 		}
 	}
