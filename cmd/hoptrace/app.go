@@ -316,7 +316,7 @@ func (a *app) ensureTopics(ctx context.Context) error {
 	if err := kafka.WaitReady(ctx, client, a.settings.Kafka.Brokers); err != nil {
 		return err
 	}
-	return kafka.NewAdmin(client, a.log).EnsureTopics(ctx, topics.All())
+	return kafka.NewAdmin(client, a.log).EnsureTopics(ctx, a.settings.Kafka.Topics.Rename(topics.All()))
 }
 
 func (a *app) pipeline(context.Context) (lifecycle.Component, error) {

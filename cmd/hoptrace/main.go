@@ -25,6 +25,7 @@ const usage = `hoptrace shows where every Kafka message spends its time, and wha
   hoptrace pipeline     read them from Kafka, store them
   hoptrace web          the UI and its API
   hoptrace clickhouse   the embedded engine, for roles in other processes of this machine
+  hoptrace topics       list, plan, apply: the topics of the line; decode: a record as JSON
   hoptrace config       print every setting, its value and where it came from
   hoptrace version
 
@@ -49,6 +50,10 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	command, args := args[0], args[1:]
 	for _, a := range args {
 		if a == "--help" || a == "-h" {
+			if command == "topics" {
+				_, _ = io.WriteString(stdout, topicsUsage)
+				return 0
+			}
 			_, _ = io.WriteString(stdout, usage)
 			return 0
 		}
@@ -57,6 +62,8 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	case "version":
 		fmt.Fprintln(stdout, "hoptrace", selftelemetry.Version())
 		return 0
+	case "topics":
+		return runTopics(args, environ, os.Stdin, stdout, stderr)
 	case "config":
 		s, set, err := load(roleConfig, args, environ)
 		if s != nil {

@@ -19,6 +19,9 @@ var (
 	}
 	// roleConfig is `hoptrace config`: the values are checked, not a role's needs.
 	roleConfig = role{name: "config", printConfig: true}
+	// roleTopics is `hoptrace topics`, which needs brokers at most, and finds
+	// the embedded one by itself.
+	roleTopics = role{name: "topics", printConfig: true}
 )
 
 // needs lists what the role cannot start without and is not set.

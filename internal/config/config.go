@@ -4,7 +4,8 @@
 // setting of the product; those stand in cmd/hoptrace.
 //
 // A setting is an exported field with a `yaml:"name"` tag; nested structs make
-// dotted keys ("collector.http"). `help:"…"` describes it, `secret:"true"`
+// dotted keys ("collector.http"). A map of strings is one setting: a mapping in
+// the file, a=b,c=d in the environment and flags, each replacing it whole. `help:"…"` describes it, `secret:"true"`
 // hides its value when the configuration is printed.
 package config
 
@@ -13,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,6 +63,14 @@ func (f *Field) String() string {
 		return x.String()
 	case []string:
 		return strings.Join(x, ",")
+	}
+	if v.Kind() == reflect.Map {
+		pairs := make([]string, 0, v.Len())
+		for it := v.MapRange(); it.Next(); {
+			pairs = append(pairs, it.Key().String()+"="+it.Value().String())
+		}
+		slices.Sort(pairs)
+		return strings.Join(pairs, ",")
 	}
 	return fmt.Sprint(v.Interface())
 }
@@ -121,6 +131,23 @@ func set(v reflect.Value, text string) error {
 			}
 		}
 		v.Set(reflect.ValueOf(list))
+	case reflect.Map:
+		m := reflect.MakeMap(v.Type())
+		for item := range strings.SplitSeq(text, ",") {
+			if item = strings.TrimSpace(item); item == "" {
+				continue
+			}
+			key, value, ok := strings.Cut(item, "=")
+			k := reflect.ValueOf(strings.TrimSpace(key))
+			switch {
+			case !ok:
+				return fmt.Errorf("%q is no pair; write pairs like a=b,c=d", item)
+			case m.MapIndex(k).IsValid():
+				return fmt.Errorf("%s is set twice", k)
+			}
+			m.SetMapIndex(k, reflect.ValueOf(strings.TrimSpace(value)))
+		}
+		v.Set(m)
 	default:
 		return fmt.Errorf("a setting cannot have the type %s", v.Type())
 	}
@@ -157,6 +184,9 @@ func (s *Set) walk(v reflect.Value, prefix string) {
 			continue
 		}
 		if t.Type.Kind() == reflect.Slice && t.Type.Elem().Kind() != reflect.String {
+			panic("config: " + key + " has the type " + t.Type.String())
+		}
+		if t.Type.Kind() == reflect.Map && (t.Type.Key() != reflect.TypeFor[string]() || t.Type.Elem() != reflect.TypeFor[string]()) {
 			panic("config: " + key + " has the type " + t.Type.String())
 		}
 		f := &Field{Key: key, Help: t.Tag.Get("help"), Secret: t.Tag.Get("secret") == "true", Origin: FromDefault, value: v.Field(i)}

@@ -22,6 +22,8 @@ type sample struct {
 		Password string   `yaml:"password" secret:"true"`
 		MaxBytes Bytes    `yaml:"max_bytes"`
 		Retries  uint8    `yaml:"retries"`
+
+		Topics map[string]string `yaml:"topics"`
 	} `yaml:"kafka"`
 	internal int //nolint:unused // shows that unexported fields are no settings
 }
@@ -39,7 +41,7 @@ func TestALaterLayerWins(t *testing.T) {
 	var c sample
 	c.Data, c.Web.Listen, c.Kafka.Retries = "./data", "127.0.0.1:1", 3
 	err := Of(&c).Load(Layers{
-		File:      file(t, "web:\n  listen: 127.0.0.1:2\n  timeout: 5s\nkafka:\n  brokers: [a:1, b:2]\n  max_bytes: 64MiB\n"),
+		File:      file(t, "web:\n  listen: 127.0.0.1:2\n  timeout: 5s\nkafka:\n  brokers: [a:1, b:2]\n  max_bytes: 64MiB\n  topics:\n    events: acme.events\n    outcomes: acme.outcomes\n"),
 		Environ:   []string{"HOPTRACE_WEB_LISTEN=127.0.0.1:3", "OTHER=1", "HOPTRACE_BIN=x"},
 		EnvPrefix: "HOPTRACE_", EnvIgnore: []string{"HOPTRACE_BIN"},
 		Args: []string{"--web.listen", "127.0.0.1:4", "--web.open", "--kafka.max_bytes=1KiB"},
@@ -50,6 +52,7 @@ func TestALaterLayerWins(t *testing.T) {
 	var want sample
 	want.Data, want.Web.Listen, want.Web.Timeout, want.Web.Open = "./data", "127.0.0.1:4", 5*time.Second, true
 	want.Kafka.Brokers, want.Kafka.MaxBytes, want.Kafka.Retries = []string{"a:1", "b:2"}, 1024, 3
+	want.Kafka.Topics = map[string]string{"events": "acme.events", "outcomes": "acme.outcomes"}
 	if diff := cmp.Diff(want, c, cmp.AllowUnexported(sample{})); diff != "" {
 		t.Fatalf("want -, got +:\n%s", diff)
 	}
@@ -87,7 +90,7 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 func TestPrintedSettingsLoadBackAndHideSecrets(t *testing.T) {
 	var c, back sample
 	c.Data, c.Web.Timeout, c.Kafka.Brokers, c.Kafka.MaxBytes = "true", 90*time.Second, []string{"a:1", "b:2"}, 3<<20
-	c.Kafka.Password = "hunter2"
+	c.Kafka.Password, c.Kafka.Topics = "hunter2", map[string]string{"b": "2", "a": "1"}
 	var b strings.Builder
 	if err := Of(&c).Print(&b); err != nil {
 		t.Fatal(err)
@@ -102,6 +105,33 @@ func TestPrintedSettingsLoadBackAndHideSecrets(t *testing.T) {
 	if diff := cmp.Diff(c, back, cmp.AllowUnexported(sample{})); diff != "" {
 		t.Fatalf("want -, got +:\n%s\n%s", diff, b.String())
 	}
+}
+
+func TestAMapIsOneSettingThatALaterLayerReplaces(t *testing.T) {
+	f := func(l Layers, want map[string]string, fault string) {
+		t.Helper()
+		var c sample
+		l.EnvPrefix = "HOPTRACE_"
+		switch err := Of(&c).Load(l); {
+		case fault == "" && err != nil:
+			t.Fatal(err)
+		case fault != "" && (err == nil || !strings.Contains(err.Error(), fault)):
+			t.Fatalf("Load = %v; want %q", err, fault)
+		case fault == "":
+			if diff := cmp.Diff(want, c.Kafka.Topics); diff != "" {
+				t.Fatalf("want -, got +:\n%s", diff)
+			}
+		}
+	}
+	path := file(t, "kafka:\n  topics: {a: x, b: y}\n")
+	f(Layers{File: path}, map[string]string{"a": "x", "b": "y"}, "")
+	f(Layers{File: path, Environ: []string{"HOPTRACE_KAFKA_TOPICS=c = z"}}, map[string]string{"c": "z"}, "")
+	f(Layers{File: path, Args: []string{"--kafka.topics", "d=1,e=2"}}, map[string]string{"d": "1", "e": "2"}, "")
+	f(Layers{File: path, Args: []string{"--kafka.topics="}}, map[string]string{}, "")
+	f(Layers{Args: []string{"--kafka.topics=d"}}, nil, `flag --kafka.topics: "d" is no pair`)
+	f(Layers{Args: []string{"--kafka.topics=d=1,d=2"}}, nil, "d is set twice")
+	f(Layers{File: file(t, "kafka:\n  topics: {a: [x]}\n")}, nil, ":2: kafka.topics: want plain values")
+	f(Layers{File: file(t, "kafka:\n  password: {a: x}\n")}, nil, ":2: kafka.password: want one value")
 }
 
 func TestSizesReadAndWrite(t *testing.T) {

@@ -83,7 +83,7 @@ func (s *Set) fromNode(path, prefix string, n *yaml.Node) error {
 		case !ok:
 			fault(s.unknown(key))
 		default:
-			text, err := scalar(v)
+			text, err := f.text(v)
 			if err == nil {
 				err = f.Set(text, FromFile)
 			}
@@ -93,6 +93,25 @@ func (s *Set) fromNode(path, prefix string, n *yaml.Node) error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// text is the text of a value of f.
+func (f *Field) text(n *yaml.Node) (string, error) {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if f.value.Kind() != reflect.Map || n.Kind != yaml.MappingNode {
+		return scalar(n)
+	}
+	var pairs []string
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, v := n.Content[i], n.Content[i+1]
+		if k.Kind != yaml.ScalarNode || v.Kind != yaml.ScalarNode || strings.ContainsAny(k.Value, ",=") || strings.ContainsAny(v.Value, ",") {
+			return "", errors.New("want plain values as `key: value`, without commas")
+		}
+		pairs = append(pairs, k.Value+"="+v.Value)
+	}
+	return strings.Join(pairs, ","), nil
 }
 
 // scalar is the text of a value: lists are joined by commas.

@@ -16,6 +16,8 @@ import (
 	"github.com/hoptrace/hoptrace/schemas/topics"
 )
 
+const configMaxBytes = "max.message.bytes"
+
 // Admin makes and looks up topics.
 type Admin struct {
 	cl  *kgo.Client
@@ -34,7 +36,8 @@ func (a *Admin) Kadm() *kadm.Client { return a.adm }
 // EnsureTopics makes the topics that do not exist, with replication as the
 // brokers default to. Of one that exists it raises max.message.bytes when that
 // is too small for our records; everything else an operator may have chosen
-// stays, and is logged when it differs.
+// stays, and is logged when it differs. Of topics that are called otherwise at
+// the brokers pass what [Names.Rename] gives.
 func (a *Admin) EnsureTopics(ctx context.Context, ts []topics.Topic) error {
 	var errs []error
 	for _, t := range ts {
@@ -93,27 +96,20 @@ func (a *Admin) ensureTopic(ctx context.Context, t topics.Topic) error {
 	if err != nil {
 		return fmt.Errorf("cannot read the settings of topic %q: %w", t.Name, err)
 	}
-	have, own := int64(-1), false
+	have := int64(-1)
 	for _, rc := range described {
 		if rc.Err != nil {
 			return fmt.Errorf("cannot read the settings of topic %q: %w", t.Name, rc.Err)
 		}
-		for _, kv := range rc.Configs {
-			// A broker may list its default beside the topic's own.
-			isOwn := kv.Source == kmsg.ConfigSourceDynamicTopicConfig
-			if kv.Key != "max.message.bytes" || own && !isOwn {
-				continue
-			}
-			if n, err := strconv.ParseInt(kv.MaybeValue(), 10, 64); err == nil {
-				have, own = n, isOwn
-			}
+		if n, err := strconv.ParseInt(values(rc.Configs)[configMaxBytes], 10, 64); err == nil {
+			have = n
 		}
 	}
 	if have >= int64(t.MaxMessageBytes) {
 		return nil
 	}
 	value := strconv.Itoa(int(t.MaxMessageBytes))
-	resps, err := a.adm.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: &value}}, t.Name)
+	resps, err := a.adm.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: configMaxBytes, Value: &value}}, t.Name)
 	if err == nil && len(resps) > 0 {
 		err = resps[0].Err
 	}

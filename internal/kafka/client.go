@@ -55,7 +55,8 @@ func backoff(n int) time.Duration {
 	return min(100*time.Millisecond<<min(max(n-1, 0), 5), 2*time.Second)
 }
 
-// NewGroupConsumer opens a client that reads topic as a member of group: no
+// NewGroupConsumer opens a client that reads topic, by its logical name or the
+// brokers', as a member of group: no
 // commit but by the caller, no rebalance between poll and AllowRebalance,
 // from the earliest record when the group has no commit, and never anywhere
 // else by itself: an offset that is out of range is an error of the fetch.
@@ -66,7 +67,7 @@ func NewGroupConsumer(cfg Config, group, topic string, log *slog.Logger, m *Metr
 	opts := make([]kgo.Opt, 0, 16+len(extra))
 	opts = append(opts,
 		kgo.ConsumerGroup(group),
-		kgo.ConsumeTopics(topic),
+		kgo.ConsumeTopics(cfg.Topics.Physical(topic)),
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),

@@ -26,6 +26,10 @@ type Config struct {
 	// ClientID is the name that the brokers see in logs and quotas.
 	ClientID string `yaml:"client_id" help:"name that the brokers see; empty means hoptrace and the role"`
 
+	// Topics are the brokers' names of topics that are called otherwise than in
+	// package topics, which has the logical ones.
+	Topics Names `yaml:"topics" help:"names of topics at the brokers that differ from ours: ours=theirs, comma separated"`
+
 	TLS  TLSConfig  `yaml:"tls"`
 	SASL SASLConfig `yaml:"sasl"`
 }
@@ -72,6 +76,7 @@ func (c Config) Validate() error {
 			bad("brokers: %q is not host:port", b)
 		}
 	}
+	c.Topics.validate(bad)
 	if !c.TLS.Enabled && (c.TLS.CAFile != "" || c.TLS.CertFile != "" || c.TLS.KeyFile != "" || c.TLS.ServerName != "") {
 		bad("tls has settings but is not enabled; set kafka.tls.enabled, or remove them")
 	}

@@ -88,8 +88,12 @@ func codec(name string) (kgo.CompressionCodec, error) {
 	return kgo.CompressionCodec{}, fmt.Errorf("unknown compression %q: there are none, gzip, snappy, lz4, zstd", name)
 }
 
-// Producer writes records; every method is safe for concurrent use.
-type Producer struct{ cl *kgo.Client }
+// Producer writes records to the topics that their logical names stand for;
+// every method is safe for concurrent use.
+type Producer struct {
+	cl    *kgo.Client
+	names Names
+}
 
 // ErrBufferFull is what TryProduce's callback gets when the bounds are reached.
 var ErrBufferFull = kgo.ErrMaxBuffered
@@ -128,25 +132,36 @@ func NewProducer(cfg Config, pc ProducerConfig, log *slog.Logger, m *Metrics, ex
 	if err != nil {
 		return nil, err
 	}
-	return &Producer{cl}, nil
+	return &Producer{cl, cfg.Topics}, nil
 }
 
 // Produce hands r over and returns; done is called once, from another
 // goroutine, when r is durable or has failed. While the buffer is full it
 // waits, until ctx ends. r and its bytes are the producer's until done.
 func (p *Producer) Produce(ctx context.Context, r *kgo.Record, done func(*kgo.Record, error)) {
-	p.cl.Produce(ctx, r, wrapDone(done))
+	p.cl.Produce(ctx, r, p.wrap(r, done))
 }
 
 // TryProduce is Produce that does not wait: done gets ErrBufferFull.
 func (p *Producer) TryProduce(ctx context.Context, r *kgo.Record, done func(*kgo.Record, error)) {
-	p.cl.TryProduce(ctx, r, wrapDone(done))
+	p.cl.TryProduce(ctx, r, p.wrap(r, done))
 }
 
 // ProduceSync returns once all of rs are durable, or the first error. Some
 // may be durable even so.
 func (p *Producer) ProduceSync(ctx context.Context, rs ...*kgo.Record) error {
-	return describe(p.cl.ProduceSync(ctx, rs...).FirstErr())
+	if len(p.names) == 0 {
+		return describe(p.cl.ProduceSync(ctx, rs...).FirstErr())
+	}
+	logical := make([]string, len(rs))
+	for i, r := range rs {
+		logical[i], r.Topic = r.Topic, p.names.Physical(r.Topic)
+	}
+	err := p.cl.ProduceSync(ctx, rs...).FirstErr()
+	for i, r := range rs { // whoever keeps a record that failed keeps its logical name
+		r.Topic = logical[i]
+	}
+	return describe(err)
 }
 
 // Buffered is what is not yet acknowledged, against the bounds.
@@ -172,6 +187,12 @@ func (p *Producer) Close(ctx context.Context) error {
 	return err
 }
 
-func wrapDone(done func(*kgo.Record, error)) func(*kgo.Record, error) {
-	return func(r *kgo.Record, err error) { done(r, describe(err)) }
+// wrap gives r the brokers' name of its topic until it is done.
+func (p *Producer) wrap(r *kgo.Record, done func(*kgo.Record, error)) func(*kgo.Record, error) {
+	logical := r.Topic
+	r.Topic = p.names.Physical(logical)
+	return func(r *kgo.Record, err error) {
+		r.Topic = logical
+		done(r, describe(err))
+	}
 }

@@ -14,7 +14,7 @@ type Config struct {
 
 	Stage string // the stage's name, in dead letters and metrics: "persist-spans"
 	Group string // the consumer group
-	Topic string
+	Topic string // its logical name, or the brokers'; so is DLQ's
 
 	// DLQ is the dead-letter topic; it must exist. DLQMaxBytes is its
 	// max.message.bytes.

@@ -53,6 +53,9 @@ func New(cfg Config, handler Handler, log *slog.Logger, metrics *Metrics) (*Loop
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	// From here on by the brokers' names: records, gaps, metrics and dead letters
+	// tell where a record really is.
+	cfg.Topic, cfg.DLQ = cfg.Kafka.Topics.Physical(cfg.Topic), cfg.Kafka.Topics.Physical(cfg.DLQ)
 	if metrics == nil {
 		metrics = newMetrics()
 	}

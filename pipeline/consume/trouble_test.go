@@ -13,6 +13,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/hoptrace/hoptrace/internal/kafka"
+	"github.com/hoptrace/hoptrace/schemas/topics"
 )
 
 func TestPoisonGoesToTheDeadLetterTopicWithItsOrigin(t *testing.T) {
@@ -48,6 +51,28 @@ func TestPoisonGoesToTheDeadLetterTopicWithItsOrigin(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"fine", "good"}, s.values()); diff != "" {
 		t.Errorf("handled (-want +got):\n%s", diff)
+	}
+}
+
+func TestALoopReadsAndPutsAsideByTheBrokersNames(t *testing.T) {
+	f := setup(t, 1)
+	f.cfg.Topic, f.cfg.DLQ = topics.Events, topics.EventsDLQ
+	f.cfg.Kafka.Topics = kafka.Names{topics.Events: "in", topics.EventsDLQ: "in-dlq"}
+	s := &stage{handle: func(batch []Record) ([]DeadLetter, error) {
+		return []DeadLetter{{&batch[0], "no"}}, nil
+	}}
+	f.produce(t, 0, "bad")
+	l := startLoop(t, f.cfg, s)
+	eventually(t, "committed past the poison", func() bool { return f.committed(t, 0) == 1 })
+	dead := f.dead(t)
+	if len(dead) != 1 || headers(dead[0])[HeaderTopic] != "in" {
+		t.Fatalf("dead letters %+v; want one whose %s is the brokers' name", dead, HeaderTopic)
+	}
+	eventually(t, "lag is known", func() bool { return len(l.Lag()) == 1 })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.assigned[0].Topic != "in" || s.batches[0][0].Topic != "in" || s.batches[0][0].TopicID == (kafka.TopicID{}) {
+		t.Errorf("the handler was told of %+v and %+v; want both by the brokers' name, with its id", s.assigned[0], s.batches[0][0])
 	}
 }
 

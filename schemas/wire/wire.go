@@ -93,3 +93,17 @@ func decodeAnyObject(b []byte) (any, *Error) {
 	}
 	return raw, nil
 }
+
+// JSON renders what a decoder of this package gave: for people, and for those
+// who compare it with a schema.
+func JSON(decoded any) ([]byte, error) {
+	switch m := decoded.(type) {
+	case Message:
+		return m.AppendJSON(nil), nil
+	case json.RawMessage:
+		return m, nil
+	case json.Marshaler: // the requests of pdata
+		return m.MarshalJSON()
+	}
+	return nil, fmt.Errorf("no rendering of %T", decoded)
+}
