@@ -1,224 +1,182 @@
 // Package group puts events of one cause into one issue: it hashes what stays
 // the same between them (exception types, the program's own frames, the shape of
-// a message) and leaves out what does not (line numbers, ids, numbers). It
-// assigns nothing and stores nothing.
+// a message) and leaves out what does not (line numbers, ids, numbers), and it
+// says why. It assigns nothing and stores nothing.
+//
+// The record that was being processed is never part of it: one cause is one
+// issue, whatever partition or key brought it up.
 package group
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-	"path"
+	"container/list"
+	"errors"
+	"fmt"
 	"strings"
+	"sync"
 
+	"github.com/hoptrace/hoptrace/pipeline/group/rules"
 	"github.com/hoptrace/hoptrace/pipeline/normalize"
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
-// Version is hashed into every fingerprint. A change of what contributes is a
-// new version: the same event must not fall into a different issue silently.
-const Version = "hoptrace:1"
+// Version is the algorithm that events are grouped by unless a project says
+// otherwise. It is hashed into every fingerprint: a change of what contributes is
+// a new version, so that no event falls into a different issue silently.
+const Version = "hoptrace:2"
 
-// maxLines bounds the explanation, not the hash.
-const maxLines = 64
+// Versions that can be computed, the newest first.
+var versions = []string{Version, version1}
 
-// Of gives an event's fingerprint, and why: one line a component that went into
-// it, in order.
-//
-// All exceptions of the chain contribute: the type, and the frames that are the
-// program's own; when the whole event has none of these, all frames. Where an
-// exception has no frames that count its value contributes instead, with numbers,
-// ids and quoted text taken out. An event without an exception type contributes
-// its message too: that is what it is about. A client's own fingerprint replaces
-// all that, except where it says {{ default }}.
+// Config is what a project says about its grouping. The zero value is the
+// default.
+type Config struct {
+	// Enhancements and Fingerprints are texts in the languages of package rules.
+	Enhancements, Fingerprints string
+	// Primary makes the hashes of new issues. Empty means [Version].
+	Primary string
+	// Secondary is the version that existing issues may have been made by: its
+	// hash comes last, to find them. Empty means none.
+	Secondary string
+}
+
+// Validate names every fault at once.
+func (c Config) Validate() error {
+	_, err := New(c)
+	return err
+}
+
+// Grouper groups a project's events. It may be used by many goroutines.
+type Grouper struct {
+	cfg          Config
+	enhancements *rules.Enhancements
+	fingerprints *rules.Fingerprints
+	frames       frameCache
+}
+
+// New compiles a project's rules. Errors name line and column.
+func New(cfg Config) (*Grouper, error) {
+	if cfg.Primary == "" {
+		cfg.Primary = Version
+	}
+	var faults []error
+	for _, v := range []string{cfg.Primary, cfg.Secondary} {
+		if v != "" && v != Version && v != version1 {
+			faults = append(faults, fmt.Errorf("there is no grouping version %q; want one of %s", v, strings.Join(versions, ", ")))
+		}
+	}
+	g := &Grouper{cfg: cfg}
+	var err error
+	if g.enhancements, err = rules.ParseEnhancements(cfg.Enhancements); err != nil {
+		faults = append(faults, err)
+	}
+	if g.fingerprints, err = rules.ParseFingerprints(cfg.Fingerprints); err != nil {
+		faults = append(faults, err)
+	}
+	if len(faults) > 0 {
+		return nil, fmt.Errorf("cannot group by these rules: %w", errors.Join(faults...))
+	}
+	if cfg.Secondary == cfg.Primary {
+		g.cfg.Secondary = ""
+	}
+	return g, nil
+}
+
+// Config is what the grouper was made of, with its defaults filled in.
+func (g *Grouper) Config() Config { return g.cfg }
+
+// Result is how one event groups.
+type Result struct {
+	// Hashes are the event's fingerprints, the best first: of the variant that
+	// decides, then of the secondary version. There is at least one.
+	Hashes  []schemas.Fingerprint
+	Version string
+	// Tree says why. It refers to the event, and may be read while that lives.
+	Tree *Tree
+	// Title and Culprit replace the event's when they are not empty: a rule gave a
+	// title, another exception of the chain is the one to show, or rules changed
+	// which frames are the program's own.
+	Title, Culprit string
+}
+
+// Of groups an event. It sets InApp and Category of its frames as the rules say.
+func (g *Grouper) Of(e *normalize.Event) Result {
+	var old schemas.Fingerprint
+	var oldLines []component
+	if g.cfg.Primary == version1 || g.cfg.Secondary == version1 {
+		// Before the rules: the first version had none.
+		old, oldLines = of1(e)
+	}
+	if g.cfg.Primary == version1 {
+		r := Result{Hashes: make([]schemas.Fingerprint, 0, 2), Version: version1, Tree: &Tree{version: version1, first: oldLines, hash: old}}
+		r.Hashes = append(r.Hashes, old)
+		if g.cfg.Secondary == Version {
+			r.Hashes = append(r.Hashes, g.of2(e).Hashes[0])
+		}
+		return r
+	}
+	r := g.of2(e)
+	if g.cfg.Secondary == version1 {
+		r.Hashes = append(r.Hashes, old)
+	}
+	return r
+}
+
+func (g *Grouper) of2(e *normalize.Event) Result {
+	t := g.analyse(e)
+	r := Result{Hashes: make([]schemas.Fingerprint, 1, 2), Version: Version, Tree: t}
+	r.Hashes[0] = t.hash
+	t.headline(&r)
+	return r
+}
+
+// Of gives the fingerprint of version hoptrace:1, and why: one line a component
+// that went into it, in order. It knows no rules; see [Grouper.Of].
 func Of(e *normalize.Event) (schemas.Fingerprint, []string) {
-	switch fp := e.ClientFingerprint; {
-	case len(fp) == 0, len(fp) == 1 && isDefault(fp[0]):
-		return sum(components(e))
-	}
-	return custom(e)
+	id, cs := of1(e)
+	return id, explain1(cs)
 }
 
-// component is one contributing value.
-type component struct{ kind, value string }
+// Cache keeps groupers by their rules, so that projects with equal ones share one
+// and rules are compiled once.
+type Cache struct {
+	max int
 
-func sum(cs []component) (id schemas.Fingerprint, lines []string) {
-	h := sha256.New()
-	write := func(s string) {
-		var n [8]byte
-		binary.LittleEndian.PutUint64(n[:], uint64(len(s)))
-		h.Write(n[:])
-		h.Write([]byte(s))
-	}
-	write(Version)
-	for _, c := range cs {
-		write(c.kind)
-		write(c.value)
-		switch {
-		case len(lines) < maxLines:
-			lines = append(lines, c.kind+" "+c.value)
-		case len(lines) == maxLines:
-			lines = append(lines, "and more")
-		}
-	}
-	copy(id[:], h.Sum(nil))
-	return id, lines
+	mu    sync.Mutex // guards the following
+	byCfg map[Config]*list.Element
+	order *list.List // of *cached, the last used first
 }
 
-func isDefault(s string) bool {
-	s = strings.TrimSpace(s)
-	if !strings.HasPrefix(s, "{{") || !strings.HasSuffix(s, "}}") || len(s) < 4 {
-		return false
-	}
-	return strings.TrimSpace(s[2:len(s)-2]) == "default"
+type cached struct {
+	cfg     Config
+	once    sync.Once
+	grouper *Grouper
+	err     error
 }
 
-const maxFingerprintPart = 1 << 10
-
-func custom(e *normalize.Event) (schemas.Fingerprint, []string) {
-	var cs []component
-	for _, part := range e.ClientFingerprint {
-		if isDefault(part) {
-			cs = append(cs, components(e)...)
-			continue
-		}
-		if len(part) > maxFingerprintPart {
-			part = part[:maxFingerprintPart]
-		}
-		cs = append(cs, component{"fingerprint", part})
+// NewCache keeps at most that many; zero or less means 256.
+func NewCache(most int) *Cache {
+	if most <= 0 {
+		most = 256
 	}
-	return sum(cs)
+	return &Cache{max: most, byCfg: map[Config]*list.Element{}, order: list.New()}
 }
 
-func components(e *normalize.Event) []component {
-	if len(e.Exceptions) == 0 {
-		cs := stack(nil, e.Frames, !anyInApp(e.Frames))
-		return message(cs, e)
-	}
-	all := true // no frame of the program anywhere: take every frame
-	typed := false
-	for i := range e.Exceptions {
-		if anyInApp(e.Exceptions[i].Frames) {
-			all = false
+// For gives the grouper of a configuration. An error is kept too.
+func (c *Cache) For(cfg Config) (*Grouper, error) {
+	c.mu.Lock()
+	el := c.byCfg[cfg]
+	if el == nil {
+		el = c.order.PushFront(&cached{cfg: cfg})
+		c.byCfg[cfg] = el
+		if c.order.Len() > c.max {
+			last := c.order.Back()
+			delete(c.byCfg, c.order.Remove(last).(*cached).cfg) //nolint:errcheck,forcetypeassert // the list holds nothing else
 		}
-		typed = typed || e.Exceptions[i].Type != ""
+	} else {
+		c.order.MoveToFront(el)
 	}
-	var cs []component
-	for i := range e.Exceptions {
-		x := &e.Exceptions[i]
-		if x.Type != "" && !x.Synthetic {
-			cs = append(cs, component{"type", x.Type})
-		}
-		n := len(cs)
-		cs = stack(cs, x.Frames, all)
-		if len(cs) == n || !typed {
-			if v := Parameterise(x.Value); v != "" {
-				cs = append(cs, component{"value", v})
-			}
-		}
-	}
-	if len(cs) == 0 {
-		return message(nil, e)
-	}
-	return cs
-}
-
-func message(cs []component, e *normalize.Event) []component {
-	text := e.Template
-	if text == "" {
-		text = e.Message
-	}
-	if v := Parameterise(text); v != "" {
-		return append(cs, component{"message", v})
-	}
-	if len(cs) == 0 {
-		// Nothing is known of it. Level and place keep apart what can be.
-		cs = append(cs, component{"level", e.Level})
-		if e.Culprit != "" {
-			cs = append(cs, component{"culprit", e.Culprit})
-		}
-	}
-	return cs
-}
-
-func anyInApp(frames []normalize.Frame) bool {
-	for i := range frames {
-		if frames[i].InApp && frame(&frames[i]) != "" {
-			return true
-		}
-	}
-	return false
-}
-
-// stack appends the frames that count, the outermost first. A frame like the
-// one before it is recursion and counts once.
-func stack(cs []component, frames []normalize.Frame, all bool) []component {
-	last := ""
-	for i := range frames {
-		if !all && !frames[i].InApp {
-			continue
-		}
-		f := frame(&frames[i])
-		if f == "" || f == last {
-			continue
-		}
-		last = f
-		cs = append(cs, component{"frame", f})
-	}
-	return cs
-}
-
-// frame is where and what: the module, else the file's name, and the function.
-// It has no line numbers, so a change above a function does not split an issue.
-func frame(f *normalize.Frame) string {
-	where, what := f.Module, function(f.Function)
-	if where == "" {
-		where = file(f)
-	}
-	switch {
-	case what == "":
-		return where
-	case where == "":
-		return what
-	}
-	return where + "." + what
-}
-
-func file(f *normalize.Frame) string {
-	name := f.Filename
-	if name == "" {
-		name = f.AbsPath
-	}
-	name = strings.ReplaceAll(name, `\`, "/")
-	if i := strings.IndexAny(name, "?#"); i >= 0 {
-		name = name[:i]
-	}
-	if i := strings.Index(name, "://"); i >= 0 && strings.Count(name[i+3:], "/") == 0 {
-		return "" // an origin names no file
-	}
-	if name == "" || strings.HasPrefix(name, "<") || name == "[native code]" {
-		return ""
-	}
-	name = strings.ToLower(path.Base(name))
-	// A bundler's content hash changes with each build.
-	parts := strings.Split(name, ".")
-	kept := parts[:1]
-	for _, p := range parts[1:] {
-		if len(p) < 7 || !isHexToken(p) {
-			kept = append(kept, p)
-		}
-	}
-	return strings.Join(kept, ".")
-}
-
-func function(name string) string {
-	name = strings.TrimSpace(name)
-	if i := strings.IndexByte(name, '['); i > 0 && strings.HasSuffix(name, "]") {
-		name = name[:i] // type arguments
-	}
-	name = strings.TrimPrefix(name, "async ")
-	switch name {
-	case "?", "<anonymous>", "<unknown>", "<redacted>", "anonymous", "Object.<anonymous>":
-		return ""
-	}
-	return name
+	entry := el.Value.(*cached) //nolint:errcheck,forcetypeassert // the list holds nothing else
+	c.mu.Unlock()
+	entry.once.Do(func() { entry.grouper, entry.err = New(cfg) })
+	return entry.grouper, entry.err
 }

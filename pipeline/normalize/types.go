@@ -16,6 +16,7 @@ type Event struct {
 	// Frames is the stack of an event without exceptions: of the one thread that
 	// tells about it.
 	Frames            []Frame
+	Thread            Thread   // of Frames; not Told when they came without one
 	ClientFingerprint []string // empty when it sent none
 	SDKName           string   // without the version
 	Security          Security // of a browser's report; zero otherwise
@@ -47,6 +48,13 @@ type Frame struct {
 	OrigInApp                                    int8 // what the SDK said: 1 true, 0 false, -1 nothing
 	Category                                     string
 	Mapped                                       bool // by a source map: Function and place are the source's
+}
+
+// Thread is the one that tells about an event without exceptions.
+type Thread struct {
+	Told             bool
+	ID, Name, State  string
+	Crashed, Current bool
 }
 
 // Security is a browser's report (CSP and its kin).

@@ -11,11 +11,11 @@ const (
 	maxQuoted  = 256     // longer quoted text is no value but prose
 )
 
-// Parameterise takes out of a message what differs between events of one cause,
+// parameterise1 takes out of a message what differs between events of one cause,
 // and leaves a word in its place: <email>, <url>, <uuid>, <date>, <time>, <ip>,
 // <duration>, <hex>, <id>, <num>, <str> for quoted text. It keeps the first two
 // lines that are not empty. One pass, no regular expressions.
-func Parameterise(s string) string {
+func parameterise1(s string) string {
 	if len(s) > maxMessage {
 		s = s[:maxMessage]
 	}
