@@ -401,7 +401,9 @@ func (m *IngestEvent) decodeMsgpack(b []byte) (rest []byte, e *Error) {
 			if size, b, e = readArray(b, 0, 256); e != nil {
 				return b, e.in("attachments")
 			}
-			m.Attachments = make([]EventAttachment, size)
+			if size > 0 { // empty is nil, however it came
+				m.Attachments = make([]EventAttachment, size)
+			}
 			for i := range m.Attachments {
 				b, e = m.Attachments[i].decodeMsgpack(b)
 				if e != nil {

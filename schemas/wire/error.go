@@ -97,5 +97,8 @@ func tooLong(most, got int) *Error {
 }
 
 func wrongCount(low, high, got int) *Error {
+	if low == high {
+		return problem(fmt.Sprintf("want %d elements, got %d", low, got))
+	}
 	return problem(fmt.Sprintf("want from %d to %d elements, got %d", low, high, got))
 }

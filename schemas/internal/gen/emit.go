@@ -41,6 +41,13 @@ func (m *model) emit() (map[string][]byte, error) {
 		return nil, fmt.Errorf("registry_gen.go: %w", err)
 	}
 	out["registry_gen.go"] = src
+	w = &writer{}
+	for _, r := range m.records {
+		w.p("func Fuzz%sV%d(f *testing.F) { fuzzDecoder(f, %q, %d) }\n", topicName(r.topic), r.schema.Version, r.topic, r.schema.Version)
+	}
+	if out["fuzz_gen_test.go"], err = w.file(); err != nil {
+		return nil, fmt.Errorf("fuzz_gen_test.go: %w", err)
+	}
 	return out, nil
 }
 
@@ -55,7 +62,7 @@ func (w *writer) p(format string, args ...any) {
 func (w *writer) file() ([]byte, error) {
 	body := w.String()
 	var std, others []string
-	for _, i := range []struct{ use, path string }{{"json.", "encoding/json"}, {"slices.", "slices"}, {"strconv.", "strconv"}} {
+	for _, i := range []struct{ use, path string }{{"json.", "encoding/json"}, {"slices.", "slices"}, {"strconv.", "strconv"}, {"testing.", "testing"}} {
 		if strings.Contains(body, i.use) {
 			std = append(std, strconv.Quote(i.path))
 		}
@@ -477,7 +484,9 @@ func (w *writer) getMsgpack(s *goStruct, f goField, t *goType, x string) {
 		w.p("if size, b, e = readArray(b, %d, %d); e != nil {", low, *t.s.MaxItems)
 		w.p("return b, e.in(%q)", f.key)
 		w.p("}")
+		w.p("if size > 0 { // empty is nil, however it came")
 		w.p("%s = make(%s, size)", x, t.decl())
+		w.p("}")
 		w.p("for i := range %s {", x)
 		w.getMsgpack(s, f, t.elem, x+"[i]")
 		w.p("if e != nil {")
@@ -743,7 +752,7 @@ func (r record) decoder() string {
 	case r.anyJSON:
 		return "decodeAnyObject"
 	}
-	return fmt.Sprintf("decode%sV%d", goName(strings.ReplaceAll(r.topic, "-", "_")), r.schema.Version)
+	return fmt.Sprintf("decode%sV%d", topicName(r.topic), r.schema.Version)
 }
 
 func (w *writer) decodeChoice(r record, c choice) {
@@ -762,6 +771,8 @@ func (w *writer) decodeChoice(r record, c choice) {
 	}
 	w.p("return m, nil")
 }
+
+func topicName(topic string) string { return goName(strings.ReplaceAll(topic, "-", "_")) }
 
 func (c choice) isConst() bool {
 	for _, f := range c.of.fields {

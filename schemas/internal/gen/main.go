@@ -52,7 +52,7 @@ func run(root string) error {
 	if err != nil {
 		return err
 	}
-	old, err := filepath.Glob(filepath.Join(root, wireDir, "*_gen.go"))
+	old, err := filepath.Glob(filepath.Join(root, wireDir, "*_gen*.go"))
 	if err != nil {
 		return err
 	}
