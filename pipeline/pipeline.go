@@ -48,6 +48,14 @@ var Stages = []Stage{
 		Name: persist.StagePoints, Topic: topics.IngestMetrics, DLQ: topics.IngestMetricsDLQ, Group: "hoptrace-persist-metrics",
 		Does: "ingest → normalize → metric store",
 	},
+	{
+		Name: persist.StageTransactions, Topic: topics.IngestTransactions, DLQ: topics.IngestTransactionsDLQ, Group: "hoptrace-persist-transactions",
+		Does: "ingest → normalize → hops → span store",
+	},
+	{
+		Name: persist.StageLogs, Topic: topics.IngestLogs, DLQ: topics.IngestLogsDLQ, Group: "hoptrace-persist-logs",
+		Does: "ingest → normalize → log store",
+	},
 }
 
 // Config is what a person sets.
@@ -135,6 +143,7 @@ type Deps struct {
 	Spans   exporters.SpanWriter
 	Events  exporters.EventWriter
 	Metrics exporters.MetricWriter
+	Logs    exporters.LogWriter
 	Issues  exporters.Issues
 	Blobs   exporters.Blobs
 
@@ -172,6 +181,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 		{"spans", deps.Spans, deps.Spans == nil},
 		{"events", deps.Events, deps.Events == nil},
 		{"metrics", deps.Metrics, deps.Metrics == nil},
+		{"logs", deps.Logs, deps.Logs == nil},
 		{"issues", deps.Issues, deps.Issues == nil},
 		{"blobs", deps.Blobs, deps.Blobs == nil},
 	} {
@@ -206,7 +216,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 		stageLog := log.With("stage", stage.Name)
 		var handler consume.Handler
 		switch stage.Topic {
-		case topics.IngestSpans:
+		case topics.IngestSpans, topics.IngestTransactions:
 			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchSpans, cfg.BatchWait
 			handler = persist.NewSpans(deps.Spans, cfg.Normalize, cfg.Limits, cfg.BatchSpans, metrics, stageLog)
 		case topics.IngestEvents:
@@ -215,6 +225,9 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 		case topics.IngestMetrics:
 			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchPoints, cfg.MetricBatchWait
 			handler = persist.NewPoints(deps.Metrics, cfg.Normalize, cfg.Limits, cfg.BatchPoints, metrics, stageLog)
+		case topics.IngestLogs:
+			c.MaxBatchItems, c.MaxBatchWait = persist.DefaultWriteLogs, cfg.BatchWait
+			handler = persist.NewLogs(deps.Logs, cfg.Normalize, cfg.Limits, persist.DefaultWriteLogs, metrics, stageLog)
 		default:
 			return nil, fmt.Errorf("stage %s reads topic %q, for which there is no handler", stage.Name, stage.Topic)
 		}

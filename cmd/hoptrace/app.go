@@ -324,7 +324,7 @@ func (a *app) pipeline(context.Context) (lifecycle.Component, error) {
 	cfg.Kafka = a.kafkaConfig()
 	cfg.BatchWait, cfg.BatchSpans, cfg.AcceptGaps = a.settings.Pipeline.BatchWait, a.settings.Pipeline.BatchSpans, a.settings.Pipeline.AcceptGaps
 	return pipeline.New(cfg, pipeline.Deps{
-		Spans: a.store, Events: a.store, Metrics: a.store, Issues: a.metadata, Blobs: a.blobs, Kafka: a.metrics,
+		Spans: a.store, Events: a.store, Metrics: a.store, Logs: a.store, Issues: a.metadata, Blobs: a.blobs, Kafka: a.metrics,
 	}, a.registry, a.log)
 }
 

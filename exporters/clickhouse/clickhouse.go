@@ -93,6 +93,7 @@ type Store struct {
 	messageColumns freeList[*messageColumns]
 	eventColumns   freeList[*eventColumns]
 	metricColumns  freeList[*metricColumns]
+	logColumns     freeList[*logColumns]
 
 	idleMu sync.Mutex // guards the following
 	idle   *time.Timer
@@ -106,6 +107,8 @@ var (
 	_ exporters.EventReader   = (*Store)(nil)
 	_ exporters.MetricWriter  = (*Store)(nil)
 	_ exporters.MetricReader  = (*Store)(nil)
+	_ exporters.LogWriter     = (*Store)(nil)
+	_ exporters.LogReader     = (*Store)(nil)
 	_ exporters.Pinger        = (*Store)(nil)
 )
 
@@ -123,6 +126,7 @@ func New(cfg Config, log *slog.Logger) (*Store, error) {
 	s.messageColumns.make = newMessageColumns
 	s.eventColumns.make = newEventColumns
 	s.metricColumns.make = newMetricColumns
+	s.logColumns.make = newLogColumns
 	return s, nil
 }
 

@@ -130,3 +130,8 @@ func TestMetricsPassTheContract(t *testing.T) {
 	p := engine(t)
 	exportertest.MetricStore(t, func(t *testing.T) exportertest.Metrics { return open(t, testConfig(p)) })
 }
+
+func TestLogsPassTheContract(t *testing.T) {
+	p := engine(t)
+	exportertest.LogStore(t, func(t *testing.T) exportertest.Logs { return open(t, testConfig(p)) })
+}

@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"encoding/binary"
 	"math"
+	"unsafe"
 
 	"github.com/ClickHouse/ch-go/proto"
 
@@ -144,6 +145,40 @@ func (c *lowCards) EncodeColumn(b *proto.Buffer) {
 func (c *lowCards) WriteColumn(w *proto.Writer) { w.ChainBuffer(c.EncodeColumn) }
 
 // newTime is a DateTime64(9, 'UTC') column.
+// resourceTexts are the resources of a batch as they are stored. Rows of one
+// resource share its slice, so its address tells it within a batch.
+type resourceTexts struct {
+	texts   map[resourceKey]string
+	scratch []byte
+}
+
+// of gives the text, and adds a new one's length to bytes.
+func (r *resourceTexts) of(attrs []schemas.Attribute, bytes *int) string {
+	if len(attrs) == 0 {
+		return "{}"
+	}
+	key := resourceKey{unsafe.SliceData(attrs), len(attrs)}
+	text, ok := r.texts[key]
+	if !ok {
+		r.scratch = appendAttributes(r.scratch[:0], attrs)
+		text = string(r.scratch)
+		if r.texts == nil {
+			r.texts = make(map[resourceKey]string)
+		}
+		r.texts[key] = text
+		*bytes += len(text)
+	}
+	return text
+}
+
+// reset forgets them; a huge scratch too.
+func (r *resourceTexts) reset() {
+	clear(r.texts)
+	if cap(r.scratch) > 1<<20 {
+		r.scratch = nil
+	}
+}
+
 func newTime() *proto.ColDateTime64 {
 	return new(proto.ColDateTime64).WithPrecision(proto.PrecisionNano)
 }

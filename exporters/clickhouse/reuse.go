@@ -66,5 +66,6 @@ func (s *Store) release() {
 	s.messageColumns.release()
 	s.eventColumns.release()
 	s.metricColumns.release()
+	s.logColumns.release()
 	s.pool.trim()
 }

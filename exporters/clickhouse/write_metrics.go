@@ -3,7 +3,6 @@ package clickhouse
 import (
 	"context"
 	"fmt"
-	"unsafe"
 
 	"github.com/ClickHouse/ch-go/proto"
 
@@ -70,9 +69,7 @@ type metricColumns struct {
 	sourceOffset                          proto.ColInt64
 	sourceIndex                           proto.ColUInt32
 
-	// Points of one resource share its slice, so its address tells it within a batch.
-	resources map[resourceKey]string
-	scratch   []byte
+	resources resourceTexts
 }
 
 func newMetricColumns() *metricColumns {
@@ -82,7 +79,6 @@ func newMetricColumns() *metricColumns {
 		explicit: proto.NewArray[uint64](new(proto.ColUInt64)), bounds: proto.NewArray[float64](new(proto.ColFloat64)),
 		exemplarTimes: proto.NewArray[int64](new(proto.ColInt64)), exemplarValues: proto.NewArray[float64](new(proto.ColFloat64)),
 		exemplarTraces: proto.NewArray[[16]byte](new(proto.ColFixedStr16)), exemplarSpans: proto.NewArray[[8]byte](new(proto.ColFixedStr8)),
-		resources: make(map[resourceKey]string),
 	}
 	c.input = proto.Input{
 		{Name: "project", Data: &c.project},
@@ -133,10 +129,7 @@ func newMetricColumns() *metricColumns {
 func (c *metricColumns) reset() {
 	reset(c.input)
 	c.bytes = 0
-	clear(c.resources)
-	if cap(c.scratch) > 1<<20 {
-		c.scratch = nil
-	}
+	c.resources.reset()
 }
 
 func (c *metricColumns) append(p *schemas.MetricPoint) {
@@ -162,7 +155,7 @@ func (c *metricColumns) append(p *schemas.MetricPoint) {
 	c.service.Append(p.Service)
 	c.scope.Append(p.Scope)
 	c.bootID.Append(p.BootID)
-	c.resource.Append(c.resourceOf(p.Resource))
+	c.resource.Append(c.resources.of(p.Resource, &c.bytes))
 	c.attributes.Append(p.Attributes)
 	c.value.Append(p.Value)
 	c.count.Append(h.Count)
@@ -195,19 +188,4 @@ func (c *metricColumns) append(p *schemas.MetricPoint) {
 	c.source.Append(uint64(p.Source))
 	c.sourceOffset.Append(p.Position.Offset)
 	c.sourceIndex.Append(p.Position.Index)
-}
-
-func (c *metricColumns) resourceOf(attrs []schemas.Attribute) string {
-	if len(attrs) == 0 {
-		return "{}"
-	}
-	key := resourceKey{unsafe.SliceData(attrs), len(attrs)}
-	text, ok := c.resources[key]
-	if !ok {
-		c.scratch = appendAttributes(c.scratch[:0], attrs)
-		text = string(c.scratch)
-		c.resources[key] = text
-		c.bytes += len(text)
-	}
-	return text
 }

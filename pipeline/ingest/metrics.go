@@ -55,7 +55,7 @@ func (d *MetricDecoder) Decode(dst []schemas.MetricPoint, value []byte) ([]schem
 	const message = "ExportMetricsServiceRequest"
 	d.base.root, d.next = value, 0
 	out, from := dst, len(dst)
-	err := d.fields(value, message, func(fc *easyproto.FieldContext) (bool, error) {
+	err := d.base.fields(value, message, func(fc *easyproto.FieldContext) (bool, error) {
 		if fc.FieldNum != 1 {
 			return true, nil
 		}
@@ -73,25 +73,6 @@ func (d *MetricDecoder) Decode(dst []schemas.MetricPoint, value []byte) ([]schem
 	return out, nil
 }
 
-// fields calls f for each field of a message; f tells whether its wire type was right.
-func (d *MetricDecoder) fields(src []byte, message string, f func(fc *easyproto.FieldContext) (bool, error)) error {
-	var fc easyproto.FieldContext
-	var err error
-	for len(src) > 0 {
-		if src, err = d.base.next(&fc, src, message); err != nil {
-			return err
-		}
-		ok, err := f(&fc)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			return d.base.wrongType(&fc, src, message)
-		}
-	}
-	return nil
-}
-
 // resourceMetrics goes over the fields twice: the resource may follow what it
 // belongs to.
 func (d *MetricDecoder) resourceMetrics(dst []schemas.MetricPoint, src []byte) ([]schemas.MetricPoint, error) {
@@ -99,7 +80,7 @@ func (d *MetricDecoder) resourceMetrics(dst []schemas.MetricPoint, src []byte) (
 	template := schemas.MetricPoint{Partition: schemas.Unknown}
 	var c counts
 	d.base.attrs.begin()
-	err := d.fields(src, message, func(fc *easyproto.FieldContext) (bool, error) {
+	err := d.base.fields(src, message, func(fc *easyproto.FieldContext) (bool, error) {
 		if fc.FieldNum != 1 {
 			return true, nil
 		}
@@ -115,7 +96,7 @@ func (d *MetricDecoder) resourceMetrics(dst []schemas.MetricPoint, src []byte) (
 	}
 	d.base.mark(&c)
 	template.Resource = d.base.attrs.finish()
-	err = d.fields(src, message, func(fc *easyproto.FieldContext) (bool, error) {
+	err = d.base.fields(src, message, func(fc *easyproto.FieldContext) (bool, error) {
 		if fc.FieldNum != 2 {
 			return true, nil
 		}
@@ -132,7 +113,7 @@ func (d *MetricDecoder) resourceMetrics(dst []schemas.MetricPoint, src []byte) (
 
 func (d *MetricDecoder) scopeMetrics(dst []schemas.MetricPoint, src []byte, template schemas.MetricPoint) ([]schemas.MetricPoint, error) {
 	const message = "ScopeMetrics"
-	err := d.fields(src, message, func(fc *easyproto.FieldContext) (bool, error) {
+	err := d.base.fields(src, message, func(fc *easyproto.FieldContext) (bool, error) {
 		if fc.FieldNum != 1 {
 			return true, nil
 		}
@@ -140,7 +121,7 @@ func (d *MetricDecoder) scopeMetrics(dst []schemas.MetricPoint, src []byte, temp
 		if !ok {
 			return false, nil
 		}
-		return true, d.fields(s, "InstrumentationScope", func(fc *easyproto.FieldContext) (bool, error) {
+		return true, d.base.fields(s, "InstrumentationScope", func(fc *easyproto.FieldContext) (bool, error) {
 			ok := true
 			if fc.FieldNum == 1 {
 				template.Scope, ok = fc.String()
@@ -155,7 +136,7 @@ func (d *MetricDecoder) scopeMetrics(dst []schemas.MetricPoint, src []byte, temp
 	h.ResetWithSeed(template.Series)
 	_, _ = h.WriteString(template.Scope)
 	template.Series = h.Sum64()
-	err = d.fields(src, message, func(fc *easyproto.FieldContext) (bool, error) {
+	err = d.base.fields(src, message, func(fc *easyproto.FieldContext) (bool, error) {
 		if fc.FieldNum != 2 {
 			return true, nil
 		}
@@ -180,7 +161,7 @@ const (
 
 func (d *MetricDecoder) metric(dst []schemas.MetricPoint, src []byte, template schemas.MetricPoint) ([]schemas.MetricPoint, error) {
 	var data []byte
-	err := d.fields(src, "Metric", func(fc *easyproto.FieldContext) (bool, error) {
+	err := d.base.fields(src, "Metric", func(fc *easyproto.FieldContext) (bool, error) {
 		ok := true
 		switch fc.FieldNum {
 		case 1:
@@ -209,7 +190,7 @@ func (d *MetricDecoder) metric(dst []schemas.MetricPoint, src []byte, template s
 	}
 	const message = "Metric.data"
 	if template.Kind != schemas.MetricGauge {
-		err = d.fields(data, message, func(fc *easyproto.FieldContext) (bool, error) {
+		err = d.base.fields(data, message, func(fc *easyproto.FieldContext) (bool, error) {
 			ok := true
 			switch fc.FieldNum {
 			case 2:
@@ -228,7 +209,7 @@ func (d *MetricDecoder) metric(dst []schemas.MetricPoint, src []byte, template s
 			return dst, err
 		}
 	}
-	err = d.fields(data, message, func(fc *easyproto.FieldContext) (bool, error) {
+	err = d.base.fields(data, message, func(fc *easyproto.FieldContext) (bool, error) {
 		if fc.FieldNum != 1 {
 			return true, nil
 		}
@@ -280,7 +261,7 @@ func (d *MetricDecoder) point(p *schemas.MetricPoint, src []byte) (has bool, err
 	d.base.attrs.begin()
 	d.exemplars.begin()
 	d.scratchCounts, d.scratchBounds = d.scratchCounts[:0], d.scratchBounds[:0]
-	err = d.fields(src, "DataPoint", func(fc *easyproto.FieldContext) (bool, error) {
+	err = d.base.fields(src, "DataPoint", func(fc *easyproto.FieldContext) (bool, error) {
 		ok := true
 		var b []byte
 		var u uint64
@@ -373,7 +354,7 @@ func keepAll[T any](to *arena[T], from []T) []T {
 // buckets leaves out empty buckets at both ends: an SDK may send many.
 func (d *MetricDecoder) buckets(to *schemas.Buckets, src []byte) error {
 	d.scratchCounts = d.scratchCounts[:0]
-	err := d.fields(src, "Buckets", func(fc *easyproto.FieldContext) (bool, error) {
+	err := d.base.fields(src, "Buckets", func(fc *easyproto.FieldContext) (bool, error) {
 		ok := true
 		switch fc.FieldNum {
 		case 1:
@@ -405,7 +386,7 @@ func (d *MetricDecoder) buckets(to *schemas.Buckets, src []byte) error {
 
 func (d *MetricDecoder) exemplar(src []byte) error {
 	var e schemas.Exemplar
-	err := d.fields(src, "Exemplar", func(fc *easyproto.FieldContext) (bool, error) {
+	err := d.base.fields(src, "Exemplar", func(fc *easyproto.FieldContext) (bool, error) {
 		ok := true
 		var b []byte
 		switch fc.FieldNum {

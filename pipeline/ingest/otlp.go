@@ -141,6 +141,25 @@ func (d *SpanDecoder) wrongType(fc *easyproto.FieldContext, rest []byte, message
 	return fmt.Errorf("broken protobuf before byte %d: field %d of %s has the wrong wire type", cap(d.root)-cap(rest), fc.FieldNum, message)
 }
 
+// fields calls f for each field of a message; f tells whether its wire type was right.
+func (d *SpanDecoder) fields(src []byte, message string, f func(fc *easyproto.FieldContext) (bool, error)) error {
+	var fc easyproto.FieldContext
+	var err error
+	for len(src) > 0 {
+		if src, err = d.next(&fc, src, message); err != nil {
+			return err
+		}
+		ok, err := f(&fc)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return d.wrongType(&fc, src, message)
+		}
+	}
+	return nil
+}
+
 // resourceSpans goes over the fields twice: the resource may follow the spans
 // it belongs to.
 func (d *SpanDecoder) resourceSpans(dst []schemas.Span, from int, src []byte) ([]schemas.Span, error) {

@@ -15,6 +15,9 @@ const (
 	StageSpans  = "persist-spans"
 	StageEvents = "persist-events"
 	StagePoints = "persist-metrics"
+	StageLogs   = "persist-logs"
+
+	StageTransactions = "persist-transactions"
 )
 
 // Metrics are the pipeline's own figures, named hoptrace_pipeline_*. Records,
@@ -36,13 +39,15 @@ type Metrics struct {
 	eventsTooLarge prometheus.Counter
 	issuesNew      prometheus.Counter
 
-	pointsIn       prometheus.Counter
-	pointsStored   prometheus.Counter
-	pointsReplayed prometheus.Counter
-	pointsDropped  [normalize.Reasons]prometheus.Counter
-	pointsTooLarge prometheus.Counter
+	spans, events stageMetrics
+	points, logs  rowMetrics
+}
 
-	spans, events, points stageMetrics
+// rowMetrics are those of a stage that stores one kind of row; see [Rows].
+type rowMetrics struct {
+	stageMetrics
+	in, kept, replayed, tooLarge prometheus.Counter
+	dropped                      [normalize.Reasons]prometheus.Counter
 }
 
 // stageMetrics are those that each stage has.
@@ -87,9 +92,6 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		eventsIn:          counter("events_in_total", "Events decoded from ingest records."),
 		eventsStored:      counter("events_stored_total", "Events durable in the store."),
 		eventsReplayed:    counter("events_replayed_total", "Events read again after a restart that were stored already."),
-		pointsIn:          counter("metric_points_in_total", "Metric points decoded from ingest records."),
-		pointsStored:      counter("metric_points_stored_total", "Metric points durable in the store."),
-		pointsReplayed:    counter("metric_points_replayed_total", "Metric points read again after a restart that were stored already."),
 		issuesNew:         counter("issues_new_total", "Issues seen for the first time."),
 	}
 	dropped := counters("spans_dropped_total", "Spans that no store gets, by reason.", "reason")
@@ -97,11 +99,18 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		m.spansDropped[r] = dropped.WithLabelValues(r.String())
 	}
 	m.spansTooLarge = dropped.WithLabelValues("too_large")
-	droppedPoints := counters("metric_points_dropped_total", "Metric points that no store gets, by reason.", "reason")
-	for _, r := range []normalize.Reason{normalize.NoStart, normalize.InFuture, normalize.TooOld} {
-		m.pointsDropped[r] = droppedPoints.WithLabelValues(r.String())
+	rows := func(to *rowMetrics, name, what string) {
+		to.in = counter(name+"_in_total", what+" decoded from ingest records.")
+		to.kept = counter(name+"_stored_total", what+" durable in the store.")
+		to.replayed = counter(name+"_replayed_total", what+" read again after a restart that were stored already.")
+		dropped := counters(name+"_dropped_total", what+" that no store gets, by reason.", "reason")
+		for _, r := range []normalize.Reason{normalize.NoStart, normalize.InFuture, normalize.TooOld} {
+			to.dropped[r] = dropped.WithLabelValues(r.String())
+		}
+		to.tooLarge = dropped.WithLabelValues("too_large")
 	}
-	m.pointsTooLarge = droppedPoints.WithLabelValues("too_large")
+	rows(&m.points, "metric_points", "Metric points")
+	rows(&m.logs, "logs", "Log records")
 	m.eventsTooLarge = counters("events_dropped_total", "Events that no store gets, by reason.", "reason").WithLabelValues("too_large")
 
 	refused := counters("records_refused_total", "Ingest records sent to the dead-letter topic, by reason.", "stage", "reason")
@@ -109,8 +118,8 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	short := prometheus.ExponentialBuckets(0.001, 2, 16) // 1 ms to 33 s
 	write := histogram("write_seconds", "Time of one write to the store.", short)
 	latency := histogram("accept_to_stored_seconds", "From the collector having a request to its items being durable in the store, one observation a record.", prometheus.ExponentialBuckets(0.005, 2, 20))
-	batch := histogram("batch_items", "Spans, events or metric points in one write.", prometheus.ExponentialBuckets(1, 4, 10))
-	for stage, to := range map[string]*stageMetrics{StageSpans: &m.spans, StageEvents: &m.events, StagePoints: &m.points} {
+	batch := histogram("batch_items", "Rows in one write.", prometheus.ExponentialBuckets(1, 4, 10))
+	for stage, to := range map[string]*stageMetrics{StageSpans: &m.spans, StageEvents: &m.events, StagePoints: &m.points.stageMetrics, StageLogs: &m.logs.stageMetrics} {
 		*to = stageMetrics{
 			refused: refused.MustCurryWith(prometheus.Labels{"stage": stage}),
 			decode:  decode.WithLabelValues(stage),

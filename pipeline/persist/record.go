@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"time"
 
@@ -69,18 +70,25 @@ func header(r *consume.Record, key string) string {
 // accepted is what every ingest record tells about itself.
 type accepted struct {
 	project  uint64
-	received int64 // Unix ns
+	received int64  // Unix ns
+	schema   string // one of those that the stage reads
 }
 
-func accept(r *consume.Record, schema string) (accepted, error) {
-	if s := header(r, schemas.HeaderSchema); s != "" && s != schema {
-		return accepted{}, refused("schema", fmt.Errorf("schema is %.64q, this stage reads %q", s, schema))
+// accept reads what a record tells about itself. known are the schemas that the
+// stage reads; a record that tells none has the first.
+func accept(r *consume.Record, known ...string) (accepted, error) {
+	schema := known[0]
+	if s := header(r, schemas.HeaderSchema); s != "" {
+		schema = s
+	}
+	if !slices.Contains(known, schema) {
+		return accepted{}, refused("schema", fmt.Errorf("schema is %.64q, this stage reads %q", schema, known))
 	}
 	project, err := strconv.ParseUint(header(r, schemas.HeaderProject), 10, 64)
 	if err != nil || project == 0 {
 		return accepted{}, refused("project", fmt.Errorf("header %s is %.64q, not a project's id", schemas.HeaderProject, header(r, schemas.HeaderProject)))
 	}
-	a := accepted{project: project}
+	a := accepted{project: project, schema: schema}
 	if a.received, err = strconv.ParseInt(header(r, schemas.HeaderReceived), 10, 64); err != nil || a.received <= 0 {
 		// The broker's stamp comes next; it is the same at each reading.
 		a.received = r.Timestamp.UnixNano()

@@ -13,14 +13,17 @@ import (
 	"github.com/hoptrace/hoptrace/pipeline/ingest"
 	"github.com/hoptrace/hoptrace/pipeline/normalize"
 	"github.com/hoptrace/hoptrace/schemas"
+	"github.com/hoptrace/hoptrace/schemas/topics"
+	"github.com/hoptrace/hoptrace/schemas/wire"
 )
 
 // DefaultWriteRows is how many spans or message rows one write has at most.
 // Stores want 20,000 to 50,000 rows; fewer cost more, more cost memory.
 const DefaultWriteRows = 50_000
 
-// Spans is the handler behind topic ingest-spans. Its methods are called by one
-// goroutine at a time.
+// Spans is the handler behind the topics ingest-spans and ingest-transactions: a
+// transaction of a Sentry SDK is spans too. Its methods are called by one goroutine
+// at a time.
 type Spans struct {
 	writer    exporters.SpanWriter
 	normalize normalize.Config
@@ -30,6 +33,7 @@ type Spans struct {
 
 	zones   zones[exporters.Written]
 	decoder *ingest.SpanDecoder
+	sentry  *ingest.SentryDecoder
 	// What waits for the next write, and the records that end with it.
 	spans    []schemas.Span
 	messages []schemas.Message
@@ -42,7 +46,7 @@ func NewSpans(w exporters.SpanWriter, cfg normalize.Config, limits ingest.Limits
 	if writeRows <= 0 {
 		writeRows = DefaultWriteRows
 	}
-	s := &Spans{writer: w, normalize: cfg, writeRows: writeRows, metrics: m, log: log, decoder: ingest.NewSpanDecoder(limits)}
+	s := &Spans{writer: w, normalize: cfg, writeRows: writeRows, metrics: m, log: log, decoder: ingest.NewSpanDecoder(limits), sentry: ingest.NewSentryDecoder(limits)}
 	s.zones.ask = func(ctx context.Context, source schemas.Source, from int64) (exporters.Written, int64, error) {
 		written, err := w.WrittenSpans(ctx, source, from)
 		if err != nil {
@@ -119,12 +123,16 @@ func (s *Spans) record(ctx context.Context, r *consume.Record) (refusal, err err
 	}
 	start := time.Now()
 	defer func() { s.metrics.spans.decode.Add(since(start)) }()
-	from, refusal := accept(r, schemas.SchemaOTLPTraces)
+	known := spanSchemas
+	if r.Topic == topics.IngestTransactions {
+		known = transactionSchemas
+	}
+	from, refusal := accept(r, known...)
 	if refusal != nil {
 		return refusal, nil
 	}
 	before := len(s.spans)
-	if s.spans, refusal = s.decoder.Decode(s.spans, r.Value); refusal != nil {
+	if s.spans, refusal = s.decode(s.spans, r.Value, from.schema); refusal != nil {
 		return refused("undecodable", refusal), nil
 	}
 	s.metrics.spansIn.Add(float64(len(s.spans) - before))
@@ -172,6 +180,26 @@ func (s *Spans) record(ctx context.Context, r *consume.Record) (refusal, err err
 	s.metrics.spansReplayed.Add(float64(spansBefore))
 	s.metrics.messagesReplayed.Add(float64(messagesBefore))
 	return nil, nil
+}
+
+// What the two topics carry.
+var (
+	spanSchemas        = []string{schemas.SchemaOTLPTraces, schemas.SchemaSentrySpans}
+	transactionSchemas = []string{schemas.SchemaIngestTransactions}
+)
+
+func (s *Spans) decode(dst []schemas.Span, value []byte, schema string) ([]schemas.Span, error) {
+	switch schema {
+	case schemas.SchemaSentrySpans:
+		return s.sentry.Spans(dst, value)
+	case schemas.SchemaIngestTransactions:
+		var m wire.IngestEvent
+		if err := m.DecodeMsgpack(value); err != nil {
+			return dst, err
+		}
+		return s.sentry.Transaction(dst, m.Payload)
+	}
+	return s.decoder.Decode(dst, value)
 }
 
 // flush writes what waits, in equal parts of at most writeRows, and takes the
