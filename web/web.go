@@ -81,6 +81,7 @@ type Deps struct {
 	Spans    exporters.SpanReader
 	Messages exporters.MessageReader
 	Metrics  exporters.MetricReader
+	Logs     exporters.LogReader
 	Events   exporters.EventReader
 	Issues   exporters.Issues
 	Projects exporters.Projects

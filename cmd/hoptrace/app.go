@@ -337,7 +337,7 @@ func (a *app) web(context.Context) (lifecycle.Component, error) {
 	if len(a.settings.Kafka.Brokers) > 0 {
 		cfg.Endpoints.Kafka = a.settings.Kafka.Brokers[0]
 	}
-	server, err := web.New(cfg, web.Deps{Spans: a.store, Messages: a.store, Metrics: a.store, Events: a.store, Issues: a.metadata, Projects: a.metadata, Blobs: a.blobs}, a.registry, a.log)
+	server, err := web.New(cfg, web.Deps{Spans: a.store, Messages: a.store, Metrics: a.store, Logs: a.store, Events: a.store, Issues: a.metadata, Projects: a.metadata, Blobs: a.blobs}, a.registry, a.log)
 	if err != nil {
 		return nil, err
 	}

@@ -110,7 +110,24 @@ func TestEveryTypeIsAsTheContractSays(t *testing.T) {
 			t.Errorf("%s has %d fields, openapi.yaml %d", typ.Name(), fields, len(schema.Properties))
 		}
 	}
-	for _, v := range []any{Error{}, Status{}, Names{}, TraceList{}, Journey{}, TopicList{}, HopList{}, MetricList{}, MetricDetail{}, AdviceList{}, ClockList{}, IssueList{}, IssueDetail{}, EventDetail{}, finding.Finding{}} {
+	for _, v := range []any{
+		Error{},
+		Status{},
+		Names{},
+		TraceList{},
+		Journey{},
+		TopicList{},
+		HopList{},
+		LogList{},
+		MetricList{},
+		MetricDetail{},
+		AdviceList{},
+		ClockList{},
+		IssueList{},
+		IssueDetail{},
+		EventDetail{},
+		finding.Finding{},
+	} {
 		check(reflect.TypeOf(v))
 	}
 	for name := range c.Components.Schemas {
