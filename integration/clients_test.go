@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -111,16 +110,5 @@ func node(t *testing.T, program string, env ...string) []byte {
 // installNode installs a package's dependencies unless they are there.
 func installNode(t *testing.T, dir string) {
 	t.Helper()
-	lock, err := os.Stat(filepath.Join(dir, "package-lock.json"))
-	if err != nil {
-		t.Fatalf("%s has no lock file: %v", dir, err)
-	}
-	if done, err := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json")); err == nil && !done.ModTime().Before(lock.ModTime()) {
-		return
-	}
-	harness.Output(t, 5*time.Minute, harness.Command{
-		Name: "npm-" + filepath.Base(dir), Path: harness.LookPath(t, "npm"), Dir: dir,
-		Args: []string{"ci", "--no-audit", "--no-fund", "--loglevel=error"},
-		Env:  []string{"PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1"},
-	})
+	harness.NodeModules(t, dir)
 }

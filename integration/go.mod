@@ -15,6 +15,7 @@ replace (
 require (
 	github.com/ClickHouse/ch-go v0.74.0
 	github.com/IBM/sarama v1.60.2
+	github.com/andybalholm/brotli v1.2.8
 	github.com/getsentry/sentry-go v0.50.0
 	github.com/hoptrace/hoptrace/instrumentation v0.0.0
 	github.com/hoptrace/hoptrace/instrumentation/messaging v0.0.0
@@ -22,6 +23,7 @@ require (
 	github.com/hoptrace/hoptrace/instrumentation/otelkafkago v0.0.0
 	github.com/hoptrace/hoptrace/instrumentation/otelsarama v0.0.0
 	github.com/hoptrace/hoptrace/instrumentation/sentrykafka v0.0.0
+	github.com/klauspost/compress v1.20.3
 	github.com/segmentio/kafka-go v0.4.51
 	github.com/twmb/franz-go v1.22.2
 	github.com/twmb/franz-go/pkg/kadm v1.19.0
@@ -50,7 +52,6 @@ require (
 	github.com/jcmturner/gofork v1.7.6 // indirect
 	github.com/jcmturner/gokrb5/v8 v8.4.4 // indirect
 	github.com/jcmturner/rpc/v2 v2.0.3 // indirect
-	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/pascaldekloe/name v1.0.1 // indirect
 	github.com/pierrec/lz4/v4 v4.1.33 // indirect
 	github.com/rcrowley/go-metrics v0.0.0-20250401214520-65e299d6c5c9 // indirect

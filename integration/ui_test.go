@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -15,7 +14,7 @@ import (
 // on the example's data. The screenshots stay among the artefacts.
 func TestUI(t *testing.T) {
 	h := harness.StartHoptrace(t, harness.Options{})
-	browser := chromium(t)
+	browser := harness.Chromium(t)
 	version, err := exec.CommandContext(t.Context(), browser, "--version").Output()
 	if err != nil {
 		t.Fatalf("cannot ask %s for its version: %v", browser, err)
@@ -27,14 +26,6 @@ func TestUI(t *testing.T) {
 	waitIssue(t, h, "CARD_DECLINED", run.ErrorsReported)
 	playwright(t, h, browser, "pages")
 	stopClean(t, h)
-}
-
-func chromium(t *testing.T) string {
-	t.Helper()
-	if path := os.Getenv("CHROMIUM"); path != "" {
-		return path
-	}
-	return harness.LookPath(t, "chromium", "chromium-browser", "google-chrome")
 }
 
 // playwright runs one file of integration/ui/tests.

@@ -48,6 +48,33 @@ func Python(t testing.TB, folder string) string {
 	return filepath.Join(dir, "bin", "python")
 }
 
+// NodeModules installs what a folder's package-lock.json names, unless it is
+// there.
+func NodeModules(t testing.TB, folder string) {
+	t.Helper()
+	lock, err := os.Stat(filepath.Join(folder, "package-lock.json"))
+	if err != nil {
+		t.Fatalf("%s has no lock file: %v", folder, err)
+	}
+	if done, err := os.Stat(filepath.Join(folder, "node_modules", ".package-lock.json")); err == nil && !done.ModTime().Before(lock.ModTime()) {
+		return
+	}
+	Output(t, 5*time.Minute, Command{
+		Name: "npm-" + filepath.Base(folder), Path: LookPath(t, "npm"), Dir: folder,
+		Args: []string{"ci", "--no-audit", "--no-fund", "--loglevel=error"},
+		Env:  []string{"PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1"},
+	})
+}
+
+// Chromium is the browser's path: CHROMIUM, or found on the PATH.
+func Chromium(t testing.TB) string {
+	t.Helper()
+	if path := os.Getenv("CHROMIUM"); path != "" {
+		return path
+	}
+	return LookPath(t, "chromium", "chromium-browser", "google-chrome")
+}
+
 // Examples builds examples and returns the folder of their programs, each called
 // after its own.
 func Examples(t testing.TB, names ...string) string {
