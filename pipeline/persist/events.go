@@ -17,7 +17,6 @@ import (
 	"github.com/hoptrace/hoptrace/pipeline/ingest"
 	"github.com/hoptrace/hoptrace/pipeline/normalize"
 	"github.com/hoptrace/hoptrace/schemas"
-	"github.com/hoptrace/hoptrace/schemas/wire"
 )
 
 // Events is the handler behind topic ingest-events. Its methods are called by
@@ -120,19 +119,11 @@ func (e *Events) handle(ctx context.Context, batch []consume.Record) (dead []con
 }
 
 func (e *Events) read(r *consume.Record, source schemas.Source, position schemas.Position) (item, error) {
-	payload, schema := r.Value, schemas.SchemaSentryEvent
-	if header(r, schemas.HeaderSchema) == schemas.SchemaIngestEvents {
-		var e wire.IngestEvent
-		if err := e.DecodeMsgpack(r.Value); err != nil {
-			return item{}, refused("undecodable", err)
-		}
-		payload, schema = e.Payload, schemas.SchemaIngestEvents
-	}
-	from, err := accept(r, schema)
+	from, err := accept(r, schemas.SchemaSentryEvent)
 	if err != nil {
 		return item{}, err
 	}
-	in, err := ingest.DecodeEvent(payload)
+	in, err := ingest.DecodeEvent(r.Value)
 	if err != nil {
 		return item{}, refused("undecodable", err)
 	}
@@ -144,7 +135,7 @@ func (e *Events) read(r *consume.Record, source schemas.Source, position schemas
 		ev.ID = eventID(source, position)
 	}
 	ev.Project, ev.Source, ev.Position = from.project, source, position
-	it := item{Event: ev, payload: payload}
+	it := item{Event: ev, payload: r.Value}
 	ev.Fingerprint, it.grouping = group.Of(ev)
 	return it, nil
 }
