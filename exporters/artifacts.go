@@ -89,15 +89,11 @@ type ArtifactHold struct {
 	Release, Dist string
 }
 
-// DistOfBundle as the Dist of a hold stands for what the bundle says itself.
-const DistOfBundle = "*"
-
 // ArtifactBundle is what was uploaded at once.
 type ArtifactBundle struct {
 	Key     string // of its content: 40 hex digits
 	Note    string
-	Dist    string // see DistOfBundle
-	Single  bool   // one file, uploaded by itself
+	Single  bool // one file, uploaded by itself
 	Created int64
 	Files   []ArtifactFile // Bundle, Single and Created are ignored
 }

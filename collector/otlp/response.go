@@ -16,7 +16,7 @@ import (
 )
 
 // responseProto is an ExportTraceServiceResponse or, with the same fields, an
-// ExportMetricsServiceResponse or ExportLogsServiceResponse. It is empty when all was taken.
+// ExportMetricsServiceResponse. It is empty when all was taken.
 func responseProto(report *Report) []byte {
 	rejected := report.Refused()
 	if rejected == 0 {
@@ -35,7 +35,10 @@ func responseJSON(report *Report) []byte {
 		return []byte("{}")
 	}
 	message, _ := json.Marshal(valid(report.Message())) // a string always marshals
-	name := [...]string{"rejectedSpans", "rejectedDataPoints", "rejectedLogRecords"}[report.Signal]
+	name := "rejectedSpans"
+	if report.Signal == Metrics {
+		name = "rejectedDataPoints"
+	}
 	out := []byte(`{"partialSuccess":{"` + name + `":"` + strconv.Itoa(rejected) + `","errorMessage":`)
 	return append(append(out, message...), "}}"...)
 }

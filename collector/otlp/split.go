@@ -7,7 +7,7 @@ import (
 // Part is one valid request that fits a record.
 type Part struct {
 	Data      []byte
-	Items     int  // spans, metric points or log records
+	Items     int  // spans, or metric points
 	Truncated bool // something in it was cut to fit
 }
 
@@ -130,16 +130,12 @@ func (p *packer) scope(data, resource []byte, resourceCut bool, opened *bool) {
 			})
 			continue
 		}
-		if v, err := p.signal.examine(c.data, p.latest); err != nil || !v.ok {
+		if v, err := examine(c.data, p.latest); err != nil || !v.ok {
 			continue
 		}
 		span := c.data
 		if len(span) > limit {
-			how := spanParts
-			if p.signal == Logs {
-				how = logParts
-			}
-			span = shrink(span, limit, how)
+			span = shrink(span, limit, spanParts)
 			p.truncated++
 			p.add(span, 1, resource, resourceCut, rest, cut, opened, &scopeOpened)
 			p.cut = true
