@@ -218,7 +218,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 		switch stage.Topic {
 		case topics.IngestSpans, topics.IngestTransactions:
 			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchSpans, cfg.BatchWait
-			handler = persist.NewSpans(deps.Spans, cfg.Normalize, cfg.Limits, cfg.BatchSpans, metrics, stageLog)
+			handler = persist.NewSpans(deps.Spans, nil, cfg.Normalize, cfg.Limits, cfg.BatchSpans, metrics, stageLog)
 		case topics.IngestEvents:
 			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchEvents, cfg.EventBatchWait
 			handler = persist.NewEvents(deps.Events, deps.Issues, deps.Blobs, cfg.Normalize, metrics, stageLog)
@@ -227,7 +227,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 			handler = persist.NewPoints(deps.Metrics, cfg.Normalize, cfg.Limits, cfg.BatchPoints, metrics, stageLog)
 		case topics.IngestLogs:
 			c.MaxBatchItems, c.MaxBatchWait = persist.DefaultWriteLogs, cfg.BatchWait
-			handler = persist.NewLogs(deps.Logs, cfg.Normalize, cfg.Limits, persist.DefaultWriteLogs, metrics, stageLog)
+			handler = persist.NewLogs(deps.Logs, nil, cfg.Normalize, cfg.Limits, persist.DefaultWriteLogs, metrics, stageLog)
 		default:
 			return nil, fmt.Errorf("stage %s reads topic %q, for which there is no handler", stage.Name, stage.Topic)
 		}

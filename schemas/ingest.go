@@ -15,6 +15,10 @@ const (
 	HeaderTruncate = "truncated" // "1": something too large was cut (see package otlp)
 	HeaderSchema   = "schema"    // one of the values below; each is that of one version in topics/*.yaml
 
+	// HeaderOrigin tells what an event was made of, when no SDK of Sentry sent it: an
+	// [Origin] (ingest-events).
+	HeaderOrigin = "origin"
+
 	// HeaderRow is the row of the store that an event makes, as compact JSON
 	// (topic "events"), so that who stores it need not parse the event.
 	HeaderRow = "row"

@@ -1,12 +1,15 @@
 package persist
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/pipeline/consume"
 	"github.com/hoptrace/hoptrace/pipeline/ingest"
 	"github.com/hoptrace/hoptrace/pipeline/normalize"
+	"github.com/hoptrace/hoptrace/pipeline/otelerrors"
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
@@ -17,8 +20,9 @@ const DefaultWriteLogs = 20_000
 type Logs = Rows[schemas.Log]
 
 // NewLogs makes the handler: OTLP logs, and those of Sentry SDKs. Zero writeRows
-// means [DefaultWriteLogs].
-func NewLogs(w exporters.LogWriter, cfg normalize.Config, limits ingest.Limits, writeRows int, m *Metrics, log *slog.Logger) *Logs {
+// means [DefaultWriteLogs]. sink gets the errors that records are about; nil leaves
+// them as log records alone.
+func NewLogs(w exporters.LogWriter, sink ErrorSink, cfg normalize.Config, limits ingest.Limits, writeRows int, m *Metrics, log *slog.Logger) *Logs {
 	if writeRows <= 0 {
 		writeRows = DefaultWriteLogs
 	}
@@ -37,6 +41,22 @@ func NewLogs(w exporters.LogWriter, cfg normalize.Config, limits ingest.Limits, 
 		Place: func(l *schemas.Log, project uint64, received int64, source schemas.Source, offset int64) schemas.Position {
 			l.Project, l.Received, l.Source, l.Position.Offset = project, received, source, offset
 			return l.Position
+		},
+		Before: func(ctx context.Context, logs []schemas.Log) error {
+			if sink == nil {
+				return nil
+			}
+			var found []otelerrors.Event
+			for i := range logs {
+				found = otelerrors.OfLog(found, &logs[i])
+			}
+			if len(found) == 0 {
+				return nil
+			}
+			if err := sink.Send(ctx, found); err != nil {
+				return fmt.Errorf("cannot hand on %d errors of log records: %w", len(found), err)
+			}
+			return nil
 		},
 		Reset: otlp.Reset, Write: w.WriteLogs, Written: w.WrittenLogs,
 	}, &m.logs, log)

@@ -43,7 +43,7 @@ func TestLogsOfBothKindsAreStoredOnceAndImpossibleOnesAreNot(t *testing.T) {
 	}
 	s := &logStore{}
 	for range 2 { // the second time after a crash before the commit
-		h := NewLogs(s, normalize.DefaultConfig(), ingest.Limits{}, 0, metrics(), quiet())
+		h := NewLogs(s, nil, normalize.DefaultConfig(), ingest.Limits{}, 0, metrics(), quiet())
 		assign(t, h, partition(topics.IngestLogs, 0, 10))
 		dead, err := h.Handle(t.Context(), batch)
 		if err != nil || len(dead) != 1 || dead[0].Record.Offset != 11 {

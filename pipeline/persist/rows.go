@@ -30,6 +30,9 @@ type RowsConfig[T any] struct {
 	Normalize func(rows []T, received int64, dropped *normalize.Dropped) []T
 	// Place notes where a row came from and gives its position.
 	Place func(row *T, project uint64, received int64, source schemas.Source, offset int64) schemas.Position
+	// Before, when set, is given the rows that will be written, before they are. They
+	// may come again after an error.
+	Before func(ctx context.Context, rows []T) error
 	// Reset takes back the memory of all rows. Nil when there is none.
 	Reset func()
 	// Write and Written are the store's.
@@ -154,6 +157,11 @@ func (h *Rows[T]) flush(ctx context.Context) error {
 		return nil
 	}
 	rows := h.rows
+	if h.cfg.Before != nil && len(rows) > 0 {
+		if err := h.cfg.Before(ctx, rows); err != nil {
+			return err
+		}
+	}
 	for parts := (len(rows) + h.cfg.WriteRows - 1) / h.cfg.WriteRows; parts > 0; parts-- {
 		n := (len(rows) + parts - 1) / parts
 		if err := h.write(ctx, rows[:n]); err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/hoptrace/hoptrace/pipeline/hops"
 	"github.com/hoptrace/hoptrace/pipeline/ingest"
 	"github.com/hoptrace/hoptrace/pipeline/normalize"
+	"github.com/hoptrace/hoptrace/pipeline/otelerrors"
 	"github.com/hoptrace/hoptrace/schemas"
 	"github.com/hoptrace/hoptrace/schemas/topics"
 	"github.com/hoptrace/hoptrace/schemas/wire"
@@ -20,6 +21,13 @@ import (
 // DefaultWriteRows is how many spans or message rows one write has at most.
 // Stores want 20,000 to 50,000 rows; fewer cost more, more cost memory.
 const DefaultWriteRows = 50_000
+
+// ErrorSink takes the errors that spans and logs tell of, to be grouped as those of
+// Sentry SDKs are.
+type ErrorSink interface {
+	// Send returns nil once all are durable. Sending one again is harmless.
+	Send(ctx context.Context, errors []otelerrors.Event) error
+}
 
 // Spans is the handler behind the topics ingest-spans and ingest-transactions: a
 // transaction of a Sentry SDK is spans too. Its methods are called by one goroutine
@@ -34,19 +42,22 @@ type Spans struct {
 	zones   zones[exporters.Written]
 	decoder *ingest.SpanDecoder
 	sentry  *ingest.SentryDecoder
+	errors  ErrorSink
 	// What waits for the next write, and the records that end with it.
 	spans    []schemas.Span
 	messages []schemas.Message
-	waiting  []int64 // times of reception
-	last     [2]int  // how many rows the last write had
+	found    []otelerrors.Event // errors that these spans recorded
+	waiting  []int64            // times of reception
+	last     [2]int             // how many rows the last write had
 }
 
-// NewSpans makes the handler. Zero writeRows means [DefaultWriteRows].
-func NewSpans(w exporters.SpanWriter, cfg normalize.Config, limits ingest.Limits, writeRows int, m *Metrics, log *slog.Logger) *Spans {
+// NewSpans makes the handler. Zero writeRows means [DefaultWriteRows]. sink gets
+// the errors that spans recorded; nil leaves them on the spans alone.
+func NewSpans(w exporters.SpanWriter, sink ErrorSink, cfg normalize.Config, limits ingest.Limits, writeRows int, m *Metrics, log *slog.Logger) *Spans {
 	if writeRows <= 0 {
 		writeRows = DefaultWriteRows
 	}
-	s := &Spans{writer: w, normalize: cfg, writeRows: writeRows, metrics: m, log: log, decoder: ingest.NewSpanDecoder(limits), sentry: ingest.NewSentryDecoder(limits)}
+	s := &Spans{writer: w, errors: sink, normalize: cfg, writeRows: writeRows, metrics: m, log: log, decoder: ingest.NewSpanDecoder(limits), sentry: ingest.NewSentryDecoder(limits)}
 	s.zones.ask = func(ctx context.Context, source schemas.Source, from int64) (exporters.Written, int64, error) {
 		written, err := w.WrittenSpans(ctx, source, from)
 		if err != nil {
@@ -168,6 +179,9 @@ func (s *Spans) record(ctx context.Context, r *consume.Record) (refusal, err err
 				continue
 			}
 		}
+		if s.errors != nil && from.schema == schemas.SchemaOTLPTraces && len(span.Events) > 0 {
+			s.found = otelerrors.OfSpan(s.found, span)
+		}
 		if len(out) != before+i {
 			out = append(out, *span) // one before it was left out
 		} else {
@@ -207,6 +221,12 @@ func (s *Spans) decode(dst []schemas.Span, value []byte, schema string) ([]schem
 func (s *Spans) flush(ctx context.Context) error {
 	if len(s.waiting) == 0 {
 		return nil
+	}
+	// Before the rows: a span that is stored is one whose errors are on their way.
+	if len(s.found) > 0 {
+		if err := s.errors.Send(ctx, s.found); err != nil {
+			return fmt.Errorf("cannot hand on %d errors of spans: %w", len(s.found), err)
+		}
 	}
 	spans, messages := s.spans, s.messages
 	parts := max((len(spans)+s.writeRows-1)/s.writeRows, (len(messages)+s.writeRows-1)/s.writeRows)
@@ -262,6 +282,8 @@ func (s *Spans) release() {
 	s.spans = empty(s.spans, s.last[0])
 	s.messages = empty(s.messages, s.last[1])
 	s.waiting, s.last = s.waiting[:0], now
+	clear(s.found)
+	s.found = s.found[:0]
 }
 
 // keepRows is how many rows' memory a handler holds whatever comes.

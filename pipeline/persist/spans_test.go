@@ -20,7 +20,7 @@ import (
 )
 
 func newSpans(s *store, writeRows int) *Spans {
-	return NewSpans(s, normalize.DefaultConfig(), ingest.Limits{}, writeRows, metrics(), quiet())
+	return NewSpans(s, nil, normalize.DefaultConfig(), ingest.Limits{}, writeRows, metrics(), quiet())
 }
 
 func assign(t *testing.T, h interface {
@@ -254,7 +254,7 @@ func (cannotTell) WrittenSpans(context.Context, schemas.Source, int64) (exporter
 }
 
 func TestAStoreThatCannotTellWhatItHasStopsTheAssignment(t *testing.T) {
-	h := NewSpans(cannotTell{newStore()}, normalize.DefaultConfig(), ingest.Limits{}, 0, metrics(), quiet())
+	h := NewSpans(cannotTell{newStore()}, nil, normalize.DefaultConfig(), ingest.Limits{}, 0, metrics(), quiet())
 	err := h.Assigned(context.Background(), []consume.Partition{partition(schemas.TopicIngestSpans, 3, 8)})
 	if !errors.Is(err, exporters.ErrUnavailable) || !strings.Contains(err.Error(), `topic "ingest-spans" partition 3 from offset 8`) {
 		t.Fatalf("got %v, want ErrUnavailable with topic, partition and offset", err)
@@ -270,7 +270,7 @@ func TestEachRecordsWayFromCollectorToStoreIsTimed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := NewSpans(newStore(), normalize.DefaultConfig(), ingest.Limits{}, 0, m, quiet())
+	h := NewSpans(newStore(), nil, normalize.DefaultConfig(), ingest.Limits{}, 0, m, quiet())
 	assign(t, h, partition(schemas.TopicIngestSpans, 0, 0))
 	r := spanRecord(t, 0, 0, 1)
 	r.Headers[1].Value = fmt.Append(nil, time.Now().Add(-time.Hour).UnixNano())

@@ -137,7 +137,7 @@ func (*sink) WrittenSpans(context.Context, schemas.Source, int64) (exporters.Wri
 // BenchmarkHandle is a whole batch of 50,000 spans without the store.
 func BenchmarkHandle(b *testing.B) {
 	value := benchRequest(b, benchSpans)
-	h := NewSpans(&sink{}, normalize.DefaultConfig(), ingest.Limits{}, 0, metrics(), quiet())
+	h := NewSpans(&sink{}, nil, normalize.DefaultConfig(), ingest.Limits{}, 0, metrics(), quiet())
 	ctx := context.Background()
 	if err := h.Assigned(ctx, []consume.Partition{partition(schemas.TopicIngestSpans, 0, 0)}); err != nil {
 		b.Fatal(err)
