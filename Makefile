@@ -96,7 +96,8 @@ bench-unit: libchdb ## the benchmarks of the packages
 	@for m in $(MODULES); do [ $$m = integration ] && continue; (cd $$m && go test -run '^$$' -bench . -benchmem ./...) || exit 1; done
 
 .PHONY: generate
-generate: web/ui/node_modules/.package-lock.json ## types of the API for the browser application
+generate: web/ui/node_modules/.package-lock.json ## types of records from their schemas, types of the API for the browser application
+	go generate ./schemas/...
 	cd web/ui && npm run --silent generate
 
 .PHONY: ci

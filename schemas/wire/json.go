@@ -236,6 +236,18 @@ func cutText(s string) string {
 }
 
 func appendJSONString(b []byte, s string) []byte {
+	plain := true
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+			plain = false
+			break
+		}
+	}
+	if plain { // nearly always, and without the writer's memory
+		b = append(b, '"')
+		b = append(b, s...)
+		return append(b, '"')
+	}
 	w := jx.Writer{Buf: b}
 	w.Str(valid(s))
 	return w.Buf

@@ -1,5 +1,5 @@
 // Command gen makes the types and codecs of package schemas/wire from the JSON
-// Schemas, and the table of topics in docs/formats. It is run by
+// Schemas, and docs/formats/topics.md from the topics' files. It is run by
 // `go generate ./schemas/...`; a test fails when what it makes is not what is
 // committed.
 package main
@@ -43,6 +43,7 @@ func generate(schemas fs.FS, ts []topics.Topic) (map[string][]byte, error) {
 	for name, src := range files {
 		out[wireDir+"/"+name] = src
 	}
+	out[docsFile] = docs(ts)
 	return out, nil
 }
 
