@@ -1,5 +1,5 @@
 // Package collector is the role that stands beside applications: it receives
-// OTLP traces and metrics and what Sentry SDKs send, checks them, and answers when Kafka
+// OTLP traces, metrics and logs and what Sentry SDKs send, checks them, and answers when Kafka
 // has them. It decodes nothing that it does not have to (see package pipeline
 // for what the data means).
 //
@@ -27,16 +27,22 @@ import (
 	"github.com/hoptrace/hoptrace/collector/envelope"
 	"github.com/hoptrace/hoptrace/collector/otlp"
 	"github.com/hoptrace/hoptrace/collector/outcome"
+	"github.com/hoptrace/hoptrace/collector/policy"
 	"github.com/hoptrace/hoptrace/collector/produce"
 	"github.com/hoptrace/hoptrace/collector/project"
 )
 
-// Deps are what a collector works with. All are needed; it closes none.
+// Deps are what a collector works with. It closes none of them.
 type Deps struct {
 	// Kafka writes the records (see produce.FromKafka).
 	Kafka produce.Client
 	// Projects authenticates.
 	Projects project.Store
+	// Gate decides what is taken of whom. Nil takes everything.
+	Gate policy.Gate
+	// Outcomes is told what became of what was handed over, besides the metrics.
+	// It may be nil.
+	Outcomes outcome.Recorder
 	// Registerer gets the metrics hoptrace_collector_*.
 	Registerer prometheus.Registerer
 	Log        *slog.Logger
@@ -72,16 +78,27 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 	}
 	producer := produce.New(deps.Kafka, cfg.ProduceTimeout, counts.Produced)
 	projects := project.NewResolver(deps.Projects, project.Config{Default: cfg.DefaultProject})
+	gate, outcomes := deps.Gate, outcome.Fan{counts}
+	if gate == nil {
+		gate = policy.Open{}
+	}
+	if deps.Outcomes != nil {
+		outcomes = append(outcomes, deps.Outcomes)
+	}
+	from := project.From{Forwarded: cfg.TrustForwarded}
 	return &Collector{
 		cfg: cfg, log: deps.Log, counts: counts, producer: producer,
 		otlp: otlp.New(otlp.Config{
 			MaxRequestBytes: int64(cfg.MaxRequestBytes), MaxDecompressedBytes: int64(cfg.MaxDecompressedBytes),
-			MaxRecordBytes: int(cfg.MaxRecordBytes), RequireAuth: cfg.RequireAuth, RetryAfter: cfg.RetryAfter,
-		}, otlp.Deps{Projects: projects, Producer: producer, Budget: budget, Counts: counts, Log: deps.Log}),
+			MaxRecordBytes: int(cfg.MaxRecordBytes), RequireAuth: cfg.RequireAuth, RetryAfter: cfg.RetryAfter, From: from,
+		}, otlp.Deps{Projects: projects, Producer: producer, Budget: budget, Counts: counts, Outcomes: outcomes, Gate: gate, Log: deps.Log}),
 		envelope: envelope.New(envelope.Config{
-			MaxBytes: min(int64(cfg.MaxEnvelopeBytes), int64(cfg.MaxRequestBytes)), MaxRaw: int64(cfg.MaxEnvelopeBytes),
-			MaxEventBytes: int(cfg.MaxEventBytes), MaxItems: cfg.MaxEnvelopeItems, RetryAfter: cfg.RetryAfter,
-		}, envelope.Deps{Projects: projects, Producer: producer, Budget: budget, Counts: counts, Log: deps.Log}),
+			MaxBytes: int64(cfg.MaxEnvelopeBytes), MaxRaw: int64(cfg.MaxEnvelopeBytes), MaxRatio: int64(cfg.MaxEnvelopeRatio), MaxItems: cfg.MaxEnvelopeItems,
+			MaxEventBytes: int64(cfg.MaxEventBytes), MaxAttachmentBytes: int64(cfg.MaxAttachmentBytes), MaxAttachments: cfg.MaxAttachments,
+			MaxContainerBytes: int64(cfg.MaxContainerBytes), MaxSessionBytes: int64(cfg.MaxSessionBytes), MaxCheckInBytes: int64(cfg.MaxCheckInBytes),
+			MaxProfileBytes: int64(cfg.MaxProfileBytes), MaxReplayBytes: int64(cfg.MaxReplayBytes), MaxClientReportBytes: int64(cfg.MaxClientReportBytes),
+			MaxRecordBytes: int(cfg.MaxRecordBytes), RetryAfter: cfg.RetryAfter, From: from,
+		}, envelope.Deps{Projects: projects, Producer: producer, Budget: budget, Counts: counts, Outcomes: outcomes, Gate: gate, Log: deps.Log}),
 	}, nil
 }
 

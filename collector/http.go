@@ -53,7 +53,7 @@ func headerBytes(req *http.Request) int {
 }
 
 // signals are the paths of OTLP over HTTP.
-var signals = map[string]otlp.Signal{"/v1/traces": otlp.Traces, "/v1/metrics": otlp.Metrics}
+var signals = map[string]otlp.Signal{"/v1/traces": otlp.Traces, "/v1/metrics": otlp.Metrics, "/v1/logs": otlp.Logs}
 
 // route finds who serves a path, with or without its final slash.
 func (c *Collector) route(w http.ResponseWriter, req *http.Request) {
@@ -61,6 +61,12 @@ func (c *Collector) route(w http.ResponseWriter, req *http.Request) {
 	if signal, ok := signals[path]; ok {
 		if c.allow(w, req, http.MethodPost) {
 			c.otlp.Serve(w, req, signal)
+		}
+		return
+	}
+	if path == "/tunnel" {
+		if c.allow(w, req, http.MethodPost) {
+			c.envelope.Tunnel(w, req)
 		}
 		return
 	}
@@ -82,30 +88,62 @@ func (c *Collector) route(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	id, what, _ := strings.Cut(rest, "/")
+	if serve := c.door(id, what); serve != nil {
+		methods := []string{http.MethodPost}
+		if strings.HasPrefix(what, "cron/") {
+			methods = append(methods, http.MethodGet)
+		}
+		if c.allow(w, req, methods...) {
+			serve(w, req)
+		}
+		return
+	}
+	c.notFound(w, req)
+}
+
+// door finds who serves what stands behind a project's id; nil for nobody.
+func (c *Collector) door(id, what string) http.HandlerFunc {
 	switch what {
 	case "envelope":
-		if c.allow(w, req, http.MethodPost) {
-			c.envelope.Envelope(w, req, id)
-		}
+		return func(w http.ResponseWriter, req *http.Request) { c.envelope.Envelope(w, req, id) }
 	case "store":
-		if c.allow(w, req, http.MethodPost) {
-			c.envelope.Store(w, req, id)
-		}
-	case "integration/otlp/v1/traces", "otlp/v1/traces", "integration/otlp/v1/metrics", "otlp/v1/metrics":
-		if !c.allow(w, req, http.MethodPost) {
-			return
-		}
-		number, err := project.ParseID(id)
-		if err != nil {
-			c.counts.Refused("bad_auth")
-			c.answer(w, http.StatusBadRequest, err)
-			return
-		}
-		envelope.CORS(w.Header())
-		c.otlp.ServeSentry(w, req, signals[what[strings.LastIndex(what, "/v1/"):]], number)
-	default:
-		c.notFound(w, req)
+		return func(w http.ResponseWriter, req *http.Request) { c.envelope.Store(w, req, id) }
+	case "minidump":
+		return func(w http.ResponseWriter, req *http.Request) { c.envelope.Minidump(w, req, id) }
+	case "security", "csp-report":
+		return func(w http.ResponseWriter, req *http.Request) { c.envelope.Security(w, req, id, "raw_security") }
+	case "nel":
+		return func(w http.ResponseWriter, req *http.Request) { c.envelope.Security(w, req, id, "nel") }
 	}
+	if signal, ok := signals[strings.TrimPrefix(strings.TrimPrefix("/"+what, "/integration"), "/otlp")]; ok && strings.Contains("/"+what, "/otlp/") {
+		return func(w http.ResponseWriter, req *http.Request) { c.sentryOTLP(w, req, id, signal) }
+	}
+	if slug, ok := strings.CutPrefix(what, "cron/"); ok {
+		slug, key, hasKey := strings.Cut(slug, "/")
+		if slug == "" || hasKey && (key == "" || strings.Contains(key, "/")) {
+			return nil
+		}
+		return func(w http.ResponseWriter, req *http.Request) { c.envelope.Cron(w, req, id, slug, key) }
+	}
+	if event, ok := strings.CutPrefix(what, "events/"); ok {
+		event, rest, _ := strings.Cut(event, "/")
+		if rest == "attachments" {
+			return func(w http.ResponseWriter, req *http.Request) { c.envelope.Attachments(w, req, id, event) }
+		}
+	}
+	return nil
+}
+
+// sentryOTLP serves OTLP for the project that the path names.
+func (c *Collector) sentryOTLP(w http.ResponseWriter, req *http.Request, id string, signal otlp.Signal) {
+	number, err := project.ParseID(id)
+	if err != nil {
+		c.counts.Refused("bad_auth")
+		c.answer(w, http.StatusBadRequest, err)
+		return
+	}
+	envelope.CORS(w.Header())
+	c.otlp.ServeSentry(w, req, signal, number)
 }
 
 // allow refuses other methods than the ones given, and answers browsers that
@@ -129,11 +167,7 @@ func (c *Collector) allow(w http.ResponseWriter, req *http.Request, methods ...s
 
 func (c *Collector) notFound(w http.ResponseWriter, req *http.Request) {
 	c.counts.Refused("unknown_path")
-	what := "unknown path"
-	if p := strings.TrimSuffix(req.URL.Path, "/"); strings.HasSuffix(p, "/v1/logs") {
-		what = "hoptrace takes traces and metrics only; unknown path"
-	}
-	c.answer(w, http.StatusNotFound, fmt.Errorf("%s %s", what, strconv.QuoteToASCII(clip(req.URL.Path, 200))))
+	c.answer(w, http.StatusNotFound, fmt.Errorf("unknown path %s", strconv.QuoteToASCII(clip(req.URL.Path, 200))))
 }
 
 func (c *Collector) answer(w http.ResponseWriter, code int, err error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/zlib"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,8 +15,10 @@ import (
 	"github.com/andybalholm/brotli"
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/hoptrace/hoptrace/schemas"
+	"github.com/hoptrace/hoptrace/schemas/wire"
 )
 
 const eventID = "9ec79c33ec9942ab8353589fcb2e04dc"
@@ -36,13 +39,26 @@ func (h *house) event() (id, payload string) {
 		h.t.Errorf("%d events reached Kafka; want 1", len(r))
 		return "", ""
 	}
-	if p := headerOf(r[0], schemas.HeaderProject); p != "1" {
-		h.t.Errorf("event of project %s; want 1", p)
+	want := map[string]string{schemas.HeaderProject: "1", schemas.HeaderSchema: schemas.SchemaIngestEvents, schemas.HeaderCategory: "error"}
+	for k, v := range want {
+		if got := headerOf(r[0], k); got != v {
+			h.t.Errorf("header %s is %q; want %q", k, got, v)
+		}
 	}
-	if s := headerOf(r[0], schemas.HeaderSchema); s != schemas.SchemaSentryEvent {
-		h.t.Errorf("schema %q", s)
+	e := eventOf(h.t, r[0])
+	if id = headerOf(r[0], schemas.HeaderEventID); e.EventID != id || hex.EncodeToString(r[0].Key) != id || e.ProjectID != 1 || e.Type != "event" {
+		h.t.Errorf("event %s of project %d, type %s, key %x; want %s of project 1", e.EventID, e.ProjectID, e.Type, r[0].Key, id)
 	}
-	return headerOf(r[0], schemas.HeaderEventID), string(r[0].Value)
+	return id, string(e.Payload)
+}
+
+func eventOf(t testing.TB, r *kgo.Record) wire.IngestEvent {
+	t.Helper()
+	var e wire.IngestEvent
+	if err := e.DecodeMsgpack(r.Value); err != nil {
+		t.Fatal(err)
+	}
+	return e
 }
 
 func TestEveryWayToAuthenticateAnEnvelopeWorks(t *testing.T) {
@@ -152,8 +168,10 @@ func TestABadItemDoesNotFailItsEnvelope(t *testing.T) {
 	h = newHouse(t, nil)
 	f("{\"type\":\"event\"}\n{\"a\":\""+strings.Repeat("x", 1<<20)+"\"}\n", "too_large:event")
 	h = newHouse(t, nil)
-	f("{\"type\":\"session\"}\nnonsense\n", "unsupported_item")
-	h.wantMetric(1, "items_unsupported_total", "type=session")
+	f("{\"type\":\"session\"}\nnonsense\n", "invalid_json")
+	h = newHouse(t, nil)
+	f("{\"type\":\"statsd\"}\nnonsense\n", "unsupported_item")
+	h.wantMetric(1, "items_unsupported_total", "type=statsd")
 	h = newHouse(t, nil)
 	f("{\"type\":\"made_up_"+strings.Repeat("x", 100)+"\"}\n\n", "unsupported_item")
 	h.wantMetric(1, "items_unsupported_total", "type=unknown")

@@ -9,6 +9,7 @@ import (
 	"github.com/getsentry/sentry-go"
 
 	"github.com/hoptrace/hoptrace/schemas"
+	"github.com/hoptrace/hoptrace/schemas/topics"
 )
 
 func TestEventsOfSentryGoReachKafka(t *testing.T) {
@@ -39,7 +40,7 @@ func TestEventsOfSentryGoReachKafka(t *testing.T) {
 		var e struct {
 			EventID string `json:"event_id"`
 		}
-		if err := json.Unmarshal(r.Value, &e); err != nil {
+		if err := json.Unmarshal(eventOf(t, r).Payload, &e); err != nil {
 			t.Fatal(err)
 		}
 		if got := headerOf(r, schemas.HeaderEventID); got != e.EventID {
@@ -54,6 +55,8 @@ func TestEventsOfSentryGoReachKafka(t *testing.T) {
 		t.Errorf("event %s is missing", *id)
 	}
 	h.wantMetric(2, "events_accepted_total")
-	h.wantMetric(1, "items_unsupported_total", "type=transaction")
+	if n := len(h.kafka.taken(topics.IngestTransactions)); n != 1 {
+		t.Errorf("%d transactions reached Kafka; want 1", n)
+	}
 	h.wantMetric(3, "requests_total", "protocol=sentry_envelope", "code=200")
 }

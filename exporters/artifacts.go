@@ -89,11 +89,15 @@ type ArtifactHold struct {
 	Release, Dist string
 }
 
+// DistOfBundle as the Dist of a hold stands for what the bundle says itself.
+const DistOfBundle = "*"
+
 // ArtifactBundle is what was uploaded at once.
 type ArtifactBundle struct {
 	Key     string // of its content: 40 hex digits
 	Note    string
-	Single  bool // one file, uploaded by itself
+	Dist    string // see DistOfBundle
+	Single  bool   // one file, uploaded by itself
 	Created int64
 	Files   []ArtifactFile // Bundle, Single and Created are ignored
 }

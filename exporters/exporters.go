@@ -247,27 +247,6 @@ type Projects interface {
 	DeleteKey(ctx context.Context, project uint64, public string) error
 }
 
-// Issues are written by the group stage and read by the web.
-type Issues interface {
-	// SeeIssue makes the issue or moves its FirstSeen, LastSeen, Level and
-	// Title; ID is ignored. Seeing the same event twice changes nothing. It
-	// returns the id, and whether the issue is new.
-	SeeIssue(ctx context.Context, seen schemas.Issue) (id schemas.IssueID, isNew bool, err error)
-	// Issues lists a project's, last seen first.
-	Issues(ctx context.Context, q IssueQuery) ([]schemas.Issue, error)
-	// Issue finds one, or fails with ErrNotFound.
-	Issue(ctx context.Context, project uint64, id schemas.IssueID) (schemas.Issue, error)
-}
-
-// IssueQuery selects issues. Empty fields do not filter.
-type IssueQuery struct {
-	Project uint64
-	Range   Range  // of LastSeen
-	Text    string // contained in title or culprit, without regard to case
-	Before  int64  // pages: LastSeen before this (Unix ns)
-	Limit   int    // 1 to 500; zero means 50
-}
-
 // Blobs keeps payloads as they came.
 type Blobs interface {
 	// Put stores data under key until it is deleted and returns nil once it is

@@ -9,6 +9,7 @@ const (
 
 	HeaderProject  = "project"   // decimal project id
 	HeaderReceived = "received"  // Unix ns, decimal: when the collector had the whole request
+	HeaderSentAt   = "sent-at"   // Unix ns, decimal: when the sender says it sent, by its own clock; where it says so
 	HeaderCount    = "count"     // decimal: spans, metric points or log records in the value
 	HeaderCategory = "category"  // a Category: what the record counts as
 	HeaderEventID  = "event-id"  // 32 hex digits, where there is one

@@ -1,7 +1,6 @@
-// Package web serves the browser application and its API. It reads through the
-// contracts of package exporters; it writes nothing. It has no accounts: it
-// listens on loopback unless told otherwise, and refuses names that are not its
-// own.
+// Package web serves the browser application and its API, and beside them what
+// is mounted (see package sentryapi). It has no accounts: it listens on loopback
+// unless told otherwise, and refuses names that are not its own.
 package web
 
 import (
@@ -88,6 +87,13 @@ type Deps struct {
 	Blobs    exporters.Blobs
 }
 
+// Mount is a handler of a path of its own, beside the UI and its API. It does not
+// share their rules: it authenticates by itself.
+type Mount struct {
+	Prefix  string // as "/api/0/"
+	Handler http.Handler
+}
+
 // Server is the web role.
 type Server struct {
 	cfg     Config
@@ -102,12 +108,12 @@ type Server struct {
 }
 
 // New makes the role and registers its metrics (hoptrace_web_…). It opens nothing.
-func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*Server, error) {
+func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger, mounts ...Mount) (*Server, error) {
 	files, built := ui.Files()
-	return newServer(cfg, deps, files, built, reg, log)
+	return newServer(cfg, deps, files, built, reg, log, mounts...)
 }
 
-func newServer(cfg Config, deps Deps, files fs.FS, built bool, reg prometheus.Registerer, log *slog.Logger) (*Server, error) {
+func newServer(cfg Config, deps Deps, files fs.FS, built bool, reg prometheus.Registerer, log *slog.Logger, mounts ...Mount) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -133,6 +139,9 @@ func newServer(cfg Config, deps Deps, files fs.FS, built bool, reg prometheus.Re
 	mux := http.NewServeMux()
 	mux.Handle("/api/", questions)
 	mux.Handle("/", pages)
+	for _, m := range mounts {
+		mux.Handle(m.Prefix, m.Handler)
+	}
 	return &Server{cfg: cfg, log: log, handler: newGuard(cfg, refused, log, mux)}, nil
 }
 

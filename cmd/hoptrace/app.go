@@ -26,6 +26,7 @@ import (
 	"github.com/hoptrace/hoptrace/schemas/topics"
 	"github.com/hoptrace/hoptrace/web"
 	"github.com/hoptrace/hoptrace/web/api"
+	"github.com/hoptrace/hoptrace/web/sentryapi"
 )
 
 // app is one process: its parts are made in the order in which they start,
@@ -337,15 +338,40 @@ func (a *app) web(context.Context) (lifecycle.Component, error) {
 	if len(a.settings.Kafka.Brokers) > 0 {
 		cfg.Endpoints.Kafka = a.settings.Kafka.Brokers[0]
 	}
-	server, err := web.New(cfg, web.Deps{Spans: a.store, Messages: a.store, Metrics: a.store, Logs: a.store, Events: a.store, Issues: a.metadata, Projects: a.metadata, Blobs: a.blobs}, a.registry, a.log)
+	cli, err := sentryapi.New(sentryapi.Config{Version: cfg.Version}, sentryapi.Deps{
+		Projects: a.metadata, Releases: a.metadata, Artifacts: a.metadata, Tokens: a.metadata, Blobs: a.blobs,
+	}, a.registry, a.log)
 	if err != nil {
 		return nil, err
 	}
-	return webPart{server}, nil
+	server, err := web.New(cfg, web.Deps{Spans: a.store, Messages: a.store, Metrics: a.store, Logs: a.store, Events: a.store, Issues: a.metadata, Projects: a.metadata, Blobs: a.blobs}, a.registry, a.log,
+		web.Mount{Prefix: sentryapi.Prefix, Handler: cli})
+	if err != nil {
+		return nil, err
+	}
+	return webPart{server, cli}, nil
 }
 
-// webPart names the web role for logs and /readyz.
-type webPart struct{ *web.Server }
+// webPart names the web role for logs and /readyz, and puts uploads together as
+// long as it serves.
+type webPart struct {
+	*web.Server
+	cli *sentryapi.Handler
+}
+
+func (p webPart) Start(ctx context.Context) error {
+	if err := p.cli.Start(ctx); err != nil {
+		return err
+	}
+	if err := p.Server.Start(ctx); err != nil {
+		return errors.Join(err, p.cli.Shutdown(ctx))
+	}
+	return nil
+}
+
+func (p webPart) Shutdown(ctx context.Context) error {
+	return errors.Join(p.Server.Shutdown(ctx), p.cli.Shutdown(ctx))
+}
 
 func (webPart) Name() string { return "web" }
 

@@ -26,6 +26,7 @@ const usage = `hoptrace shows where every Kafka message spends its time, and wha
   hoptrace web          the UI and its API
   hoptrace clickhouse   the embedded engine, for roles in other processes of this machine
   hoptrace topics       list, plan, apply: the topics of the line; decode: a record as JSON
+  hoptrace tokens       create, list, revoke: what sentry-cli shows to upload source maps
   hoptrace config       print every setting, its value and where it came from
   hoptrace version
 
@@ -54,6 +55,10 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 				_, _ = io.WriteString(stdout, topicsUsage)
 				return 0
 			}
+			if command == "tokens" {
+				_, _ = io.WriteString(stdout, tokensUsage)
+				return 0
+			}
 			_, _ = io.WriteString(stdout, usage)
 			return 0
 		}
@@ -64,6 +69,8 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return 0
 	case "topics":
 		return runTopics(args, environ, os.Stdin, stdout, stderr)
+	case "tokens":
+		return runTokens(args, environ, stdout, stderr)
 	case "config":
 		s, set, err := load(roleConfig, args, environ)
 		if s != nil {

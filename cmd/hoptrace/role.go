@@ -22,6 +22,8 @@ var (
 	// roleTopics is `hoptrace topics`, which needs brokers at most, and finds
 	// the embedded one by itself.
 	roleTopics = role{name: "topics", printConfig: true}
+	// roleTokens is `hoptrace tokens`, which needs the metadata store only.
+	roleTokens = role{name: "tokens", printConfig: true}
 )
 
 // needs lists what the role cannot start without and is not set.

@@ -58,6 +58,101 @@ func (e *CorruptError) Unwrap() error { return e.Err }
 type Body struct {
 	MaxBytes        int64 // as it comes
 	MaxDecompressed int64 // as it is
+	// MaxRatio bounds how many times larger it may be than it came, once it is
+	// larger than ratioFrom. Zero: as MaxDecompressed says.
+	MaxRatio int64
+}
+
+// ratioFrom spares small bodies, which may be nothing but repeats.
+const ratioFrom = 4 << 20
+
+// Stream is a request's body, decompressed as it is read. Its errors are those
+// of [Body.Read] and stay. It belongs to one goroutine.
+type Stream struct {
+	src      io.Reader
+	wire     *counted
+	done     func()
+	encoding string
+	limits   Body
+	n        int64
+	err      error
+}
+
+// Open begins to read r's body by its Content-Encoding. It fails with a
+// *TooLargeError, *EncodingError or *CorruptError; otherwise the stream must be
+// closed, which reads no more of the body.
+func (b Body) Open(w http.ResponseWriter, r *http.Request) (*Stream, error) {
+	if r.ContentLength > b.MaxBytes {
+		// The rest is not worth reading: the connection is closed behind the answer.
+		w.Header().Set("Connection", "close")
+		return nil, &TooLargeError{What: "body", Limit: b.MaxBytes}
+	}
+	s := &Stream{
+		wire: &counted{r: http.MaxBytesReader(w, r.Body, b.MaxBytes)}, limits: b,
+		encoding: strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))),
+	}
+	src, done, err := decompressor(s.encoding, s.wire)
+	if err != nil {
+		return nil, s.classify(err)
+	}
+	s.src, s.done = src, done
+	return s, nil
+}
+
+// Read reads decompressed bytes.
+func (s *Stream) Read(p []byte) (int, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	if room := s.limits.MaxDecompressed + 1 - s.n; int64(len(p)) > room {
+		p = p[:room]
+	}
+	n, err := s.src.Read(p)
+	s.n += int64(n)
+	switch {
+	case s.n > s.limits.MaxDecompressed:
+		s.err = &TooLargeError{What: "decompressed body", Limit: s.limits.MaxDecompressed}
+	case s.limits.MaxRatio > 0 && s.n > ratioFrom && s.n/s.limits.MaxRatio > s.wire.n:
+		s.err = &TooLargeError{What: "decompressed body", Limit: s.limits.MaxRatio, Unit: "times what came"}
+	case errors.Is(err, io.EOF):
+		s.err = io.EOF
+	case err != nil:
+		s.err = s.classify(err)
+	}
+	return n, s.err
+}
+
+// Wire is how many bytes came so far.
+func (s *Stream) Wire() int64 { return s.wire.n }
+
+// Close gives the decompressor back. It may be called twice.
+func (s *Stream) Close() {
+	if s.done == nil {
+		return
+	}
+	s.done()
+	s.done = nil
+	if s.err == nil {
+		s.err = errors.New("the body is closed")
+	}
+}
+
+// classify turns what a reader says into the errors that Body tells of.
+func (s *Stream) classify(err error) error {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return &TooLargeError{What: "body", Limit: s.limits.MaxBytes}
+	}
+	if _, ok := errors.AsType[*TooLargeError](err); ok || errors.Is(err, ErrOverload) {
+		return err
+	}
+	if _, ok := errors.AsType[*EncodingError](err); ok {
+		return err
+	}
+	encoding := s.encoding
+	if encoding == "" {
+		encoding = "identity"
+	}
+	return &CorruptError{encoding, err}
 }
 
 // Read reads r's body whole, decompressed by its Content-Encoding, and takes
@@ -65,38 +160,17 @@ type Body struct {
 // large costs nothing. It fails with a *TooLargeError, *EncodingError,
 // *CorruptError or ErrOverload. wire is how many bytes came.
 func (b Body) Read(w http.ResponseWriter, r *http.Request, lease *Lease) (data []byte, wire int64, err error) {
-	if r.ContentLength > b.MaxBytes {
-		// The rest is not worth reading: the connection is closed behind the answer.
-		w.Header().Set("Connection", "close")
-		return nil, 0, &TooLargeError{What: "body", Limit: b.MaxBytes}
+	s, err := b.Open(w, r)
+	if err != nil {
+		return nil, 0, err
 	}
-	body := &counted{r: http.MaxBytesReader(w, r.Body, b.MaxBytes)}
-	encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding")))
-	src, done, err := decompressor(encoding, body)
-	if err == nil {
-		defer done()
-		hint := int64(0)
-		if src == io.Reader(body) {
-			hint = r.ContentLength
-		}
-		data, err = readAll(src, b.MaxDecompressed, hint, lease)
+	defer s.Close()
+	hint := int64(0)
+	if s.src == io.Reader(s.wire) {
+		hint = r.ContentLength
 	}
-	if err == nil {
-		return data, body.n, nil
-	}
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, body.n, &TooLargeError{What: "body", Limit: b.MaxBytes}
-	}
-	if _, ok := errors.AsType[*TooLargeError](err); ok || errors.Is(err, ErrOverload) {
-		return nil, body.n, err
-	}
-	if _, ok := errors.AsType[*EncodingError](err); ok {
-		return nil, body.n, err
-	}
-	if encoding == "" {
-		encoding = "identity"
-	}
-	return nil, body.n, &CorruptError{encoding, err}
+	data, err = readAll(s, b.MaxDecompressed, hint, lease)
+	return data, s.wire.n, err
 }
 
 type counted struct {

@@ -72,7 +72,7 @@ func TestBodiesAreReadInEveryEncoding(t *testing.T) {
 		for _, encoding := range all {
 			for _, chunked := range []bool{false, true} {
 				sent := compressed(t, encoding, want)
-				got, wire, err := read(Body{2 << 20, 2 << 20}, encoding, sent, chunked, budget)
+				got, wire, err := read(Body{MaxBytes: 2 << 20, MaxDecompressed: 2 << 20}, encoding, sent, chunked, budget)
 				if err != nil || !bytes.Equal(got, want) {
 					t.Errorf("%q, %d bytes, chunked %v: got %d bytes, %v", encoding, size, chunked, len(got), err)
 				}
@@ -96,7 +96,7 @@ func TestABombIsRefusedInLittleMemory(t *testing.T) {
 		}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		_, _, err := read(Body{1 << 20, 256 << 10}, encoding, bomb, true, NewBudget(64<<20))
+		_, _, err := read(Body{MaxBytes: 1 << 20, MaxDecompressed: 256 << 10}, encoding, bomb, true, NewBudget(64<<20))
 		runtime.ReadMemStats(&after)
 		if e, ok := errors.AsType[*TooLargeError](err); !ok || e.Limit != 256<<10 || e.What != "decompressed body" {
 			t.Errorf("%s: %v; want a TooLargeError", encoding, err)
@@ -112,7 +112,7 @@ func TestABodyOverTheLimitIsRefusedBeforeItIsRead(t *testing.T) {
 	req := httptest.NewRequest(http.MethodPost, "/", counting)
 	req.ContentLength = 100 << 20
 	lease, _ := NewBudget(1 << 30).Lease(0)
-	_, _, err := Body{1 << 20, 1 << 20}.Read(httptest.NewRecorder(), req, lease)
+	_, _, err := Body{MaxBytes: 1 << 20, MaxDecompressed: 1 << 20}.Read(httptest.NewRecorder(), req, lease)
 	if e, ok := errors.AsType[*TooLargeError](err); !ok || e.What != "body" {
 		t.Errorf("got %v; want a TooLargeError", err)
 	}
@@ -121,7 +121,7 @@ func TestABodyOverTheLimitIsRefusedBeforeItIsRead(t *testing.T) {
 	}
 	// Without a length, one byte over the limit is enough to know.
 	req.ContentLength = -1
-	_, wire, err := Body{1 << 20, 8 << 20}.Read(httptest.NewRecorder(), req, lease)
+	_, wire, err := Body{MaxBytes: 1 << 20, MaxDecompressed: 8 << 20}.Read(httptest.NewRecorder(), req, lease)
 	if e, ok := errors.AsType[*TooLargeError](err); !ok || e.What != "body" || wire > 1<<20 {
 		t.Errorf("got %v after %d bytes; want a TooLargeError at 1 MiB", err, wire)
 	}
@@ -133,7 +133,7 @@ func TestBrokenBodiesAreToldApart(t *testing.T) {
 	for _, encoding := range all[3:] {
 		whole := compressed(t, encoding, body)
 		for name, broken := range map[string][]byte{"cut": whole[:len(whole)/2], "empty": {}, "other": []byte("this is no such stream, surely")} {
-			_, _, err := read(Body{1 << 20, 1 << 20}, encoding, broken, true, budget)
+			_, _, err := read(Body{MaxBytes: 1 << 20, MaxDecompressed: 1 << 20}, encoding, broken, true, budget)
 			if encoding == "br" && name == "empty" || encoding == "zstd" && name == "empty" {
 				continue // may pass for an empty body
 			}
@@ -142,11 +142,11 @@ func TestBrokenBodiesAreToldApart(t *testing.T) {
 			}
 		}
 		// The pooled decoders still work.
-		if got, _, err := read(Body{1 << 20, 1 << 20}, encoding, whole, true, budget); err != nil || !bytes.Equal(got, body) {
+		if got, _, err := read(Body{MaxBytes: 1 << 20, MaxDecompressed: 1 << 20}, encoding, whole, true, budget); err != nil || !bytes.Equal(got, body) {
 			t.Errorf("%s after broken ones: %d bytes, %v", encoding, len(got), err)
 		}
 	}
-	_, _, err := read(Body{1 << 20, 1 << 20}, "snappy", body, true, budget)
+	_, _, err := read(Body{MaxBytes: 1 << 20, MaxDecompressed: 1 << 20}, "snappy", body, true, budget)
 	if e, ok := errors.AsType[*EncodingError](err); !ok || !strings.Contains(e.Error(), `"snappy" is not supported; use gzip`) {
 		t.Errorf("snappy: %v; want an EncodingError", err)
 	}
@@ -162,7 +162,7 @@ func TestWhenTheBudgetIsUsedUpABodyIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	body := make([]byte, 500<<10)
-	if _, _, err := read(Body{1 << 20, 1 << 20}, "", body, true, budget); !errors.Is(err, ErrOverload) {
+	if _, _, err := read(Body{MaxBytes: 1 << 20, MaxDecompressed: 1 << 20}, "", body, true, budget); !errors.Is(err, ErrOverload) {
 		t.Errorf("got %v; want ErrOverload", err)
 	}
 	if n := budget.InFlight(); n != 900<<10 {
@@ -170,7 +170,7 @@ func TestWhenTheBudgetIsUsedUpABodyIsRefused(t *testing.T) {
 	}
 	other.Release()
 	other.Release()
-	if _, _, err := read(Body{1 << 20, 1 << 20}, "", body, false, budget); err != nil {
+	if _, _, err := read(Body{MaxBytes: 1 << 20, MaxDecompressed: 1 << 20}, "", body, false, budget); err != nil {
 		t.Errorf("after it was given back: %v", err)
 	}
 }
@@ -189,5 +189,47 @@ func TestUnzlibIsBounded(t *testing.T) {
 	}
 	if _, err := Unzlib(nil, 1000); err == nil {
 		t.Error("nothing passed")
+	}
+}
+
+func TestAStreamIsBoundedByWhatCame(t *testing.T) {
+	zeroes := make([]byte, 64<<20)
+	for _, encoding := range []string{"gzip", "deflate", "bare deflate", "br", "zstd"} {
+		f := func(b Body, want string) {
+			t.Helper()
+			req := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(compressed(t, encoding, zeroes)))
+			req.Header.Set("Content-Encoding", strings.TrimPrefix(encoding, "bare "))
+			s, err := b.Open(httptest.NewRecorder(), req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			n, err := io.Copy(io.Discard, s)
+			if _, ok := errors.AsType[*TooLargeError](err); !ok || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v after %d bytes; want %q", encoding, err, n, want)
+			}
+			if n > 6<<20 {
+				t.Errorf("%s: %d bytes came out", encoding, n)
+			}
+			if _, again := s.Read(make([]byte, 1)); again == nil || again.Error() != err.Error() {
+				t.Errorf("%s: reading on gives %v; want %v", encoding, again, err)
+			}
+		}
+		f(Body{MaxBytes: 1 << 20, MaxDecompressed: 1 << 30, MaxRatio: 100}, "larger than 100 times what came")
+		f(Body{MaxBytes: 1 << 20, MaxDecompressed: 5 << 20}, "larger than 5242880 bytes")
+	}
+	// Ordinary text is far below, and a small body may be nothing but repeats.
+	for _, data := range [][]byte{event(8 << 20)[:5<<20], zeroes[:3<<20]} {
+		req := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(compressed(t, "gzip", data)))
+		req.Header.Set("Content-Encoding", "gzip")
+		s, err := Body{MaxBytes: 1 << 20, MaxDecompressed: 1 << 30, MaxRatio: 100}.Open(httptest.NewRecorder(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := io.Copy(io.Discard, s); err != nil || n != int64(len(data)) {
+			t.Errorf("%d bytes, %v; want %d", n, err, len(data))
+		}
+		s.Close()
+		s.Close()
 	}
 }

@@ -53,6 +53,13 @@ func (l *Lease) Grow(n int) error {
 	return nil
 }
 
+// Shrink gives n of the bytes back.
+func (l *Lease) Shrink(n int) {
+	n = int(min(int64(n), l.held))
+	l.held -= int64(n)
+	l.budget.used.Add(int64(-n))
+}
+
 // Release gives all back. It may be called twice.
 func (l *Lease) Release() {
 	if l == nil || l.held == 0 {

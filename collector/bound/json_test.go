@@ -5,6 +5,9 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestObjectsAreCheckedWithoutRecursion(t *testing.T) {
@@ -44,5 +47,53 @@ func FuzzCheckObject(f *testing.F) {
 		} else if !got && isObject && !errors.Is(CheckObject(data, 20), ErrNesting) {
 			t.Fatalf("refused an object: %v", CheckObject(data, 20))
 		}
+		// Members walks the same and gives what encoding/json reads.
+		got := map[string]any{}
+		walked := Members(data, 20, func(key, value []byte) error {
+			var v any
+			if err := json.Unmarshal(value, &v); err != nil {
+				t.Fatalf("value %q: %v", value, err)
+			}
+			got[strings.ToValidUTF8(string(key), "\uFFFD")] = v
+			return nil
+		})
+		if (walked == nil) != (CheckObject(data, 20) == nil) {
+			t.Fatalf("Members says %v, CheckObject %v", walked, CheckObject(data, 20))
+		}
+		if walked == nil && utf8.Valid(data) {
+			if d := cmp.Diff(m, got); d != "" {
+				t.Fatalf("(-want +got):\n%s", d)
+			}
+		}
 	})
+}
+
+func TestElementsAreWalkedInOrder(t *testing.T) {
+	var got []string
+	add := func(v []byte) error {
+		got = append(got, string(v))
+		return nil
+	}
+	if err := Elements([]byte(" [1, {\"a\":[ ]} ,\"]\" , []]\n"), 3, add); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"1", `{"a":[ ]}`, `"]"`, "[]"}, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	for data, want := range map[string]error{"{}": ErrNoArray, "": ErrNoArray, "[[[]]]": ErrNesting} {
+		if err := Elements([]byte(data), 2, add); !errors.Is(err, want) {
+			t.Errorf("Elements(%q) = %v; want %v", data, err, want)
+		}
+	}
+	for _, data := range []string{"[", "[1", "[1,]", "[1 2]", "[]]", "[01]"} {
+		if err := Elements([]byte(data), 2, add); err == nil {
+			t.Errorf("Elements(%q) took broken JSON", data)
+		}
+	}
+	if got, ok := Text([]byte(`"a\u0062"`)); got != "ab" || !ok {
+		t.Errorf("Text = %q, %v", got, ok)
+	}
+	if _, ok := Text([]byte("1")); ok {
+		t.Error("a number is a text")
+	}
 }

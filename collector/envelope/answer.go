@@ -10,15 +10,23 @@ import (
 	"time"
 
 	"github.com/hoptrace/hoptrace/collector/bound"
+	"github.com/hoptrace/hoptrace/collector/policy"
 	"github.com/hoptrace/hoptrace/collector/produce"
 	"github.com/hoptrace/hoptrace/collector/project"
+	"github.com/hoptrace/hoptrace/schemas"
 )
 
 // CORS lets browsers send from any origin.
 func CORS(h http.Header) {
-	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Expose-Headers", "x-sentry-error, x-sentry-rate-limits, retry-after")
+	h["Access-Control-Allow-Origin"] = anyOrigin
+	h["Access-Control-Expose-Headers"] = exposed
 }
+
+// They are the same for every answer, and shared by all.
+var (
+	anyOrigin = []string{"*"}
+	exposed   = []string{"x-sentry-error, x-sentry-rate-limits, retry-after"}
+)
 
 // Preflight answers a browser that asks whether it may send.
 func Preflight(w http.ResponseWriter) {
@@ -51,7 +59,7 @@ func Error(w http.ResponseWriter, code int, err error) {
 func split(err error) (detail string, causes []string) {
 	text := strings.ToValidUTF8(clip(err.Error(), 1<<10), "\uFFFD")
 	for _, sentinel := range []error{
-		ErrMalformed, ErrHeaderMismatch, ErrBadEvent,
+		ErrMalformed, ErrHeaderMismatch, ErrBadEvent, ErrBadForm, ErrBadReport, ErrBadCheckIn,
 		project.ErrBadAuth, project.ErrUnknownKey, project.ErrMismatch, project.ErrDisabled, project.ErrUnavailable,
 	} {
 		if !errors.Is(err, sentinel) {
@@ -76,22 +84,31 @@ func headerText(s string) string {
 }
 
 // refuse counts an error and answers it. Sentry SDKs drop what was refused, so
-// a 5xx would be no invitation to come again: it is 429 where waiting helps.
-func (r *Receiver) refuse(w http.ResponseWriter, protocol string, err error, wire int64) {
+// a 5xx would be no invitation to come again: it is 429 where waiting helps. in
+// may be nil.
+func (r *Receiver) refuse(w http.ResponseWriter, protocol string, err error, in *intake, wire int64) {
 	code, reason := codeOf(err)
 	r.deps.Counts.Refused(reason)
+	var limits []policy.RateLimit
+	if in != nil && in.from.Project.ID != 0 {
+		limits = r.deps.Gate.Limits(in.ctx, &in.from)
+	}
 	switch {
 	case code == http.StatusTooManyRequests:
-		seconds := strconv.Itoa(max(1, int(r.cfg.RetryAfter/time.Second)))
-		w.Header().Set("Retry-After", seconds)
-		// No category: all of them.
-		w.Header().Set("X-Sentry-Rate-Limits", seconds+"::organization:"+reason)
-		r.deps.Log.Warn("cannot take events", "protocol", protocol, "reason", reason, "err", err)
+		if !errors.Is(err, ErrRateLimited) {
+			r.deps.Log.Warn("cannot take events", "protocol", protocol, "reason", reason, "err", err)
+		}
+		if !errors.Is(err, ErrRateLimited) || len(limits) == 0 {
+			// No category: all of them.
+			limits = append(limits, policy.RateLimit{Scope: schemas.ScopeOrganization, Reason: reason, RetryAfter: max(r.cfg.RetryAfter, time.Second)})
+		}
+		w.Header().Set("Retry-After", strconv.Itoa(policy.Seconds(limits)))
 	case code >= http.StatusInternalServerError:
 		r.deps.Log.Error("cannot take events", "protocol", protocol, "reason", reason, "err", err)
 	default:
 		r.deps.Log.Debug("refused a request", "protocol", protocol, "reason", reason, "err", err)
 	}
+	policy.SetHeader(w.Header(), limits)
 	Error(w, code, err)
 	r.deps.Counts.Request(protocol, strconv.Itoa(code), wire)
 }
@@ -99,8 +116,8 @@ func (r *Receiver) refuse(w http.ResponseWriter, protocol string, err error, wir
 func codeOf(err error) (code int, reason string) {
 	if e, ok := errors.AsType[*bound.TooLargeError](err); ok {
 		reason = "too_large"
-		if e.What == whatEvent {
-			reason += ":" + whatEvent
+		if _, known := kinds[e.What]; known {
+			reason += ":" + e.What
 		}
 		return http.StatusRequestEntityTooLarge, reason
 	}
@@ -115,6 +132,20 @@ func codeOf(err error) (code int, reason string) {
 		return http.StatusBadRequest, "invalid_envelope"
 	case errors.Is(err, ErrBadEvent):
 		return http.StatusBadRequest, "invalid_json"
+	case errors.Is(err, ErrBadForm), errors.Is(err, ErrNoMinidump), errors.Is(err, ErrBadMinidump):
+		reason = "invalid_multipart"
+		if !errors.Is(err, ErrBadForm) {
+			reason = "invalid_minidump"
+		}
+		return http.StatusBadRequest, reason
+	case errors.Is(err, ErrBadReport):
+		return http.StatusBadRequest, "invalid_report"
+	case errors.Is(err, ErrBadCheckIn):
+		return http.StatusBadRequest, "invalid_check_in"
+	case errors.Is(err, ErrOrigin):
+		return http.StatusForbidden, "cors"
+	case errors.Is(err, ErrRateLimited):
+		return http.StatusTooManyRequests, "rate_limited"
 	case errors.Is(err, ErrHeaderMismatch):
 		return http.StatusBadRequest, "header_mismatch"
 	case errors.Is(err, project.ErrNoAuth), errors.Is(err, project.ErrMultipleAuth):
@@ -139,14 +170,4 @@ func codeOf(err error) (code int, reason string) {
 		return http.StatusTooManyRequests, "canceled"
 	}
 	return http.StatusInternalServerError, "internal"
-}
-
-func (r *Receiver) write(w http.ResponseWriter, protocol string, code int, body []byte, wire int64) {
-	h := w.Header()
-	CORS(h)
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(code)
-	_, _ = w.Write(body) // a sender that is gone learns nothing
-	r.deps.Counts.Request(protocol, strconv.Itoa(code), wire)
 }

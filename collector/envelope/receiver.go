@@ -1,19 +1,23 @@
+// Package envelope receives what Sentry SDKs and browsers send: envelopes, the
+// older single events, crash reports, attachments, check-ins and security
+// reports. It authenticates them, asks the policy about each item and hands it
+// on to the topic of its kind, large ones in pieces. What an event means is not
+// its business (see pipeline/normalize).
 package envelope
 
 import (
 	"bytes"
-	"context"
-	"crypto/rand"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/hoptrace/hoptrace/collector/bound"
 	"github.com/hoptrace/hoptrace/collector/outcome"
+	"github.com/hoptrace/hoptrace/collector/policy"
 	"github.com/hoptrace/hoptrace/collector/produce"
 	"github.com/hoptrace/hoptrace/collector/project"
 	"github.com/hoptrace/hoptrace/schemas"
@@ -21,15 +25,25 @@ import (
 
 // Config of a Receiver. All sizes are bytes and must be positive.
 type Config struct {
-	MaxBytes      int64 // an envelope as it comes
-	MaxRaw        int64 // and decompressed
-	MaxEventBytes int   // one event
-	MaxItems      int   // in one envelope
-	RetryAfter    time.Duration
-}
+	MaxBytes int64 // a request as it comes
+	MaxRaw   int64 // and decompressed
+	MaxRatio int64 // and how many times larger it may become
+	MaxItems int   // in one envelope
 
-// maxEventDepth bounds the nesting of an event.
-const maxEventDepth = 200
+	MaxEventBytes        int64 // one event, transaction, security or user report
+	MaxAttachmentBytes   int64 // all attachments of a request
+	MaxAttachments       int
+	MaxContainerBytes    int64 // spans, logs or trace metrics in one item
+	MaxSessionBytes      int64
+	MaxCheckInBytes      int64
+	MaxProfileBytes      int64
+	MaxReplayBytes       int64
+	MaxClientReportBytes int64
+	MaxRecordBytes       int // larger ones are divided, where they can be
+
+	RetryAfter time.Duration
+	From       project.From // reads who sends out of requests
+}
 
 // Deps are what a Receiver works with. All are needed.
 type Deps struct {
@@ -37,10 +51,12 @@ type Deps struct {
 	Producer *produce.Producer
 	Budget   *bound.Budget
 	Counts   *outcome.Counts
+	Outcomes outcome.Recorder
+	Gate     policy.Gate
 	Log      *slog.Logger
 }
 
-// Receiver takes envelopes and single events.
+// Receiver takes envelopes and what can be told as one.
 type Receiver struct {
 	cfg  Config
 	deps Deps
@@ -56,152 +72,215 @@ var (
 	ErrHeaderMismatch = errors.New("the envelope's dsn and the request's credentials differ")
 	// ErrBadEvent means that a single event is no event.
 	ErrBadEvent = errors.New("invalid event")
+	// ErrRateLimited means that a quota is used up.
+	ErrRateLimited = errors.New("rate limited: a quota is used up")
+	// ErrOrigin means that the project takes nothing from the page's origin.
+	ErrOrigin = errors.New("event submission rejected: the project does not allow this origin")
 )
+
+// door is how a request comes in.
+type door struct {
+	protocol string
+	project  string // as it stands in the path
+	key      string // in the path, where one may stand
+	any      bool   // no project in the path: the key's
+	dsnOnly  bool   // the envelope's dsn counts, and nothing else
+	hasDSN   bool   // an envelope's dsn may do instead of other credentials
+	take     func(*intake, *request) (reply, error)
+}
+
+// request is what came, and what is known of who sends.
+type request struct {
+	*http.Request
+	w       http.ResponseWriter
+	body    *bound.Stream
+	authErr error // why there are no credentials; an envelope's dsn may do instead
+	wanted  uint64
+	key     string
+}
+
+// reply is an answer of success.
+type reply struct {
+	code int
+	text string // plain text instead of JSON
+	id   schemas.EventID
+}
 
 // Envelope takes a request whose body is an envelope. projectID is what stands
 // in the path.
 func (r *Receiver) Envelope(w http.ResponseWriter, req *http.Request, projectID string) {
-	r.serve(w, req, outcome.Envelope, projectID, r.takeEnvelope)
+	r.serve(w, req, door{protocol: outcome.Envelope, project: projectID, hasDSN: true, take: r.takeEnvelope})
+}
+
+// Tunnel is Envelope for a browser whose requests to Sentry are blocked: only
+// the dsn in the first line says for whom it is.
+func (r *Receiver) Tunnel(w http.ResponseWriter, req *http.Request) {
+	r.serve(w, req, door{protocol: outcome.Tunnel, any: true, dsnOnly: true, hasDSN: true, take: r.takeEnvelope})
 }
 
 // Store takes a request whose body is one event: JSON, or base64 of zlib of
 // JSON. An empty projectID means that of the key.
 func (r *Receiver) Store(w http.ResponseWriter, req *http.Request, projectID string) {
-	r.serve(w, req, outcome.Store, projectID, r.takeStore)
+	r.serve(w, req, door{protocol: outcome.Store, project: projectID, any: projectID == "", take: r.takeStore})
 }
 
-// request is what both forms have in common.
-type request struct {
-	credentials project.Credentials
-	authErr     error  // why there are none; an envelope's dsn may do instead
-	wanted      uint64 // zero: the key's
-	body        []byte
-	lease       *bound.Lease
-}
-
-func (r *Receiver) serve(w http.ResponseWriter, req *http.Request, protocol, projectID string, take func(context.Context, *request) (schemas.EventID, error)) {
+func (r *Receiver) serve(w http.ResponseWriter, req *http.Request, d door) {
 	lease, err := r.deps.Budget.Lease(0)
 	if err != nil {
-		r.refuse(w, protocol, err, 0)
+		r.refuse(w, d.protocol, err, nil, 0)
 		return
 	}
 	defer lease.Release()
-	in := &request{lease: lease}
-	id, wire, err := r.read(w, req, protocol, projectID, in, take)
+	in, err := r.newIntake(req.Context(), lease)
 	if err != nil {
-		r.refuse(w, protocol, err, wire)
+		r.refuse(w, d.protocol, err, nil, 0)
 		return
 	}
-	body := []byte("{}")
-	if id != (schemas.EventID{}) {
-		body = []byte(`{"id":"` + id.String() + `"}`)
+	defer in.close()
+	rq := &request{Request: req, w: w}
+	answer, err := r.handle(in, rq, &d)
+	wire := int64(0)
+	if rq.body != nil {
+		wire = rq.body.Wire()
+		rq.body.Close()
 	}
-	r.write(w, protocol, http.StatusOK, body, wire)
-}
-
-func (r *Receiver) read(w http.ResponseWriter, req *http.Request, protocol, projectID string, in *request, take func(context.Context, *request) (schemas.EventID, error)) (id schemas.EventID, wire int64, err error) {
-	if projectID != "" || protocol == outcome.Envelope {
-		if in.wanted, err = project.ParseID(projectID); err != nil {
-			return id, 0, err
-		}
-	}
-	in.credentials, in.authErr = project.FromRequest(req.Header.Get("X-Sentry-Auth"), req.Header.Get("Authorization"), req.URL.Query())
-	if in.authErr != nil && (protocol == outcome.Store || !errors.Is(in.authErr, project.ErrNoAuth)) {
-		return id, 0, in.authErr
-	}
-	if in.authErr == nil { // before the body is read: strangers cost little
-		if err := r.authorize(req.Context(), in.credentials.Key, &in.wanted); err != nil {
-			return id, 0, err
-		}
-	}
-	in.body, wire, err = bound.Body{MaxBytes: r.cfg.MaxBytes, MaxDecompressed: r.cfg.MaxRaw}.Read(w, req, in.lease)
 	if err != nil {
-		return id, wire, err
+		in.abandon(err)
+		r.refuse(w, d.protocol, err, in, wire)
+		return
 	}
-	id, err = take(req.Context(), in)
-	return id, wire, err
+	policy.SetHeader(w.Header(), r.deps.Gate.Limits(in.ctx, &in.from))
+	r.reply(w, d.protocol, answer, wire)
 }
 
-// authorize checks that key belongs to the wanted project, or fills wanted in.
-func (r *Receiver) authorize(ctx context.Context, key string, wanted *uint64) error {
-	p, err := r.deps.Projects.ByKey(ctx, key)
+func (r *Receiver) handle(in *intake, rq *request, d *door) (reply, error) {
+	var err error
+	if !d.any {
+		if rq.wanted, err = project.ParseID(d.project); err != nil {
+			return reply{}, err
+		}
+	}
+	in.from = r.cfg.From.Request(rq.Request)
+	if d.dsnOnly {
+		rq.authErr = project.ErrNoAuth
+	} else {
+		sources := project.Sources{Sentry: rq.Header["X-Sentry-Auth"], Authorization: rq.Header["Authorization"], Path: d.key}
+		if rq.URL.RawQuery != "" {
+			sources.Query = rq.URL.Query()
+		}
+		var c project.Credentials
+		c, rq.authErr = sources.Credentials()
+		rq.key, in.sdk = c.Key, c.Client
+		if rq.authErr != nil && (!d.hasDSN || !errors.Is(rq.authErr, project.ErrNoAuth)) {
+			return reply{}, rq.authErr
+		}
+	}
+	if rq.authErr == nil { // before the body is read: strangers cost little
+		if err := r.admit(in, rq); err != nil {
+			return reply{}, err
+		}
+	}
+	limits := bound.Body{MaxBytes: r.cfg.MaxBytes, MaxDecompressed: r.cfg.MaxRaw, MaxRatio: r.cfg.MaxRatio}
+	if rq.body, err = limits.Open(rq.w, rq.Request); err != nil {
+		return reply{}, err
+	}
+	answer, err := d.take(in, rq)
+	if err != nil {
+		return reply{}, err
+	}
+	if err := in.finish(); err != nil {
+		return reply{}, err
+	}
+	if err := in.outcome(); err != nil {
+		return reply{}, err
+	}
+	if answer.id == (schemas.EventID{}) {
+		answer.id = in.id
+	}
+	return answer, nil
+}
+
+// admit finds the project of rq.key and lets the gate decide whether its
+// requests are read.
+func (r *Receiver) admit(in *intake, rq *request) error {
+	found, err := r.deps.Projects.Find(in.ctx, rq.key)
 	if err != nil {
 		return err
 	}
-	if *wanted != 0 && p.ID != *wanted {
-		return fmt.Errorf("%w (project %d was addressed)", project.ErrMismatch, *wanted)
+	if rq.wanted != 0 && found.Project.ID != rq.wanted {
+		return fmt.Errorf("%w (project %d was addressed)", project.ErrMismatch, rq.wanted)
 	}
-	*wanted = p.ID
+	in.from.Project, in.from.Key, in.from.KeyID, in.from.KeyLimit = found.Project, rq.key, found.Key.ID, found.Key.Limit
+	if _, refuse := r.deps.Gate.Admit(in.ctx, &in.from); refuse {
+		return ErrRateLimited
+	}
 	return nil
 }
 
-func (r *Receiver) takeEnvelope(ctx context.Context, in *request) (schemas.EventID, error) {
-	received := r.now()
-	header, items, err := Parse(in.body, r.cfg.MaxItems)
+// record tells an outcome of what in hands over.
+func (r *Receiver) record(in *intake, cat schemas.Category, o schemas.Outcome, reason string, n int64, id schemas.EventID) {
+	if n > 0 {
+		r.deps.Outcomes.Record(in.from.Project.ID, in.from.Key, cat, o, reason, n, id)
+	}
+}
+
+func (r *Receiver) takeEnvelope(in *intake, rq *request) (reply, error) {
+	if err := in.lease.Grow(BufferBytes); err != nil {
+		return reply{}, err
+	}
+	body := NewReader(rq.body, r.cfg.MaxItems)
+	defer body.Close()
+	h, err := body.Header()
 	if err != nil {
-		return schemas.EventID{}, err
+		return reply{}, err
 	}
-	if err := r.compareDSN(ctx, header.DSN, in); err != nil {
-		return schemas.EventID{}, err
+	if err := r.compareDSN(in, rq, h.DSN); err != nil {
+		return reply{}, err
 	}
-	id := header.EventID
-	var payload []byte
-	for _, item := range items {
-		if item.Type != "event" {
-			r.deps.Counts.Unsupported(typeLabel(item.Type))
-			continue
-		}
-		if payload != nil {
-			r.deps.Counts.Refused("duplicate_item")
-			continue
-		}
-		if err := r.checkEvent(item.Payload); err != nil {
-			if len(items) == 1 { // nobody else in the envelope is hurt by an error
-				return id, err
-			}
-			r.badItem(err)
-			continue
-		}
-		payload = item.Payload
-	}
-	if payload == nil {
-		return id, nil
-	}
-	return r.event(ctx, in, received, payload, id)
+	in.id, in.sentAt = h.EventID, h.SentAt
+	return reply{}, in.envelope(body)
 }
 
 // compareDSN holds the envelope's own dsn against the credentials, or uses it
 // when there were none.
-func (r *Receiver) compareDSN(ctx context.Context, dsn string, in *request) error {
+func (r *Receiver) compareDSN(in *intake, rq *request, dsn string) error {
 	if dsn == "" {
-		return in.authErr
+		return rq.authErr
 	}
 	key, id, err := project.ParseDSN(dsn)
 	if err != nil {
 		return err
 	}
-	if id != in.wanted {
-		return fmt.Errorf("%w: dsn names project %d, the path %d", ErrHeaderMismatch, id, in.wanted)
+	if rq.wanted != 0 && id != rq.wanted {
+		return fmt.Errorf("%w: dsn names project %d, the path %d", ErrHeaderMismatch, id, rq.wanted)
 	}
-	if in.authErr != nil {
-		return r.authorize(ctx, key, &in.wanted)
+	if rq.authErr != nil {
+		rq.key, rq.wanted = key, id
+		return r.admit(in, rq)
 	}
-	if key != in.credentials.Key {
+	if key != rq.key {
 		return fmt.Errorf("%w: dsn has another key", ErrHeaderMismatch)
 	}
 	return nil
 }
 
-func (r *Receiver) takeStore(ctx context.Context, in *request) (schemas.EventID, error) {
-	received := r.now()
-	payload, err := storeBody(in.body, int64(r.cfg.MaxEventBytes), in.lease)
+func (r *Receiver) takeStore(in *intake, rq *request) (reply, error) {
+	k := kinds["event"]
+	// Base64 takes a third more.
+	body, err := readWhole(rq.body, in.mem.event[:0], -1, k.name, int(r.cfg.MaxEventBytes/3*4+1<<10), in.lease)
+	if e, ok := errors.AsType[*bound.TooLargeError](err); ok && e.What == k.name {
+		e.Limit = r.cfg.MaxEventBytes
+	}
 	if err != nil {
-		return schemas.EventID{}, err
+		return reply{}, err
 	}
-	if err := r.checkEvent(payload); err != nil {
-		return schemas.EventID{}, err
+	in.mem.event = body
+	payload, err := storeBody(body, r.cfg.MaxEventBytes, in.lease)
+	if err != nil {
+		return reply{}, err
 	}
-	return r.event(ctx, in, received, payload, schemas.EventID{})
+	in.items = 1
+	return reply{}, in.event(k, payload)
 }
 
 // storeBody undoes base64 and zlib, which old SDKs put around an event.
@@ -228,77 +307,45 @@ func storeBody(body []byte, limit int64, lease *bound.Lease) ([]byte, error) {
 	return bound.Unzlib(raw, limit)
 }
 
-// whatEvent is what a TooLargeError of checkEvent calls an event.
-const whatEvent = "event"
-
-func (r *Receiver) checkEvent(payload []byte) error {
-	if len(payload) > r.cfg.MaxEventBytes {
-		return &bound.TooLargeError{What: whatEvent, Limit: int64(r.cfg.MaxEventBytes)}
-	}
-	if err := bound.CheckObject(payload, maxEventDepth); err != nil {
-		return fmt.Errorf("%w: %w", ErrBadEvent, err)
-	}
-	return nil
-}
-
-// badItem counts an item that is left out of its envelope.
-func (r *Receiver) badItem(err error) {
-	_, reason := codeOf(err)
-	r.deps.Counts.Refused(reason)
-	r.deps.Log.Debug("left an item out of its envelope", "reason", reason, "err", err)
-}
-
-// event makes one event durable. id is the envelope's, which wins over the
-// event's own; with neither it gets a new one.
-func (r *Receiver) event(ctx context.Context, in *request, received time.Time, payload []byte, id schemas.EventID) (schemas.EventID, error) {
-	if id == (schemas.EventID{}) {
-		id = ownID(payload)
-	}
-	if id == (schemas.EventID{}) {
-		id = newID()
-	}
-	// A copy: the payload may be a small part of a large envelope, and Kafka's
-	// client may keep it longer than the lease.
-	record := produce.Event(in.wanted, received, bytes.Clone(payload), id)
-	if err := r.deps.Producer.Produce(ctx, record); err != nil {
-		return schemas.EventID{}, err
-	}
-	r.deps.Counts.EventAccepted(schemas.TopicIngestEvents)
-	return id, nil
-}
-
-// ownID is what the event says its id is; zero when it does not or when that
-// is no id.
-func ownID(payload []byte) schemas.EventID {
-	var p struct {
-		EventID json.RawMessage `json:"event_id"`
-	}
-	if json.Unmarshal(payload, &p) != nil || p.EventID == nil {
-		return schemas.EventID{}
-	}
-	id, err := parseIDField(p.EventID)
+// readBody reads a small body whole.
+func (in *intake) readBody(rq *request, what string, limit int64) ([]byte, error) {
+	body, err := readWhole(rq.body, in.mem.item[:0], -1, what, int(limit), in.lease)
 	if err != nil {
-		return schemas.EventID{}
+		return nil, err
 	}
-	return id
+	in.mem.item = body
+	return bytes.TrimSpace(body), nil
 }
 
-// newID is a random UUID, version 4.
-func newID() schemas.EventID {
-	var id schemas.EventID
-	_, _ = rand.Read(id[:]) // never fails
-	id[6] = id[6]&0x0f | 0x40
-	id[8] = id[8]&0x3f | 0x80
-	return id
+// reply answers success.
+func (r *Receiver) reply(w http.ResponseWriter, protocol string, a reply, wire int64) {
+	h := w.Header()
+	CORS(h)
+	body := make([]byte, 0, 64)
+	if a.text != "" {
+		body = append(body, a.text...)
+		h["Content-Type"] = textType
+	} else {
+		h["Content-Type"] = jsonType
+		body = append(body, '{')
+		if a.id != (schemas.EventID{}) {
+			body = append(body, `"id":"`...)
+			body = append(body, a.id.String()...)
+			body = append(body, '"')
+		}
+		body = append(body, '}')
+	}
+	code := a.code
+	if code == 0 {
+		code = http.StatusOK
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(code)
+	_, _ = w.Write(body) // a sender that is gone learns nothing
+	r.deps.Counts.Request(protocol, strconv.Itoa(code), wire)
 }
 
-// typeLabel keeps the label's values few.
-func typeLabel(t string) string {
-	switch t {
-	case "transaction", "span", "log", "trace_metric", "attachment", "session", "sessions", "client_report", "check_in",
-		"profile", "profile_chunk", "replay_event", "replay_recording", "replay_video", "feedback", "user_report",
-		"statsd", "metric_buckets", "security", "raw_security", "nel", "form_data", "unreal_report", "otel_span":
-		return t
-	}
-	return "unknown"
-}
+var (
+	jsonType = []string{"application/json"}
+	textType = []string{"text/plain; charset=utf-8"}
+)

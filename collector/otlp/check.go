@@ -1,7 +1,7 @@
-// Package otlp receives OTLP traces and metrics over gRPC and HTTP and hands
-// them on as the bytes they came in. It checks the wire format, every span's ids
-// and times and every metric point's time and buckets without decoding, drops
-// what is invalid, and splits by encoded size. What they mean is not its
+// Package otlp receives OTLP traces, metrics and logs over gRPC and HTTP and hands
+// them on as the bytes they came in. It checks the wire format, every span's and
+// log record's ids and times and every metric point's time and buckets without
+// decoding, drops what is invalid, and splits by encoded size. What they mean is not its
 // business (see pipeline/normalize).
 package otlp
 
@@ -19,10 +19,11 @@ type Signal uint8
 const (
 	Traces  Signal = iota // spans
 	Metrics               // metric points
+	Logs                  // log records
 )
 
 // items is what a signal consists of.
-func (s Signal) items() string { return [...]string{"spans", "points"}[s] }
+func (s Signal) items() string { return [...]string{"spans", "points", "log records"}[s] }
 
 // Reason tells why a span or a metric point was refused.
 type Reason uint8
@@ -47,6 +48,8 @@ const (
 	BadBuckets
 	Summary
 	TooLarge
+	// Of log records only.
+	OldLog
 	reasons
 )
 
@@ -55,6 +58,7 @@ func (r Reason) String() string {
 	return [...]string{
 		"trace_id", "span_id", "parent_id", "link_id", "no_start", "end_before_start", "future", "too_old", "nesting",
 		"no_time", "too_old", "no_name", "no_value", "exemplar_id", "buckets", "summary", "too_large",
+		"too_old",
 	}[r]
 }
 
@@ -77,6 +81,7 @@ func (r Reason) text() string {
 		"whose buckets do not fit their bounds or are more than " + strconv.Itoa(maxBuckets),
 		"of a summary, which cannot be added to others: send a histogram",
 		"larger than a record",
+		"of a time more than 90 days ago",
 	}[r]
 }
 
@@ -142,6 +147,7 @@ func (s Signal) levels() [4]string {
 	return [...][4]string{
 		{"ExportTraceServiceRequest", "resourceSpans", "scopeSpans", "spans"},
 		{"ExportMetricsServiceRequest", "resourceMetrics", "scopeMetrics", "metrics"},
+		{"ExportLogsServiceRequest", "resourceLogs", "scopeLogs", "logRecords"},
 	}[s]
 }
 
@@ -242,7 +248,7 @@ func (s *scanner) item(data []byte) error {
 	if s.report.Signal == Metrics {
 		return s.metric(data)
 	}
-	v, err := examine(data, s.latest)
+	v, err := s.report.Signal.examine(data, s.latest)
 	if err != nil {
 		return err
 	}
@@ -294,7 +300,7 @@ func (v verdict) detail() string {
 			return fmt.Sprintf("has the time %d (Unix ns), where the latest time taken is %d", v.end, v.clock)
 		}
 		return fmt.Sprintf("starts at %d and ends at %d (Unix ns), where the latest time taken is %d", v.start, v.end, v.clock)
-	case OldPoint:
+	case OldPoint, OldLog:
 		return fmt.Sprintf("has the time %d (Unix ns), where the earliest time taken is %d", v.end, v.clock-uint64(maxFuture+maxAge))
 	case NoTime:
 		return "has no time"
@@ -320,6 +326,14 @@ func (v verdict) detail() string {
 		return fmt.Sprintf("has values nested deeper than %d levels", maxNesting)
 	}
 	return v.reason.String()
+}
+
+// examine checks one span or log record.
+func (s Signal) examine(data []byte, latest uint64) (verdict, error) {
+	if s == Logs {
+		return examineLog(data, latest)
+	}
+	return examine(data, latest)
 }
 
 // examine checks one span. An error means that it is no well-formed protobuf.

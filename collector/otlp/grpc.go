@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"runtime/debug"
 	"time"
 
@@ -15,11 +16,14 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
 	"github.com/hoptrace/hoptrace/collector/bound"
 	"github.com/hoptrace/hoptrace/collector/outcome"
+	"github.com/hoptrace/hoptrace/collector/policy"
+	"github.com/hoptrace/hoptrace/collector/project"
 )
 
 // GRPCConfig bounds the gRPC server.
@@ -34,7 +38,7 @@ type GRPCConfig struct {
 // receiveReserve is what a request is taken to need before its size is known.
 const receiveReserve = 1 << 20
 
-// NewGRPCServer makes a server with the trace and metrics services on it. It decodes
+// NewGRPCServer makes a server with the trace, metrics and logs services on it. It decodes
 // nothing: requests reach the receiver as the bytes they are.
 func (r *Receiver) NewGRPCServer(cfg GRPCConfig) *grpc.Server {
 	s := grpc.NewServer(
@@ -67,6 +71,7 @@ func (r *Receiver) NewGRPCServer(cfg GRPCConfig) *grpc.Server {
 	}{
 		{Traces, "opentelemetry.proto.collector.trace.v1.TraceService", "opentelemetry/proto/collector/trace/v1/trace_service.proto"},
 		{Metrics, "opentelemetry.proto.collector.metrics.v1.MetricsService", "opentelemetry/proto/collector/metrics/v1/metrics_service.proto"},
+		{Logs, "opentelemetry.proto.collector.logs.v1.LogsService", "opentelemetry/proto/collector/logs/v1/logs_service.proto"},
 	} {
 		export := func(_ any, stream grpc.ServerStream) error { return r.export(service.signal, stream) }
 		s.RegisterService(&grpc.ServiceDesc{
@@ -121,7 +126,7 @@ func (c *countedStream) RecvMsg(m any) error {
 func (r *Receiver) unknownMethod(_ any, stream grpc.ServerStream) error {
 	r.deps.Counts.Refused("unknown_method")
 	method, _ := grpc.MethodFromServerStream(stream)
-	return status.Errorf(codes.Unimplemented, "%s is not served here: hoptrace takes traces and metrics only", clip(method, 200))
+	return status.Errorf(codes.Unimplemented, "%s is not served here: hoptrace takes traces, metrics and logs only", clip(method, 200))
 }
 
 func (r *Receiver) export(signal Signal, stream grpc.ServerStream) error {
@@ -137,7 +142,7 @@ func (r *Receiver) export(signal Signal, stream grpc.ServerStream) error {
 	a := r.fail(signal, outcome.OTLPGRPC, err)
 	var retry time.Duration
 	if a.retry {
-		retry = r.cfg.RetryAfter
+		retry = r.retryAfter(err)
 	}
 	return statusOf(a.grpc, err.Error(), retry).Err()
 }
@@ -145,7 +150,7 @@ func (r *Receiver) export(signal Signal, stream grpc.ServerStream) error {
 func (r *Receiver) exportOne(signal Signal, stream grpc.ServerStream) (Report, error) {
 	ctx := stream.Context()
 	md, _ := metadata.FromIncomingContext(ctx)
-	projectID, err := r.sender(ctx, first(md, "x-sentry-auth"), first(md, "authorization"), 0)
+	from, err := r.sender(ctx, project.Sources{Sentry: md.Get("x-sentry-auth"), Authorization: md.Get("authorization")}, 0, fromCall(ctx, md))
 	if err != nil {
 		return Report{}, err
 	}
@@ -161,7 +166,7 @@ func (r *Receiver) exportOne(signal Signal, stream grpc.ServerStream) (Report, e
 	if err := lease.Grow(len(data) - receiveReserve); err != nil {
 		return Report{}, err
 	}
-	return r.take(ctx, signal, projectID, data, Report{}, lease)
+	return r.take(ctx, signal, from, data, Report{}, lease)
 }
 
 func fromTransport(err error) error {
@@ -169,6 +174,17 @@ func fromTransport(err error) error {
 		return fmt.Errorf("%w: the call ended without a message", ErrMalformed)
 	}
 	return err
+}
+
+// fromCall is what is known of a client before it is authenticated.
+func fromCall(ctx context.Context, md metadata.MD) policy.Sender {
+	from := policy.Sender{UserAgent: first(md, "user-agent")}
+	if p, ok := peer.FromContext(ctx); ok {
+		if tcp, ok := p.Addr.(*net.TCPAddr); ok {
+			from.Client = tcp.AddrPort().Addr().Unmap()
+		}
+	}
+	return from
 }
 
 func first(md metadata.MD, key string) string {

@@ -1,6 +1,7 @@
 package otlp
 
 import (
+	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/hoptrace/hoptrace/collector/bound"
 	"github.com/hoptrace/hoptrace/collector/outcome"
+	"github.com/hoptrace/hoptrace/collector/policy"
+	"github.com/hoptrace/hoptrace/collector/project"
 )
 
 // Content types of OTLP over HTTP.
@@ -17,7 +20,7 @@ const (
 	typeJSON  = "application/json"
 )
 
-// Serve takes a request to /v1/traces or /v1/metrics.
+// Serve takes a request to /v1/traces, /v1/metrics or /v1/logs.
 func (r *Receiver) Serve(w http.ResponseWriter, req *http.Request, signal Signal) {
 	r.serve(w, req, signal, 0, http.StatusOK)
 }
@@ -54,7 +57,11 @@ func (r *Receiver) serve(w http.ResponseWriter, req *http.Request, signal Signal
 
 func (r *Receiver) receive(w http.ResponseWriter, req *http.Request, signal Signal, wanted uint64, isJSON bool, lease *bound.Lease) (Report, int64, error) {
 	ctx := req.Context()
-	projectID, err := r.sender(ctx, req.Header.Get("X-Sentry-Auth"), req.Header.Get("Authorization"), wanted)
+	sources := project.Sources{Sentry: req.Header["X-Sentry-Auth"], Authorization: req.Header["Authorization"]}
+	if wanted != 0 && req.URL.RawQuery != "" { // only Sentry's routes have it in the query
+		sources.Query = req.URL.Query()
+	}
+	from, err := r.sender(ctx, sources, wanted, r.cfg.From.Request(req))
 	if err != nil {
 		return Report{}, 0, err
 	}
@@ -72,7 +79,7 @@ func (r *Receiver) receive(w http.ResponseWriter, req *http.Request, signal Sign
 			return Report{}, wire, err
 		}
 	}
-	report, err := r.take(ctx, signal, projectID, data, before, lease)
+	report, err := r.take(ctx, signal, from, data, before, lease)
 	return report, wire, err
 }
 
@@ -81,8 +88,11 @@ func (r *Receiver) refuse(w http.ResponseWriter, signal Signal, err error, isJSO
 	a := r.fail(signal, outcome.OTLPHTTP, err)
 	var retry time.Duration
 	if a.retry {
-		retry = r.cfg.RetryAfter
-		w.Header().Set("Retry-After", r.retryAfter())
+		retry = r.retryAfter(err)
+		w.Header().Set("Retry-After", strconv.Itoa(int(retry/time.Second)))
+		if e, ok := errors.AsType[*limitedError](err); ok {
+			policy.SetHeader(w.Header(), e.limits)
+		}
 	}
 	body, err := statusBody(statusOf(a.grpc, err.Error(), retry), isJSON)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 
@@ -16,9 +17,20 @@ import (
 // maxJSONDepth bounds JSON before a parser that recurses sees it.
 const maxJSONDepth = 5 * maxNesting
 
+// FromJSON gives the protobuf form of a JSON request, of which every part must
+// be good. It takes its memory from the lease.
+func FromJSON(signal Signal, data []byte, lease *bound.Lease) ([]byte, error) {
+	out, report, err := fromJSON(signal, data, lease)
+	if err == nil && report.Refused() > 0 {
+		err = fmt.Errorf("%w: %s", ErrMalformed, report.First)
+	}
+	return out, err
+}
+
 // fromJSON gives the protobuf form of a JSON request. The report holds spans
-// whose ids cannot be written as protobuf and that are left out. Of metrics a
-// bad id, which only an exemplar has, makes the request malformed.
+// whose ids cannot be written as protobuf and that are left out. Of metrics,
+// where only an exemplar has one, and of logs a bad id makes the request
+// malformed.
 func fromJSON(signal Signal, data []byte, lease *bound.Lease) ([]byte, Report, error) {
 	if err := bound.CheckObject(data, maxJSONDepth); err != nil {
 		return nil, Report{}, fmt.Errorf("%w: %w", ErrMalformed, err)
@@ -27,8 +39,12 @@ func fromJSON(signal Signal, data []byte, lease *bound.Lease) ([]byte, Report, e
 	if err := lease.Grow(4 * len(data)); err != nil {
 		return nil, Report{}, err
 	}
-	if signal == Metrics {
-		out, err := convertMetrics(data)
+	if signal != Traces {
+		convert := convertMetrics
+		if signal == Logs {
+			convert = convertLogs
+		}
+		out, err := convert(data)
 		if err != nil {
 			return nil, Report{}, fmt.Errorf("%w: OTLP as JSON: %w", ErrMalformed, err)
 		}
@@ -61,6 +77,14 @@ func convert(data []byte) ([]byte, error) {
 
 func convertMetrics(data []byte) ([]byte, error) {
 	request := pmetricotlp.NewExportRequest()
+	if err := request.UnmarshalJSON(data); err != nil {
+		return nil, err
+	}
+	return request.MarshalProto()
+}
+
+func convertLogs(data []byte) ([]byte, error) {
+	request := plogotlp.NewExportRequest()
 	if err := request.UnmarshalJSON(data); err != nil {
 		return nil, err
 	}

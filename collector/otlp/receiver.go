@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -14,9 +13,11 @@ import (
 
 	"github.com/hoptrace/hoptrace/collector/bound"
 	"github.com/hoptrace/hoptrace/collector/outcome"
+	"github.com/hoptrace/hoptrace/collector/policy"
 	"github.com/hoptrace/hoptrace/collector/produce"
 	"github.com/hoptrace/hoptrace/collector/project"
 	"github.com/hoptrace/hoptrace/schemas"
+	"github.com/hoptrace/hoptrace/schemas/topics"
 )
 
 // Config of a Receiver. All sizes are bytes and must be positive.
@@ -26,6 +27,7 @@ type Config struct {
 	MaxRecordBytes       int   // of one record's value
 	RequireAuth          bool  // refuse senders without a DSN key
 	RetryAfter           time.Duration
+	From                 project.From // reads who sends out of HTTP requests
 }
 
 // Deps are what a Receiver works with. All are needed.
@@ -34,10 +36,12 @@ type Deps struct {
 	Producer *produce.Producer
 	Budget   *bound.Budget
 	Counts   *outcome.Counts
+	Outcomes outcome.Recorder
+	Gate     policy.Gate
 	Log      *slog.Logger
 }
 
-// Receiver takes traces and metrics; both protocols share it.
+// Receiver takes traces, metrics and logs; both protocols share it.
 type Receiver struct {
 	cfg  Config
 	deps Deps
@@ -55,30 +59,69 @@ var (
 	ErrContentType = errors.New("unsupported content type")
 )
 
-// sender finds the project. wanted is the project of the path, zero for none.
-func (r *Receiver) sender(ctx context.Context, authSentry, authorization string, wanted uint64) (uint64, error) {
-	c, err := project.FromRequest(authSentry, authorization, nil)
+// ErrRateLimited means that a quota is used up.
+var ErrRateLimited = errors.New("rate limited: a quota is used up")
+
+// sender finds who sends, and asks the gate for admission. wanted is the project
+// of the path, zero for none.
+func (r *Receiver) sender(ctx context.Context, sources project.Sources, wanted uint64, from policy.Sender) (*policy.Sender, error) {
+	c, err := sources.Credentials()
 	if errors.Is(err, project.ErrNoAuth) && wanted == 0 && !r.cfg.RequireAuth {
-		p, err := r.deps.Projects.Default(ctx)
-		return p.ID, err
+		if from.Project, err = r.deps.Projects.Default(ctx); err != nil {
+			return nil, err
+		}
+		return &from, r.admit(ctx, &from)
 	}
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	p, err := r.deps.Projects.ByKey(ctx, c.Key)
+	found, err := r.deps.Projects.Find(ctx, c.Key)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	if wanted != 0 && p.ID != wanted {
-		return 0, fmt.Errorf("%w (project %d was addressed)", project.ErrMismatch, wanted)
+	if wanted != 0 && found.Project.ID != wanted {
+		return nil, fmt.Errorf("%w (project %d was addressed)", project.ErrMismatch, wanted)
 	}
-	return p.ID, nil
+	from.Project, from.Key, from.KeyID, from.KeyLimit = found.Project, c.Key, found.Key.ID, found.Key.Limit
+	return &from, r.admit(ctx, &from)
+}
+
+func (r *Receiver) admit(ctx context.Context, from *policy.Sender) error {
+	if limits, refuse := r.deps.Gate.Admit(ctx, from); refuse {
+		return &limitedError{limits}
+	}
+	return nil
+}
+
+// limitedError is ErrRateLimited with the limits that hold.
+type limitedError struct{ limits []policy.RateLimit }
+
+func (e *limitedError) Error() string { return ErrRateLimited.Error() }
+func (e *limitedError) Unwrap() error { return ErrRateLimited }
+
+// category is what a signal's items count as, and kind what the gate calls them.
+func (s Signal) category() schemas.Category {
+	return [...]schemas.Category{schemas.CategorySpan, schemas.CategoryTraceMetric, schemas.CategoryLogItem}[s]
+}
+
+func (s Signal) kind() string { return [...]string{"span", "trace_metric", "log"}[s] }
+
+// bytesCategory counts the bytes of a signal; empty for spans, of which the
+// number counts only.
+func (s Signal) bytesCategory() schemas.Category {
+	return [...]schemas.Category{"", schemas.CategoryTraceMetricByte, schemas.CategoryLogByte}[s]
+}
+
+func (r *Receiver) record(from *policy.Sender, cat schemas.Category, o schemas.Outcome, reason string, n int64) {
+	if n > 0 && cat != "" {
+		r.deps.Outcomes.Record(from.Project.ID, from.Key, cat, o, reason, n, schemas.EventID{})
+	}
 }
 
 // take checks the bytes of one request and returns when what is valid is
 // durable. before holds what was refused already. The report is right only
 // without an error.
-func (r *Receiver) take(ctx context.Context, signal Signal, projectID uint64, data []byte, before Report, lease *bound.Lease) (Report, error) {
+func (r *Receiver) take(ctx context.Context, signal Signal, from *policy.Sender, data []byte, before Report, lease *bound.Lease) (Report, error) {
 	received := r.now()
 	if len(data) > r.cfg.MaxRecordBytes { // its parts are copies
 		if err := lease.Grow(len(data)); err != nil {
@@ -90,32 +133,65 @@ func (r *Receiver) take(ctx context.Context, signal Signal, projectID uint64, da
 		return Report{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	report.add(before)
-	records := make([]*kgo.Record, len(parts))
-	for i, p := range parts {
-		records[i] = record(signal, projectID, received, p)
-	}
-	if err := r.deps.Producer.Produce(ctx, records...); err != nil {
-		return Report{}, err
-	}
-	accepted, rejected, topic := r.deps.Counts.SpansAccepted, r.deps.Counts.SpansRejected, schemas.TopicIngestSpans
-	if signal == Metrics {
-		accepted, rejected, topic = r.deps.Counts.PointsAccepted, r.deps.Counts.PointsRejected, schemas.TopicIngestMetrics
-	}
-	accepted(report.Items, len(records), topic)
-	for reason, n := range report.Rejected {
-		if n > 0 {
-			rejected(Reason(reason).String(), n)
+	r.reject(signal, from, &report)
+	if report.Items > 0 {
+		d := r.deps.Gate.Item(ctx, from, policy.Item{Type: signal.kind(), Category: signal.category(), Quantity: report.Items, Size: int64(len(data))})
+		if !d.Keep {
+			if d.Outcome == schemas.OutcomeRateLimited {
+				return Report{}, &limitedError{r.deps.Gate.Limits(ctx, from)}
+			}
+			return report, nil
 		}
 	}
+	records := make([]*kgo.Record, len(parts))
+	size := 0
+	for i, p := range parts {
+		records[i] = record(signal, from.Project.ID, received, p)
+		size += len(p.Data)
+	}
+	if err := r.deps.Producer.Produce(ctx, records...); err != nil {
+		a := answerTo(err)
+		o := schemas.OutcomeRateLimited
+		if !a.retry {
+			o = schemas.OutcomeInvalid
+		}
+		r.record(from, signal.category(), o, a.reason, int64(report.Items))
+		r.record(from, signal.bytesCategory(), o, a.reason, int64(size))
+		return Report{}, err
+	}
+	switch signal {
+	case Traces:
+		r.deps.Counts.SpansAccepted(report.Items, len(records), schemas.TopicIngestSpans)
+	case Metrics:
+		r.deps.Counts.PointsAccepted(report.Items, len(records), schemas.TopicIngestMetrics)
+	case Logs:
+		r.deps.Counts.LogsAccepted(report.Items, len(records), topics.IngestLogs)
+	}
+	r.record(from, signal.category(), schemas.OutcomeAccepted, "", int64(report.Items))
+	r.record(from, signal.bytesCategory(), schemas.OutcomeAccepted, "", int64(size))
 	if report.Truncated > 0 {
 		r.deps.Counts.Truncated(report.Truncated)
 	}
 	return report, nil
 }
 
+// reject counts what was refused of a request.
+func (r *Receiver) reject(signal Signal, from *policy.Sender, report *Report) {
+	count := [...]func(string, int){r.deps.Counts.SpansRejected, r.deps.Counts.PointsRejected, r.deps.Counts.LogsRejected}[signal]
+	for reason, n := range report.Rejected {
+		if n > 0 {
+			count(Reason(reason).String(), n)
+			r.record(from, signal.category(), schemas.OutcomeInvalid, Reason(reason).String(), int64(n))
+		}
+	}
+}
+
 func record(signal Signal, projectID uint64, received time.Time, p Part) *kgo.Record {
-	if signal == Metrics {
+	switch signal {
+	case Metrics:
 		return produce.Metrics(projectID, received, p.Data, p.Items, p.Truncated)
+	case Logs:
+		return produce.Logs(projectID, received, p.Data, p.Items, p.Truncated)
 	}
 	return produce.Spans(projectID, received, p.Data, p.Items, p.Truncated)
 }
@@ -143,6 +219,8 @@ func answerTo(err error) answer {
 		return answer{http.StatusBadRequest, codes.InvalidArgument, false, "invalid_otlp"}
 	case errors.Is(err, ErrContentType):
 		return answer{http.StatusUnsupportedMediaType, codes.InvalidArgument, false, "content_type"}
+	case errors.Is(err, ErrRateLimited):
+		return answer{http.StatusTooManyRequests, codes.ResourceExhausted, true, "rate_limited"}
 	case errors.Is(err, bound.ErrOverload):
 		return answer{http.StatusTooManyRequests, codes.ResourceExhausted, true, "overload"}
 	case errors.Is(err, project.ErrNoAuth), errors.Is(err, project.ErrMultipleAuth):
@@ -179,6 +257,12 @@ func (r *Receiver) fail(signal Signal, protocol string, err error) answer {
 	return a
 }
 
-func (r *Receiver) retryAfter() string {
-	return strconv.Itoa(max(1, int(r.cfg.RetryAfter/time.Second)))
+// retryAfter is how long a sender is to wait because of err.
+func (r *Receiver) retryAfter(err error) time.Duration {
+	if e, ok := errors.AsType[*limitedError](err); ok {
+		if n := policy.Seconds(e.limits); n > 0 {
+			return time.Duration(n) * time.Second
+		}
+	}
+	return max(r.cfg.RetryAfter, time.Second)
 }

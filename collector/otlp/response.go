@@ -16,7 +16,7 @@ import (
 )
 
 // responseProto is an ExportTraceServiceResponse or, with the same fields, an
-// ExportMetricsServiceResponse. It is empty when all was taken.
+// ExportMetricsServiceResponse or ExportLogsServiceResponse. It is empty when all was taken.
 func responseProto(report *Report) []byte {
 	rejected := report.Refused()
 	if rejected == 0 {
@@ -35,10 +35,7 @@ func responseJSON(report *Report) []byte {
 		return []byte("{}")
 	}
 	message, _ := json.Marshal(valid(report.Message())) // a string always marshals
-	name := "rejectedSpans"
-	if report.Signal == Metrics {
-		name = "rejectedDataPoints"
-	}
+	name := [...]string{"rejectedSpans", "rejectedDataPoints", "rejectedLogRecords"}[report.Signal]
 	out := []byte(`{"partialSuccess":{"` + name + `":"` + strconv.Itoa(rejected) + `","errorMessage":`)
 	return append(append(out, message...), "}}"...)
 }

@@ -6,8 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// maxText is what is left of a text that had to be cut.
-const maxText = 4 << 10
+// maxText is what is left of a text that had to be cut, valueText of one that
+// is all there is to say.
+const (
+	maxText   = 4 << 10
+	valueText = 16 << 10
+)
 
 // cutting tells how a message may be made smaller.
 type cutting struct {
@@ -16,6 +20,8 @@ type cutting struct {
 	counters map[uint32]uint32
 	// texts may be cut to maxText when that was not enough.
 	texts []uint32
+	// values are AnyValues; one that is a text may be cut to valueText then.
+	values []uint32
 	// bones are never touched; whatever is not named goes last.
 	bones []uint32
 }
@@ -99,6 +105,13 @@ func shrink(data []byte, limit int, how cutting) []byte {
 			size += len(p.raw)
 			continue
 		}
+		if slices.Contains(how.values, p.num) && last[p.num] == i {
+			if kept, ok := cutValue(p.data, valueText); ok {
+				p.raw = append(appendTag(nil, p.num, len(kept)), kept...)
+				size += len(p.raw)
+				continue
+			}
+		}
 		p.gone = true
 	}
 	// The bones repeated over and over: only the last of each counts.
@@ -154,6 +167,19 @@ func shrinkRest(rest []byte, limit int, how cutting) []byte {
 	inner = shrink(inner, limit-len(url)-10, how)
 	out := append(appendTag(nil, 1, len(inner)), inner...)
 	return append(out, url...)
+}
+
+// cutValue cuts an AnyValue that is a text.
+func cutValue(data []byte, n int) (kept []byte, ok bool) {
+	c := cursor{rest: data}
+	for c.next() {
+		if c.num != 1 || c.typ != wireBytes {
+			return nil, false
+		}
+		text := cutText(c.data, n)
+		kept, ok = append(appendTag(nil, 1, len(text)), text...), true
+	}
+	return kept, ok
 }
 
 // cutText is at most n bytes of b, not ending within a character.

@@ -7,7 +7,7 @@ import (
 // Part is one valid request that fits a record.
 type Part struct {
 	Data      []byte
-	Items     int  // spans, or metric points
+	Items     int  // spans, metric points or log records
 	Truncated bool // something in it was cut to fit
 }
 
@@ -130,12 +130,16 @@ func (p *packer) scope(data, resource []byte, resourceCut bool, opened *bool) {
 			})
 			continue
 		}
-		if v, err := examine(c.data, p.latest); err != nil || !v.ok {
+		if v, err := p.signal.examine(c.data, p.latest); err != nil || !v.ok {
 			continue
 		}
 		span := c.data
 		if len(span) > limit {
-			span = shrink(span, limit, spanParts)
+			how := spanParts
+			if p.signal == Logs {
+				how = logParts
+			}
+			span = shrink(span, limit, how)
 			p.truncated++
 			p.add(span, 1, resource, resourceCut, rest, cut, opened, &scopeOpened)
 			p.cut = true

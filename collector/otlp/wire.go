@@ -160,6 +160,10 @@ func init() { // the message refers to itself
 	anyValue.set(text(1)).set(vint(2)).set(vint(3)).set(fix64(4)).sub(5, arrayValue).sub(6, keyValueList).set(text(7)).set(vint(8))
 }
 
+func wrongType(field uint32, got, want uint8) error {
+	return fmt.Errorf("field %d has wire type %d, want %d", field, got, want)
+}
+
 // errBadID tells that the ids of a link or an exemplar have a wrong length.
 var errBadID = errors.New("the ids of a link or an exemplar have a wrong length")
 
@@ -184,7 +188,7 @@ func check(b []byte, m *message, depth int) error {
 			if f.list && f.elem == c.typ {
 				continue
 			}
-			return fmt.Errorf("%s: field %d has wire type %d, want %d", m.name, c.num, c.typ, f.typ)
+			return fmt.Errorf("%s: %w", m.name, wrongType(c.num, c.typ, f.typ))
 		}
 		if f.id != 0 && len(c.data) != 0 && len(c.data) != int(f.id) && minor == nil {
 			minor = errBadID

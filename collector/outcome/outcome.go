@@ -5,6 +5,7 @@ package outcome
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,11 +13,16 @@ import (
 
 // Protocols, the values of the label "protocol".
 const (
-	OTLPGRPC = "otlp_grpc"
-	OTLPHTTP = "otlp_http"
-	Envelope = "sentry_envelope"
-	Store    = "sentry_store"
-	Other    = "other"
+	OTLPGRPC    = "otlp_grpc"
+	OTLPHTTP    = "otlp_http"
+	Envelope    = "sentry_envelope"
+	Tunnel      = "sentry_tunnel"
+	Store       = "sentry_store"
+	Security    = "sentry_security"
+	Minidump    = "sentry_minidump"
+	Attachments = "sentry_attachments"
+	Cron        = "sentry_cron"
+	Other       = "other"
 )
 
 // Counts holds the collector's metrics. All methods may be called from several
@@ -33,8 +39,14 @@ type Counts struct {
 	events    prometheus.Counter
 	outcomes  *prometheus.CounterVec
 	items     *prometheus.CounterVec
+	logs      prometheus.Counter
+	lostLogs  *prometheus.CounterVec
+	ledger    *prometheus.CounterVec
 	produce   *prometheus.HistogramVec
 	panics    prometheus.Counter
+
+	mu      sync.Mutex // guards the following
+	reasons map[string]struct{}
 }
 
 // New registers the metrics. inFlight gives the bytes in flight. It fails when
@@ -59,6 +71,10 @@ func New(reg prometheus.Registerer, inFlight func() int64) (*Counts, error) {
 		events:    counter("events_accepted_total", "Events that Kafka acknowledged."),
 		outcomes:  vec("outcomes_total", "Requests and items that were not taken, by reason.", "reason"),
 		items:     vec("items_unsupported_total", "Envelope items answered with 200 and not kept, by type.", "type"),
+		logs:      counter("logs_accepted_total", "OTLP log records that Kafka acknowledged."),
+		lostLogs:  vec("logs_rejected_total", "OTLP log records refused, by reason.", "reason"),
+		ledger:    vec("item_outcomes_total", "What became of what was handed over, by category, outcome and reason; attachments and log_byte in bytes.", "category", "outcome", "reason"),
+		reasons:   map[string]struct{}{},
 		produce: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: ns, Subsystem: sub, Name: "produce_seconds", Help: "Time until Kafka acknowledged a request's records, by result.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
@@ -70,7 +86,7 @@ func New(reg prometheus.Registerer, inFlight func() int64) (*Counts, error) {
 	}, func() float64 { return float64(inFlight()) })
 	var errs []error
 	for _, m := range []prometheus.Collector{
-		c.requests, c.bytes, c.accepted, c.rejected, c.points, c.refused, c.truncated, c.records, c.events, c.outcomes, c.items, c.produce, c.panics, gauge,
+		c.requests, c.bytes, c.accepted, c.rejected, c.points, c.refused, c.truncated, c.records, c.events, c.outcomes, c.items, c.logs, c.lostLogs, c.ledger, c.produce, c.panics, gauge,
 	} {
 		if err := reg.Register(m); err != nil {
 			errs = append(errs, fmt.Errorf("cannot register a collector metric: %w", err))
@@ -110,11 +126,22 @@ func (c *Counts) PointsRejected(reason string, n int) {
 // Truncated counts what was cut.
 func (c *Counts) Truncated(n int) { c.truncated.Add(float64(n)) }
 
-// EventAccepted counts a durable event.
-func (c *Counts) EventAccepted(topic string) {
-	c.events.Inc()
-	c.records.WithLabelValues(topic).Inc()
+// LogsAccepted counts durable OTLP log records and the records that hold them.
+func (c *Counts) LogsAccepted(logs, records int, topic string) {
+	c.logs.Add(float64(logs))
+	c.records.WithLabelValues(topic).Add(float64(records))
 }
+
+// LogsRejected counts refused OTLP log records.
+func (c *Counts) LogsRejected(reason string, n int) {
+	c.lostLogs.WithLabelValues(reason).Add(float64(n))
+}
+
+// Written counts a record that Kafka acknowledged.
+func (c *Counts) Written(topic string) { c.records.WithLabelValues(topic).Inc() }
+
+// EventAccepted counts a durable event.
+func (c *Counts) EventAccepted() { c.events.Inc() }
 
 // Refused counts a request or an item that was not taken.
 func (c *Counts) Refused(reason string) { c.outcomes.WithLabelValues(reason).Inc() }

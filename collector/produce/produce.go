@@ -3,9 +3,9 @@
 package produce
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/hoptrace/hoptrace/internal/kafka"
 	"github.com/hoptrace/hoptrace/schemas"
+	"github.com/hoptrace/hoptrace/schemas/topics"
 )
 
 // Errors that receivers turn into their protocol's answers.
@@ -91,45 +92,93 @@ func (p *Producer) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Spans makes a record of an ExportTraceServiceRequest. Its key is random: a
-// request holds many traces, and each project is to be spread over all partitions.
-func Spans(project uint64, received time.Time, value []byte, count int, truncated bool) *kgo.Record {
-	return ofRequest(schemas.TopicIngestSpans, schemas.SchemaOTLPTraces, project, received, value, count, truncated)
+// Meta is what a record says beside its value. Zero fields are left out.
+type Meta struct {
+	Topic, Schema string
+	Project       uint64
+	Received      time.Time
+	SentAt        time.Time // by the sender's clock
+	// EventID is the record's key, so that what belongs to one event lies on one
+	// partition in order. Without one the key is random: a request holds many
+	// traces, and each project is to be spread over all partitions.
+	EventID   schemas.EventID
+	Category  schemas.Category
+	Count     int
+	Truncated bool
 }
 
-func ofRequest(topic, schema string, project uint64, received time.Time, value []byte, count int, truncated bool) *kgo.Record {
-	key := binary.BigEndian.AppendUint64(make([]byte, 0, 8), rand.Uint64()) //nolint:gosec // no secret
-	r := record(topic, key, project, received, value, schema)
-	r.Headers = append(r.Headers, header(schemas.HeaderCount, strconv.Itoa(count)))
-	if truncated {
-		r.Headers = append(r.Headers, header(schemas.HeaderTruncate, "1"))
+// Record makes a record, which keeps value.
+func Record(m Meta, value []byte) *kgo.Record {
+	// One piece of memory for the key and the headers' values.
+	text := make([]byte, 0, 160)
+	cut := func(from int) []byte { return text[from:len(text):len(text)] }
+	hasID := m.EventID != (schemas.EventID{})
+	if hasID {
+		text = append(text, m.EventID[:]...)
+	} else {
+		text = binary.BigEndian.AppendUint64(text, rand.Uint64()) //nolint:gosec // no secret
+	}
+	r := &kgo.Record{Topic: m.Topic, Key: cut(0), Value: value, Headers: make([]kgo.RecordHeader, 0, 8)}
+	header := func(key string, from int) {
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: key, Value: cut(from)})
+	}
+	from := len(text)
+	text = append(text, m.Schema...)
+	header(schemas.HeaderSchema, from)
+	from = len(text)
+	text = strconv.AppendUint(text, m.Project, 10)
+	header(schemas.HeaderProject, from)
+	from = len(text)
+	text = strconv.AppendInt(text, m.Received.UnixNano(), 10)
+	header(schemas.HeaderReceived, from)
+	if !m.SentAt.IsZero() {
+		from = len(text)
+		text = strconv.AppendInt(text, m.SentAt.UnixNano(), 10)
+		header(schemas.HeaderSentAt, from)
+	}
+	if m.Category != "" {
+		from = len(text)
+		text = append(text, m.Category...)
+		header(schemas.HeaderCategory, from)
+	}
+	if hasID {
+		from = len(text)
+		text = hex.AppendEncode(text, m.EventID[:])
+		header(schemas.HeaderEventID, from)
+	}
+	if m.Count > 0 {
+		from = len(text)
+		text = strconv.AppendInt(text, int64(m.Count), 10)
+		header(schemas.HeaderCount, from)
+	}
+	if m.Truncated {
+		from = len(text)
+		text = append(text, '1')
+		header(schemas.HeaderTruncate, from)
 	}
 	return r
 }
 
-// Metrics makes a record of an ExportMetricsServiceRequest. Its key is random,
-// as that of Spans.
+// Spans makes a record of an ExportTraceServiceRequest.
+func Spans(project uint64, received time.Time, value []byte, count int, truncated bool) *kgo.Record {
+	return Record(Meta{
+		Topic: topics.IngestSpans, Schema: schemas.SchemaOTLPTraces, Project: project, Received: received,
+		Category: schemas.CategorySpan, Count: count, Truncated: truncated,
+	}, value)
+}
+
+// Metrics makes a record of an ExportMetricsServiceRequest.
 func Metrics(project uint64, received time.Time, value []byte, points int, truncated bool) *kgo.Record {
-	return ofRequest(schemas.TopicIngestMetrics, schemas.SchemaOTLPMetrics, project, received, value, points, truncated)
+	return Record(Meta{
+		Topic: topics.IngestMetrics, Schema: schemas.SchemaOTLPMetrics, Project: project, Received: received,
+		Category: schemas.CategoryTraceMetric, Count: points, Truncated: truncated,
+	}, value)
 }
 
-// Event makes a record of a Sentry event's JSON. Its key is the event's id, so
-// that an event sent twice lies on one partition.
-func Event(project uint64, received time.Time, value []byte, id schemas.EventID) *kgo.Record {
-	r := record(schemas.TopicIngestEvents, bytes.Clone(id[:]), project, received, value, schemas.SchemaSentryEvent)
-	r.Headers = append(r.Headers, header(schemas.HeaderEventID, id.String()))
-	return r
-}
-
-func record(topic string, key []byte, project uint64, received time.Time, value []byte, schema string) *kgo.Record {
-	headers := make([]kgo.RecordHeader, 0, 5)
-	headers = append(headers,
-		header(schemas.HeaderSchema, schema),
-		header(schemas.HeaderProject, strconv.FormatUint(project, 10)),
-		header(schemas.HeaderReceived, strconv.FormatInt(received.UnixNano(), 10)))
-	return &kgo.Record{Topic: topic, Key: key, Value: value, Headers: headers}
-}
-
-func header(key, value string) kgo.RecordHeader {
-	return kgo.RecordHeader{Key: key, Value: []byte(value)}
+// Logs makes a record of an ExportLogsServiceRequest.
+func Logs(project uint64, received time.Time, value []byte, logs int, truncated bool) *kgo.Record {
+	return Record(Meta{
+		Topic: topics.IngestLogs, Schema: schemas.SchemaOTLPLogs, Project: project, Received: received,
+		Category: schemas.CategoryLogItem, Count: logs, Truncated: truncated,
+	}, value)
 }

@@ -89,7 +89,9 @@ func TestWhatWasAcknowledgedIsInTheTopic(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := schemas.EventID{1, 2, 3}
-	if err := p.Produce(t.Context(), Event(8, received, []byte("{}"), id)); err != nil {
+	if err := p.Produce(t.Context(), Record(Meta{
+		Topic: topics.IngestEvents, Schema: schemas.SchemaIngestEvents, Project: 8, Received: received, SentAt: received.Add(-time.Second), EventID: id, Category: schemas.CategoryError,
+	}, []byte("{}"))); err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff([]error{nil, nil}, seen); d != "" {
@@ -108,9 +110,9 @@ func TestWhatWasAcknowledgedIsInTheTopic(t *testing.T) {
 	}
 	ns := strconv.FormatInt(received.UnixNano(), 10)
 	want := map[string]map[string]string{
-		"ingest-spans one": {"project": "7", "received": ns, "schema": "otlp-traces/1", "count": "3"},
-		"ingest-spans two": {"project": "7", "received": ns, "schema": "otlp-traces/1", "count": "4", "truncated": "1"},
-		"ingest-events {}": {"project": "8", "received": ns, "schema": "sentry-event/1", "event-id": "01020300000000000000000000000000"},
+		"ingest-spans one": {"project": "7", "received": ns, "schema": "otlp-traces/1", "category": "span", "count": "3"},
+		"ingest-spans two": {"project": "7", "received": ns, "schema": "otlp-traces/1", "category": "span", "count": "4", "truncated": "1"},
+		"ingest-events {}": {"project": "8", "received": ns, "schema": "ingest-events/2", "category": "error", "sent-at": strconv.FormatInt(received.Add(-time.Second).UnixNano(), 10), "event-id": "01020300000000000000000000000000"},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("records (-want +got):\n%s", d)

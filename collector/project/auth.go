@@ -39,47 +39,76 @@ type Credentials struct {
 // maxVersion is the newest Sentry protocol.
 const maxVersion = 7
 
-// FromRequest reads the credentials of a request. authSentry is its header
-// X-Sentry-Auth, authorization its header Authorization; query may be nil. It
-// fails with ErrNoAuth, ErrMultipleAuth or ErrBadAuth.
-func FromRequest(authSentry, authorization string, query url.Values) (Credentials, error) {
-	var found []Credentials
-	if authSentry != "" {
-		c, err := parseSentry(authSentry)
-		if err != nil {
-			return Credentials{}, err
-		}
-		found = append(found, c)
+// Sources are where a request may say who sends. Empty ones say nothing.
+type Sources struct {
+	Sentry        []string // its headers X-Sentry-Auth
+	Authorization []string
+	Query         url.Values
+	Path          string // a key in the path
+}
+
+// Credentials reads them. They may stand in one place only; another scheme of
+// Authorization than Sentry and Basic is somebody else's. It fails with
+// ErrNoAuth, ErrMultipleAuth or ErrBadAuth.
+func (s Sources) Credentials() (Credentials, error) {
+	var found Credentials
+	n := 0
+	add := func(c Credentials, err error) error {
+		found = c
+		n++
+		return err
 	}
-	scheme, rest, _ := strings.Cut(authorization, " ")
-	switch {
-	case strings.EqualFold(scheme, "sentry"):
-		c, err := parseSentry(authorization)
-		if err != nil {
+	for _, v := range s.Sentry {
+		if v == "" {
+			continue
+		}
+		if err := add(parseSentry(v)); err != nil {
 			return Credentials{}, err
 		}
-		found = append(found, c)
-	case strings.EqualFold(scheme, "basic"):
-		c, err := parseBasic(rest)
-		if err != nil {
-			return Credentials{}, err
-		}
-		found = append(found, c)
 	}
-	if query.Has("sentry_key") {
-		c, err := credentials(query.Get("sentry_key"), query.Get("sentry_version"), query.Get("sentry_client"))
+	for _, v := range s.Authorization {
+		scheme, rest, _ := strings.Cut(v, " ")
+		var err error
+		switch {
+		case strings.EqualFold(scheme, "sentry"):
+			err = add(parseSentry(v))
+		case strings.EqualFold(scheme, "basic"):
+			err = add(parseBasic(rest))
+		}
 		if err != nil {
 			return Credentials{}, err
 		}
-		found = append(found, c)
 	}
-	switch len(found) {
+	for _, key := range s.Query["sentry_key"] {
+		if err := add(credentials(key, s.Query.Get("sentry_version"), s.Query.Get("sentry_client"))); err != nil {
+			return Credentials{}, err
+		}
+	}
+	if s.Path != "" {
+		if err := add(credentials(s.Path, "", "")); err != nil {
+			return Credentials{}, err
+		}
+	}
+	switch n {
 	case 0:
 		return Credentials{}, ErrNoAuth
 	case 1:
-		return found[0], nil
+		return found, nil
 	}
 	return Credentials{}, ErrMultipleAuth
+}
+
+// FromRequest is Credentials of the headers X-Sentry-Auth and Authorization and
+// the query, which may be nil.
+func FromRequest(authSentry, authorization string, query url.Values) (Credentials, error) {
+	s := Sources{Query: query}
+	if authSentry != "" {
+		s.Sentry = []string{authSentry}
+	}
+	if authorization != "" {
+		s.Authorization = []string{authorization}
+	}
+	return s.Credentials()
 }
 
 // parseSentry reads "Sentry sentry_key=…, sentry_version=7, …". The scheme may

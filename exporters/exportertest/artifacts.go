@@ -34,6 +34,7 @@ func Artifacts(t *testing.T, open func(t *testing.T) ArtifactStore) {
 	run("FaultyAssemblyIsTriedAgainLater", assemblyFaults)
 	run("FileIsFoundByDebugIDAndByURLOfItsProjectOnly", artifactFound)
 	run("BundleOfTheSameKeyIsStoredOnce", bundleTwice)
+	run("HoldMayTakeTheDistOfTheBundle", bundleDist)
 	run("DroppedReleaseKeepsWhatDebugIDsFind", droppedRelease)
 	run("SingleFileCanBeDropped", droppedSingle)
 	run("UnusedBundlesAndTheirChunksExpire", expiry)
@@ -289,6 +290,21 @@ func bundleTwice(t *testing.T, s ArtifactStore) {
 		noError(t, "FilesOfRelease", err)
 		if len(got) != 3 || got[0].Created != 30 {
 			t.Errorf("release %s has %d files, want the 3 that were stored first: %+v", release, len(got), got)
+		}
+	}
+}
+
+func bundleDist(t *testing.T, s ArtifactStore) {
+	ctx := testContext(t)
+	b := bundle('a', 30)
+	b.Dist = "d7"
+	noError(t, "PutBundle", s.PutBundle(ctx, b, []exporters.ArtifactHold{{Project: 1, Release: "v1", Dist: exporters.DistOfBundle}}))
+	noError(t, "HoldBundle", s.HoldBundle(ctx, b.Key, []exporters.ArtifactHold{{Project: 2, Release: "v1", Dist: exporters.DistOfBundle}}, 31))
+	for _, project := range []uint64{1, 2} {
+		got, err := s.FilesByURL(ctx, project, "v1", "d7", []string{"~/a.js"})
+		noError(t, "FilesByURL", err)
+		if len(got) != 1 {
+			t.Errorf("project %d has %d files under the bundle's own dist, want 1", project, len(got))
 		}
 	}
 }

@@ -210,8 +210,8 @@ func (s *Store) PutBundle(ctx context.Context, b exporters.ArtifactBundle, holds
 		if b.Single {
 			single = 1
 		}
-		made, err := affected(tx.ExecContext(ctx, "INSERT INTO artifact_bundles (bundle, note, single, created, used) VALUES ($1, $2, $3, $4, $4) ON CONFLICT DO NOTHING",
-			b.Key, clip(text(b.Note)), single, b.Created))
+		made, err := affected(tx.ExecContext(ctx, "INSERT INTO artifact_bundles (bundle, note, dist, single, created, used) VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT DO NOTHING",
+			b.Key, clip(text(b.Note)), clip(text(b.Dist)), single, b.Created))
 		if err != nil {
 			return err
 		}
@@ -269,8 +269,14 @@ func putFiles(ctx context.Context, tx *sql.Tx, b exporters.ArtifactBundle) error
 
 func putHolds(ctx context.Context, tx *sql.Tx, bundle string, holds []exporters.ArtifactHold, now int64) error {
 	for _, h := range holds {
-		if _, err := tx.ExecContext(ctx, "INSERT INTO artifact_holds (bundle, project, version, dist, created) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-			bundle, int64(h.Project), text(h.Release), text(h.Dist), now); err != nil { //nolint:gosec // the bits are kept
+		statement := "VALUES ($1, $2, $3, $5, $4)"
+		args := []any{bundle, int64(h.Project), text(h.Release), now} //nolint:gosec // the bits are kept
+		if h.Dist == exporters.DistOfBundle {
+			statement = "SELECT bundle, $2, $3, dist, $4 FROM artifact_bundles WHERE bundle = $1"
+		} else {
+			args = append(args, text(h.Dist))
+		}
+		if _, err := tx.ExecContext(ctx, "INSERT INTO artifact_holds (bundle, project, version, dist, created) "+statement+" ON CONFLICT DO NOTHING", args...); err != nil {
 			return err
 		}
 	}

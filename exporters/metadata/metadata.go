@@ -40,12 +40,17 @@ const (
 type Store struct {
 	write *sql.DB // SQLite has one writer
 	read  *sql.DB // the same as write on Postgres
+	// rowLock ends a SELECT whose rows stay locked until the commit: empty on
+	// SQLite, which locks all.
+	rowLock string
 }
 
 var (
-	_ exporters.Projects = (*Store)(nil)
-	_ exporters.Issues   = (*Store)(nil)
-	_ exporters.Pinger   = (*Store)(nil)
+	_ exporters.Projects     = (*Store)(nil)
+	_ exporters.IssueStore   = (*Store)(nil)
+	_ exporters.IssueSighter = (*Store)(nil)
+	_ exporters.IssueKeeper  = (*Store)(nil)
+	_ exporters.Pinger       = (*Store)(nil)
 )
 
 // Open opens the database and brings its tables to the version of this
@@ -107,7 +112,7 @@ func openPostgres(ctx context.Context, dsn string) (*Store, error) {
 	db.SetMaxOpenConns(maxConns)
 	db.SetMaxIdleConns(maxConns)
 	db.SetConnMaxIdleTime(10 * time.Minute)
-	s := &Store{write: db, read: db}
+	s := &Store{write: db, read: db, rowLock: " FOR UPDATE"}
 	if err := migrate(ctx, goose.DialectPostgres, db); err != nil {
 		_ = s.Close()
 		return nil, fmt.Errorf("cannot open metadata store postgres://%s:%d/%s: %w", cfg.Host, cfg.Port, cfg.Database, classify(err))

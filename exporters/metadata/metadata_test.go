@@ -12,6 +12,7 @@ import (
 
 	"github.com/pressly/goose/v3"
 
+	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/exporters/exportertest"
 	"github.com/hoptrace/hoptrace/internal/testpostgres"
 	"github.com/hoptrace/hoptrace/schemas"
@@ -192,5 +193,46 @@ INSERT INTO project_keys (public_key, project, created) VALUES ('`+strings.Repea
 	}
 	if k, err := s.CreateKey(t.Context(), schemas.Key{Project: 1}); err != nil || k.ID != 4 {
 		t.Errorf("a new key is %+v, %v; want id 4", k, err)
+	}
+}
+
+func TestIssuesOfOlderTablesKeepTheirIDsAndHashes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := migrations.ReadFile("migrations/00001_projects_and_issues.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	up, _, _ := strings.Cut(string(first), "-- +goose Down")
+	for _, statement := range []string{
+		up,
+		"CREATE TABLE schema_versions (id INTEGER PRIMARY KEY AUTOINCREMENT, version_id INTEGER NOT NULL, is_applied INTEGER NOT NULL, tstamp TIMESTAMP DEFAULT (datetime('now')))",
+		"INSERT INTO schema_versions (version_id, is_applied) VALUES (0, 1), (1, 1)",
+		`INSERT INTO issues VALUES (7, 3, '000102030405060708090a0b0c0d0e0f', 'Old', 'a.b', 'old', 'warning', 'go', 'unresolved', 5, 9, '["type Old"]')`,
+	} {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), "sqlite:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	fingerprint := schemas.Fingerprint{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+	got, err := s.Issue(t.Context(), 3, 7)
+	if err != nil || got.Fingerprint != fingerprint || got.Title != "Old" || got.FirstSeen != 5 || got.LastSeen != 9 ||
+		got.Status != schemas.StatusUnresolved || got.Priority != schemas.PriorityMedium || len(got.Grouping) != 1 {
+		t.Errorf("Issue = %+v, %v; want the one that was there", got, err)
+	}
+	seen, err := s.SeeIssues(t.Context(), []exporters.Sighting{{Project: 3, Hashes: []schemas.Fingerprint{fingerprint}}, {Project: 3, Hashes: []schemas.Fingerprint{{1}}}})
+	if err != nil || seen[0].Issue != 7 || seen[0].IsNew || seen[1].Issue != 8 || !seen[1].IsNew {
+		t.Errorf("SeeIssues = %+v, %v; want issue 7 and a new one, 8", seen, err)
 	}
 }

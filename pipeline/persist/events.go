@@ -17,6 +17,7 @@ import (
 	"github.com/hoptrace/hoptrace/pipeline/ingest"
 	"github.com/hoptrace/hoptrace/pipeline/normalize"
 	"github.com/hoptrace/hoptrace/schemas"
+	"github.com/hoptrace/hoptrace/schemas/wire"
 )
 
 // Events is the handler behind topic ingest-events. Its methods are called by
@@ -119,11 +120,19 @@ func (e *Events) handle(ctx context.Context, batch []consume.Record) (dead []con
 }
 
 func (e *Events) read(r *consume.Record, source schemas.Source, position schemas.Position) (item, error) {
-	from, err := accept(r, schemas.SchemaSentryEvent)
+	payload, schema := r.Value, schemas.SchemaSentryEvent
+	if header(r, schemas.HeaderSchema) == schemas.SchemaIngestEvents {
+		var e wire.IngestEvent
+		if err := e.DecodeMsgpack(r.Value); err != nil {
+			return item{}, refused("undecodable", err)
+		}
+		payload, schema = e.Payload, schemas.SchemaIngestEvents
+	}
+	from, err := accept(r, schema)
 	if err != nil {
 		return item{}, err
 	}
-	in, err := ingest.DecodeEvent(r.Value)
+	in, err := ingest.DecodeEvent(payload)
 	if err != nil {
 		return item{}, refused("undecodable", err)
 	}
@@ -135,7 +144,7 @@ func (e *Events) read(r *consume.Record, source schemas.Source, position schemas
 		ev.ID = eventID(source, position)
 	}
 	ev.Project, ev.Source, ev.Position = from.project, source, position
-	it := item{Event: ev, payload: r.Value}
+	it := item{Event: ev, payload: payload}
 	ev.Fingerprint, it.grouping = group.Of(ev)
 	return it, nil
 }
