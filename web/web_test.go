@@ -100,6 +100,28 @@ func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 	}
 }
 
+func TestMountedHandlerHasItsPathAndTheGuard(t *testing.T) {
+	store := fakestore.Orders(time.Now())
+	s, err := newServer(DefaultConfig(), Deps{Spans: store, Messages: store, Metrics: store, Logs: store, Events: store, Issues: store, Projects: store, Blobs: store}, built, true,
+		prometheus.NewRegistry(), slog.New(slog.NewTextHandler(io.Discard, nil)), Mount{Prefix: "/api/0/", Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusTeapot)
+		})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := func(path, host string, want int) {
+		t.Helper()
+		if got := ask(s, path, func(r *http.Request) { r.Host = host }).Code; got != want {
+			t.Errorf("%s by the name %s: status %d, want %d", path, host, got, want)
+		}
+	}
+	f("/api/0/", "localhost", http.StatusTeapot)
+	f("/api/0/organizations/o/", "localhost", http.StatusTeapot)
+	f("/api/0/", "evil.example", http.StatusForbidden)
+	f("/api/v1/status", "localhost", http.StatusOK)
+	f("/", "localhost", http.StatusOK)
+}
+
 func TestPagesOfTheApplicationGetItsIndex(t *testing.T) {
 	s, _ := testServer(t, built, true)
 	for _, path := range []string{"/", "/traces", "/traces/4f6c", "/issues/7/events/latest"} {

@@ -229,8 +229,12 @@ func (m *sourceMap) first(line uint32) (*token, bool) {
 
 // isLibrary tells by its path that a source is not of the program.
 func isLibrary(name string) bool {
-	return strings.Contains(name, "node_modules/") || strings.Contains(name, "/webpack/runtime/") || strings.Contains(name, "/webpack/bootstrap") ||
-		strings.Contains(name, "(webpack)") || strings.HasPrefix(name, "webpack/")
+	for _, part := range [...]string{"node_modules/", "webpack/runtime/", "webpack/bootstrap"} {
+		if i := strings.Index(name, part); i == 0 || i > 0 && name[i-1] == '/' {
+			return true
+		}
+	}
+	return strings.Contains(name, "(webpack)")
 }
 
 // around cuts a long line to what stands about a column.

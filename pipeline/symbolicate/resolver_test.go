@@ -225,6 +225,24 @@ func TestContextStandsAroundTheLine(t *testing.T) {
 	}
 }
 
+func TestCodeOfOthersIsNotInApp(t *testing.T) {
+	for name, want := range map[string]bool{
+		"../node_modules/react/index.js": true, "node_modules/a.js": true, "webpack:///webpack/bootstrap": true, "webpack/runtime/chunk loaded": true, "(webpack)/buildin/global.js": true,
+		"src/main.ts": false, "webpack.config.js": false, "src/my_node_modules/a.ts": false, "": false,
+	} {
+		if got := isLibrary(name); got != want {
+			t.Errorf("isLibrary(%q) = %v, want %v", name, got, want)
+		}
+	}
+	f := new(fake)
+	m := strings.Replace(read(t, "app.min.js.map"), `"version": 3,`, `"version": 3, "x_google_ignoreList": [0],`, 1)
+	f.add(exporters.ArtifactHold{Project: 7, Release: "v1"}, exporters.ArtifactFile{URL: "~/a.js.map"}, m)
+	rs := resolve(t, resolver(t, f, Config{}), Request{Project: 7, Release: "v1", Frames: frames("https://h/a.js", "at c (1:40)\nat 1:388")})
+	if rs[1].InApp == nil || *rs[1].InApp || rs[0].InApp != nil {
+		t.Errorf("got in app %v and %v, want false for the ignored source and unknown for the other", rs[1].InApp, rs[0].InApp)
+	}
+}
+
 func TestWithoutTheScriptTheCallerTellsTheName(t *testing.T) {
 	f := withShop(t)
 	f.files = slices.DeleteFunc(f.files, func(h held) bool { return h.Kind == exporters.ArtifactMinified })

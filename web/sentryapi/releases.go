@@ -12,7 +12,6 @@ import (
 )
 
 type releaseJSON struct {
-	ID           int64         `json:"id"`
 	Version      string        `json:"version"`
 	ShortVersion string        `json:"shortVersion"`
 	Status       string        `json:"status"`
