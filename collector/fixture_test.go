@@ -20,6 +20,7 @@ import (
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/schemas"
+	"github.com/hoptrace/hoptrace/schemas/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -36,6 +37,7 @@ type memory struct {
 	err     error
 	hang    bool // never acknowledges
 	panics  bool
+	broken  []error // why records are not what their topics' contracts say
 }
 
 func (m *memory) ProduceSync(ctx context.Context, records ...*kgo.Record) error {
@@ -43,6 +45,11 @@ func (m *memory) ProduceSync(ctx context.Context, records ...*kgo.Record) error 
 	err, hang, panics := m.err, m.hang, m.panics
 	if err == nil && !hang && !panics {
 		m.records = append(m.records, records...)
+		for _, r := range records {
+			if err := wire.CheckRecord(r.Topic, func(key string) string { return headerOf(r, key) }, r.Value); err != nil {
+				m.broken = append(m.broken, err)
+			}
+		}
 	}
 	m.mu.Unlock()
 	if panics {
@@ -192,6 +199,11 @@ func newHouse(t *testing.T, change func(*Config)) *house {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		h.kafka.mu.Lock()
+		for _, err := range h.kafka.broken {
+			t.Errorf("the collector wrote a record that breaks its contract: %v", err)
+		}
+		h.kafka.mu.Unlock()
 		h.client.CloseIdleConnections()
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
