@@ -27,6 +27,7 @@ const usage = `hoptrace shows where every Kafka message spends its time, and wha
   hoptrace clickhouse   the embedded engine, for roles in other processes of this machine
   hoptrace topics       list, plan, apply: the topics of the line; decode: a record as JSON
   hoptrace tokens       create, list, revoke: what sentry-cli shows to upload source maps
+  hoptrace projects     list, create, show, set: projects; keys, key-create, key-disable …: their DSNs
   hoptrace config       print every setting, its value and where it came from
   hoptrace version
 
@@ -51,11 +52,14 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	command, args := args[0], args[1:]
 	for _, a := range args {
 		if a == "--help" || a == "-h" {
-			if command == "topics" {
+			switch command {
+			case "topics":
 				_, _ = io.WriteString(stdout, topicsUsage)
 				return 0
-			}
-			if command == "tokens" {
+			case "projects":
+				_, _ = io.WriteString(stdout, projectsUsage)
+				return 0
+			case "tokens":
 				_, _ = io.WriteString(stdout, tokensUsage)
 				return 0
 			}
@@ -71,6 +75,8 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return runTopics(args, environ, os.Stdin, stdout, stderr)
 	case "tokens":
 		return runTokens(args, environ, stdout, stderr)
+	case "projects":
+		return runProjects(args, environ, os.Stdin, stdout, stderr)
 	case "config":
 		s, set, err := load(roleConfig, args, environ)
 		if s != nil {

@@ -19,10 +19,9 @@ type Quota interface {
 	Limits(ctx context.Context, from *Sender) []RateLimit
 }
 
-// Recorder counts what was turned away. It must not wait.
+// Recorder is told what was turned away, by category. It must not wait.
 type Recorder interface {
-	// Dropped is given the item, of which quantity was turned away.
-	Dropped(from *Sender, it *Item, quantity int, outcome schemas.Outcome, reason string)
+	Record(project uint64, key string, cat schemas.Category, o schemas.Outcome, reason string, quantity int64, id schemas.EventID)
 }
 
 // Unlimited is the quota that everything is within.
@@ -140,7 +139,7 @@ func (p *Policy) Item(ctx context.Context, from *Sender, it Item) Decision { //n
 	}
 	c := p.of(&from.Project)
 	drop := func(outcome schemas.Outcome, reason string) Decision {
-		p.deps.Recorder.Dropped(from, &it, it.Quantity, outcome, reason)
+		p.dropped(from, &it, it.Quantity, it.Size, outcome, reason)
 		return Decision{Outcome: outcome, Reason: reason}
 	}
 	if !c.allowed(from.Origin) {
@@ -175,7 +174,7 @@ func (p *Policy) Item(ctx context.Context, from *Sender, it Item) Decision { //n
 			return drop(schemas.OutcomeInvalid, "invalid_json")
 		}
 		for r, n := range left {
-			p.deps.Recorder.Dropped(from, &it, n, schemas.OutcomeFiltered, reasonSampled+r.id)
+			p.dropped(from, &it, n, 0, schemas.OutcomeFiltered, reasonSampled+r.id)
 		}
 		if len(left) > 0 && kept == 0 {
 			for r := range left {
@@ -202,6 +201,25 @@ func (p *Policy) Item(ctx context.Context, from *Sender, it Item) Decision { //n
 		it.Payload = out
 	}
 	return Decision{Keep: true, Payload: it.Payload, Quantity: it.Quantity}
+}
+
+// dropped records what was turned away: quantity of the item, and its bytes
+// where bytes are counted.
+func (p *Policy) dropped(from *Sender, it *Item, quantity int, size int64, o schemas.Outcome, reason string) {
+	record := func(cat schemas.Category, n int64) {
+		p.deps.Recorder.Record(from.Project.ID, from.Key, cat, o, reason, n, it.EventID)
+	}
+	switch it.Category {
+	case schemas.CategoryAttachment:
+		record(schemas.CategoryAttachment, size)
+		record(schemas.CategoryAttachmentItem, int64(quantity))
+		return
+	case schemas.CategoryLogItem:
+		record(schemas.CategoryLogByte, size)
+	case schemas.CategoryTraceMetric:
+		record(schemas.CategoryTraceMetricByte, size)
+	}
+	record(it.Category, int64(quantity))
 }
 
 // reasonSampled begins the reason of what a sampling rule left out; its id follows.

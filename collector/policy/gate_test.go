@@ -19,10 +19,10 @@ type dropped struct {
 	all []string
 }
 
-func (d *dropped) Dropped(_ *Sender, it *Item, quantity int, outcome schemas.Outcome, reason string) {
+func (d *dropped) Record(_ uint64, _ string, cat schemas.Category, o schemas.Outcome, reason string, quantity int64, _ schemas.EventID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.all = append(d.all, fmt.Sprintf("%d %s %s %s", quantity, it.Category, outcome, reason))
+	d.all = append(d.all, fmt.Sprintf("%d %s %s %s", quantity, cat, o, reason))
 }
 
 func (d *dropped) take() string {
@@ -396,6 +396,20 @@ func TestQuotasAreChargedWhatFiltersLetPass(t *testing.T) {
 	if got := p.Item(context.Background(), from, report); !got.Keep || len(quota.asked) != 2 {
 		t.Errorf("a client report was limited: %+v", got)
 	}
+}
+
+func TestBytesAreCountedBesidePieces(t *testing.T) {
+	p, d := newPolicy(t, &limit{})
+	f := func(kind string, category schemas.Category, want string) {
+		t.Helper()
+		p.Item(context.Background(), sender(t, nil), Item{Type: kind, Category: category, Quantity: 3, Size: 500})
+		if got := d.take(); got != want {
+			t.Errorf("%s: counted %s, want %s", kind, got, want)
+		}
+	}
+	f("log", schemas.CategoryLogItem, "500 log_byte rate_limited too_many, 3 log_item rate_limited too_many")
+	f("trace_metric", schemas.CategoryTraceMetric, "500 trace_metric_byte rate_limited too_many, 3 trace_metric rate_limited too_many")
+	f("attachment", schemas.CategoryAttachment, "500 attachment rate_limited too_many, 3 attachment_item rate_limited too_many")
 }
 
 func TestEachProjectIsScrubbedByItsOwnSettingsAndTheNewest(t *testing.T) {

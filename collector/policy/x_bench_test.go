@@ -72,7 +72,8 @@ func BenchmarkScrub(b *testing.B) {
 
 type nobody struct{}
 
-func (nobody) Dropped(*Sender, *Item, int, schemas.Outcome, string) {}
+func (nobody) Record(uint64, string, schemas.Category, schemas.Outcome, string, int64, schemas.EventID) {
+}
 
 func BenchmarkItem(b *testing.B) {
 	off := schemas.ProjectSettings{Version: schemas.SettingsVersion}

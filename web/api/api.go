@@ -135,6 +135,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.handle("/api/v1/issues", []string{"from", "to", "text", "before", "limit"}, h.issues)
 	h.handle("/api/v1/issues/{id}", []string{"limit"}, h.issue)
 	h.handle("/api/v1/issues/{id}/events/{event}", nil, h.event)
+	h.projectRoutes()
 	h.mux.HandleFunc("GET /api/v1/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/yaml")
 		_, _ = w.Write(openAPI) // the reader left

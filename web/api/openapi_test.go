@@ -93,7 +93,7 @@ func TestEveryTypeIsAsTheContractSays(t *testing.T) {
 		fields := 0
 		for i := range typ.NumField() {
 			tag := typ.Field(i).Tag.Get("json")
-			if tag == "" {
+			if tag == "" || tag == "-" {
 				continue
 			}
 			fields++
@@ -127,6 +127,13 @@ func TestEveryTypeIsAsTheContractSays(t *testing.T) {
 		IssueDetail{},
 		EventDetail{},
 		finding.Finding{},
+		ProjectList{},
+		ProjectDetail{},
+		ProjectCreate{},
+		ProjectUpdate{},
+		KeyCreate{},
+		KeyUpdate{},
+		Done{},
 	} {
 		check(reflect.TypeOf(v))
 	}

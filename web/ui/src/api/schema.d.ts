@@ -112,6 +112,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Log records of Sentry SDKs and by OTLP, newest first. */
+        get: operations["logs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/metrics": {
         parameters: {
             query?: never;
@@ -241,6 +258,105 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/projects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All projects, by id. */
+        get: operations["projects"];
+        put?: never;
+        /**
+         * Make a project with one key.
+         * @description 409 (project_exists) when the slug is taken; 400 (bad_project, bad_settings) with every
+         *     fault, a line each.
+         */
+        post: operations["createProject"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A project with its settings and keys. */
+        get: operations["projectDetail"];
+        /**
+         * Change a project.
+         * @description Collectors see it within 5 s. 409 (project_changed) when the revision is not the newest;
+         *     400 (bad_settings) with every fault, a line each.
+         */
+        put: operations["updateProject"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{id}/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make a key. */
+        post: operations["createKey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{id}/keys/{key}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set a key's label, state and limit.
+         * @description What is sent with a key that is not active is refused with 403.
+         */
+        put: operations["updateKey"];
+        post?: never;
+        /** Forget a key for good. */
+        delete: operations["deleteKey"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{id}/keys/{key}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Disable a key and make one that follows it. */
+        post: operations["rotateKey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -255,6 +371,168 @@ export interface components {
             hint: string;
             /** @description the one at fault */
             parameter?: string;
+        };
+        /** @description ProjectList are all projects, by id. */
+        ProjectList: {
+            projects: components["schemas"]["ProjectLine"][];
+        };
+        /** @description ProjectLine is one of them. */
+        ProjectLine: {
+            id: string;
+            slug: string;
+            name: string;
+            /** @description what is sent to it is refused */
+            disabled: boolean;
+        };
+        /** @description ProjectDetail is a project with everything that is set for it. */
+        ProjectDetail: {
+            id: string;
+            organization: string;
+            slug: string;
+            name: string;
+            disabled: boolean;
+            /** @description send it back with a change */
+            revision: number;
+            settings: components["schemas"]["ProjectSettings"];
+            /** @description by time of making */
+            keys: components["schemas"]["ProjectKey"][];
+        };
+        /** @description ProjectKey is one key of it. */
+        ProjectKey: {
+            id: string;
+            /** @description 32 hex digits */
+            public: string;
+            label: string;
+            active: boolean;
+            created: components["schemas"]["Nanos"];
+            /** @description empty when the server does not know where it is reached */
+            dsn: string;
+            limit: components["schemas"]["KeyLimit"] | null;
+        };
+        /** @description ProjectCreate makes a project. */
+        ProjectCreate: {
+            /** @description 1 to 50 of a-z, 0-9, - and _ */
+            slug: string;
+            /** @description the slug unless given */
+            name?: string;
+            /** @description the defaults unless given */
+            settings?: components["schemas"]["ProjectSettings"];
+        };
+        /** @description ProjectUpdate changes one. What is not given stays. */
+        ProjectUpdate: {
+            name?: string;
+            disabled?: boolean;
+            /** @description all of them: what they do not name is the default */
+            settings?: components["schemas"]["ProjectSettings"];
+            /** @description that the change was made to; it is refused when there is a newer one */
+            revision?: number;
+        };
+        /** @description KeyCreate makes a key. */
+        KeyCreate: {
+            label?: string;
+            limit?: components["schemas"]["KeyLimit"];
+        };
+        /** @description KeyUpdate sets all of a key that can be set. */
+        KeyUpdate: {
+            label: string;
+            active: boolean;
+            limit: components["schemas"]["KeyLimit"] | null;
+        };
+        /** @description Done says that nothing is left to tell. */
+        Done: {
+            done: boolean;
+        };
+        /** @description KeyLimit is how many events may come in a window. */
+        KeyLimit: {
+            count: number;
+            /** @description seconds */
+            window: number;
+        };
+        /** @description ProjectSettings say what becomes of what a project is sent. */
+        ProjectSettings: {
+            /** @description of this document: 1 */
+            version: number;
+            /** @description web origins that browsers may send from, as https://shop.example or *.shop.example; empty means all */
+            allowedOrigins: string[];
+            /** @description how long events are kept; 0 means as long as the store keeps them */
+            retentionDays: number;
+            filters: components["schemas"]["Filters"];
+            scrubbing: components["schemas"]["Scrubbing"];
+            /** @description the first that fits decides */
+            sampling: components["schemas"]["SamplingRule"][];
+            groupingRules: string;
+            fingerprintRules: string;
+            quotas: components["schemas"]["Quota"][];
+        };
+        /** @description Filters are the inbound filters: what they name is not kept. * in a pattern is any text; case does not matter. */
+        Filters: {
+            legacyBrowsers: boolean;
+            localhost: boolean;
+            webCrawlers: boolean;
+            browserExtensions: boolean;
+            /** @description patterns of the message, or of 'type: value' of an exception */
+            errorMessages: string[];
+            /** @description patterns */
+            releases: string[];
+            /** @description addresses and networks as 10.0.0.0/8 */
+            clientIPs: string[];
+        };
+        /** @description Scrubbing says what is taken out of payloads before they are kept. */
+        Scrubbing: {
+            enabled: boolean;
+            /** @description fields with telling names, card numbers, private keys, bearer tokens, user info in URLs */
+            defaults: boolean;
+            ipAddresses: boolean;
+            emails: boolean;
+            /** @description attributes of what comes by OTLP, too */
+            otlp: boolean;
+            /** @description further names of fields */
+            sensitiveFields: string[];
+            /** @description names of fields whose values stay */
+            safeFields: string[];
+            rules: components["schemas"]["ScrubRule"][];
+        };
+        /** @description ScrubRule is a rule of a project. */
+        ScrubRule: {
+            id: string;
+            /** @enum {string} */
+            type: "field" | "pattern" | "builtin";
+            /** @description a pattern of field names, a regular expression (RE2), or the name of a built-in type */
+            match: string;
+            /** @enum {string} */
+            method: "remove" | "mask" | "hash" | "replace";
+            /** @description of method replace; empty means [Filtered] */
+            replacement: string;
+            /** @description where it holds, as request.data.**; empty means everywhere */
+            paths: string[];
+        };
+        /** @description SamplingRule keeps a share of what fits all of its conditions. Empty lists do not ask. */
+        SamplingRule: {
+            id: string;
+            /** @enum {string} */
+            type: "trace" | "transaction" | "error";
+            /** @description 0 to 1 */
+            rate: number;
+            releases: string[];
+            environments: string[];
+            transactions: string[];
+            levels: string[];
+            platforms: string[];
+        };
+        /** @description Quota is how much of some categories is taken in a window. */
+        Quota: {
+            id: string;
+            /** @description empty: all */
+            categories?: string[];
+            /** @enum {string} */
+            scope: "organization" | "project" | "key";
+            /** @description empty: each of the scope */
+            scopeId?: string;
+            /** @description 0 refuses all, null only counts */
+            limit: number | null;
+            /** @description seconds */
+            window?: number;
+            reasonCode?: string;
         };
         /** @description Finding is a title and the sentences below it. */
         Finding: {
@@ -653,6 +931,34 @@ export interface components {
             steps: number;
             seen: components["schemas"]["Nanos"];
         };
+        LogList: {
+            logs: components["schemas"]["Log"][];
+            /** @description Null on the last page; otherwise pass both as before and skip. */
+            next: components["schemas"]["LogCursor"] | null;
+        };
+        LogCursor: {
+            before: components["schemas"]["Nanos"];
+            skip: number;
+        };
+        Log: {
+            time: components["schemas"]["Nanos"];
+            received: components["schemas"]["Nanos"];
+            /** @description trace, debug, info, warn, error or fatal; what the sender wrote when it is none of these and has no number. */
+            level: string;
+            /** @description OTLP's number, 1 to 24; 0 when not told. */
+            severity: number;
+            body: string;
+            service: string;
+            scope: string;
+            /** @enum {string} */
+            origin: "sentry" | "otel";
+            /** @description Empty when there is none. */
+            traceId: string;
+            /** @description Empty when there is none. */
+            spanId: string;
+            resource: components["schemas"]["Attribute"][];
+            attributes: components["schemas"]["Attribute"][];
+        };
         /** @description HopList is a list of hops. */
         HopList: {
             finding: components["schemas"]["Finding"];
@@ -818,6 +1124,10 @@ export interface components {
         before: string;
         limit: number;
         /** @description Decimal. */
+        projectId: string;
+        /** @description 32 hex digits. */
+        publicKey: string;
+        /** @description Decimal. */
         issue: string;
     };
     requestBodies: never;
@@ -826,6 +1136,22 @@ export interface components {
 }
 export type Nanos = components['schemas']['Nanos'];
 export type Error = components['schemas']['Error'];
+export type ProjectList = components['schemas']['ProjectList'];
+export type ProjectLine = components['schemas']['ProjectLine'];
+export type ProjectDetail = components['schemas']['ProjectDetail'];
+export type ProjectKey = components['schemas']['ProjectKey'];
+export type ProjectCreate = components['schemas']['ProjectCreate'];
+export type ProjectUpdate = components['schemas']['ProjectUpdate'];
+export type KeyCreate = components['schemas']['KeyCreate'];
+export type KeyUpdate = components['schemas']['KeyUpdate'];
+export type Done = components['schemas']['Done'];
+export type KeyLimit = components['schemas']['KeyLimit'];
+export type ProjectSettings = components['schemas']['ProjectSettings'];
+export type Filters = components['schemas']['Filters'];
+export type Scrubbing = components['schemas']['Scrubbing'];
+export type ScrubRule = components['schemas']['ScrubRule'];
+export type SamplingRule = components['schemas']['SamplingRule'];
+export type Quota = components['schemas']['Quota'];
 export type Finding = components['schemas']['Finding'];
 export type Piece = components['schemas']['Piece'];
 export type Status = components['schemas']['Status'];
@@ -865,6 +1191,9 @@ export type ClockList = components['schemas']['ClockList'];
 export type Clock = components['schemas']['Clock'];
 export type ClockSample = components['schemas']['ClockSample'];
 export type ClockStep = components['schemas']['ClockStep'];
+export type LogList = components['schemas']['LogList'];
+export type LogCursor = components['schemas']['LogCursor'];
+export type Log = components['schemas']['Log'];
 export type HopList = components['schemas']['HopList'];
 export type IssueList = components['schemas']['IssueList'];
 export type Issue = components['schemas']['Issue'];
@@ -885,6 +1214,8 @@ export type ParameterTopic = components['parameters']['topic'];
 export type ParameterGroup = components['parameters']['group'];
 export type ParameterBefore = components['parameters']['before'];
 export type ParameterLimit = components['parameters']['limit'];
+export type ParameterProjectId = components['parameters']['projectId'];
+export type ParameterPublicKey = components['parameters']['publicKey'];
 export type ParameterIssue = components['parameters']['issue'];
 export type $defs = Record<string, never>;
 export interface operations {
@@ -1060,6 +1391,46 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HopList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    logs: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the time, included: RFC 3339, Unix nanoseconds, or before now as -1h30m. The beginning unless given. */
+                from?: components["parameters"]["from"];
+                /** @description End of the time, excluded, in the forms of from. Now unless given. */
+                to?: components["parameters"]["to"];
+                service?: string;
+                /** @description 32 hex digits. */
+                trace?: string;
+                /** @description This one and worse. */
+                level?: "trace" | "debug" | "info" | "warn" | "error" | "fatal";
+                /** @description Contained in the body, without regard to case. */
+                text?: string;
+                /** @description Next page: what the last page gave as next, as it came. */
+                before?: components["parameters"]["before"];
+                /** @description How many of the records at the time before were had already. */
+                skip?: number;
+                limit?: components["parameters"]["limit"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogList"];
                 };
             };
             default: components["responses"]["Error"];
@@ -1282,6 +1653,238 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EventDetail"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    projects: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    createProject: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProjectCreate"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectDetail"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    projectDetail: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                /** @description Decimal. */
+                id: components["parameters"]["projectId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectDetail"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    updateProject: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                /** @description Decimal. */
+                id: components["parameters"]["projectId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProjectUpdate"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectDetail"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    createKey: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                /** @description Decimal. */
+                id: components["parameters"]["projectId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["KeyCreate"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectKey"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    updateKey: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                /** @description Decimal. */
+                id: components["parameters"]["projectId"];
+                /** @description 32 hex digits. */
+                key: components["parameters"]["publicKey"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KeyUpdate"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectKey"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deleteKey: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                /** @description Decimal. */
+                id: components["parameters"]["projectId"];
+                /** @description 32 hex digits. */
+                key: components["parameters"]["publicKey"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Done"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    rotateKey: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                /** @description Decimal. */
+                id: components["parameters"]["projectId"];
+                /** @description 32 hex digits. */
+                key: components["parameters"]["publicKey"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectKey"];
                 };
             };
             default: components["responses"]["Error"];
