@@ -38,8 +38,12 @@ type Deps struct {
 	Kafka produce.Client
 	// Projects authenticates.
 	Projects project.Store
-	// Gate decides what is taken of whom. Nil takes everything.
+	// Gate decides what is taken of whom. Nil means the settings of the projects.
 	Gate policy.Gate
+	// Quota holds senders to what they may send, when Gate is nil. Nil: none.
+	Quota policy.Quota
+	// Around puts another gate around that one. Nil: none.
+	Around func(policy.Gate, outcome.Recorder) (policy.Gate, error)
 	// Outcomes is told what became of what was handed over, besides the metrics.
 	// It may be nil.
 	Outcomes outcome.Recorder
@@ -79,11 +83,18 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 	producer := produce.New(deps.Kafka, cfg.ProduceTimeout, counts.Produced)
 	projects := project.NewResolver(deps.Projects, project.Config{Default: cfg.DefaultProject})
 	gate, outcomes := deps.Gate, outcome.Fan{counts}
-	if gate == nil {
-		gate = policy.Open{}
-	}
 	if deps.Outcomes != nil {
 		outcomes = append(outcomes, deps.Outcomes)
+	}
+	if gate == nil {
+		if gate, err = policy.New(policy.Config{MaxEventBytes: int(cfg.MaxEventBytes)}, policy.Deps{Quota: deps.Quota, Recorder: outcomes}); err != nil {
+			return nil, err
+		}
+	}
+	if deps.Around != nil {
+		if gate, err = deps.Around(gate, outcomes); err != nil {
+			return nil, err
+		}
 	}
 	from := project.From{Forwarded: cfg.TrustForwarded}
 	return &Collector{
