@@ -13,7 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/hoptrace/hoptrace/schemas"
+	"github.com/hoptrace/hoptrace/schemas/topics"
+	"github.com/hoptrace/hoptrace/schemas/wire"
 )
 
 // The project that the captured requests address.
@@ -45,28 +50,80 @@ func TestRequestsOfRealSDKsAreTakenByteForByte(t *testing.T) {
 			if answer.header.Get("Access-Control-Allow-Origin") == "" && sdk == "browser" {
 				t.Error("a browser would not let the page read the answer: it has no Access-Control-Allow-Origin")
 			}
-			var told struct{ ID string }
-			if err := json.Unmarshal([]byte(answer.body), &told); err != nil {
-				t.Fatalf("the answer %q: %v", answer.body, err)
+			want, ok := topicsOf[what]
+			if sdk == "java" && what == "limited-by-quota" {
+				want, ok = topicsOf["attachment"], true // its scope still has the attachment
 			}
-			switch what {
-			case "error", "chained", "message", "attachment", "event", "uncaught", "rejection", "limited-by-quota":
-				records := h.kafka.taken(schemas.TopicIngestEvents)
-				if len(records) != 1 {
-					t.Fatalf("%d records in %s, want 1", len(records), schemas.TopicIngestEvents)
+			if !ok {
+				t.Fatalf("which topics is %q for? The table does not say", what)
+			}
+			got := h.kafka.takenByTopic()
+			counts := map[string]int{}
+			for topic, records := range got {
+				counts[topic] = len(records)
+				for _, r := range records {
+					if p := headerOf(r, schemas.HeaderProject); p != "4242" {
+						t.Errorf("a record in %s is of project %q, want 4242", topic, p)
+					}
 				}
-				if id := headerOf(records[0], schemas.HeaderEventID); id == "" || id != told.ID {
-					t.Errorf("the record is of event %q, the answer of %q", id, told.ID)
-				}
-				if p := headerOf(records[0], schemas.HeaderProject); p != "4242" {
-					t.Errorf("the record is of project %s, want 4242", p)
-				}
-			default:
-				if n := len(h.kafka.taken(schemas.TopicIngestEvents)); n > 0 {
-					t.Errorf("%d records in %s, want none", n, schemas.TopicIngestEvents)
-				}
+			}
+			delete(counts, topics.Outcomes) // the ledger has its own tests
+			if d := cmp.Diff(want, counts); d != "" {
+				t.Errorf("records by topic (-want +got):\n%s", d)
+			}
+			for _, r := range append(got[topics.IngestEvents], got[topics.IngestTransactions]...) {
+				event(t, r, answer.body)
 			}
 		})
+	}
+}
+
+// topicsOf says how many records the requests make, by what they are called after.
+var topicsOf = map[string]map[string]int{
+	"error":            {topics.IngestEvents: 1},
+	"chained":          {topics.IngestEvents: 1},
+	"message":          {topics.IngestEvents: 1},
+	"event":            {topics.IngestEvents: 1},
+	"uncaught":         {topics.IngestEvents: 1},
+	"rejection":        {topics.IngestEvents: 1},
+	"limited-by-quota": {topics.IngestEvents: 1},
+	"attachment":       {topics.IngestAttachments: 2}, // a chunk, and the event behind it
+	"attachment-alone": {topics.IngestAttachments: 2}, // a chunk, and what it is
+	"transaction":      {topics.IngestTransactions: 1},
+	"span":             {topics.IngestSpans: 1},
+	"log":              {topics.IngestLogs: 1},
+	"trace_metric":     {topics.IngestMetrics: 1},
+	"check_in":         {topics.IngestMonitors: 1},
+	"session":          {topics.IngestSessions: 1},
+	"sessions":         {topics.IngestSessions: 1},
+	"feedback":         {topics.IngestFeedbackEvents: 1},
+	"user_report":      {topics.IngestAttachments: 1},
+	"client_report":    {},
+}
+
+// event reads a record as the pipeline does, and compares it with the answer.
+func event(t *testing.T, r *kgo.Record, answer string) {
+	t.Helper()
+	var told struct{ ID string }
+	if err := json.Unmarshal([]byte(answer), &told); err != nil {
+		t.Fatalf("the answer %q: %v", answer, err)
+	}
+	var e wire.IngestEvent
+	if err := e.DecodeMsgpack(r.Value); err != nil {
+		t.Fatalf("a record in %s: %v", r.Topic, err)
+	}
+	var payload struct {
+		ID string `json:"event_id"`
+	}
+	if err := json.Unmarshal(e.Payload, &payload); err != nil {
+		t.Fatalf("the payload of a record in %s: %v", r.Topic, err)
+	}
+	header := headerOf(r, schemas.HeaderEventID)
+	if told.ID == "" || e.EventID != told.ID || payload.ID != told.ID || header != told.ID {
+		t.Errorf("the answer has the id %q, the record %q, its payload %q, its header %q", told.ID, e.EventID, payload.ID, header)
+	}
+	if e.ProjectID != capturedProject || e.StartTime <= 0 {
+		t.Errorf("the record is of project %d at %d", e.ProjectID, e.StartTime)
 	}
 }
 
@@ -92,6 +149,18 @@ func (h *house) replay(t *testing.T, raw []byte) answer {
 		t.Fatal(err)
 	}
 	return answer{resp.StatusCode, resp.Header, string(body)}
+}
+
+// takenByTopic empties it.
+func (m *memory) takenByTopic() map[string][]*kgo.Record {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := map[string][]*kgo.Record{}
+	for _, r := range m.records {
+		out[r.Topic] = append(out[r.Topic], r)
+	}
+	m.records = nil
+	return out
 }
 
 // add adds a project.
