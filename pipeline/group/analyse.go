@@ -39,6 +39,7 @@ type stack struct {
 	bounds   rules.Stack
 	counts   [variants]bool
 	hints    [variants]hint
+	vague    [variants]bool // the frame nearest to the failure that counts names no function
 }
 
 // frame is one of an event's, with why it does not count in each variant.
@@ -153,6 +154,12 @@ func (t *Tree) readStack(in []normalize.Frame, subject rules.Subject) {
 	}
 	for v := range variants {
 		s.counts[v], s.hints[v] = t.bound(&s, v)
+		for i := s.to - 1; i >= s.from; i-- {
+			if f := &t.frames[i]; f.out[v] == 0 {
+				s.vague[v] = f.context == "" && f.functionHint() != 0
+				break
+			}
+		}
 	}
 	t.stacks = append(t.stacks, s)
 }
@@ -345,16 +352,27 @@ func (t *Tree) exception(v, i int, buf []byte) []byte {
 		buf = t.stackLeaves(v, i, buf)
 	}
 	if t.valueCounts(v, i) {
-		buf = leaf(buf, leafValue, Parameterise(x.Value))
+		buf = leaf(buf, leafValue, t.value(i))
 	}
 	return buf
 }
 
 // valueCounts tells that an exception's text is needed: it has no stack that
-// counts, or no exception has a type, as SDKs send messages: these are about
+// counts, or one that does not say in which function it failed (minified, or
+// anonymous), or no exception has a type, as SDKs send messages: these are about
 // their text.
 func (t *Tree) valueCounts(v, i int) bool {
-	return t.e.Exceptions[i].Value != "" && (!t.stacks[i].counts[v] || !t.typed)
+	s := &t.stacks[i]
+	return t.e.Exceptions[i].Value != "" && (!s.counts[v] || s.vague[v] || !t.typed)
+}
+
+// value is an exception's text without what differs. A message that was sent as
+// an exception may have come with its template.
+func (t *Tree) value(i int) string {
+	if !t.typed && t.e.Template != "" && i == len(t.e.Exceptions)-1 {
+		return Parameterise(t.e.Template)
+	}
+	return Parameterise(t.e.Exceptions[i].Value)
 }
 
 func (t *Tree) stackLeaves(v, i int, buf []byte) []byte {

@@ -89,6 +89,17 @@ func TestStrategiesAndVariants(t *testing.T) {
 	f("csp", &normalize.Event{Security: normalize.Security{Kind: "csp", Directive: "img-src", Blocked: "evil.example", DocumentHost: "shop.example"}, Message: "Blocked 'image'"}, "security csp img-src evil.example")
 	f("csp, own script", &normalize.Event{Security: normalize.Security{Kind: "csp", Directive: "script-src", Blocked: "self", LocalScriptViolated: true}}, "security csp script-src local script")
 	f("expect-ct", &normalize.Event{Security: normalize.Security{Kind: "expect-ct", DocumentHost: "shop.example"}}, "security expect-ct shop.example")
+	template := errorEvent("node", x("", "order the last is late", "shop:report"))
+	template.Template = "order %s is late"
+	f("its template", template, "frame shop.report; value order %s is late")
+	vague := x("TypeError", "x is no function", "shop:run")
+	vague.Frames = append(vague.Frames, normalize.Frame{Filename: "https://shop.example/min-3F2A9C1B.js", Function: "ze", InApp: true})
+	f("a failure in a minified function", errorEvent("javascript", vague), "type TypeError; frame shop.run; frame min.js; value x is no function")
+	trimmed := x("E", "v", "net/http:serve!", "example.com/lib:x!", "main:run!")
+	for i, file := range []string{"net/http/server.go", "example.com/lib@v1.2.3/x.go", "example.com/shop/main.go"} {
+		trimmed.Frames[i].Filename = file
+	}
+	f("a program built with -trimpath", errorEvent("go", trimmed), "type E; frame main.run")
 	again := x("E", "v", "shop:walk", "shop:walk", "shop:walk", "shop:end")
 	for i := range 3 {
 		again.Frames[i].Line = 7

@@ -220,9 +220,9 @@ func (t *Tree) exceptionJSON(w *writer, v, i int) {
 	t.stackJSON(w, v, i)
 	if x.Value != "" {
 		if t.valueCounts(v, i) {
-			w.leaf("value", true, 0, "", Parameterise(x.Value))
+			w.leaf("value", true, 0, "", t.value(i))
 		} else {
-			w.leaf("value", false, hintStackCounts, "", Parameterise(x.Value))
+			w.leaf("value", false, hintStackCounts, "", t.value(i))
 		}
 	}
 	w.close()
@@ -323,7 +323,7 @@ func (t *Tree) Lines() []string {
 		}
 		stackLines(i)
 		if t.valueCounts(v, i) {
-			add("value", Parameterise(x.Value))
+			add("value", t.value(i))
 		}
 	}
 	switch t.strategy {

@@ -94,6 +94,7 @@ type matcher struct {
 	family Family
 	yes    bool   // of app and flags: what is wanted
 	tag    string // of eventTag
+	inside bool   // of paths: the pattern begins with **/, so a relative path is as good as one below /
 }
 
 // frameText is what static matchers see of a frame.
@@ -104,14 +105,12 @@ type frameText struct {
 }
 
 func textOf(f *normalize.Frame, family Family) frameText {
-	t := frameText{module: f.Module, function: f.Function, path: normalPath(f.AbsPath), file: normalPath(f.Filename), pack: normalPath(f.Package), family: family}
-	if t.file != "" && t.file[0] != '/' && !strings.Contains(t.file, ":/") {
-		t.file = "/" + t.file // so that **/vendor/** finds vendor/x
-	}
-	if t.pack != "" && t.pack[0] != '/' && !strings.Contains(t.pack, ":/") {
-		t.pack = "/" + t.pack
-	}
-	return t
+	return frameText{module: f.Module, function: f.Function, path: normalPath(f.AbsPath), file: normalPath(f.Filename), pack: normalPath(f.Package), family: family}
+}
+
+// path matches a path; **/vendor/** finds vendor/x too.
+func (m *matcher) path(s string) bool {
+	return s != "" && (m.glob.match(s) || m.inside && s[0] != '/' && m.glob.match("/"+s))
 }
 
 // holds tells whether a static matcher holds for a frame.
@@ -123,9 +122,9 @@ func (m *matcher) holds(t *frameText) bool {
 	case stackFunction:
 		is = t.function != "" && m.glob.match(t.function)
 	case stackPath:
-		is = t.path != "" && m.glob.match(t.path) || t.file != "" && (m.glob.match(t.file) || t.file[0] == '/' && m.glob.match(t.file[1:]))
+		is = m.path(t.path) || m.path(t.file)
 	case stackPackage:
-		is = t.pack != "" && (m.glob.match(t.pack) || t.pack[0] == '/' && m.glob.match(t.pack[1:]))
+		is = m.path(t.pack)
 	case frameFamily:
 		is = m.family&t.family != 0
 	}
@@ -154,7 +153,7 @@ func (m *matcher) compile(l *lexer, at int, value string) *Error {
 			return l.errorf(at, "%q is no answer; want yes or no", clip(value))
 		}
 	case stackPath, stackPackage:
-		m.glob = newGlob(value, true)
+		m.glob, m.inside = newGlob(value, true), strings.HasPrefix(value, "**/")
 	default:
 		m.glob = newGlob(value, false)
 	}

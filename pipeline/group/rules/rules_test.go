@@ -211,8 +211,7 @@ func TestFaultsNameLineColumnAndWhatIsWanted(t *testing.T) {
 
 func TestFingerprintRulesMatchEventsAndFillInVariables(t *testing.T) {
 	e := &normalize.Event{
-		Event:  schemas.Event{Platform: "python", Level: "error", Release: "shop@2.0", Transaction: "/pay", Tags: []schemas.Attribute{{Key: "tenant", Value: "t1"}}},
-		Logger: "shop.pay", SDKName: "sentry.python",
+		Event: schemas.Event{Platform: "python", Level: "error", Release: "shop@2.0", Transaction: "/pay", Tags: []schemas.Attribute{{Key: "tenant", Value: "t1"}}},
 		Exceptions: []normalize.Exception{
 			{Type: "KeyError", Value: "'a'"},
 			{Type: "PayError", Value: "declined", Mechanism: normalize.Mechanism{Type: "django"}, Frames: []normalize.Frame{
@@ -222,6 +221,7 @@ func TestFingerprintRulesMatchEventsAndFillInVariables(t *testing.T) {
 		},
 		Thread: normalize.Thread{Told: true, Name: "worker-3", Crashed: true},
 	}
+	e.Logger, e.SDKName = "shop.pay", "sentry.python"
 	f := func(rule, want string) {
 		t.Helper()
 		x, err := ParseFingerprints(rule)
