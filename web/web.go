@@ -85,6 +85,8 @@ type Deps struct {
 	Issues   exporters.Issues
 	Projects exporters.Projects
 	Blobs    exporters.Blobs
+	// Regrouper tries and explains grouping; nil means that this process cannot.
+	Regrouper api.Regrouper
 }
 
 // Mount is a handler of a path of its own, beside the UI and its API. It does not

@@ -23,6 +23,7 @@ import (
 	"github.com/hoptrace/hoptrace/internal/lifecycle"
 	"github.com/hoptrace/hoptrace/internal/selftelemetry"
 	"github.com/hoptrace/hoptrace/pipeline"
+	"github.com/hoptrace/hoptrace/pipeline/group"
 	"github.com/hoptrace/hoptrace/schemas/topics"
 	"github.com/hoptrace/hoptrace/web"
 	"github.com/hoptrace/hoptrace/web/api"
@@ -344,7 +345,8 @@ func (a *app) web(context.Context) (lifecycle.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	server, err := web.New(cfg, web.Deps{Spans: a.store, Messages: a.store, Metrics: a.store, Logs: a.store, Events: a.store, Issues: a.metadata, Projects: a.metadata, Blobs: a.blobs}, a.registry, a.log,
+	server, err := web.New(cfg, web.Deps{Spans: a.store, Messages: a.store, Metrics: a.store, Logs: a.store, Events: a.store, Issues: a.metadata, Projects: a.metadata, Blobs: a.blobs,
+		Regrouper: &regrouper{events: a.store, blobs: a.blobs, groupers: group.NewCache(0)}}, a.registry, a.log,
 		web.Mount{Prefix: sentryapi.Prefix, Handler: cli})
 	if err != nil {
 		return nil, err

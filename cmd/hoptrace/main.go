@@ -25,6 +25,7 @@ const usage = `hoptrace shows where every Kafka message spends its time, and wha
   hoptrace pipeline     read them from Kafka, store them
   hoptrace web          the UI and its API
   hoptrace clickhouse   the embedded engine, for roles in other processes of this machine
+  hoptrace grouping     preview: what other rules would do to stored events; explain: why an event is in its issue
   hoptrace topics       list, plan, apply: the topics of the line; decode: a record as JSON
   hoptrace tokens       create, list, revoke: what sentry-cli shows to upload source maps
   hoptrace projects     list, create, show, set: projects; keys, key-create, key-disable …: their DSNs
@@ -71,6 +72,8 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	case "version":
 		fmt.Fprintln(stdout, "hoptrace", selftelemetry.Version())
 		return 0
+	case "grouping":
+		return runGrouping(args, stdout, stderr)
 	case "topics":
 		return runTopics(args, environ, os.Stdin, stdout, stderr)
 	case "tokens":

@@ -171,6 +171,18 @@ func (s *Store) Event(ctx context.Context, project uint64, id schemas.EventID) (
 	return out[0], nil
 }
 
+// RecentEvents lists a project's events, newest first.
+func (s *Store) RecentEvents(ctx context.Context, project uint64, limit int) ([]schemas.Event, error) {
+	var ps params
+	ps.uint("project", project)
+	ps.int("limit", limited(limit, 500, 10_000))
+	out, err := s.events(ctx, "project = {project:UInt64}", ps)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the newest events of project %d: %w", project, err)
+	}
+	return out, nil
+}
+
 // EventsOfTraces gives events that happened in one of these traces, newest first.
 func (s *Store) EventsOfTraces(ctx context.Context, project uint64, traces []schemas.TraceID, limit int) ([]schemas.Event, error) {
 	if len(traces) == 0 {

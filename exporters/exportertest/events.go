@@ -16,6 +16,7 @@ import (
 type Events interface {
 	exporters.EventWriter
 	exporters.EventReader
+	exporters.RecentEvents
 	exporters.Pinger
 }
 
@@ -27,6 +28,7 @@ func EventStore(t *testing.T, open func(t *testing.T) Events) {
 	}
 	run("EventComesBackAsItWasWritten", eventRoundTrip)
 	run("EventsOfAnIssueComeNewestFirst", eventsOfIssue)
+	run("RecentEventsOfAProjectComeNewestFirst", recentEvents)
 	run("EventsAreFoundByTrace", eventsOfTraces)
 	run("EventThatIsNotThereIsNotFound", eventMissing)
 	run("WrittenTellsWhichEventsAreStored", eventsWritten)
@@ -103,6 +105,40 @@ func eventsOfIssue(t *testing.T, s Events) {
 	got, err := s.Events(ctx, 2, 1, 10)
 	noError(t, "Events", err)
 	equal(t, "events of another project", got, []schemas.Event{foreign})
+}
+
+func recentEvents(t *testing.T, s Events) {
+	ctx := testContext(t)
+	all := make([]schemas.Event, 0, 602)
+	for i := range 600 {
+		e := event(i, base().Add(time.Duration(i)*time.Second))
+		e.Issue = schemas.IssueID(1 + i%7) //nolint:gosec // small
+		all = append(all, e)
+	}
+	foreign := event(701, base().Add(time.Hour))
+	foreign.Project = 2
+	for range 2 { // as a replay does
+		noError(t, "WriteEvents", s.WriteEvents(ctx, append(all, foreign)))
+	}
+	f := func(limit, want int) {
+		t.Helper()
+		got, err := s.RecentEvents(ctx, 1, limit)
+		noError(t, "RecentEvents", err)
+		if len(got) != want {
+			t.Fatalf("RecentEvents with limit %d gave %d, want %d", limit, len(got), want)
+		}
+		for i := range got {
+			equal(t, fmt.Sprintf("event %d", i), got[i], all[599-i])
+		}
+	}
+	f(1, 1)
+	f(599, 599)
+	f(20_000, 600)
+	got, err := s.RecentEvents(ctx, 3, 10)
+	noError(t, "RecentEvents", err)
+	if len(got) != 0 {
+		t.Errorf("a project without events has %d", len(got))
+	}
 }
 
 func eventsOfTraces(t *testing.T, s Events) {

@@ -41,6 +41,8 @@ type Deps struct {
 	Issues   exporters.Issues
 	Projects exporters.Projects
 	Blobs    exporters.Blobs
+	// Regrouper tries and explains grouping; nil means that this process cannot.
+	Regrouper Regrouper
 }
 
 // Endpoints are the addresses that the first-run page tells people to send to.
@@ -136,6 +138,8 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.handle("/api/v1/issues/{id}", []string{"limit"}, h.issue)
 	h.handle("/api/v1/issues/{id}/events/{event}", nil, h.event)
 	h.projectRoutes()
+	h.act(http.MethodPost, "/api/v1/projects/{id}/grouping/preview", nil, h.groupingPreview)
+	h.handle("/api/v1/projects/{id}/events/{event}/grouping", nil, h.groupingOfEvent)
 	h.mux.HandleFunc("GET /api/v1/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/yaml")
 		_, _ = w.Write(openAPI) // the reader left
