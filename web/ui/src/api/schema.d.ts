@@ -357,6 +357,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/projects/{id}/grouping/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What other rules would do to the project's newest events. It saves nothing. */
+        post: operations["groupingPreview"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{id}/events/{event}/grouping": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Why an event is in its issue, by the project's present rules. */
+        get: operations["groupingOfEvent"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1097,6 +1131,105 @@ export interface components {
             /** @description send called → the event */
             sinceSent: components["schemas"]["Part"];
         };
+        /** @description GroupingTry are rules to try. */
+        GroupingTry: {
+            /** @description the project's when it is left out */
+            enhancements?: string;
+            /** @description the project's when it is left out */
+            fingerprinting?: string;
+            /** @description how many of the newest, 1 to 10,000 */
+            events: number;
+        };
+        /** @description GroupingPreview is what rules would do to events that are stored. */
+        GroupingPreview: {
+            /** @description that were looked at */
+            events: number;
+            /** @description events whose payload is gone or broken */
+            unreadable: number;
+            /** @description events that would have another hash */
+            moved: number;
+            issuesBefore: number;
+            issuesAfter: number;
+            /** @description issues that keep their events, under another hash */
+            renamed: number;
+            /** @description issues of today that would become several, the largest first, at most 50 */
+            splits: components["schemas"]["GroupingChange"][];
+            splitsAll: number;
+            /** @description issues that would be made of several of today */
+            merges: components["schemas"]["GroupingChange"][];
+            mergesAll: number;
+            /** @description examples of events that would move */
+            moves: components["schemas"]["GroupingMove"][];
+        };
+        /** @description GroupingChange is one issue with its parts, the largest first, at most 20. */
+        GroupingChange: {
+            issue: components["schemas"]["GroupingIssue"];
+            parts: components["schemas"]["GroupingIssue"][];
+            partsAll: number;
+        };
+        /** @description GroupingIssue is an issue by its hash. */
+        GroupingIssue: {
+            hash: string;
+            title: string;
+            /** @description of those that were looked at */
+            events: number;
+            /** @description id of one event */
+            example: string;
+        };
+        /** @description GroupingMove is an event that would go to another issue. */
+        GroupingMove: {
+            event: string;
+            title: string;
+            /** @description its hash today */
+            before: string;
+            after: string;
+            /** @description what goes into the hash today, one line a component */
+            was: string[];
+            is: string[];
+        };
+        /** @description GroupingOfEvent is why an event is in its issue. */
+        GroupingOfEvent: {
+            event: string;
+            title: string;
+            /** @description by the rules of today */
+            hash: string;
+            /** @description the hash that it was stored with; another one when rules have changed since */
+            stored: string;
+            /** @description all by which its issue is looked for, the best first */
+            hashes: string[];
+            /** @description what goes into the hash, one line a component */
+            lines: string[];
+            tree: components["schemas"]["GroupingTree"];
+        };
+        /** @description GroupingTree is how an event was looked at. */
+        GroupingTree: {
+            version: string;
+            /** @description chained-exception, threads, security, message, fallback, components */
+            strategy: string;
+            /** @description the fingerprint rule that decided */
+            rule?: string;
+            /** @description values of a rule's or the client's fingerprint */
+            fingerprint?: string[];
+            variants: components["schemas"]["GroupingVariant"][];
+        };
+        /** @description GroupingVariant is one way to take the event's frames; the one that contributes decides. */
+        GroupingVariant: {
+            name: string;
+            contributes: boolean;
+            /** @description why it does not */
+            hint?: string;
+            hash?: string;
+            component: components["schemas"]["GroupingComponent"];
+        };
+        /** @description GroupingComponent is a part of an event; leaves have a value. */
+        GroupingComponent: {
+            id: string;
+            contributes: boolean;
+            /** @description why it does not */
+            hint?: string;
+            value?: string;
+            values?: components["schemas"]["GroupingComponent"][];
+        };
     };
     responses: {
         /** @description The question was not answered. */
@@ -1206,6 +1339,15 @@ export type SourceLine = components['schemas']['SourceLine'];
 export type Breadcrumb = components['schemas']['Breadcrumb'];
 export type Context = components['schemas']['Context'];
 export type CausingMessage = components['schemas']['CausingMessage'];
+export type GroupingTry = components['schemas']['GroupingTry'];
+export type GroupingPreview = components['schemas']['GroupingPreview'];
+export type GroupingChange = components['schemas']['GroupingChange'];
+export type GroupingIssue = components['schemas']['GroupingIssue'];
+export type GroupingMove = components['schemas']['GroupingMove'];
+export type GroupingOfEvent = components['schemas']['GroupingOfEvent'];
+export type GroupingTree = components['schemas']['GroupingTree'];
+export type GroupingVariant = components['schemas']['GroupingVariant'];
+export type GroupingComponent = components['schemas']['GroupingComponent'];
 export type ResponseError = components['responses']['Error'];
 export type ParameterProject = components['parameters']['project'];
 export type ParameterFrom = components['parameters']['from'];
@@ -1885,6 +2027,59 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ProjectKey"];
+                };
+            };
+        };
+    };
+    groupingPreview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Decimal id of the project. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GroupingTry"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GroupingPreview"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    groupingOfEvent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Decimal id of the project. */
+                id: string;
+                /** @description 32 hex digits. */
+                event: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GroupingOfEvent"];
                 };
             };
             default: components["responses"]["Error"];
