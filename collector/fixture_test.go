@@ -174,6 +174,12 @@ func (l *lockedBuffer) String() string {
 
 func newHouse(t *testing.T, change func(*Config)) *house {
 	t.Helper()
+	return newHouseWith(t, change, func(*Deps) {})
+}
+
+// newHouseWith is newHouse with other things to work with.
+func newHouseWith(t *testing.T, change func(*Config), with func(*Deps)) *house {
+	t.Helper()
 	cfg := DefaultConfig()
 	cfg.GRPC, cfg.HTTP = "127.0.0.1:0", "127.0.0.1:0"
 	if change != nil {
@@ -187,10 +193,12 @@ func newHouse(t *testing.T, change func(*Config)) *house {
 		}},
 		client: &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second},
 	}
-	c, err := New(cfg, Deps{
+	deps := Deps{
 		Kafka: h.kafka, Projects: h.projects, Registerer: h.registry,
 		Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	}
+	with(&deps)
+	c, err := New(cfg, deps)
 	if err != nil {
 		t.Fatal(err)
 	}

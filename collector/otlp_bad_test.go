@@ -461,7 +461,7 @@ func TestOverloadIsToldAndEnds(t *testing.T) {
 	}
 	_, err := h.call(export, body, nil, grpc.MaxCallSendMsgSize(64<<20))
 	wantStatus(t, err, codes.ResourceExhausted, "too many bytes in flight", true)
-	a = h.post("/api/1/envelope/?sentry_key="+shopKey, nil, append([]byte("{}\n{\"type\":\"attachment\"}\n"), make([]byte, 9<<20)...))
+	a = h.post("/api/1/envelope/?sentry_key="+shopKey, nil, append([]byte("{}\n{\"type\":\"log\"}\n"), make([]byte, 9<<20)...))
 	if a.code != 429 || a.header.Get("X-Sentry-Rate-Limits") != "5::organization:overload" || a.header.Get("Retry-After") != "5" {
 		t.Errorf("answer %d, limits %q", a.code, a.header.Get("X-Sentry-Rate-Limits"))
 	}

@@ -2,6 +2,7 @@ package collector
 
 import (
 	"bytes"
+	"compress/gzip"
 	"compress/zlib"
 	"encoding/base64"
 	"encoding/hex"
@@ -408,4 +409,32 @@ func TestManySendersAtOnce(t *testing.T) {
 		t.Errorf("%d events; want %d", n, 4*each)
 	}
 	h.wantMetric(0, "in_flight_bytes")
+}
+
+// encoded is what src gives, compressed.
+func encoded(t testing.TB, encoding string, src io.Reader) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	var w io.WriteCloser
+	var err error
+	switch encoding {
+	case "gzip":
+		w = gzip.NewWriter(&b)
+	case "deflate":
+		w = zlib.NewWriter(&b)
+	case "br":
+		w = brotli.NewWriterLevel(&b, 1)
+	case "zstd":
+		w, err = zstd.NewWriter(&b)
+	}
+	if err == nil {
+		_, err = io.Copy(w, src)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }

@@ -142,8 +142,14 @@ func (in *intake) assemble() error {
 	}
 	merged, err := p.merge(e)
 	if err != nil {
-		in.invalid(k, 1, in.id, "invalid_msgpack", fmt.Errorf("%w: %w", ErrBadEvent, err))
-		return nil
+		quantity := int64(0)
+		if e == nil && p.report == "" {
+			quantity = 1 // nothing is left of it
+		}
+		in.invalid(k, quantity, in.id, "invalid_crash_part", fmt.Errorf("%w: %w", ErrBadEvent, err))
+		if quantity > 0 {
+			return nil
+		}
 	}
 	if e == nil {
 		return in.event(k, merged)
@@ -161,35 +167,41 @@ func (in *intake) assemble() error {
 }
 
 // merge gives the JSON of the event that the parts and e, which may be nil, are.
-// What e says counts most, then the form's, then the msgpack payload's.
+// What e says counts most, then the form's, then the msgpack payload's. A part
+// that is broken is left out; the error tells which.
 func (p *crashParts) merge(e *held) ([]byte, error) {
 	event := map[string]any{}
+	var errs []error
+	over := func(what string, text []byte, err error) {
+		if err == nil {
+			err = decodeObject(text, &event)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", what, err))
+		}
+	}
 	if p.payload != nil {
 		text, rest, err := msgpackToJSON(nil, p.payload, maxEventDepth)
 		if err == nil && len(rest) > 0 {
 			err = errors.New("msgpack: something after the end")
 		}
-		if err == nil {
-			err = decodeObject(text, &event)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("the payload is no event: %w", err)
-		}
+		over("the payload", text, err)
 	}
-	if err := p.form(event); err != nil {
-		return nil, err
+	if text := p.form(); len(text) > 0 {
+		over("the form's field sentry", text, nil)
 	}
+	p.fill(event)
 	if e != nil {
-		if err := decodeObject(e.payload, &event); err != nil {
-			return nil, err
-		}
+		over("the event", e.payload, nil)
 	}
 	if _, has := event["breadcrumbs"]; !has && len(p.crumbs) > 0 {
 		crumbs, err := p.breadcrumbs()
 		if err != nil {
-			return nil, err
+			errs = append(errs, err)
 		}
-		event["breadcrumbs"] = map[string]any{"values": crumbs}
+		if len(crumbs) > 0 {
+			event["breadcrumbs"] = map[string]any{"values": crumbs}
+		}
 	}
 	if p.report != "" {
 		kind := map[string]string{minidump: "Minidump", appleCrash: "AppleCrashReport"}[p.report]
@@ -200,7 +212,8 @@ func (p *crashParts) merge(e *held) ([]byte, error) {
 			"mechanism": map[string]any{"type": strings.ToLower(kind), "handled": false, "synthetic": true},
 		}}})
 	}
-	return json.Marshal(event)
+	merged, err := json.Marshal(event)
+	return merged, errors.Join(append(errs, err)...)
 }
 
 func setDefault(m map[string]any, key string, value any) {
@@ -219,15 +232,18 @@ func decodeObject(data []byte, to *map[string]any) error {
 	return d.Decode(to)
 }
 
-// breadcrumbs gives those of all files, the file that ends earlier first.
+// breadcrumbs gives those of all files, the file that ends earlier first, and
+// of one that is broken those before the fault.
 func (p *crashParts) breadcrumbs() ([]json.RawMessage, error) {
 	var files [][]json.RawMessage
+	var broken error
 	for _, data := range p.crumbs {
 		var file []json.RawMessage
 		for len(data) > 0 {
 			text, rest, err := msgpackToJSON(nil, data, maxEventDepth)
 			if err != nil {
-				return nil, fmt.Errorf("breadcrumbs: %w", err)
+				broken = fmt.Errorf("breadcrumbs: %w", err)
+				break
 			}
 			if data = rest; text[0] == '{' {
 				file = append(file, text)
@@ -242,7 +258,7 @@ func (p *crashParts) breadcrumbs() ([]json.RawMessage, error) {
 	for _, f := range files {
 		all = append(all, f...)
 	}
-	return all[max(0, len(all)-maxCrumbs):], nil
+	return all[max(0, len(all)-maxCrumbs):], broken
 }
 
 // lastTime is when the last breadcrumb happened, as text that sorts: crash
@@ -260,40 +276,41 @@ func lastTime(crumbs []json.RawMessage) (last string) {
 	return last
 }
 
-// form puts the fields into the event: "sentry" (or sentry__1, sentry__2 …) is
-// JSON of an event, sentry[release] one member of it, and all others are extra.
-func (p *crashParts) form(event map[string]any) error {
-	var whole strings.Builder
+// form is the JSON of the field "sentry", or of sentry__1, sentry__2 and so on.
+func (p *crashParts) form() []byte {
+	var whole []byte
+	for _, f := range p.fields {
+		if f.name == "sentry" || strings.HasPrefix(f.name, "sentry__") {
+			whole = append(whole, f.value...)
+		}
+	}
+	return whole
+}
+
+// fill puts the other fields into the event: sentry[release] is one member of
+// it, and what has another name is extra.
+func (p *crashParts) fill(event map[string]any) {
 	extra := map[string]any{}
 	for _, f := range p.fields {
+		path, isMember := strings.CutPrefix(f.name, "sentry[")
 		switch {
-		case f.name == "sentry" || strings.HasPrefix(f.name, "sentry__"):
-			whole.WriteString(f.value)
-		case strings.HasPrefix(f.name, "sentry["):
+		case isMember && strings.HasSuffix(path, "]"):
+			put(event, strings.Split(strings.TrimSuffix(path, "]"), "]["), f.value)
+		case isMember, f.name == "sentry", strings.HasPrefix(f.name, "sentry__"):
 		default:
 			extra[f.name] = f.value
 		}
 	}
-	if whole.Len() > 0 {
-		if err := decodeObject([]byte(whole.String()), &event); err != nil {
-			return fmt.Errorf("the form's field sentry: %w", err)
-		}
+	if len(extra) == 0 {
+		return
 	}
-	for _, f := range p.fields {
-		if path, ok := strings.CutPrefix(f.name, "sentry["); ok && strings.HasSuffix(path, "]") {
-			put(event, strings.Split(strings.TrimSuffix(path, "]"), "]["), f.value)
+	if m, ok := event["extra"].(map[string]any); ok {
+		for k, v := range extra {
+			setDefault(m, k, v)
 		}
+		return
 	}
-	if len(extra) > 0 {
-		if m, ok := event["extra"].(map[string]any); ok {
-			for k, v := range extra {
-				setDefault(m, k, v)
-			}
-		} else {
-			event["extra"] = extra
-		}
-	}
-	return nil
+	event["extra"] = extra
 }
 
 const maxPath = 16

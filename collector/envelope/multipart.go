@@ -2,6 +2,7 @@ package envelope
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -121,7 +122,7 @@ func (r *Receiver) Attachments(w http.ResponseWriter, req *http.Request, project
 }
 
 // formOf reads the body as a form; nil when it is none.
-func formOf(rq *request) (*multipart.Reader, error) {
+func formOf(rq *request) (*formReader, error) {
 	t, params, err := mime.ParseMediaType(rq.Header.Get("Content-Type"))
 	if err != nil || !strings.HasPrefix(t, "multipart/") {
 		return nil, nil //nolint:nilerr // another content type is no error
@@ -130,14 +131,48 @@ func formOf(rq *request) (*multipart.Reader, error) {
 	if boundary == "" || len(boundary) > 200 {
 		return nil, fmt.Errorf("%w: its content type has no boundary", ErrBadForm)
 	}
-	return multipart.NewReader(rq.body, boundary), nil
+	watched := &watchedBody{r: rq.body, mark: []byte("--" + boundary + "--")}
+	return &formReader{multipart.NewReader(watched, boundary), watched}, nil
+}
+
+type formReader struct {
+	*multipart.Reader
+	body *watchedBody
+}
+
+// watchedBody sees whether a form's last boundary came: the form's reader takes
+// one that breaks off within a part's header for its end.
+type watchedBody struct {
+	r    io.Reader
+	mark []byte
+	tail []byte // the last bytes of what came, shorter than mark
+	seen bool
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if b.seen {
+		return n, err
+	}
+	most := len(b.mark) - 1
+	edge := append(b.tail, p[:min(n, most)]...)
+	b.seen = bytes.Contains(edge, b.mark) || bytes.Contains(p[:n], b.mark)
+	if n < most {
+		b.tail = append(b.tail[:0], edge[max(0, len(edge)-most):]...)
+	} else {
+		b.tail = append(b.tail[:0], p[n-most:n]...)
+	}
+	return n, err
 }
 
 // eachPart calls f for each part of a form, and reads its end.
-func (r *Receiver) eachPart(form *multipart.Reader, f func(*multipart.Part, io.Reader) error) error {
+func (r *Receiver) eachPart(form *formReader, f func(*multipart.Part, io.Reader) error) error {
 	for n := 0; ; n++ {
 		p, err := form.NextPart()
-		if err == io.EOF { //nolint:errorlint // bare at the form's end; wrapped where the form breaks off
+		if err == io.EOF { //nolint:errorlint // bare at the form's end; wrapped where a part breaks off
+			if !form.body.seen {
+				return fmt.Errorf("%w: it breaks off", ErrBadForm)
+			}
 			return nil
 		}
 		if err != nil {
