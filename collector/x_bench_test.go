@@ -3,6 +3,7 @@ package collector
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -13,6 +14,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding/gzip"
+
+	"github.com/hoptrace/hoptrace/schemas"
 )
 
 // nowhere is a Kafka that acknowledges at once and keeps nothing.
@@ -76,3 +79,57 @@ func BenchmarkExport(b *testing.B) {
 		perSpan(b)
 	})
 }
+
+// BenchmarkEnvelope is one envelope with one event, from the request to the
+// record and its answer, without a network and without Kafka.
+func BenchmarkEnvelope(b *testing.B) {
+	for _, kb := range []int{2, 20, 200} {
+		b.Run(fmt.Sprintf("event=%dKB", kb), func(b *testing.B) {
+			c, err := New(DefaultConfig(), Deps{
+				Kafka: nowhere{}, Projects: &projects{all: []schemas.Project{{ID: 1, Slug: "shop", Keys: []string{shopKey}}}},
+				Registerer: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler),
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			frame := `{"filename":"/srv/shop/payments/charge.go","abs_path":"/srv/shop/payments/charge.go","function":"charge","lineno":42,"in_app":true,"context_line":"\treturn fmt.Errorf(\"cannot charge: %w\", err)"}`
+			event := `{"event_id":"` + eventID + `","exception":{"values":[{"type":"CardDeclined","stacktrace":{"frames":[` + frame
+			for len(event) < kb<<10 {
+				event += "," + frame
+			}
+			event += "]}}]}}"
+			body := []byte(`{"event_id":"` + eventID + `","sent_at":"2026-11-23T12:00:00Z","dsn":"` + shopDSN + `","sdk":{"name":"sentry.go","version":"0.50.0"}}` +
+				fmt.Sprintf("\n{\"type\":\"event\",\"length\":%d}\n", len(event)) + event + "\n")
+			handler := c.handler()
+			reader := bytes.NewReader(body)
+			req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, "/api/1/envelope/", io.NopCloser(reader))
+			if err != nil {
+				b.Fatal(err)
+			}
+			req.RemoteAddr, req.ContentLength = "127.0.0.1:1234", int64(len(body))
+			req.Header.Set("X-Sentry-Auth", asShop["X-Sentry-Auth"])
+			w := &silent{header: http.Header{}}
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				reader.Reset(body)
+				req.Body = io.NopCloser(reader)
+				clear(w.header)
+				handler.ServeHTTP(w, req)
+				if w.code != http.StatusOK {
+					b.Fatal(w.code, w.header)
+				}
+			}
+		})
+	}
+}
+
+// silent keeps an answer's code only.
+type silent struct {
+	header http.Header
+	code   int
+}
+
+func (s *silent) Header() http.Header         { return s.header }
+func (s *silent) WriteHeader(code int)        { s.code = code }
+func (s *silent) Write(p []byte) (int, error) { return len(p), nil }
