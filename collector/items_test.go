@@ -161,7 +161,7 @@ func (h *house) wantRecords(want ...string) {
 	}
 }
 
-func envelopeOf(header string, items ...string) []byte {
+func envelopeWith(header string, items ...string) []byte {
 	return []byte(header + "\n" + strings.Join(items, "\n"))
 }
 
@@ -172,7 +172,7 @@ func TestEachTypeOfItemGoesToItsTopic(t *testing.T) {
 	h := newHouseWith(t, nil, func(d *Deps) { d.Outcomes = l })
 	f := func(item string, outcomes map[string]int64, records ...string) {
 		t.Helper()
-		h.post("/api/1/envelope/", asShop, envelopeOf(withID, item)).want(t, 200)
+		h.post("/api/1/envelope/", asShop, envelopeWith(withID, item)).want(t, 200)
 		h.wantRecords(records...)
 		l.want(t, outcomes)
 	}
@@ -216,7 +216,7 @@ func TestEachTypeOfItemGoesToItsTopic(t *testing.T) {
 	f("{\"type\":\"form_data\"}\n{\"a\":\"b\"}", nil)
 	f("{\"type\":\"client_report\"}\n{\"timestamp\":1,\"discarded_events\":[{\"reason\":\"Queue Overflow\",\"category\":\"error\",\"quantity\":3},{\"reason\":\"sample_rate\",\"category\":\"what\",\"quantity\":2},{\"reason\":\"\",\"category\":\"span\",\"quantity\":1},{\"reason\":\"x\",\"category\":\"span\",\"quantity\":-1}]}",
 		map[string]int64{"error client_discard queue_overflow": 3, "default client_discard sample_rate": 2, "span client_discard unknown": 1})
-	h.post("/api/1/envelope/", asShop, envelopeOf("{}", "{\"type\":\"integration\"}\nx")).want(t, 400, "for Sentry's own servers")
+	h.post("/api/1/envelope/", asShop, envelopeWith("{}", "{\"type\":\"integration\"}\nx")).want(t, 400, "for Sentry's own servers")
 	h.wantMetric(0, "in_flight_bytes")
 }
 
@@ -225,7 +225,7 @@ func TestItemsThatAreWrongAreNamedAlone(t *testing.T) {
 	h := newHouseWith(t, nil, func(d *Deps) { d.Outcomes = l })
 	f := func(item string, code int, cause string, outcomes map[string]int64) {
 		t.Helper()
-		h.post("/api/1/envelope/", asShop, envelopeOf(withID, item)).want(t, code, cause)
+		h.post("/api/1/envelope/", asShop, envelopeWith(withID, item)).want(t, code, cause)
 		h.wantRecords()
 		l.want(t, outcomes)
 	}
@@ -240,7 +240,7 @@ func TestItemsThatAreWrongAreNamedAlone(t *testing.T) {
 	f("{\"type\":\"raw_security\"}\n{\"what\":1}", 400, "of no kind that is known", map[string]int64{"security invalid invalid_report": 1})
 	f("{\"type\":\"otel_span\"}\n{\"traceId\":5}", 400, "otel_span", map[string]int64{"span invalid invalid_json": 1})
 	f("{\"type\":\"otel_traces_data\"}\nno protobuf", 400, "otel_traces_data", map[string]int64{"span invalid invalid_protobuf": 1})
-	h.post("/api/1/envelope/", asShop, envelopeOf("{}", "{\"type\":\"user_report\"}\n{}")).want(t, 400, "tells no event_id")
+	h.post("/api/1/envelope/", asShop, envelopeWith("{}", "{\"type\":\"user_report\"}\n{}")).want(t, 400, "tells no event_id")
 	l.want(t, map[string]int64{"feedback invalid no_event_id": 1})
 	h.post("/api/1/envelope/", asShop, []byte(`{"sent_at":1,"sent_at":1}`)).want(t, 400, "sent_at stands twice")
 }
@@ -251,12 +251,12 @@ func TestAttachmentsAreBoundedTogether(t *testing.T) {
 	file := func(n int, length string) string {
 		return `{"type":"attachment"` + length + "}\n" + strings.Repeat("x", n)
 	}
-	h.post("/api/1/envelope/", asShop, envelopeOf(withID, file(2001, `,"length":2001`))).want(t, 413, "attachment is larger than 2000 bytes")
+	h.post("/api/1/envelope/", asShop, envelopeWith(withID, file(2001, `,"length":2001`))).want(t, 413, "attachment is larger than 2000 bytes")
 	l.want(t, map[string]int64{"attachment invalid too_large:attachment": 2001, "attachment_item invalid too_large:attachment": 1})
-	h.post("/api/1/envelope/", asShop, envelopeOf(withID, file(2001, ""))).want(t, 413, "attachment is larger than 2000 bytes")
+	h.post("/api/1/envelope/", asShop, envelopeWith(withID, file(2001, ""))).want(t, 413, "attachment is larger than 2000 bytes")
 	l.want(t, map[string]int64{"attachment_item invalid too_large:attachment": 1})
 	h.wantRecords()
-	h.post("/api/1/envelope/", asShop, envelopeOf(withID, file(1200, `,"length":1200`), file(1000, `,"length":1000`), file(800, ""))).want(t, 200)
+	h.post("/api/1/envelope/", asShop, envelopeWith(withID, file(1200, `,"length":1200`), file(1000, `,"length":1000`), file(800, ""))).want(t, 200)
 	l.want(t, map[string]int64{
 		"attachment accepted": 2000, "attachment_item accepted": 2,
 		"attachment invalid too_large:attachment": 1000, "attachment_item invalid too_large:attachment": 1,
@@ -271,7 +271,7 @@ func TestContainersAreDividedByBytes(t *testing.T) {
 		items = append(items, fmt.Sprintf(`{"n":%d,"x":%q}`, i, strings.Repeat("x", 1000)))
 	}
 	items[7] = `{"n":7,"x":"` + strings.Repeat("x", 70<<10) + `"}` // fits nowhere
-	body := envelopeOf("{}", `{"type":"log","item_count":`+strconv.Itoa(n)+"}\n{\"version\":2,\"ingest_settings\":{\"a\":1},\"items\":["+strings.Join(items, ",")+"]}")
+	body := envelopeWith("{}", `{"type":"log","item_count":`+strconv.Itoa(n)+"}\n{\"version\":2,\"ingest_settings\":{\"a\":1},\"items\":["+strings.Join(items, ",")+"]}")
 	h.post("/api/1/envelope/", asShop, body).want(t, 200)
 	next, records := 0, h.kafka.taken(topics.IngestLogs)
 	for _, r := range records {
@@ -313,7 +313,7 @@ func TestAttachmentsGoBeforeTheirEvent(t *testing.T) {
 	const file = "{\"type\":\"attachment\",\"filename\":\"a\",\"length\":3}\nabc"
 	const nolength = "{\"type\":\"attachment\",\"filename\":\"b\",\"attachment_type\":\"event.view_hierarchy\"}\nabcd"
 	for _, items := range [][]string{{event, file, nolength}, {file, event, nolength}, {file, nolength, event}} {
-		h.post("/api/1/envelope/", asShop, envelopeOf(withID, items...)).want(t, 200, eventID)
+		h.post("/api/1/envelope/", asShop, envelopeWith(withID, items...)).want(t, 200, eventID)
 		h.wantRecords(
 			"ingest-attachments ingest-attachments/1 attachment: chunk 0 of "+eventID+": 3 bytes",
 			"ingest-attachments ingest-attachments/1 attachment: chunk 0 of "+eventID+": 4 bytes",
@@ -321,21 +321,21 @@ func TestAttachmentsGoBeforeTheirEvent(t *testing.T) {
 		l.want(t, map[string]int64{"error accepted": 1, "attachment accepted": 7, "attachment_item accepted": 2})
 	}
 	// Nobody gave an id: the attachment's is the event's.
-	a := h.post("/api/1/envelope/", asShop, envelopeOf("{}", file, event))
+	a := h.post("/api/1/envelope/", asShop, envelopeWith("{}", file, event))
 	a.want(t, 200)
 	records := h.kafka.all()
 	if len(records) != 2 || !bytes.Equal(records[0].Key, records[1].Key) || !strings.Contains(a.body, headerOf(records[1], schemas.HeaderEventID)) {
 		t.Errorf("%d records, answer %s", len(records), a.body)
 	}
 	// A user report waits in the same order.
-	h.post("/api/1/envelope/", asShop, envelopeOf(withID, event, "{\"type\":\"user_report\"}\n{}")).want(t, 200)
+	h.post("/api/1/envelope/", asShop, envelopeWith(withID, event, "{\"type\":\"user_report\"}\n{}")).want(t, 200)
 	h.wantRecords("ingest-attachments ingest-attachments/1 feedback: report of "+eventID+": {}", "ingest-attachments ingest-attachments/1 error: event "+eventID+`: {"message":"m"}`)
 	// An empty one has no chunk.
-	h.post("/api/1/envelope/", asShop, envelopeOf(withID, "{\"type\":\"attachment\",\"length\":0}\n")).want(t, 200)
+	h.post("/api/1/envelope/", asShop, envelopeWith(withID, "{\"type\":\"attachment\",\"length\":0}\n")).want(t, 200)
 	h.wantRecords("ingest-attachments ingest-attachments/1 attachment: attachment of " + eventID + `: event.attachment "" , 0 bytes in 0 chunks`)
 	// More than allowed are left out, and counted.
 	l.got = nil
-	h.post("/api/1/envelope/", asShop, envelopeOf(withID, strings.Split(strings.Repeat(file+"\x00", 31), "\x00")[:31]...)).want(t, 200)
+	h.post("/api/1/envelope/", asShop, envelopeWith(withID, strings.Split(strings.Repeat(file+"\x00", 31), "\x00")[:31]...)).want(t, 200)
 	l.want(t, map[string]int64{"attachment accepted": 90, "attachment_item accepted": 30, "attachment invalid too_many_attachments": 3, "attachment_item invalid too_many_attachments": 1})
 }
 
@@ -343,12 +343,12 @@ func TestWhatIsMalformedBehindChunksLeavesThemOrphans(t *testing.T) {
 	l := &ledger{}
 	h := newHouseWith(t, nil, func(d *Deps) { d.Outcomes = l })
 	for _, end := range []string{"{\"type\":\"event\",\"length\":9}\n{}", "nonsense"} {
-		h.post("/api/1/envelope/", asShop, envelopeOf(withID, "{\"type\":\"session\"}\n{}", "{\"type\":\"attachment\",\"length\":3}\nabc", end)).want(t, 400, "invalid envelope")
+		h.post("/api/1/envelope/", asShop, envelopeWith(withID, "{\"type\":\"session\"}\n{}", "{\"type\":\"attachment\",\"length\":3}\nabc", end)).want(t, 400, "invalid envelope")
 		h.wantRecords("ingest-attachments ingest-attachments/1 attachment: chunk 0 of " + eventID + ": 3 bytes")
 		l.want(t, map[string]int64{"session invalid invalid_envelope": 1, "attachment invalid invalid_envelope": 3, "attachment_item invalid invalid_envelope": 1})
 	}
 	// One that breaks off within.
-	h.post("/api/1/envelope/", asShop, envelopeOf(withID, "{\"type\":\"attachment\",\"length\":30}\nabc")).want(t, 400, "length is 30 where 3 bytes are left")
+	h.post("/api/1/envelope/", asShop, envelopeWith(withID, "{\"type\":\"attachment\",\"length\":30}\nabc")).want(t, 400, "length is 30 where 3 bytes are left")
 	h.wantRecords()
 }
 
@@ -356,7 +356,7 @@ func TestALargeItemGoesInPieces(t *testing.T) {
 	h := newHouse(t, nil)
 	video := strings.Repeat("v", 2<<20)
 	for _, length := range []string{`,"length":` + strconv.Itoa(len(video)), ""} {
-		h.post("/api/1/envelope/", asShop, envelopeOf(withID, `{"type":"replay_video"`+length+"}\n"+video)).want(t, 200)
+		h.post("/api/1/envelope/", asShop, envelopeWith(withID, `{"type":"replay_video"`+length+"}\n"+video)).want(t, 200)
 		records := h.kafka.all()
 		n := 0
 		for _, r := range records[:len(records)-1] {
@@ -377,7 +377,7 @@ func TestALargeItemGoesInPieces(t *testing.T) {
 	h.wantMetric(2, "item_outcomes_total", "category=replay", "outcome=accepted")
 	h.wantMetric(0, "item_outcomes_total", "category=attachment")
 	// One that turns out to fit is as if its length had been told.
-	h.post("/api/1/envelope/", asShop, envelopeOf(withID, "{\"type\":\"profile\"}\n{}")).want(t, 200)
+	h.post("/api/1/envelope/", asShop, envelopeWith(withID, "{\"type\":\"profile\"}\n{}")).want(t, 200)
 	h.wantRecords("profiles profiles/1 profile: profile " + eventID + ": {}")
 }
 
@@ -458,12 +458,12 @@ func TestABombInAnyEncodingIsRefused(t *testing.T) {
 func TestDeepAndManyAreBounded(t *testing.T) {
 	h := newHouse(t, nil)
 	deep := strings.Repeat(`{"a":`, 64) + "1" + strings.Repeat("}", 64)
-	h.post("/api/1/envelope/", asShop, envelopeOf("{}", "{\"type\":\"event\"}\n"+deep)).want(t, 200)
+	h.post("/api/1/envelope/", asShop, envelopeWith("{}", "{\"type\":\"event\"}\n"+deep)).want(t, 200)
 	if _, payload := h.event(); payload != deep {
 		t.Errorf("the event is %s", payload)
 	}
-	h.post("/api/1/envelope/", asShop, envelopeOf("{}", "{\"type\":\"event\"}\n"+strings.Repeat(`{"a":`, 200000))).want(t, 400, "nested too deeply")
-	h.post("/api/1/envelope/", asShop, envelopeOf("{}", strings.Repeat("{\"type\":\"session\"}\n{}\n", 10_000))).want(t, 413, "number of items is larger than 1000")
+	h.post("/api/1/envelope/", asShop, envelopeWith("{}", "{\"type\":\"event\"}\n"+strings.Repeat(`{"a":`, 200000))).want(t, 400, "nested too deeply")
+	h.post("/api/1/envelope/", asShop, envelopeWith("{}", strings.Repeat("{\"type\":\"session\"}\n{}\n", 10_000))).want(t, 413, "number of items is larger than 1000")
 	h.wantRecords()
 	h.wantMetric(1000, "item_outcomes_total", "category=session", "outcome=invalid", "reason=too_large")
 }
@@ -509,20 +509,20 @@ func TestTheGateIsAskedAndObeyed(t *testing.T) {
 
 	// Its payload goes on; who sends was told.
 	gate.drop = map[string]policy.Decision{"event": {Keep: true, Payload: []byte(`{"scrubbed":1}`)}}
-	h.post("/api/1/envelope/", headers, envelopeOf(withID, event)).want(t, 200)
+	h.post("/api/1/envelope/", headers, envelopeWith(withID, event)).want(t, 200)
 	h.wantRecords("ingest-events ingest-events/2 error: event " + eventID + `: {"scrubbed":1}`)
 	if f := gate.from; f.Project.ID != 1 || f.Key != shopKey || f.UserAgent != "agent/1" || f.Origin != "https://shop.example/x" || f.Client.String() != "127.0.0.1" {
 		t.Errorf("the gate was told of %+v", f)
 	}
 	// A container may lose some.
 	gate.drop = map[string]policy.Decision{"log": {Keep: true, Quantity: 1, Payload: []byte(`{"items":[{"b":2}]}`)}}
-	h.post("/api/1/envelope/", headers, envelopeOf(withID, "{\"type\":\"log\",\"item_count\":2}\n{\"items\":[{\"a\":1},{\"b\":2}]}")).want(t, 200)
+	h.post("/api/1/envelope/", headers, envelopeWith(withID, "{\"type\":\"log\",\"item_count\":2}\n{\"items\":[{\"a\":1},{\"b\":2}]}")).want(t, 200)
 	h.wantRecords(`ingest-logs sentry-logs/1 log_item x1: {"items":[{"b":2}]}`)
 	// What is dropped does not fail the others.
 	l.got = nil
 	gate.drop = map[string]policy.Decision{"session": limited}
 	gate.limits = []policy.RateLimit{{Categories: []schemas.Category{schemas.CategorySession}, Scope: "project", Reason: "quota", RetryAfter: 7 * time.Second}}
-	a := h.post("/api/1/envelope/", headers, envelopeOf(withID, event, "{\"type\":\"session\"}\n{}"))
+	a := h.post("/api/1/envelope/", headers, envelopeWith(withID, event, "{\"type\":\"session\"}\n{}"))
 	a.want(t, 200, eventID)
 	if got := a.header.Get("X-Sentry-Rate-Limits"); got != "7:session:project:quota" || a.header.Get("Retry-After") != "" {
 		t.Errorf("X-Sentry-Rate-Limits %q, Retry-After %q", got, a.header.Get("Retry-After"))
@@ -530,33 +530,33 @@ func TestTheGateIsAskedAndObeyed(t *testing.T) {
 	h.wantRecords("ingest-events ingest-events/2 error: event " + eventID + `: {}`)
 	l.want(t, map[string]int64{"error accepted": 1}) // the gate counts what it drops
 	// When nothing is left it is 429.
-	a = h.post("/api/1/envelope/", headers, envelopeOf(withID, "{\"type\":\"session\"}\n{}"))
+	a = h.post("/api/1/envelope/", headers, envelopeWith(withID, "{\"type\":\"session\"}\n{}"))
 	a.want(t, 429, "rate limited")
 	if a.header.Get("X-Sentry-Rate-Limits") != "7:session:project:quota" || a.header.Get("Retry-After") != "7" {
 		t.Errorf("headers %v", a.header)
 	}
 	// A client report is not asked about.
 	gate.items = nil
-	h.post("/api/1/envelope/", headers, envelopeOf("{}", "{\"type\":\"client_report\"}\n{\"discarded_events\":[]}")).want(t, 200)
+	h.post("/api/1/envelope/", headers, envelopeWith("{}", "{\"type\":\"client_report\"}\n{\"discarded_events\":[]}")).want(t, 200)
 	if len(gate.items) != 0 {
 		t.Errorf("the gate was asked about %v", gate.items)
 	}
 	// A limited attachment is told with its event; an event's end is its attachments'.
 	l.got = nil
 	gate.drop = map[string]policy.Decision{"attachment": limited}
-	h.post("/api/1/envelope/", headers, envelopeOf(withID, event, file)).want(t, 200)
+	h.post("/api/1/envelope/", headers, envelopeWith(withID, event, file)).want(t, 200)
 	h.wantRecords("ingest-attachments ingest-attachments/1 error: event " + eventID + `: {}; event.attachment "" , 3 bytes in 0 chunks, rate limited`)
 	l.want(t, map[string]int64{"error accepted": 1})
 	gate.drop = map[string]policy.Decision{"event": {Outcome: schemas.OutcomeFiltered, Reason: "localhost"}}
-	h.post("/api/1/envelope/", headers, envelopeOf(withID, event, file)).want(t, 200)
+	h.post("/api/1/envelope/", headers, envelopeWith(withID, event, file)).want(t, 200)
 	h.wantRecords()
 	l.want(t, map[string]int64{"attachment filtered localhost": 3, "attachment_item filtered localhost": 1})
-	h.post("/api/1/envelope/", headers, envelopeOf(withID, file, event)).want(t, 200)
+	h.post("/api/1/envelope/", headers, envelopeWith(withID, file, event)).want(t, 200)
 	h.wantRecords("ingest-attachments ingest-attachments/1 attachment: chunk 0 of " + eventID + ": 3 bytes")
 	l.want(t, map[string]int64{"attachment filtered localhost": 3, "attachment_item filtered localhost": 1})
 	// A page that may not send.
 	gate.drop = map[string]policy.Decision{"event": {Outcome: schemas.OutcomeInvalid, Reason: "cors"}}
-	h.post("/api/1/envelope/", headers, envelopeOf(withID, event)).want(t, 403, "origin")
+	h.post("/api/1/envelope/", headers, envelopeWith(withID, event)).want(t, 403, "origin")
 	// Before the body.
 	gate.refuse = true
 	a = h.post("/api/1/envelope/", headers, []byte("not even an envelope"))
@@ -578,15 +578,15 @@ func TestWhatKafkaDoesNotTakeIsCountedAsLimited(t *testing.T) {
 	l := &ledger{}
 	h := newHouseWith(t, nil, func(d *Deps) { d.Outcomes = l })
 	h.kafka.fail(errDown)
-	h.post("/api/1/envelope/", asShop, envelopeOf(withID, "{\"type\":\"event\"}\n{}", "{\"type\":\"session\"}\n{}")).want(t, 429)
+	h.post("/api/1/envelope/", asShop, envelopeWith(withID, "{\"type\":\"event\"}\n{}", "{\"type\":\"session\"}\n{}")).want(t, 429)
 	l.want(t, map[string]int64{"error rate_limited kafka_unavailable": 1, "session rate_limited kafka_unavailable": 1})
-	h.post("/api/1/envelope/", asShop, envelopeOf(withID, "{\"type\":\"event\"}\n{}", "{\"type\":\"attachment\",\"length\":3}\nabc")).want(t, 429)
+	h.post("/api/1/envelope/", asShop, envelopeWith(withID, "{\"type\":\"event\"}\n{}", "{\"type\":\"attachment\",\"length\":3}\nabc")).want(t, 429)
 	l.want(t, map[string]int64{"error rate_limited kafka_unavailable": 1, "attachment rate_limited kafka_unavailable": 3, "attachment_item rate_limited kafka_unavailable": 1})
 }
 
 func TestTheSendersClockIsHandedOn(t *testing.T) {
 	h := newHouse(t, nil)
-	h.post("/api/1/envelope/", asShop, envelopeOf(`{"sent_at":"2026-11-23T12:00:00.5Z"}`, "{\"type\":\"event\"}\n{}")).want(t, 200)
+	h.post("/api/1/envelope/", asShop, envelopeWith(`{"sent_at":"2026-11-23T12:00:00.5Z"}`, "{\"type\":\"event\"}\n{}")).want(t, 200)
 	r := h.kafka.all()
 	if got := headerOf(r[0], schemas.HeaderSentAt); got != "1795435200500000000" {
 		t.Errorf("sent-at is %q", got)

@@ -70,17 +70,17 @@ func TestTheTunnelGoesByTheFirstLineOnly(t *testing.T) {
 	}
 	const item = "{\"type\":\"event\"}\n{}"
 	for _, path := range []string{"/tunnel", "/tunnel/", "/tunnel?sentry_key=" + otherKey} {
-		a := h.post(path, map[string]string{"Content-Type": "text/plain", "Origin": "https://shop.example", "X-Sentry-Auth": "nonsense"}, envelopeOf(dsn(shopKey, "1"), item))
+		a := h.post(path, map[string]string{"Content-Type": "text/plain", "Origin": "https://shop.example", "X-Sentry-Auth": "nonsense"}, envelopeWith(dsn(shopKey, "1"), item))
 		a.want(t, 200, eventID)
 		if a.header.Get("Access-Control-Allow-Origin") != "*" {
 			t.Errorf("headers %v", a.header)
 		}
 		h.wantRecords("ingest-events ingest-events/2 error: event " + eventID + ": {}")
 	}
-	h.post("/tunnel", asShop, envelopeOf("{}", item)).want(t, 401, "no DSN key")
-	h.post("/tunnel", nil, envelopeOf(dsn(shopKey, "2"), item)).want(t, 403, "another project")
-	h.post("/tunnel", nil, envelopeOf(dsn(strings.Repeat("0", 32), "1"), item)).want(t, 403, "unknown DSN key")
-	h.post("/tunnel", nil, envelopeOf(`{"dsn":"x"}`, item)).want(t, 400, "is no DSN")
+	h.post("/tunnel", asShop, envelopeWith("{}", item)).want(t, 401, "no DSN key")
+	h.post("/tunnel", nil, envelopeWith(dsn(shopKey, "2"), item)).want(t, 403, "another project")
+	h.post("/tunnel", nil, envelopeWith(dsn(strings.Repeat("0", 32), "1"), item)).want(t, 403, "unknown DSN key")
+	h.post("/tunnel", nil, envelopeWith(`{"dsn":"x"}`, item)).want(t, 400, "is no DSN")
 	h.do(http.MethodGet, "/tunnel", nil, nil).want(t, 405)
 	h.do(http.MethodOptions, "/tunnel", nil, nil).want(t, 204)
 	h.wantRecords()
@@ -249,20 +249,20 @@ func TestTheCrashPartsOfAnEnvelopeBecomeOneEvent(t *testing.T) {
 	item := func(header, payload string) string {
 		return fmt.Sprintf(`{"type":"attachment","length":%d,%s}`+"\n%s", len(payload), header, payload)
 	}
-	h.post("/api/1/envelope/", asShop, envelopeOf(withID, item(`"attachment_type":"event.payload"`, packed),
+	h.post("/api/1/envelope/", asShop, envelopeWith(withID, item(`"attachment_type":"event.payload"`, packed),
 		item(`"attachment_type":"event.breadcrumbs"`, msgpackMap("message", "b")))).want(t, 200, eventID)
 	h.wantRecords("ingest-events ingest-events/2 error: event " + eventID + `: {"breadcrumbs":{"values":[{"message":"b"}]},"message":"m"}`)
 	// Beside an event, which says more.
-	h.post("/api/1/envelope/", asShop, envelopeOf(withID, "{\"type\":\"event\"}\n{\"message\":\"e\"}", item(`"attachment_type":"event.payload"`, packed),
+	h.post("/api/1/envelope/", asShop, envelopeWith(withID, "{\"type\":\"event\"}\n{\"message\":\"e\"}", item(`"attachment_type":"event.payload"`, packed),
 		"{\"type\":\"form_data\"}\n[[\"a\",\"b\"]]")).want(t, 200, eventID)
 	h.wantRecords("ingest-events ingest-events/2 error: event " + eventID + `: {"extra":{"a":"b"},"message":"e"}`)
-	h.post("/api/1/envelope/", asShop, envelopeOf(withID, item(`"attachment_type":"event.minidump"`, dump))).want(t, 200, eventID)
+	h.post("/api/1/envelope/", asShop, envelopeWith(withID, item(`"attachment_type":"event.minidump"`, dump))).want(t, 200, eventID)
 	records := h.kafka.all()
 	if e := eventOf(t, records[1]); !strings.Contains(string(e.Payload), `"level":"fatal"`) || len(e.Attachments) != 1 {
 		t.Errorf("event %s", e.Payload)
 	}
 	// Breadcrumbs of no event are nobody's.
-	h.post("/api/1/envelope/", asShop, envelopeOf(withID, item(`"attachment_type":"event.breadcrumbs"`, packed))).want(t, 200)
+	h.post("/api/1/envelope/", asShop, envelopeWith(withID, item(`"attachment_type":"event.breadcrumbs"`, packed))).want(t, 200)
 	h.wantRecords()
 }
 
