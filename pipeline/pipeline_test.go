@@ -23,6 +23,7 @@ import (
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/internal/embeddedkafka"
 	"github.com/hoptrace/hoptrace/internal/kafka"
+	"github.com/hoptrace/hoptrace/internal/testcontract"
 	"github.com/hoptrace/hoptrace/schemas"
 	"github.com/hoptrace/hoptrace/schemas/topics"
 )
@@ -334,6 +335,11 @@ func TestRecordsOnTheTopicsBecomeRowsAndPoisonBecomesDeadLetters(t *testing.T) {
 	}
 	if got := reasons[topics.IngestEventsDLQ]; !strings.HasPrefix(got, "undecodable: event is broken JSON") {
 		t.Errorf("reason for the event is %q", got)
+	}
+	// The test's own poison aside, all that lies on the bus is what contracts say.
+	counts := testcontract.Check(t, l.cfg.Kafka, topics.IngestSpans, topics.IngestEvents, topics.IngestMetrics)
+	if counts[topics.IngestSpansDLQ] != 1 || counts[topics.IngestEventsDLQ] != 1 || counts[topics.IngestMetricsDLQ] != 1 {
+		t.Errorf("records by topic %v; want one dead letter of each", counts)
 	}
 }
 
