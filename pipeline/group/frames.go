@@ -133,6 +133,9 @@ func contextLine(family rules.Family, f *normalize.Frame) (string, hint) {
 	if f.ContextLine == "" || family&withSource == 0 {
 		return "", 0
 	}
+	if len(f.ContextLine) > 8*maxContextLine { // no indentation is that deep
+		return "", hintLongLine
+	}
 	line := collapse(f.ContextLine)
 	switch {
 	case line == "":
@@ -158,7 +161,22 @@ func collapse(s string) string {
 	if clean {
 		return s
 	}
-	return strings.Join(strings.Fields(s), " ")
+	var b strings.Builder
+	b.Grow(len(s))
+	gap := false
+	for i := range len(s) {
+		switch c := s[i]; c {
+		case ' ', '\t', '\n', '\r':
+			gap = true
+		default:
+			if gap {
+				b.WriteByte(' ')
+				gap = false
+			}
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 // repeats tells a frame that is the one before it, called again.
