@@ -98,6 +98,10 @@ func (o Outcome) String() string {
 		return "client_discard"
 	case OutcomeCardinalityLimited:
 		return "cardinality_limited"
+	case OutcomeStored:
+		return "stored"
+	case OutcomeParked:
+		return "parked"
 	}
 	return "unknown"
 }

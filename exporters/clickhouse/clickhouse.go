@@ -94,6 +94,7 @@ type Store struct {
 	eventColumns   freeList[*eventColumns]
 	metricColumns  freeList[*metricColumns]
 	logColumns     freeList[*logColumns]
+	tallyColumns   freeList[*tallyColumns]
 
 	idleMu sync.Mutex // guards the following
 	idle   *time.Timer
@@ -109,6 +110,8 @@ var (
 	_ exporters.MetricReader  = (*Store)(nil)
 	_ exporters.LogWriter     = (*Store)(nil)
 	_ exporters.LogReader     = (*Store)(nil)
+	_ exporters.LedgerWriter  = (*Store)(nil)
+	_ exporters.LedgerReader  = (*Store)(nil)
 	_ exporters.Pinger        = (*Store)(nil)
 )
 
@@ -127,6 +130,7 @@ func New(cfg Config, log *slog.Logger) (*Store, error) {
 	s.eventColumns.make = newEventColumns
 	s.metricColumns.make = newMetricColumns
 	s.logColumns.make = newLogColumns
+	s.tallyColumns.make = newTallyColumns
 	return s, nil
 }
 

@@ -135,3 +135,8 @@ func TestLogsPassTheContract(t *testing.T) {
 	p := engine(t)
 	exportertest.LogStore(t, func(t *testing.T) exportertest.Logs { return open(t, testConfig(p)) })
 }
+
+func TestLedgerPassesTheContract(t *testing.T) {
+	p := engine(t)
+	exportertest.LedgerStore(t, func(t *testing.T) exportertest.Ledger { return open(t, testConfig(p)) })
+}

@@ -67,5 +67,6 @@ func (s *Store) release() {
 	s.eventColumns.release()
 	s.metricColumns.release()
 	s.logColumns.release()
+	s.tallyColumns.release()
 	s.pool.trim()
 }

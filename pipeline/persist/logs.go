@@ -42,6 +42,7 @@ func NewLogs(w exporters.LogWriter, sink ErrorSink, cfg normalize.Config, limits
 			l.Project, l.Received, l.Source, l.Position.Offset = project, received, source, offset
 			return l.Position
 		},
+		At: func(l *schemas.Log) (schemas.Source, schemas.Position) { return l.Source, l.Position },
 		Before: func(ctx context.Context, logs []schemas.Log) error {
 			if sink == nil {
 				return nil

@@ -17,6 +17,7 @@ const (
 	StagePoints = "persist-metrics"
 	StageLogs   = "persist-logs"
 
+	StageOutcomes     = "persist-outcomes"
 	StageTransactions = "persist-transactions"
 )
 
@@ -41,6 +42,7 @@ type Metrics struct {
 
 	spans, events stageMetrics
 	points, logs  rowMetrics
+	outcomes      rowMetrics
 }
 
 // rowMetrics are those of a stage that stores one kind of row; see [Rows].
@@ -111,6 +113,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	}
 	rows(&m.points, "metric_points", "Metric points")
 	rows(&m.logs, "logs", "Log records")
+	rows(&m.outcomes, "outcomes", "Lines of the ledger")
 	m.eventsTooLarge = counters("events_dropped_total", "Events that no store gets, by reason.", "reason").WithLabelValues("too_large")
 
 	refused := counters("records_refused_total", "Ingest records sent to the dead-letter topic, by reason.", "stage", "reason")
@@ -119,7 +122,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	write := histogram("write_seconds", "Time of one write to the store.", short)
 	latency := histogram("accept_to_stored_seconds", "From the collector having a request to its items being durable in the store, one observation a record.", prometheus.ExponentialBuckets(0.005, 2, 20))
 	batch := histogram("batch_items", "Rows in one write.", prometheus.ExponentialBuckets(1, 4, 10))
-	for stage, to := range map[string]*stageMetrics{StageSpans: &m.spans, StageEvents: &m.events, StagePoints: &m.points.stageMetrics, StageLogs: &m.logs.stageMetrics} {
+	for stage, to := range map[string]*stageMetrics{StageSpans: &m.spans, StageEvents: &m.events, StagePoints: &m.points.stageMetrics, StageLogs: &m.logs.stageMetrics, StageOutcomes: &m.outcomes.stageMetrics} {
 		*to = stageMetrics{
 			refused: refused.MustCurryWith(prometheus.Labels{"stage": stage}),
 			decode:  decode.WithLabelValues(stage),

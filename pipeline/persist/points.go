@@ -38,6 +38,7 @@ func NewPoints(w exporters.MetricWriter, cfg normalize.Config, limits ingest.Lim
 			p.Project, p.Source, p.Position.Offset = project, source, offset
 			return p.Position
 		},
+		At:    func(p *schemas.MetricPoint) (schemas.Source, schemas.Position) { return p.Source, p.Position },
 		Reset: otlp.Reset, Write: w.WriteMetrics, Written: w.WrittenMetrics,
 	}, &m.points, log)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/pipeline/consume"
+	"github.com/hoptrace/hoptrace/pipeline/ledger"
 	"github.com/hoptrace/hoptrace/pipeline/normalize"
 	"github.com/hoptrace/hoptrace/schemas"
 )
@@ -30,6 +31,8 @@ type RowsConfig[T any] struct {
 	Normalize func(rows []T, received int64, dropped *normalize.Dropped) []T
 	// Place notes where a row came from and gives its position.
 	Place func(row *T, project uint64, received int64, source schemas.Source, offset int64) schemas.Position
+	// At is where a row came from, after Place.
+	At func(row *T) (schemas.Source, schemas.Position)
 	// Before, when set, is given the rows that will be written, before they are. They
 	// may come again after an error.
 	Before func(ctx context.Context, rows []T) error
@@ -132,6 +135,7 @@ func (h *Rows[T]) record(ctx context.Context, r *consume.Record) (refusal, err e
 		for reason, n := range dropped {
 			if n > 0 {
 				h.metrics.dropped[reason].Add(float64(n))
+				ledger.Drop(ctx, zone.source, r.Offset, schemas.OutcomeInvalid, normalize.Reason(reason).String(), n)
 			}
 		}
 	}
@@ -187,6 +191,10 @@ func (h *Rows[T]) write(ctx context.Context, rows []T) error {
 		if len(rows) <= 1 {
 			h.metrics.tooLarge.Inc()
 			h.log.Error("a row is too large for the store and is dropped", "of", h.cfg.What, "error", err)
+			for i := range rows {
+				source, position := h.cfg.At(&rows[i])
+				ledger.Drop(ctx, source, position.Offset, schemas.OutcomeInvalid, "too_large", 1)
+			}
 			return nil
 		}
 		half := len(rows) / 2

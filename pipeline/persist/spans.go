@@ -11,6 +11,7 @@ import (
 	"github.com/hoptrace/hoptrace/pipeline/consume"
 	"github.com/hoptrace/hoptrace/pipeline/hops"
 	"github.com/hoptrace/hoptrace/pipeline/ingest"
+	"github.com/hoptrace/hoptrace/pipeline/ledger"
 	"github.com/hoptrace/hoptrace/pipeline/normalize"
 	"github.com/hoptrace/hoptrace/pipeline/otelerrors"
 	"github.com/hoptrace/hoptrace/schemas"
@@ -152,6 +153,7 @@ func (s *Spans) record(ctx context.Context, r *consume.Record) (refusal, err err
 	for reason, n := range dropped {
 		if n > 0 {
 			s.metrics.spansDropped[reason].Add(float64(n))
+			ledger.Drop(ctx, zone.source, r.Offset, schemas.OutcomeInvalid, normalize.Reason(reason).String(), n)
 		}
 	}
 	malformed, spansBefore, messagesBefore := 0, 0, 0
@@ -255,6 +257,9 @@ func (s *Spans) write(ctx context.Context, spans []schemas.Span, messages []sche
 		if len(spans)+len(messages) <= 1 {
 			s.metrics.spansTooLarge.Inc()
 			s.log.Error("a row is too large for the store and is dropped", "spans", len(spans), "messages", len(messages), "error", err)
+			for i := range spans {
+				ledger.Drop(ctx, spans[i].Source, spans[i].Position.Offset, schemas.OutcomeInvalid, "too_large", 1)
+			}
 			return nil
 		}
 		ns, nm := len(spans)/2, len(messages)/2

@@ -1,0 +1,166 @@
+// Package ledger counts what the stages did with the items of each record: stored,
+// parked in a dead-letter topic, or dropped for a reason. It stands around a stage's
+// handler and writes its lines after the stage's own rows are durable and before the
+// commit, so a line tells of something that is so; a replay writes the same lines
+// again, which the store counts once.
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/pipeline/consume"
+	"github.com/hoptrace/hoptrace/schemas"
+)
+
+// Config of a Stage.
+type Config struct {
+	// Final: what the handler takes is stored then. Otherwise it goes on to another
+	// topic, whose stage counts it.
+	Final bool
+	// Category of records that do not tell theirs.
+	Category schemas.Category
+	// Source names a partition (persist.Source).
+	Source func(topic string, id [16]byte, partition int32) schemas.Source
+}
+
+// Stage is a handler around a handler.
+type Stage struct {
+	cfg   Config
+	inner consume.Handler
+	store exporters.LedgerWriter
+	lines []schemas.Tally
+}
+
+var _ consume.Handler = (*Stage)(nil)
+
+// Around counts what inner does.
+func Around(inner consume.Handler, cfg Config, store exporters.LedgerWriter) *Stage {
+	return &Stage{cfg: cfg, inner: inner, store: store}
+}
+
+// Assigned passes on.
+func (s *Stage) Assigned(ctx context.Context, ps []consume.Partition) error {
+	return s.inner.Assigned(ctx, ps)
+}
+
+// Revoked passes on.
+func (s *Stage) Revoked(ctx context.Context, ps []consume.Partition) { s.inner.Revoked(ctx, ps) }
+
+// Handle passes a batch on, and writes what became of it.
+func (s *Stage) Handle(ctx context.Context, batch []consume.Record) ([]consume.DeadLetter, error) {
+	notes := &Notes{}
+	dead, err := s.inner.Handle(context.WithValue(ctx, notesKey{}, notes), batch)
+	if err != nil {
+		return nil, err
+	}
+	s.lines = s.count(s.lines[:0], batch, dead, notes)
+	if err := s.store.WriteTallies(ctx, s.lines); err != nil {
+		return nil, fmt.Errorf("cannot write what became of %d records: %w", len(batch), err)
+	}
+	return dead, nil
+}
+
+func (s *Stage) count(lines []schemas.Tally, batch []consume.Record, dead []consume.DeadLetter, notes *Notes) []schemas.Tally {
+	parked := make(map[*consume.Record]string, len(dead))
+	for i := range dead {
+		reason, _, _ := strings.Cut(dead[i].Reason, ":")
+		if len(reason) > maxReason || strings.ContainsAny(reason, " \n") {
+			reason = "other"
+		}
+		parked[dead[i].Record] = reason
+	}
+	for i := range batch {
+		r := &batch[i]
+		left := number(r, schemas.HeaderCount, 1)
+		line := schemas.Tally{
+			Category: s.cfg.Category, Time: number(r, schemas.HeaderReceived, 0), Project: uint64(max(number(r, schemas.HeaderProject, 0), 0)), //nolint:gosec // not negative
+			Source: s.cfg.Source(r.Topic, r.TopicID, r.Partition), Position: schemas.Position{Offset: r.Offset},
+		}
+		if line.Time <= 0 {
+			line.Time = r.Timestamp.UnixNano()
+		}
+		if c, ok := r.Header(schemas.HeaderCategory); ok {
+			if _, known := schemas.Category(c).ID(); known {
+				line.Category = schemas.Category(c)
+			}
+		}
+		add := func(o schemas.Outcome, reason string, n int64) {
+			if n > 0 {
+				line.Outcome, line.Reason, line.Quantity = o, reason, n
+				lines = append(lines, line)
+				line.Position.Index++
+			}
+		}
+		if reason, is := parked[r]; is {
+			add(schemas.OutcomeParked, reason, left)
+			continue
+		}
+		for _, d := range notes.dropped[place{line.Source, r.Offset}] {
+			n := min(d.n, left)
+			left -= n
+			add(d.outcome, d.reason, n)
+		}
+		if s.cfg.Final {
+			add(schemas.OutcomeStored, "", left)
+		}
+	}
+	return lines
+}
+
+// maxReason bounds a reason's bytes; handlers' own are single words.
+const maxReason = 64
+
+func number(r *consume.Record, header string, otherwise int64) int64 {
+	v, ok := r.Header(header)
+	if !ok {
+		return otherwise
+	}
+	n, err := strconv.ParseInt(string(v), 10, 64)
+	if err != nil || n < 0 {
+		return otherwise
+	}
+	return n
+}
+
+type notesKey struct{}
+
+// Notes are what a handler tells of items that it dropped.
+type Notes struct {
+	dropped map[place][]drop
+}
+
+type place struct {
+	source schemas.Source
+	offset int64
+}
+
+type drop struct {
+	outcome schemas.Outcome
+	reason  string
+	n       int64
+}
+
+// Drop tells that n items of the record at an offset of a partition are not stored.
+// Handlers call it with the context that they were given; it may be called by one
+// goroutine at a time. In a context without a ledger it does nothing.
+func Drop(ctx context.Context, source schemas.Source, offset int64, o schemas.Outcome, reason string, n int) {
+	notes, _ := ctx.Value(notesKey{}).(*Notes)
+	if notes == nil || n <= 0 {
+		return
+	}
+	if notes.dropped == nil {
+		notes.dropped = make(map[place][]drop)
+	}
+	at := place{source, offset}
+	for i, d := range notes.dropped[at] {
+		if d.outcome == o && d.reason == reason {
+			notes.dropped[at][i].n += int64(n)
+			return
+		}
+	}
+	notes.dropped[at] = append(notes.dropped[at], drop{o, reason, int64(n)})
+}

@@ -1,0 +1,107 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hoptrace/hoptrace/pipeline/consume"
+	"github.com/hoptrace/hoptrace/schemas"
+)
+
+type handler struct {
+	f func(ctx context.Context, batch []consume.Record) ([]consume.DeadLetter, error)
+}
+
+func (handler) Assigned(context.Context, []consume.Partition) error { return nil }
+func (handler) Revoked(context.Context, []consume.Partition)        {}
+func (h handler) Handle(ctx context.Context, batch []consume.Record) ([]consume.DeadLetter, error) {
+	return h.f(ctx, batch)
+}
+
+type store struct {
+	lines []schemas.Tally
+	err   error
+}
+
+func (s *store) WriteTallies(_ context.Context, lines []schemas.Tally) error {
+	s.lines = append(s.lines, lines...)
+	return s.err
+}
+
+func record(offset int64, count, category string) consume.Record {
+	r := consume.Record{Topic: "ingest-spans", Partition: 1, Offset: offset, Timestamp: time.Unix(9, 0)}
+	for _, h := range [][2]string{{schemas.HeaderProject, "7"}, {schemas.HeaderReceived, "5000"}, {schemas.HeaderCount, count}, {schemas.HeaderCategory, category}} {
+		if h[1] != "" {
+			r.Headers = append(r.Headers, consume.Header{Key: h[0], Value: []byte(h[1])})
+		}
+	}
+	return r
+}
+
+func config(final bool) Config {
+	return Config{Final: final, Category: schemas.CategorySpan, Source: func(_ string, _ [16]byte, p int32) schemas.Source { return schemas.Source(p) + 10 }}
+}
+
+func TestEachItemOfARecordHasOneEnd(t *testing.T) {
+	inner := handler{func(ctx context.Context, batch []consume.Record) ([]consume.DeadLetter, error) {
+		Drop(ctx, 11, 1, schemas.OutcomeInvalid, "too_old", 2)
+		Drop(ctx, 11, 1, schemas.OutcomeInvalid, "no_trace_id", 1)
+		Drop(ctx, 11, 1, schemas.OutcomeInvalid, "too_old", 1)
+		Drop(ctx, 11, 4, schemas.OutcomeFiltered, "discarded", 99) // more than it has
+		return []consume.DeadLetter{{Record: &batch[1], Reason: "undecodable: broken protobuf at byte 3"}}, nil
+	}}
+	batch := []consume.Record{record(1, "10", ""), record(2, "4", "span"), record(3, "", "log_item"), record(4, "2", "nonsense"), record(5, "x", "")}
+	f := func(final bool, stored ...schemas.Tally) {
+		t.Helper()
+		s := &store{}
+		if _, err := Around(inner, config(final), s).Handle(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+		line := func(offset int64, index uint32, c schemas.Category, o schemas.Outcome, reason string, n int64) schemas.Tally {
+			return schemas.Tally{Project: 7, Time: 5000, Category: c, Outcome: o, Reason: reason, Quantity: n, Source: 11, Position: schemas.Position{Offset: offset, Index: index}}
+		}
+		want := []schemas.Tally{
+			line(1, 0, schemas.CategorySpan, schemas.OutcomeInvalid, "too_old", 3),
+			line(1, 1, schemas.CategorySpan, schemas.OutcomeInvalid, "no_trace_id", 1),
+			line(1, 2, schemas.CategorySpan, schemas.OutcomeStored, "", 6),
+			line(2, 0, schemas.CategorySpan, schemas.OutcomeParked, "undecodable", 4),
+			line(3, 0, schemas.CategoryLogItem, schemas.OutcomeStored, "", 1),
+			line(4, 0, schemas.CategorySpan, schemas.OutcomeFiltered, "discarded", 2),
+			line(5, 0, schemas.CategorySpan, schemas.OutcomeStored, "", 1),
+		}
+		if !final {
+			kept := want[:0:0]
+			for _, l := range want {
+				if l.Outcome != schemas.OutcomeStored {
+					kept = append(kept, l)
+				}
+			}
+			want = kept
+		}
+		if d := cmp.Diff(want, s.lines); d != "" {
+			t.Errorf("final %v (-want +got):\n%s", final, d)
+		}
+	}
+	f(true)
+	f(false)
+}
+
+func TestWithoutTheLedgersLinesABatchIsNotDone(t *testing.T) {
+	ok := handler{func(context.Context, []consume.Record) ([]consume.DeadLetter, error) { return nil, nil }}
+	if _, err := Around(ok, config(true), &store{err: errors.New("down")}).Handle(t.Context(), []consume.Record{record(1, "1", "")}); err == nil {
+		t.Error("the batch is done though its lines are not written")
+	}
+	s := &store{}
+	bad := handler{func(context.Context, []consume.Record) ([]consume.DeadLetter, error) { return nil, errors.New("store") }}
+	if _, err := Around(bad, config(true), s).Handle(t.Context(), []consume.Record{record(1, "1", "")}); err == nil || len(s.lines) > 0 {
+		t.Errorf("a batch that failed: %v, lines %v", err, s.lines)
+	}
+}
+
+func TestDropWithoutALedgerIsHarmless(t *testing.T) {
+	Drop(t.Context(), 11, 1, schemas.OutcomeInvalid, "x", 1)
+}
