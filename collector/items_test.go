@@ -369,7 +369,7 @@ func TestALargeItemGoesInPieces(t *testing.T) {
 			}
 			n += len(c.Payload)
 		}
-		want := fmt.Sprintf(`ingest-attachments ingest-attachments/1 attachment: attachment of %s: replay_video "" , %d bytes in 3 chunks`, eventID, len(video))
+		want := fmt.Sprintf(`ingest-attachments ingest-attachments/1 replay: attachment of %s: replay_video "" , %d bytes in 3 chunks`, eventID, len(video))
 		if got := describe(t, records[len(records)-1]); n != len(video) || got != want {
 			t.Errorf("%d bytes and %s; want %s", n, got, want)
 		}

@@ -265,14 +265,23 @@ func (in *intake) dropped(d policy.Decision) {
 	in.badCORS = in.badCORS || d.Outcome == schemas.OutcomeInvalid && d.Reason == "cors"
 }
 
-// add lets a record wait for the next write, and charges for it.
-func (in *intake) add(record *kgo.Record, charges ...charge) error {
+// queue lets a record wait for the next write, and charges for it. On error the
+// charges stand, for abandon.
+func (in *intake) queue(record *kgo.Record, charges ...charge) error {
+	in.charges = append(in.charges, charges...)
 	if err := in.lease.Grow(len(record.Value)); err != nil {
 		return err
 	}
 	in.records = append(in.records, record)
 	in.bytes += len(record.Value)
-	in.charges = append(in.charges, charges...)
+	return nil
+}
+
+// add is queue, and writes when much waits.
+func (in *intake) add(record *kgo.Record, charges ...charge) error {
+	if err := in.queue(record, charges...); err != nil {
+		return err
+	}
 	if in.bytes >= flushBytes {
 		return in.flush()
 	}
@@ -392,9 +401,13 @@ func (in *intake) finish() error {
 		}
 		in.attachments = nil
 	}
+	// From here on they are charged with their records.
+	waiting, files := in.held, in.attachments
+	in.held, in.attachments = nil, nil
 	var mine []wire.EventAttachment
-	for i := range in.attachments {
-		a := &in.attachments[i]
+	var failed error
+	for i := range files {
+		a := &files[i]
 		if owner >= 0 && !a.alone {
 			mine = append(mine, a.EventAttachment)
 			continue
@@ -403,12 +416,12 @@ func (in *intake) finish() error {
 			continue
 		}
 		record := wire.Attachment{Type: "attachment", EventID: a.event.String(), ProjectID: in.from.Project.ID, Attachment: a.EventAttachment}
-		if err := in.add(in.record(topics.IngestAttachments, schemas.SchemaIngestAttachments, a.event, schemas.CategoryAttachment, 0, record.AppendMsgpack(nil)), a.charges()...); err != nil {
-			return err
+		if err := in.queue(in.record(topics.IngestAttachments, schemas.SchemaIngestAttachments, a.event, a.category, 0, record.AppendMsgpack(nil)), a.charges()...); err != nil {
+			failed = err // the others are still to be charged
 		}
 	}
-	for i := range in.held {
-		e := &in.held[i]
+	for i := range waiting {
+		e := &waiting[i]
 		if e.dropped {
 			continue
 		}
@@ -420,8 +433,8 @@ func (in *intake) finish() error {
 		charges := []charge{{e.kind.category, 1, e.id}}
 		if i == owner {
 			record.Attachments = mine
-			for j := range in.attachments {
-				if a := &in.attachments[j]; !a.alone {
+			for j := range files {
+				if a := &files[j]; !a.alone {
 					charges = append(charges, a.charges()...)
 				}
 			}
@@ -430,12 +443,13 @@ func (in *intake) finish() error {
 			}
 		}
 		value := record.AppendMsgpack(make([]byte, 0, len(e.payload)+256+256*len(mine)))
-		if err := in.add(in.record(topic, schema, e.id, e.kind.category, 0, value), charges...); err != nil {
-			return err
+		if err := in.queue(in.record(topic, schema, e.id, e.kind.category, 0, value), charges...); err != nil {
+			failed = err
 		}
 	}
-	waiting := in.held
-	in.held, in.attachments = nil, nil // they are charged with the records from here on
+	if failed != nil {
+		return failed
+	}
 	if err := in.flush(); err != nil {
 		return err
 	}
