@@ -535,6 +535,29 @@ func TestTheGateIsAskedAndObeyed(t *testing.T) {
 	if a.header.Get("X-Sentry-Rate-Limits") != "7:session:project:quota" || a.header.Get("Retry-After") != "7" {
 		t.Errorf("headers %v", a.header)
 	}
+	// What the gate says of one item is told, too.
+	gate.drop = map[string]policy.Decision{"session": {Outcome: schemas.OutcomeRateLimited, Limit: &policy.RateLimit{Scope: "key", Reason: "fair", RetryAfter: 9 * time.Second}}}
+	a = h.post("/api/1/envelope/", headers, envelopeWith(withID, "{\"type\":\"session\"}\n{}"))
+	if got := a.header.Get("X-Sentry-Rate-Limits"); got != "7:session:project:quota, 9::key:fair" || a.header.Get("Retry-After") != "9" {
+		t.Errorf("%d: X-Sentry-Rate-Limits %q, Retry-After %q", a.code, got, a.header.Get("Retry-After"))
+	}
+	// A repeat is handed on as one, without its attachments, and told of when it is durable.
+	durable := 0
+	gate.drop = map[string]policy.Decision{"event": {Keep: true, Payload: []byte(`{"short":1}`), RepeatOf: schemas.EventID{1}, Kept: func() { durable++ }}}
+	h.kafka.fail(errDown)
+	h.post("/api/1/envelope/", headers, envelopeWith(withID, event)).want(t, 429)
+	if durable != 0 {
+		t.Error("told of before it was durable")
+	}
+	h.kafka.fail(nil)
+	h.post("/api/1/envelope/", headers, envelopeWith(withID, event, file)).want(t, 200)
+	h.wantRecords(
+		"ingest-attachments ingest-attachments/1 attachment: chunk 0 of "+eventID+": 3 bytes",
+		"ingest-attachments ingest-attachments/1 attachment: attachment of "+eventID+`: event.attachment "" , 3 bytes in 1 chunks`,
+		"ingest-events ingest-events/2 error: repeat "+eventID+`: {"short":1}`)
+	if durable != 1 {
+		t.Errorf("told %d times", durable)
+	}
 	// A client report is not asked about.
 	gate.items = nil
 	h.post("/api/1/envelope/", headers, envelopeWith("{}", "{\"type\":\"client_report\"}\n{\"discarded_events\":[]}")).want(t, 200)

@@ -90,8 +90,8 @@ func (r *Receiver) refuse(w http.ResponseWriter, protocol string, err error, in 
 	code, reason := codeOf(err)
 	r.deps.Counts.Refused(reason)
 	var limits []policy.RateLimit
-	if in != nil && in.from.Project.ID != 0 {
-		limits = r.deps.Gate.Limits(in.ctx, &in.from)
+	if in != nil {
+		limits = in.allLimits()
 	}
 	switch {
 	case code == http.StatusTooManyRequests:

@@ -141,6 +141,7 @@ func (in *intake) stream(k *kind, category schemas.Category, event schemas.Event
 		},
 		event: event, category: category, alone: category != schemas.CategoryAttachment,
 	}
+	in.told(&d)
 	if !d.Keep {
 		in.dropped(d)
 		if d.Outcome == schemas.OutcomeRateLimited && !a.alone {
@@ -150,6 +151,9 @@ func (in *intake) stream(k *kind, category schemas.Category, event schemas.Event
 		return nil, nil
 	}
 	in.kept++
+	if d.Kept != nil {
+		in.after = append(in.after, d.Kept)
+	}
 	a.Size = 0
 	for n > 0 {
 		a.Size += int64(n)

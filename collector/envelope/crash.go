@@ -126,7 +126,7 @@ func (in *intake) assemble() error {
 	if e == nil && p.payload == nil && p.report == "" {
 		return nil // breadcrumbs or fields of no event
 	}
-	if e != nil && e.dropped {
+	if e != nil && (e.dropped || e.repeat) {
 		return nil
 	}
 	// Objects take a multiple of their text.

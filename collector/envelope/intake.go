@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -68,10 +69,12 @@ type intake struct {
 	// What became of the items.
 	items    int
 	kept     int
-	refused  []string // why items were left out
-	firstErr error    // of the first of them
-	limited  bool     // an item was dropped by a rate limit
-	badCORS  bool     // or because of its origin
+	refused  []string           // why items were left out
+	firstErr error              // of the first of them
+	limited  bool               // an item was dropped by a rate limit
+	limits   []policy.RateLimit // that the gate told of single items
+	after    []func()           // to be called when the records are durable
+	badCORS  bool               // or because of its origin
 }
 
 // held is an event that waits until its attachments are written.
@@ -79,7 +82,9 @@ type held struct {
 	kind    *kind
 	id      schemas.EventID
 	payload []byte
-	dropped bool // turned away by the gate, as:
+	repeat  bool   // payload is short, and tells which event it repeats
+	after   func() // to be called when it is durable; may be nil
+	dropped bool   // turned away by the gate, as:
 	outcome schemas.Outcome
 	reason  string
 }
@@ -252,12 +257,38 @@ func (in *intake) ask(k *kind, quantity int, size int64, id schemas.EventID, pay
 	d = in.r.deps.Gate.Item(in.ctx, &in.from, policy.Item{
 		Type: k.name, Category: k.category, Quantity: quantity, Size: size, EventID: id, Payload: payload,
 	})
-	if d.Keep {
-		in.kept++
-		return d, true
+	in.told(&d)
+	if !d.Keep {
+		in.dropped(d)
+		return d, false
 	}
-	in.dropped(d)
-	return d, false
+	in.kept++
+	if k.way != eventLike && d.Kept != nil { // an event waits longer than the next write
+		in.after = append(in.after, d.Kept)
+	}
+	return d, true
+}
+
+// told keeps what the sender is to be told.
+func (in *intake) told(d *policy.Decision) {
+	if d.Limit != nil && len(in.limits) < maxLimits {
+		in.limits = append(in.limits, *d.Limit)
+	}
+}
+
+// maxLimits bounds what is told of single items.
+const maxLimits = 16
+
+// allLimits are those that the sender is told with the answer.
+func (in *intake) allLimits() []policy.RateLimit {
+	if in.from.Project.ID == 0 {
+		return nil
+	}
+	limits := in.r.deps.Gate.Limits(in.ctx, &in.from)
+	if len(in.limits) > 0 {
+		limits = append(slices.Clone(limits), in.limits...)
+	}
+	return limits
 }
 
 func (in *intake) dropped(d policy.Decision) {
@@ -302,6 +333,10 @@ func (in *intake) flush() error {
 	for _, c := range in.charges {
 		in.r.record(in, c.category, schemas.OutcomeAccepted, "", c.quantity, c.id)
 	}
+	for _, f := range in.after {
+		f()
+	}
+	in.after = nil
 	in.lease.Shrink(in.bytes)
 	in.records, in.bytes, in.charges = nil, 0, nil
 	return nil
@@ -376,7 +411,7 @@ func (in *intake) event(k *kind, payload []byte) error {
 	e := held{kind: k, id: id}
 	d, ok := in.ask(k, 1, int64(len(payload)), id, payload)
 	if ok {
-		e.payload = d.Payload
+		e.payload, e.repeat, e.after = d.Payload, d.RepeatOf != (schemas.EventID{}), d.Kept
 	} else {
 		e.dropped, e.outcome, e.reason = true, d.Outcome, d.Reason
 	}
@@ -400,6 +435,9 @@ func (in *intake) finish() error {
 			in.countAttachment(&a, in.held[owner].outcome, in.held[owner].reason)
 		}
 		in.attachments = nil
+	}
+	if owner >= 0 && in.held[owner].repeat {
+		owner = -1 // a repeat keeps nothing: its attachments stand alone
 	}
 	// From here on they are charged with their records.
 	waiting, files := in.held, in.attachments
@@ -428,6 +466,12 @@ func (in *intake) finish() error {
 		record := wire.IngestEvent{
 			Type: e.kind.event, Payload: e.payload, StartTime: in.received.Unix(), EventID: e.id.String(),
 			ProjectID: in.from.Project.ID, RemoteAddr: in.remote(),
+		}
+		if e.repeat {
+			record.Type = "repeat"
+		}
+		if e.after != nil {
+			in.after = append(in.after, e.after)
 		}
 		topic, schema := e.kind.topic, e.kind.schema
 		charges := []charge{{e.kind.category, 1, e.id}}

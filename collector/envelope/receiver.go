@@ -149,7 +149,7 @@ func (r *Receiver) serve(w http.ResponseWriter, req *http.Request, d door) {
 		r.refuse(w, d.protocol, err, in, wire)
 		return
 	}
-	policy.SetHeader(w.Header(), r.deps.Gate.Limits(in.ctx, &in.from))
+	policy.SetHeader(w.Header(), in.allLimits())
 	r.reply(w, d.protocol, answer, wire)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -134,14 +135,20 @@ func (r *Receiver) take(ctx context.Context, signal Signal, from *policy.Sender,
 	}
 	report.add(before)
 	r.reject(signal, from, &report)
+	var kept func()
 	if report.Items > 0 {
 		d := r.deps.Gate.Item(ctx, from, policy.Item{Type: signal.kind(), Category: signal.category(), Quantity: report.Items, Size: int64(len(data))})
 		if !d.Keep {
 			if d.Outcome == schemas.OutcomeRateLimited {
-				return Report{}, &limitedError{r.deps.Gate.Limits(ctx, from)}
+				limits := r.deps.Gate.Limits(ctx, from)
+				if d.Limit != nil {
+					limits = append(slices.Clone(limits), *d.Limit)
+				}
+				return Report{}, &limitedError{limits}
 			}
 			return report, nil
 		}
+		kept = d.Kept
 	}
 	records := make([]*kgo.Record, len(parts))
 	size := 0
@@ -158,6 +165,9 @@ func (r *Receiver) take(ctx context.Context, signal Signal, from *policy.Sender,
 		r.record(from, signal.category(), o, a.reason, int64(report.Items))
 		r.record(from, signal.bytesCategory(), o, a.reason, int64(size))
 		return Report{}, err
+	}
+	if kept != nil {
+		kept()
 	}
 	switch signal {
 	case Traces:
