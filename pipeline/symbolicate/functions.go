@@ -17,7 +17,7 @@ import (
 // How far before a position a declaration is looked for, and how many answers
 // are kept of one file.
 const (
-	maxLookBack = 256 << 10
+	maxLookBack = 128 << 10
 	maxKept     = 4096
 )
 
@@ -179,6 +179,14 @@ func isDeclaration(code string, i, n int) bool {
 	if i > 0 && isIdentifierByte(code[i-1]) || i+n < len(code) && isIdentifierByte(code[i+n]) {
 		return false
 	}
+	// Most are neither: told apart before anything is searched.
+	if i+n < len(code) {
+		switch code[i+n] {
+		case '=', ':', '(', '{', ' ', '\t', '\r', '\n':
+		default:
+			return false
+		}
+	}
 	before := strings.TrimRight(code[max(0, i-16):i], " \t\r\n*")
 	for _, word := range [...]string{"function", "class"} {
 		if rest, ok := strings.CutSuffix(before, word); ok && (rest == "" || !isIdentifierByte(rest[len(rest)-1])) {
@@ -209,7 +217,7 @@ func isDeclaration(code string, i, n int) bool {
 	case '(':
 		// A method, unless it is a call before a block: "if(x){" is none of ours,
 		// since no function is called so.
-		if before != "" && (before[len(before)-1] == '.' || before[len(before)-1] == '=') {
+		if before != "" && strings.IndexByte(".=(!&|?:+-<>[~%^/", before[len(before)-1]) >= 0 {
 			return false
 		}
 		rest, ok := afterParentheses(after)
