@@ -294,7 +294,7 @@ func TestBombsTakeLittleMemory(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got error %v, want one with %q", name, err, want)
 		}
-		if took := after.TotalAlloc - before.TotalAlloc; took > 12*uint64(len(data)) {
+		if took := after.TotalAlloc - before.TotalAlloc; took > 16*uint64(len(data)) {
 			t.Errorf("%s: %d bytes were allocated for %d", name, took, len(data))
 		}
 	}
