@@ -86,10 +86,13 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 	if deps.Outcomes != nil {
 		outcomes = append(outcomes, deps.Outcomes)
 	}
+	var scrub func(*policy.Sender, string, []byte) []byte
 	if gate == nil {
-		if gate, err = policy.New(policy.Config{MaxEventBytes: int(cfg.MaxEventBytes)}, policy.Deps{Quota: deps.Quota, Recorder: outcomes}); err != nil {
+		byProject, err := policy.New(policy.Config{MaxEventBytes: int(cfg.MaxEventBytes)}, policy.Deps{Quota: deps.Quota, Recorder: outcomes})
+		if err != nil {
 			return nil, err
 		}
+		gate, scrub = byProject, byProject.ScrubOTLP
 	}
 	if deps.Around != nil {
 		if gate, err = deps.Around(gate, outcomes); err != nil {
@@ -102,7 +105,7 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 		otlp: otlp.New(otlp.Config{
 			MaxRequestBytes: int64(cfg.MaxRequestBytes), MaxDecompressedBytes: int64(cfg.MaxDecompressedBytes),
 			MaxRecordBytes: int(cfg.MaxRecordBytes), RequireAuth: cfg.RequireAuth, RetryAfter: cfg.RetryAfter, From: from,
-		}, otlp.Deps{Projects: projects, Producer: producer, Budget: budget, Counts: counts, Outcomes: outcomes, Gate: gate, Log: deps.Log}),
+		}, otlp.Deps{Projects: projects, Producer: producer, Budget: budget, Counts: counts, Outcomes: outcomes, Gate: gate, Scrub: scrub, Log: deps.Log}),
 		envelope: envelope.New(envelope.Config{
 			MaxBytes: int64(cfg.MaxEnvelopeBytes), MaxRaw: int64(cfg.MaxEnvelopeBytes), MaxRatio: int64(cfg.MaxEnvelopeRatio), MaxItems: cfg.MaxEnvelopeItems,
 			MaxEventBytes: int64(cfg.MaxEventBytes), MaxAttachmentBytes: int64(cfg.MaxAttachmentBytes), MaxAttachments: cfg.MaxAttachments,

@@ -2,8 +2,10 @@ package collector
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hoptrace/hoptrace/schemas"
 )
@@ -71,5 +73,20 @@ func TestADisabledProjectIsRefusedEverywhere(t *testing.T) {
 	}
 	if n := h.metric("outcomes_total", "reason=disabled"); n != 3 {
 		t.Errorf("%v counted as disabled, want 3", n)
+	}
+}
+
+func TestSecretsOfSpansDoNotReachKafkaWhenTheProjectAsksForIt(t *testing.T) {
+	h := newHouse(t, nil)
+	h.set(func(s *schemas.ProjectSettings) { s.Scrubbing.OTLP = true })
+	start := strconv.FormatInt(time.Now().UnixNano(), 10)
+	body := `{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"0102030405060708090a0b0c0d0e0f10","spanId":"0102030405060708","name":"n","startTimeUnixNano":"` + start + `","endTimeUnixNano":"` + start + `","attributes":[{"key":"db.password","value":{"stringValue":"hunter2"}}]}]}]}]}`
+	headers := map[string]string{"Content-Type": "application/json", "X-Sentry-Auth": asShop["X-Sentry-Auth"]}
+	if a := h.post("/v1/traces", headers, []byte(body)); a.code != 200 || a.body != "{}" {
+		t.Fatalf("status %d: %s", a.code, a.body)
+	}
+	r := h.kafka.taken(schemas.TopicIngestSpans)
+	if len(r) != 1 || strings.Contains(string(r[0].Value), "hunter2") || !strings.Contains(string(r[0].Value), "[Filtered]") {
+		t.Errorf("Kafka has %v", r)
 	}
 }

@@ -39,7 +39,10 @@ type Deps struct {
 	Counts   *outcome.Counts
 	Outcomes outcome.Recorder
 	Gate     policy.Gate
-	Log      *slog.Logger
+	// Scrub gives a request without what its project wants out of it; kind is as
+	// in policy.Item. Nil: nothing goes.
+	Scrub func(from *policy.Sender, kind string, data []byte) []byte
+	Log   *slog.Logger
 }
 
 // Receiver takes traces, metrics and logs; both protocols share it.
@@ -124,6 +127,15 @@ func (r *Receiver) record(from *policy.Sender, cat schemas.Category, o schemas.O
 // without an error.
 func (r *Receiver) take(ctx context.Context, signal Signal, from *policy.Sender, data []byte, before Report, lease *bound.Lease) (Report, error) {
 	received := r.now()
+	if r.deps.Scrub != nil {
+		scrubbed := r.deps.Scrub(from, signal.kind(), data)
+		if len(scrubbed) != len(data) || len(data) > 0 && &scrubbed[0] != &data[0] { // a copy
+			if err := lease.Grow(len(scrubbed)); err != nil {
+				return Report{}, err
+			}
+		}
+		data = scrubbed
+	}
 	if len(data) > r.cfg.MaxRecordBytes { // its parts are copies
 		if err := lease.Grow(len(data)); err != nil {
 			return Report{}, err

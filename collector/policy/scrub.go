@@ -957,6 +957,13 @@ func (p *pass) findQuoted(t []byte, hits []hit) []hit {
 
 // parts replaces the hits in a text.
 func (p *pass) parts(from, to int, text []byte) {
+	if remarks := p.build(text); len(remarks) > 0 {
+		p.replace(from, to, p.built, text, remarks...)
+	}
+}
+
+// build writes the text with its hits replaced to built, and tells what it did.
+func (p *pass) build(text []byte) []remark {
 	hits := p.hits
 	if len(hits) > 1 {
 		slices.SortStableFunc(hits, func(a, b hit) int { return a.from - b.from })
@@ -973,7 +980,7 @@ func (p *pass) parts(from, to int, text []byte) {
 	}
 	new := p.built[:0]
 	last := 0
-	remarks := make([]remark, 0, len(hits))
+	remarks := make([]remark, 0, min(len(hits), maxRemarks))
 	runes := 0
 	for _, h := range hits {
 		new = append(new, text[last:h.from]...)
@@ -982,20 +989,14 @@ func (p *pass) parts(from, to int, text []byte) {
 		begin := len(new)
 		var kind byte
 		new, kind = p.instead(new, text[h.from:h.to], h.by)
-		if bytes.Equal(new[begin:], text[h.from:h.to]) {
-			runes += utf8.RuneCount(text[h.from:h.to])
-			continue
-		}
 		size := utf8.RuneCount(new[begin:])
-		if len(remarks) < maxRemarks {
+		if !bytes.Equal(new[begin:], text[h.from:h.to]) && len(remarks) < maxRemarks {
 			remarks = append(remarks, remark{h.by.id, kind, runes, runes + size})
 		}
 		runes += size
 	}
 	p.built = append(new, text[last:]...)
-	if len(remarks) > 0 {
-		p.replace(from, to, p.built, text, remarks...)
-	}
+	return remarks
 }
 
 // maxRemarks bounds what _meta tells of one text.
