@@ -58,6 +58,7 @@ type Collector struct {
 	log      *slog.Logger
 	counts   *outcome.Counts
 	producer *produce.Producer
+	budget   *bound.Budget
 	otlp     *otlp.Receiver
 	envelope *envelope.Receiver
 
@@ -101,7 +102,7 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 	}
 	from := project.From{Forwarded: cfg.TrustForwarded}
 	return &Collector{
-		cfg: cfg, log: deps.Log, counts: counts, producer: producer,
+		cfg: cfg, log: deps.Log, counts: counts, producer: producer, budget: budget,
 		otlp: otlp.New(otlp.Config{
 			MaxRequestBytes: int64(cfg.MaxRequestBytes), MaxDecompressedBytes: int64(cfg.MaxDecompressedBytes),
 			MaxRecordBytes: int(cfg.MaxRecordBytes), RequireAuth: cfg.RequireAuth, RetryAfter: cfg.RetryAfter, From: from,
@@ -186,6 +187,11 @@ func (c *Collector) HTTPAddr() net.Addr {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.httpAddr
+}
+
+// Pressure is how much of the bytes that may be in flight is, from 0 to 1.
+func (c *Collector) Pressure() float64 {
+	return min(1, float64(c.budget.InFlight())/float64(c.cfg.MaxInFlightBytes))
 }
 
 // Ready tells whether the collector can take data: it listens and Kafka answers.

@@ -10,9 +10,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/hoptrace/hoptrace/collector"
-	"github.com/hoptrace/hoptrace/collector/produce"
-	"github.com/hoptrace/hoptrace/collector/spool"
 	"github.com/hoptrace/hoptrace/exporters/blobs"
 	"github.com/hoptrace/hoptrace/exporters/clickhouse"
 	"github.com/hoptrace/hoptrace/exporters/metadata"
@@ -376,73 +373,3 @@ func (p webPart) Shutdown(ctx context.Context) error {
 }
 
 func (webPart) Name() string { return "web" }
-
-// collectorPart closes what the collector uses, after it: the producer, and the
-// spool when there is one.
-type collectorPart struct {
-	*collector.Collector
-	producer *kafka.Producer
-	spool    *spooling
-}
-
-func (p collectorPart) Shutdown(ctx context.Context) error {
-	return errors.Join(p.Collector.Shutdown(ctx), p.spool.Close(), p.producer.Close(ctx))
-}
-
-// spooling is the collector's way to Kafka with a spool on it.
-type spooling struct {
-	*spool.Client
-	queue *spool.Queue
-}
-
-// Close ends handing on. It does nothing when there is no spool.
-func (s *spooling) Close() error {
-	if s == nil {
-		return nil
-	}
-	return errors.Join(s.Client.Close(), s.queue.Close())
-}
-
-func (a *app) openSpool(to produce.Client) (*spooling, error) {
-	dir := a.settings.spoolDir()
-	if dir == "" {
-		return nil, nil //nolint:nilnil // no spool is wanted
-	}
-	queue, err := spool.OpenQueue(spool.QueueConfig{Dir: dir, MaxBytes: int64(a.settings.Spool.MaxBytes)}, a.log)
-	if err != nil {
-		return nil, fmt.Errorf("%w (spool.dir; 'off' for none)", err)
-	}
-	client, err := spool.NewClient(spool.ClientConfig{}, to, queue, a.registry, a.log)
-	if err != nil {
-		return nil, errors.Join(err, queue.Close())
-	}
-	return &spooling{client, queue}, nil
-}
-
-func (a *app) collector(context.Context) (_ lifecycle.Component, err error) {
-	producer, err := kafka.NewProducer(a.kafkaConfig(), kafka.DefaultProducerConfig(), a.log, a.metrics)
-	if err != nil {
-		return nil, err
-	}
-	part := collectorPart{producer: producer}
-	defer func() {
-		if err != nil {
-			closing, cancel := context.WithTimeout(context.Background(), time.Second)
-			defer cancel()
-			err = errors.Join(err, part.spool.Close(), producer.Close(closing))
-		}
-	}()
-	to := produce.FromKafka(producer)
-	if part.spool, err = a.openSpool(to); err != nil {
-		return nil, err
-	}
-	if part.spool != nil {
-		to = part.spool
-	}
-	if part.Collector, err = collector.New(a.settings.Collector, collector.Deps{
-		Kafka: to, Projects: a.metadata, Registerer: a.registry, Log: a.log,
-	}); err != nil {
-		return nil, err
-	}
-	return part, nil
-}

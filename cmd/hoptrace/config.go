@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hoptrace/hoptrace/collector"
+	"github.com/hoptrace/hoptrace/collector/overload"
+	"github.com/hoptrace/hoptrace/collector/quota"
 	"github.com/hoptrace/hoptrace/internal/config"
 	"github.com/hoptrace/hoptrace/internal/embeddedkafka"
 	"github.com/hoptrace/hoptrace/internal/kafka"
@@ -65,6 +67,13 @@ type settings struct {
 
 	Collector collector.Config `yaml:"collector"`
 
+	Quota struct {
+		Redis string            `yaml:"redis" secret:"true" help:"redis://… in which several collectors count quotas together; empty means that each counts for itself"`
+		Abuse quota.AbuseConfig `yaml:"abuse"`
+	} `yaml:"quota"`
+
+	Overload overload.Config `yaml:"overload"`
+
 	Spool struct {
 		Dir      string       `yaml:"dir" help:"directory of the collector's spool: what Kafka does not take now; empty means spool in the data directory, 'off' none"`
 		MaxBytes config.Bytes `yaml:"max_bytes" help:"most that the spool holds; then senders are told to wait"`
@@ -96,6 +105,8 @@ func defaultSettings() settings {
 	s.EmbeddedClickHouse.MemoryLimit = 1536 << 20
 	s.EmbeddedClickHouse.Listen = "127.0.0.1:9000"
 	s.Collector = collector.DefaultConfig()
+	s.Quota.Abuse = quota.DefaultAbuse()
+	s.Overload = overload.DefaultConfig()
 	s.Spool.MaxBytes = 512 << 20
 	s.Pipeline.BatchWait = 500 * time.Millisecond
 	s.Pipeline.BatchSpans = 50_000
@@ -144,7 +155,7 @@ func (s *settings) validate(r role) error {
 	if len(broker.Brokers) == 0 {
 		broker.Brokers = []string{s.EmbeddedKafka.Listen}
 	}
-	faults = append(faults, broker.Validate(), s.EmbeddedKafka.Validate(), s.Collector.Validate())
+	faults = append(faults, broker.Validate(), s.EmbeddedKafka.Validate(), s.Collector.Validate(), s.Quota.Abuse.Validate(), s.Overload.Validate())
 	atLeast := func(key string, got, least config.Bytes) {
 		if got < least {
 			have, _ := got.MarshalText()

@@ -11,14 +11,11 @@ import (
 	"time"
 )
 
-// FairConfig of a Fair. The zero value has the defaults.
+// FairConfig of a Fair. Zero fields take their defaults.
 type FairConfig struct {
-	// Start is the pressure, from 0 to 1, from which shares count. Zero means 0.5.
-	Start float64
-	// Window is how far back use counts. Zero means 10 s.
-	Window time.Duration
-	// MaxProjects bounds the projects that are told apart. Zero means 10,000.
-	MaxProjects int
+	Start       float64       `yaml:"start" help:"pressure, from 0 to 1, from which projects are held to their fair share"`
+	Window      time.Duration `yaml:"window" help:"how far back a project's use counts"`
+	MaxProjects int           `yaml:"max_projects" help:"projects that are told apart"`
 }
 
 // windowSlots is in how many steps a window moves.
@@ -44,14 +41,15 @@ type use struct {
 
 // NewFair has seen nobody yet.
 func NewFair(cfg FairConfig) *Fair {
+	def := DefaultConfig().Fair
 	if cfg.Start <= 0 || cfg.Start >= 1 {
-		cfg.Start = 0.5
+		cfg.Start = def.Start
 	}
 	if cfg.Window <= 0 {
-		cfg.Window = 10 * time.Second
+		cfg.Window = def.Window
 	}
 	if cfg.MaxProjects <= 0 {
-		cfg.MaxProjects = 10_000
+		cfg.MaxProjects = def.MaxProjects
 	}
 	return &Fair{cfg: cfg, now: time.Now, projects: map[uint64]*use{}}
 }

@@ -2,6 +2,7 @@ package overload
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -13,8 +14,39 @@ import (
 
 // Config of a Gate.
 type Config struct {
-	Fair    FairConfig
-	Repeats RepeatsConfig
+	Fair    FairConfig    `yaml:"fair"`
+	Repeats RepeatsConfig `yaml:"repeats"`
+}
+
+// DefaultConfig leaves a collector without pressure alone, unless one project sends
+// more than 10,000 events a minute.
+func DefaultConfig() Config {
+	return Config{
+		Fair:    FairConfig{Start: 0.5, Window: 10 * time.Second, MaxProjects: 10_000},
+		Repeats: RepeatsConfig{Keep: 100, Burst: 10_000, Start: 0.25, MaxKinds: 50_000},
+	}
+}
+
+// Validate names every fault at once.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("overload."+format, args...)) }
+	if c.Fair.Start <= 0 || c.Fair.Start >= 1 {
+		bad("fair.start is %v, want between 0 and 1", c.Fair.Start)
+	}
+	if c.Fair.Window < time.Second || c.Fair.Window > time.Hour {
+		bad("fair.window is %v, want 1s to 1h", c.Fair.Window)
+	}
+	if c.Fair.MaxProjects < 1 {
+		bad("fair.max_projects is %d, want at least 1", c.Fair.MaxProjects)
+	}
+	if c.Repeats.Keep < 1 || c.Repeats.Burst < 1 || c.Repeats.MaxKinds < 1 {
+		bad("repeats: keep, burst and max_kinds are %d, %d and %d, want at least 1 each", c.Repeats.Keep, c.Repeats.Burst, c.Repeats.MaxKinds)
+	}
+	if c.Repeats.Start <= 0 || c.Repeats.Start > 1 {
+		bad("repeats.start is %v, want above 0 and at most 1", c.Repeats.Start)
+	}
+	return errors.Join(errs...)
 }
 
 // Deps are what a Gate works with. All but Exact are needed.

@@ -7,19 +7,12 @@ import (
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
-// RepeatsConfig of a Repeats. The zero value has the defaults.
+// RepeatsConfig of a Repeats. Zero fields take their defaults.
 type RepeatsConfig struct {
-	// Keep is how many events of one kind in one minute are handed on whole while
-	// there is pressure. Zero means 100.
-	Keep int
-	// Burst is how many events of one project in one minute make its kinds be told
-	// apart even without pressure; a kind is then handed on whole up to so many a
-	// minute. Zero means 10,000.
-	Burst int
-	// Start is the pressure from which Keep counts. Zero means 0.25.
-	Start float64
-	// MaxKinds bounds the kinds that are told apart. Zero means 50,000.
-	MaxKinds int
+	Keep     int     `yaml:"keep" help:"events of one kind a minute that are handed on whole under pressure"`
+	Burst    int     `yaml:"burst" help:"events of one project a minute from which its kinds are told apart without pressure; so many of a kind are handed on whole then"`
+	Start    float64 `yaml:"start" help:"pressure, from 0 to 1, from which keep counts"`
+	MaxKinds int     `yaml:"max_kinds" help:"kinds of events that are told apart"`
 }
 
 // growth is how much more of a kind must have come until the next one beyond the
@@ -46,17 +39,18 @@ type kind struct {
 
 // NewRepeats has seen nothing yet.
 func NewRepeats(cfg RepeatsConfig) *Repeats {
+	def := DefaultConfig().Repeats
 	if cfg.Keep <= 0 {
-		cfg.Keep = 100
+		cfg.Keep = def.Keep
 	}
 	if cfg.Burst <= 0 {
-		cfg.Burst = 10_000
+		cfg.Burst = def.Burst
 	}
 	if cfg.Start <= 0 {
-		cfg.Start = 0.25
+		cfg.Start = def.Start
 	}
 	if cfg.MaxKinds <= 0 {
-		cfg.MaxKinds = 50_000
+		cfg.MaxKinds = def.MaxKinds
 	}
 	return &Repeats{cfg: cfg, now: time.Now, projects: map[uint64]int{}, kinds: map[Kind]*kind{}}
 }

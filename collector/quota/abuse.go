@@ -1,6 +1,8 @@
 package quota
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -9,13 +11,35 @@ import (
 // AbuseConfig bounds how often one address and one key may ask at all, whatever
 // they send. Zero or less of a rate means no bound.
 type AbuseConfig struct {
-	AddressRate  float64 // requests a second of one address (an IPv6 network of 64 bits is one)
-	AddressBurst int     // requests at once
-	KeyRate      float64 // requests a second with one DSN key
-	KeyBurst     int
+	AddressRate  int `yaml:"address_rate" help:"requests a second of one address (an IPv6 network of 64 bits is one); 0 means no bound"`
+	AddressBurst int `yaml:"address_burst" help:"requests of one address at once"`
+	KeyRate      int `yaml:"key_rate" help:"requests a second with one DSN key; 0 means no bound"`
+	KeyBurst     int `yaml:"key_burst" help:"requests with one key at once"`
 	// MaxTracked bounds the addresses and, apart, the keys that are remembered.
-	// Zero means 20,000.
-	MaxTracked int
+	MaxTracked int `yaml:"max_tracked" help:"addresses and keys that are told apart"`
+}
+
+// DefaultAbuse bounds nobody who sends what a program sends: addresses may stand for
+// many programs behind one gateway, so they have no bound of their own.
+func DefaultAbuse() AbuseConfig {
+	return AbuseConfig{KeyRate: 20_000, KeyBurst: 40_000, MaxTracked: 20_000}
+}
+
+// Validate names every fault at once.
+func (c AbuseConfig) Validate() error {
+	var errs []error
+	for _, f := range []struct {
+		name string
+		n    int
+	}{{"address_rate", c.AddressRate}, {"address_burst", c.AddressBurst}, {"key_rate", c.KeyRate}, {"key_burst", c.KeyBurst}} {
+		if f.n < 0 {
+			errs = append(errs, fmt.Errorf("quota.abuse.%s is %d, want 0 or more", f.name, f.n))
+		}
+	}
+	if c.MaxTracked < 1 {
+		errs = append(errs, fmt.Errorf("quota.abuse.max_tracked is %d, want at least 1", c.MaxTracked))
+	}
+	return errors.Join(errs...)
 }
 
 // Abuse turns away who asks too often, before a body is read.
@@ -32,8 +56,8 @@ func NewAbuse(cfg AbuseConfig) *Abuse {
 		cfg.MaxTracked = 20_000
 	}
 	a := &Abuse{cfg: cfg, now: time.Now}
-	a.addresses.init(cfg.AddressRate, cfg.AddressBurst, cfg.MaxTracked)
-	a.keys.init(cfg.KeyRate, cfg.KeyBurst, cfg.MaxTracked)
+	a.addresses.init(float64(cfg.AddressRate), cfg.AddressBurst, cfg.MaxTracked)
+	a.keys.init(float64(cfg.KeyRate), cfg.KeyBurst, cfg.MaxTracked)
 	return a
 }
 
