@@ -66,8 +66,8 @@ type Event struct {
 
 	Tags []Attribute
 
-	// Node is the payload's reference in the node store; empty for one in the blobs.
-	Node string
+	// Node is the payload's reference; empty for one in the blobs.
+	Node NodeRef
 	// Weight is for how many events the row stands: 1, or more when the collector
 	// sampled repeats of one error. Zero is 1, of rows from before there was a weight.
 	Weight uint32
@@ -81,6 +81,9 @@ type Event struct {
 	Ingest       Source
 	IngestOffset int64
 }
+
+// NodeRef names a payload in the node store: a short text of that store's own.
+type NodeRef string
 
 // Origin tells by whom an event was told.
 type Origin string

@@ -19,6 +19,9 @@ const (
 	// HeaderOrigin tells what an event was made of, when no SDK of Sentry sent it: an
 	// [Origin] (ingest-events).
 	HeaderOrigin = "origin"
+	// HeaderWeight is for how many events the record stands, decimal, when the
+	// collector sampled repeats of one error. Absent means 1.
+	HeaderWeight = "weight"
 
 	// HeaderRow is the row of the store that an event makes, as compact JSON
 	// (topic "events"), so that who stores it need not parse the event.

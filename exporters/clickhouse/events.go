@@ -59,6 +59,16 @@ type eventColumns struct {
 	partition                                  proto.ColInt32
 	offset                                     proto.ColInt64
 	tags                                       attributeMap
+	hashVersion, dist, sdkName, origin         lowCard
+	member, producerRelease, originalTopic     lowCard
+	keyHash, node                              proto.ColStr
+	userHash, ingest                           proto.ColUInt64
+	attempt                                    proto.ColUInt16
+	batch, weight                              proto.ColUInt32
+	recordTime, age, originalOffset            proto.ColInt64
+	originalPartition                          proto.ColInt32
+	repeat                                     proto.ColUInt8
+	ingestOffset                               proto.ColInt64
 	source                                     proto.ColUInt64
 	sourceOffset                               proto.ColInt64
 	sourceIndex                                proto.ColUInt32
@@ -96,6 +106,26 @@ func newEventColumns() *eventColumns {
 		{Name: "user_name", Data: &c.userName},
 		{Name: "user_email", Data: &c.userEmail},
 		{Name: "user_ip", Data: &c.userIP},
+		{Name: "hash_version", Data: &c.hashVersion},
+		{Name: "dist", Data: &c.dist},
+		{Name: "sdk_name", Data: &c.sdkName},
+		{Name: "origin", Data: &c.origin},
+		{Name: "user_hash", Data: &c.userHash},
+		{Name: "member", Data: &c.member},
+		{Name: "key_hash", Data: &c.keyHash},
+		{Name: "producer_release", Data: &c.producerRelease},
+		{Name: "attempt", Data: &c.attempt},
+		{Name: "batch", Data: &c.batch},
+		{Name: "record_time", Data: &c.recordTime},
+		{Name: "age", Data: &c.age},
+		{Name: "original_topic", Data: &c.originalTopic},
+		{Name: "original_partition", Data: &c.originalPartition},
+		{Name: "original_offset", Data: &c.originalOffset},
+		{Name: "node", Data: &c.node},
+		{Name: "weight", Data: &c.weight},
+		{Name: "is_repeat", Data: &c.repeat},
+		{Name: "ingest_source", Data: &c.ingest},
+		{Name: "ingest_offset", Data: &c.ingestOffset},
 		{Name: "source", Data: &c.source},
 		{Name: "source_offset", Data: &c.sourceOffset},
 		{Name: "source_index", Data: &c.sourceIndex},
@@ -134,11 +164,32 @@ func (c *eventColumns) append(e *schemas.Event) {
 	c.userName.Append(e.UserName)
 	c.userEmail.Append(e.UserEmail)
 	c.userIP.Append(e.UserIP)
+	c.hashVersion.Append(e.HashVersion)
+	c.dist.Append(e.Dist)
+	c.sdkName.Append(e.SDKName)
+	c.origin.Append(string(e.Origin))
+	c.userHash.Append(e.UserHash)
+	c.member.Append(e.Member)
+	c.keyHash.Append(e.KeyHash)
+	c.producerRelease.Append(e.ProducerRelease)
+	c.attempt.Append(e.Attempt)
+	c.batch.Append(e.Batch)
+	c.recordTime.Append(e.RecordTime)
+	c.age.Append(e.Age)
+	c.originalTopic.Append(e.OriginalTopic)
+	c.originalPartition.Append(e.OriginalPartition)
+	c.originalOffset.Append(e.OriginalOffset)
+	c.node.Append(string(e.Node))
+	c.weight.Append(e.Weight)
+	c.repeat.Append(bit(e.Repeat))
+	c.ingest.Append(uint64(e.Ingest))
+	c.ingestOffset.Append(e.IngestOffset)
 	c.source.Append(uint64(e.Source))
 	c.sourceOffset.Append(e.Position.Offset)
 	c.sourceIndex.Append(e.Position.Index)
-	c.bytes += 200 + len(e.Type) + len(e.Value) + len(e.Culprit) + len(e.Transaction) + len(e.Release) +
+	c.bytes += 300 + len(e.Type) + len(e.Value) + len(e.Culprit) + len(e.Transaction) + len(e.Release) +
 		len(e.Environment) + len(e.Server) + len(e.SDK) + len(e.Topic) + len(e.Group) + attributeBytes(e.Tags) +
+		len(e.HashVersion) + len(e.Dist) + len(e.SDKName) + len(e.Member) + len(e.KeyHash) + len(e.ProducerRelease) + len(e.OriginalTopic) + len(e.Node) +
 		len(e.Logger) + len(e.UserID) + len(e.UserName) + len(e.UserEmail) + len(e.UserIP)
 }
 
@@ -295,6 +346,16 @@ type eventResults struct {
 	partition                                  proto.ColInt32
 	offset                                     proto.ColInt64
 	tags                                       *proto.ColMap[string, string]
+	hashVersion, dist, sdkName, origin         *proto.ColLowCardinality[string]
+	member, producerRelease, originalTopic     *proto.ColLowCardinality[string]
+	keyHash, node                              proto.ColStr
+	userHash, ingest                           proto.ColUInt64
+	attempt                                    proto.ColUInt16
+	batch, weight                              proto.ColUInt32
+	recordTime, age, originalOffset            proto.ColInt64
+	originalPartition                          proto.ColInt32
+	repeat                                     proto.ColUInt8
+	ingestOffset                               proto.ColInt64
 	source                                     proto.ColUInt64
 	sourceOffset                               proto.ColInt64
 	sourceIndex                                proto.ColUInt32
@@ -305,10 +366,12 @@ func newEventResults() *eventResults {
 		level: lowCardResult(), platform: lowCardResult(), typ: lowCardResult(), culprit: lowCardResult(),
 		transaction: lowCardResult(), release: lowCardResult(), environment: lowCardResult(), server: lowCardResult(),
 		sdk: lowCardResult(), topic: lowCardResult(), group: lowCardResult(), logger: lowCardResult(), tags: mapResult(),
+		hashVersion: lowCardResult(), dist: lowCardResult(), sdkName: lowCardResult(), origin: lowCardResult(), member: lowCardResult(), producerRelease: lowCardResult(), originalTopic: lowCardResult(),
 	}
 	c.names = `project, issue, toUnixTimestamp64Nano(time) AS happened, received, id, fingerprint, level, platform, type, value, culprit,
 transaction, release, environment, server, sdk, trace_id, span_id, topic, partition, offset, consumer_group, tags,
-logger, handled, user_id, user_name, user_email, user_ip, source, source_offset, source_index`
+logger, handled, user_id, user_name, user_email, user_ip,
+hash_version, dist, sdk_name, origin, user_hash, member, key_hash, producer_release, attempt, batch, record_time, age, original_topic, original_partition, original_offset, node, weight, is_repeat, ingest_source, ingest_offset, source, source_offset, source_index`
 	c.results = proto.Results{
 		{Name: "project", Data: &c.project},
 		{Name: "issue", Data: &c.issue},
@@ -339,6 +402,26 @@ logger, handled, user_id, user_name, user_email, user_ip, source, source_offset,
 		{Name: "user_name", Data: &c.userName},
 		{Name: "user_email", Data: &c.userEmail},
 		{Name: "user_ip", Data: &c.userIP},
+		{Name: "hash_version", Data: c.hashVersion},
+		{Name: "dist", Data: c.dist},
+		{Name: "sdk_name", Data: c.sdkName},
+		{Name: "origin", Data: c.origin},
+		{Name: "user_hash", Data: &c.userHash},
+		{Name: "member", Data: c.member},
+		{Name: "key_hash", Data: &c.keyHash},
+		{Name: "producer_release", Data: c.producerRelease},
+		{Name: "attempt", Data: &c.attempt},
+		{Name: "batch", Data: &c.batch},
+		{Name: "record_time", Data: &c.recordTime},
+		{Name: "age", Data: &c.age},
+		{Name: "original_topic", Data: c.originalTopic},
+		{Name: "original_partition", Data: &c.originalPartition},
+		{Name: "original_offset", Data: &c.originalOffset},
+		{Name: "node", Data: &c.node},
+		{Name: "weight", Data: &c.weight},
+		{Name: "is_repeat", Data: &c.repeat},
+		{Name: "ingest_source", Data: &c.ingest},
+		{Name: "ingest_offset", Data: &c.ingestOffset},
 		{Name: "source", Data: &c.source},
 		{Name: "source_offset", Data: &c.sourceOffset},
 		{Name: "source_index", Data: &c.sourceIndex},
@@ -348,36 +431,56 @@ logger, handled, user_id, user_name, user_email, user_ip, source, source_offset,
 
 func (c *eventResults) row(i int) schemas.Event {
 	return schemas.Event{
-		Project:     c.project[i],
-		ID:          c.id[i],
-		Time:        c.time[i],
-		Received:    c.received[i],
-		Issue:       schemas.IssueID(c.issue[i]),
-		Fingerprint: c.fingerprint[i],
-		Level:       c.level.Row(i),
-		Platform:    c.platform.Row(i),
-		Type:        c.typ.Row(i),
-		Value:       c.value.Row(i),
-		Culprit:     c.culprit.Row(i),
-		Transaction: c.transaction.Row(i),
-		Release:     c.release.Row(i),
-		Environment: c.environment.Row(i),
-		Server:      c.server.Row(i),
-		SDK:         c.sdk.Row(i),
-		TraceID:     c.traceID[i],
-		SpanID:      c.spanID[i],
-		Topic:       c.topic.Row(i),
-		Partition:   c.partition[i],
-		Offset:      c.offset[i],
-		Group:       c.group.Row(i),
-		Tags:        mapRow(c.tags, i),
-		Logger:      c.logger.Row(i),
-		Handled:     schemas.Handled(c.handled[i]),
-		UserID:      c.userID.Row(i),
-		UserName:    c.userName.Row(i),
-		UserEmail:   c.userEmail.Row(i),
-		UserIP:      c.userIP.Row(i),
-		Source:      schemas.Source(c.source[i]),
-		Position:    schemas.Position{Offset: c.sourceOffset[i], Index: c.sourceIndex[i]},
+		Project:           c.project[i],
+		ID:                c.id[i],
+		Time:              c.time[i],
+		Received:          c.received[i],
+		Issue:             schemas.IssueID(c.issue[i]),
+		Fingerprint:       c.fingerprint[i],
+		Level:             c.level.Row(i),
+		Platform:          c.platform.Row(i),
+		Type:              c.typ.Row(i),
+		Value:             c.value.Row(i),
+		Culprit:           c.culprit.Row(i),
+		Transaction:       c.transaction.Row(i),
+		Release:           c.release.Row(i),
+		Environment:       c.environment.Row(i),
+		Server:            c.server.Row(i),
+		SDK:               c.sdk.Row(i),
+		TraceID:           c.traceID[i],
+		SpanID:            c.spanID[i],
+		Topic:             c.topic.Row(i),
+		Partition:         c.partition[i],
+		Offset:            c.offset[i],
+		Group:             c.group.Row(i),
+		Tags:              mapRow(c.tags, i),
+		Logger:            c.logger.Row(i),
+		Handled:           schemas.Handled(c.handled[i]),
+		UserID:            c.userID.Row(i),
+		UserName:          c.userName.Row(i),
+		UserEmail:         c.userEmail.Row(i),
+		UserIP:            c.userIP.Row(i),
+		HashVersion:       c.hashVersion.Row(i),
+		Dist:              c.dist.Row(i),
+		SDKName:           c.sdkName.Row(i),
+		Origin:            schemas.Origin(c.origin.Row(i)),
+		UserHash:          c.userHash[i],
+		Member:            c.member.Row(i),
+		KeyHash:           c.keyHash.Row(i),
+		ProducerRelease:   c.producerRelease.Row(i),
+		Attempt:           c.attempt[i],
+		Batch:             c.batch[i],
+		RecordTime:        c.recordTime[i],
+		Age:               c.age[i],
+		OriginalTopic:     c.originalTopic.Row(i),
+		OriginalPartition: c.originalPartition[i],
+		OriginalOffset:    c.originalOffset[i],
+		Node:              schemas.NodeRef(c.node.Row(i)),
+		Weight:            c.weight[i],
+		Repeat:            c.repeat[i] != 0,
+		Ingest:            schemas.Source(c.ingest[i]),
+		IngestOffset:      c.ingestOffset[i],
+		Source:            schemas.Source(c.source[i]),
+		Position:          schemas.Position{Offset: c.sourceOffset[i], Index: c.sourceIndex[i]},
 	}
 }

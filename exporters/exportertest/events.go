@@ -54,7 +54,9 @@ func eventRoundTrip(t *testing.T, s Events) {
 		Project: 1, ID: eventID(1), Time: base().UnixNano() + 1, Received: base().UnixNano() + 123, Issue: 1<<64 - 1, Fingerprint: schemas.Fingerprint{1, 15: 2}, Level: "fatal", Platform: "go",
 		Type: "CardDeclined", Value: strings.Repeat("ünï☃ ", 1<<17), Culprit: "c", Transaction: "t", Release: "1.2.3", Environment: "prod", Server: "node-1", SDK: "sentry.go/0.50.0",
 		TraceID: traceID(1), SpanID: spanID(1), Topic: "orders", Partition: 11, Offset: 1 << 40, Group: "g", Tags: oddAttributes(),
-		Logger: "shop.cart", Handled: schemas.HandledNo, UserID: "u☃1", UserName: "ada", UserEmail: "a@b.c", UserIP: "::1", Source: 1<<64 - 1, Position: schemas.Position{Offset: 1<<63 - 1, Index: 1<<32 - 1},
+		Logger: "shop.cart", Handled: schemas.HandledNo, UserID: "u☃1", UserName: "ada", UserEmail: "a@b.c", UserIP: "::1", HashVersion: "hoptrace:2", Dist: "17",
+		SDKName: "sentry.go", Origin: schemas.OriginOTel, UserHash: 1<<64 - 1, Member: "m-1", KeyHash: "9f2c", ProducerRelease: "shop@3", Attempt: 1<<16 - 1, Batch: 1<<32 - 1, RecordTime: 1 << 60,
+		Age: -1 << 50, OriginalTopic: "orders-0", OriginalPartition: 1<<31 - 1, OriginalOffset: 1 << 50, Node: "a.b.c.d", Weight: 1<<32 - 1, Repeat: true, Ingest: 1<<64 - 1, IngestOffset: 1<<63 - 1, Source: 1<<64 - 1, Position: schemas.Position{Offset: 1<<63 - 1, Index: 1<<32 - 1},
 	}
 	events := make([]schemas.Event, 0, 2+len(odd))
 	events = append(events, full, schemas.Event{Project: 1, Time: base().UnixNano()})
@@ -62,6 +64,7 @@ func eventRoundTrip(t *testing.T, s Events) {
 		e := event(10+i, base())
 		e.Level, e.Platform, e.Type, e.Value, e.Culprit, e.Transaction = text, text, text, text, text, text
 		e.Release, e.Environment, e.Server, e.SDK, e.Topic, e.Group = text, text, text, text, text, text
+		e.HashVersion, e.Dist, e.SDKName, e.Member, e.KeyHash, e.ProducerRelease, e.OriginalTopic, e.Node, e.Origin = text, text, text, text, text, text, text, schemas.NodeRef(text), schemas.Origin(text)
 		e.Logger, e.UserID, e.UserName, e.UserEmail, e.UserIP = text, text, text, text, text
 		events = append(events, e)
 	}
