@@ -26,10 +26,8 @@ import (
 const (
 	// MaxDepth is how deep nodes go; an object or array below is one opaque node.
 	MaxDepth = 64
-	// MaxNodes is how many nodes a tree has; further elements are left out.
+	// MaxNodes is how many nodes a tree has; what follows is left out.
 	MaxNodes = 250_000
-	// MaxChildren is how many an object or array has; further ones are left out.
-	MaxChildren = 20_000
 )
 
 // Kind is the first byte of a value's text: n, t, f, ", 0, { or [.
@@ -139,7 +137,7 @@ func (d *Document) parse() (*Node, error) {
 			name = canonical(str(v))
 			continue
 		}
-		if top != nil && (top.count >= MaxChildren || d.used >= MaxNodes) {
+		if top != nil && d.used >= MaxNodes {
 			if err := d.dec.SkipValue(); err != nil {
 				return nil, err
 			}
@@ -287,6 +285,18 @@ func (n *Node) Key() string {
 	}
 	return unquote(n.name)
 }
+
+// Name is Key as it is written between the quotes: the same unless it has
+// escapes, and for nothing to compare with plain names.
+func (n *Node) Name() string {
+	if len(n.name) < 2 {
+		return ""
+	}
+	return n.name[1 : len(n.name)-1]
+}
+
+// Keyed tells whether an object holds the node.
+func (n *Node) Keyed() bool { return n.name != "" }
 
 // Named tells whether the node's name is that.
 func (n *Node) Named(key string) bool {

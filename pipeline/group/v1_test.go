@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/hoptrace/hoptrace/pipeline/ingest"
 	"github.com/hoptrace/hoptrace/pipeline/normalize"
 )
 
@@ -21,11 +20,11 @@ var received = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC).UnixNano()
 
 func normalised(t testing.TB, payload string) *normalize.Event {
 	t.Helper()
-	in, err := ingest.DecodeEvent([]byte(payload))
+	e, err := normalize.NewNormalizer(normalize.DefaultConfig()).Event(normalize.Input{Payload: []byte(payload), Received: received})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return normalize.FromSentry(normalize.DefaultConfig(), in, received)
+	return e
 }
 
 // TestEventsOfTheSDKsGroupAsWrittenDown reads testdata/*.json, shaped as SDKs

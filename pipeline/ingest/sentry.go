@@ -43,7 +43,7 @@ func (d *SentryDecoder) items(payload []byte, what string) (first *document.Node
 		return nil, fmt.Errorf("container of %s: items is no array", what)
 	}
 	if n := list.Len() + list.Dropped(); n > d.limits.Spans || list.Dropped() > 0 {
-		return nil, fmt.Errorf("container of %s has %d items, more than %d", what, n, min(d.limits.Spans, document.MaxChildren))
+		return nil, fmt.Errorf("container of %s has %d items, more than %d", what, n, min(d.limits.Spans, document.MaxNodes))
 	}
 	return list.First(), nil
 }
@@ -125,7 +125,7 @@ func (d *SentryDecoder) Transaction(dst []schemas.Span, payload []byte) ([]schem
 	}
 	list := root.Get("spans")
 	if list.Dropped() > 0 || list.Len() >= d.limits.Spans {
-		return dst, fmt.Errorf("transaction has %d spans, more than %d", list.Len()+list.Dropped(), min(d.limits.Spans, document.MaxChildren))
+		return dst, fmt.Errorf("transaction has %d spans, more than %d", list.Len()+list.Dropped(), min(d.limits.Spans, document.MaxNodes))
 	}
 	trace := root.Get("contexts").Get("trace")
 	shared := attributes{d: d} // by all spans of the process: a resource
@@ -401,7 +401,7 @@ func spanOf(n *document.Node) schemas.SpanID {
 	return id
 }
 
-func nanosOf(n *document.Node) int64 { return parseTime(n.Scalar()) }
+func nanosOf(n *document.Node) int64 { return ParseTime(n.Scalar()) }
 
 func firstOf(texts ...string) string {
 	for _, s := range texts {

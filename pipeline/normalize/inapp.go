@@ -2,9 +2,42 @@ package normalize
 
 import "strings"
 
-// inApp tells for a frame whose SDK did not say whether it belongs to the
+// ownModule tells whether a Go frame lies in the program's own module, by the
+// modules that the SDK says the program was built from; sure is false when they
+// do not tell. It overrules the SDK, which takes all outside of the standard
+// library for the program's own.
+func (n *Normalizer) ownModule(f *Frame) (own, sure bool) {
+	if n.modules == nil || f.Module == "" {
+		return false, false
+	}
+	var module, version string
+	for m := n.modules.First(); m != nil; m = m.Next() {
+		name := m.Name()
+		if len(name) > len(module) && strings.HasPrefix(f.Module, name) && (len(name) == len(f.Module) || f.Module[len(name)] == '/' || f.Module[len(name)] == '.') {
+			module, version = name, m.Scalar()
+		}
+	}
+	switch {
+	case module == "":
+		return false, false
+	case version == "" || version == "(devel)" || strings.Contains(version, "+dirty"):
+		return true, true
+	}
+	// The program's own module may have a version, too: its checkout's. What was
+	// fetched lies below a directory of that version.
+	path := or(f.AbsPath, f.Filename)
+	if path == "" {
+		return false, false
+	}
+	if strings.Contains(path, "@"+version) || strings.Contains(path, "/vendor/") || strings.Contains(path, "/pkg/mod/") {
+		return false, true
+	}
+	return false, false
+}
+
+// inAppOf tells for a frame whose SDK did not say whether it belongs to the
 // program or to what the program is built from.
-func inApp(platform string, f *Frame) bool {
+func inAppOf(platform string, f *Frame) bool {
 	path := or(f.AbsPath, f.Filename)
 	if strings.IndexByte(path, '\\') >= 0 {
 		path = strings.ReplaceAll(path, `\`, "/")

@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/hoptrace/hoptrace/pipeline/ingest"
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
@@ -81,11 +80,22 @@ func TestSpansGetDefaultsAndBounds(t *testing.T) {
 
 func from(t *testing.T, payload string) *Event {
 	t.Helper()
-	in, err := ingest.DecodeEvent([]byte(payload))
+	e, _ := kept(t, Input{Payload: []byte(payload)})
+	return e
+}
+
+// kept gives an event and the document that is kept of it.
+func kept(t testing.TB, in Input) (*Event, string) {
+	t.Helper()
+	if in.Received == 0 {
+		in.Received = now.UnixNano()
+	}
+	n := NewNormalizer(Config{})
+	e, err := n.Event(in)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return FromSentry(Config{}, in, now.UnixNano())
+	return e, string(n.AppendJSON(nil))
 }
 
 func TestAnEventHasOneFormWhateverTheSDKWrote(t *testing.T) {
@@ -99,7 +109,8 @@ func TestAnEventHasOneFormWhateverTheSDKWrote(t *testing.T) {
 	want := schemas.Event{
 		ID: id, Time: now.Add(-1500 * time.Millisecond).UnixNano(), Received: now.UnixNano(), Level: "fatal", Platform: "go",
 		Type: "Shown", Value: "first line", Culprit: "shop in own", Transaction: "GET /", Release: "r1", Environment: "prod",
-		Server: "h1", SDK: "sentry.go/0.50.0", TraceID: trace, SpanID: span, Topic: "orders", Partition: 3, Offset: 0, Group: "g",
+		Server: "h1", SDK: "sentry.go/0.50.0", SDKName: "sentry.go", Logger: "x", Origin: schemas.OriginSentry, Weight: 1,
+		TraceID: trace, SpanID: span, Topic: "orders", Partition: 3, Offset: 0, Group: "g", Age: schemas.Unknown, OriginalPartition: schemas.Unknown, OriginalOffset: schemas.Unknown,
 		Tags: []schemas.Attribute{{Key: "a", Value: "b"}},
 	}
 	if d := cmp.Diff(want, e.Event); d != "" {
@@ -112,7 +123,8 @@ func TestAnEventHasOneFormWhateverTheSDKWrote(t *testing.T) {
 
 func TestWhatAnEventDoesNotTellHasADefault(t *testing.T) {
 	e := from(t, `{"contexts":{"kafka":{"partition":1,"offset":2}}}`)
-	want := schemas.Event{Time: now.UnixNano(), Received: now.UnixNano(), Level: "error", Platform: "other", Partition: schemas.Unknown, Offset: schemas.Unknown}
+	want := schemas.Event{Time: now.UnixNano(), Received: now.UnixNano(), Level: "error", Platform: "other", Origin: schemas.OriginSentry, Weight: 1,
+		Partition: schemas.Unknown, Offset: schemas.Unknown, Age: schemas.Unknown, OriginalPartition: schemas.Unknown, OriginalOffset: schemas.Unknown}
 	if d := cmp.Diff(want, e.Event); d != "" {
 		t.Errorf("event (-want +got):\n%s", d)
 	}
@@ -168,7 +180,7 @@ func TestTheStackIsOfTheOneThreadThatTells(t *testing.T) {
 func TestTheSDKSaysWhatIsTheProgramsOwnElseRulesDo(t *testing.T) {
 	f := func(platform string, fr Frame, want bool) {
 		t.Helper()
-		if got := inApp(platform, &fr); got != want {
+		if got := inAppOf(platform, &fr); got != want {
 			t.Errorf("%s %+v: in app is %v, want %v", platform, fr, got, want)
 		}
 	}
@@ -201,7 +213,7 @@ func TestTextIsBounded(t *testing.T) {
 		"tags":{"`+long+`":"`+long+`"},"sdk":{"name":"`+long+`","version":"`+long+`"},"contexts":{"kafka":{"topic":"`+long+`","consumer_group":"`+long+`"}},
 		"exception":[{"type":"`+long+`","value":"`+long+`","stacktrace":{"frames":[{"function":"`+long+`","module":"`+long+`","in_app":true}]}}]}`)
 	for name, s := range map[string]string{
-		"level": e.Level, "platform": e.Platform, "release": e.Release, "transaction": e.Transaction, "server": e.Server, "environment": e.Environment,
+		"level": e.Level, "platform": e.Platform, "transaction": e.Transaction, "server": e.Server,
 		"tag": e.Tags[0].Key, "value of tag": e.Tags[0].Value, "sdk": e.SDK, "topic": e.Topic, "group": e.Group, "type": e.Type, "value": e.Value, "culprit": e.Culprit,
 	} {
 		if len(s) > 1<<10 || s == "" {

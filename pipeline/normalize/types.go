@@ -1,13 +1,15 @@
 package normalize
 
-import "github.com/hoptrace/hoptrace/schemas"
+import (
+	"github.com/hoptrace/hoptrace/pipeline/document"
+	"github.com/hoptrace/hoptrace/schemas"
+)
 
 // Event is a normalised event: its row, and what grouping, symbolication and
 // rules need of it beyond that.
 type Event struct {
 	schemas.Event
-	Title  string // "type: value", at most 256 bytes; never empty
-	Logger string
+	Title string // "type: value", at most 256 bytes; never empty
 	// Message is the text of an event without exceptions, Template what it was
 	// made from (empty when the SDK sent none).
 	Message, Template string
@@ -18,8 +20,12 @@ type Event struct {
 	Frames            []Frame
 	Thread            Thread   // of Frames; not Told when they came without one
 	ClientFingerprint []string // empty when it sent none
-	SDKName           string   // without the version
 	Security          Security // of a browser's report; zero otherwise
+
+	// RepeatOf is the event that a repeat stands beside; zero otherwise.
+	RepeatOf schemas.EventID
+
+	debug *document.Node // debug_meta
 }
 
 // Exception is one of a chain.
