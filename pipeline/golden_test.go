@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/hoptrace/hoptrace/pipeline/group"
-	"github.com/hoptrace/hoptrace/pipeline/ingest"
 	"github.com/hoptrace/hoptrace/pipeline/normalize"
 	"github.com/hoptrace/hoptrace/schemas"
 )
@@ -52,11 +51,11 @@ var goldenDay = time.Date(2026, 11, 23, 13, 0, 0, 0, time.UTC)
 
 func normalised(t testing.TB, g *golden) *normalize.Event {
 	t.Helper()
-	in, err := ingest.DecodeEvent(g.payload)
+	e, err := normalize.NewNormalizer(normalize.DefaultConfig()).Event(normalize.Input{Payload: g.payload, Received: goldenDay.UnixNano()})
 	if err != nil {
 		t.Fatalf("%s: %v", g.File, err)
 	}
-	return normalize.FromSentry(normalize.DefaultConfig(), in, goldenDay.UnixNano())
+	return e
 }
 
 func TestEveryGoldenEventIsUnderstood(t *testing.T) {

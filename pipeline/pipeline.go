@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/internal/kafka"
@@ -20,6 +21,9 @@ import (
 	"github.com/hoptrace/hoptrace/pipeline/ingest"
 	"github.com/hoptrace/hoptrace/pipeline/normalize"
 	"github.com/hoptrace/hoptrace/pipeline/persist"
+	"github.com/hoptrace/hoptrace/pipeline/postprocess"
+	"github.com/hoptrace/hoptrace/pipeline/process"
+	"github.com/hoptrace/hoptrace/pipeline/symbolicate"
 	"github.com/hoptrace/hoptrace/schemas/topics"
 )
 
@@ -32,17 +36,21 @@ type Stage struct {
 	Does  string // for people
 }
 
-// Stages is the table, in the order of the line. Each ends in the stores; a
-// topic between two stages comes with the second reader of what it carries
-// (docs/adr/0001).
+// Stages is the table, in the order of the line. Spans and metrics go to their
+// stores in one step; events pass a topic in between, which others may read
+// (docs/adr/0008).
 var Stages = []Stage{
 	{
 		Name: persist.StageSpans, Topic: topics.IngestSpans, DLQ: topics.IngestSpansDLQ, Group: "hoptrace-persist-spans",
 		Does: "ingest → normalize → hops → span store",
 	},
 	{
-		Name: persist.StageEvents, Topic: topics.IngestEvents, DLQ: topics.IngestEventsDLQ, Group: "hoptrace-persist-events",
-		Does: "ingest → normalize → group → blobs, issues, event store",
+		Name: process.StageEvents, Topic: topics.IngestEvents, DLQ: topics.IngestEventsDLQ, Group: "hoptrace-process-events",
+		Does: "normalize → symbolicate → group → node store, issues, topic events",
+	},
+	{
+		Name: persist.StageEvents, Topic: topics.Events, DLQ: topics.EventsDLQ, Group: "hoptrace-persist-events",
+		Does: "event store → postprocess",
 	},
 	{
 		Name: persist.StagePoints, Topic: topics.IngestMetrics, DLQ: topics.IngestMetricsDLQ, Group: "hoptrace-persist-metrics",
@@ -73,6 +81,9 @@ type Config struct {
 	BatchEvents    int
 	EventBatchWait time.Duration
 
+	// BatchRows is how many events are stored at once; stores want many.
+	BatchRows int
+
 	// And for metric points, which come in bursts: clients send every few seconds.
 	BatchPoints     int
 	MetricBatchWait time.Duration
@@ -88,6 +99,10 @@ type Config struct {
 	// Otherwise such a partition stands still, and says so.
 	AcceptGaps bool
 
+	// RetentionDays is for how long events are kept, as other readers of topic
+	// events are told. Zero: they are not told.
+	RetentionDays int
+
 	Normalize normalize.Config
 	Limits    ingest.Limits
 }
@@ -98,7 +113,7 @@ func DefaultConfig() Config {
 	return Config{
 		Kafka:      c.Kafka,
 		BatchSpans: persist.DefaultWriteRows, BatchBytes: c.MaxBatchBytes, BatchWait: c.MaxBatchWait,
-		BatchEvents: 1000, EventBatchWait: 250 * time.Millisecond,
+		BatchEvents: 1000, EventBatchWait: 250 * time.Millisecond, BatchRows: 5000,
 		BatchPoints: persist.DefaultWritePoints, MetricBatchWait: c.MaxBatchWait,
 		HandleTimeout: c.HandleTimeout, SessionTimeout: c.SessionTimeout,
 		Normalize: normalize.DefaultConfig(), Limits: ingest.DefaultLimits(),
@@ -109,8 +124,8 @@ func DefaultConfig() Config {
 func (c Config) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("pipeline."+format, args...)) }
-	if c.BatchSpans < 1 || c.BatchEvents < 1 || c.BatchPoints < 1 {
-		bad("batch_spans, batch_events and batch_points are %d, %d and %d; all must be positive", c.BatchSpans, c.BatchEvents, c.BatchPoints)
+	if c.BatchSpans < 1 || c.BatchEvents < 1 || c.BatchRows < 1 || c.BatchPoints < 1 {
+		bad("batch_spans, batch_events, batch_rows and batch_points are %d, %d, %d and %d; all must be positive", c.BatchSpans, c.BatchEvents, c.BatchRows, c.BatchPoints)
 	}
 	if c.BatchBytes < 1 {
 		bad("batch_bytes is %d; it must be positive", c.BatchBytes)
@@ -144,8 +159,20 @@ type Deps struct {
 	Events  exporters.EventWriter
 	Metrics exporters.MetricWriter
 	Logs    exporters.LogWriter
-	Issues  exporters.Issues
-	Blobs   exporters.Blobs
+	Issues  exporters.IssueSighter
+	Nodes   exporters.Nodes
+
+	// Grouper groups events; nil means by the default rules.
+	Grouper process.Grouper
+	// Frames finds the source of frames; nil means that nobody does.
+	Frames symbolicate.Frames
+	// Stored finds the events that repeats repeat; nil means only those that this
+	// process saw.
+	Stored process.Finder
+	// Outcomes counts what is discarded; nil means that nobody does.
+	Outcomes process.Outcomes
+	// Hooks are told of stored events, in order.
+	Hooks []postprocess.Hook
 
 	// Kafka is what the clients count with; nil means that nobody counts.
 	Kafka *kafka.Metrics
@@ -154,6 +181,9 @@ type Deps struct {
 // Pipeline runs the stages of [Stages] in this process. Another process with
 // the same brokers shares their partitions.
 type Pipeline struct {
+	cfg     Config
+	kafka   *kafka.Metrics
+	handOn  *handOn
 	loops   []*consume.Loop
 	pingers []pinger
 	log     *slog.Logger
@@ -172,7 +202,7 @@ type pinger struct {
 // cfg and deps. The topics must exist before Start.
 func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*Pipeline, error) {
 	errs := []error{cfg.Validate()}
-	p := &Pipeline{log: log}
+	p := &Pipeline{cfg: cfg, kafka: deps.Kafka, handOn: &handOn{}, log: log}
 	for _, d := range []struct {
 		name  string
 		store any
@@ -183,7 +213,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 		{"metrics", deps.Metrics, deps.Metrics == nil},
 		{"logs", deps.Logs, deps.Logs == nil},
 		{"issues", deps.Issues, deps.Issues == nil},
-		{"blobs", deps.Blobs, deps.Blobs == nil},
+		{"payloads", deps.Nodes, deps.Nodes == nil},
 	} {
 		if d.unset {
 			errs = append(errs, fmt.Errorf("pipeline: there is no store for %s", d.name))
@@ -196,6 +226,10 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 		return nil, err
 	}
 	metrics, err := persist.NewMetrics(reg)
+	if err != nil {
+		return nil, err
+	}
+	processMetrics, err := process.NewMetrics(reg)
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +255,12 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 			handler = persist.NewSpans(deps.Spans, nil, cfg.Normalize, cfg.Limits, cfg.BatchSpans, metrics, stageLog)
 		case topics.IngestEvents:
 			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchEvents, cfg.EventBatchWait
-			handler = persist.NewEvents(deps.Events, deps.Issues, deps.Blobs, cfg.Normalize, metrics, stageLog)
+			handler = process.NewEvents(process.New(process.Config{Normalize: cfg.Normalize, RetentionDays: cfg.RetentionDays}, process.Deps{
+				Nodes: deps.Nodes, Issues: deps.Issues, Grouper: deps.Grouper, Frames: deps.Frames, Finder: deps.Stored, Producer: p.handOn, Outcomes: deps.Outcomes,
+			}, processMetrics, stageLog))
+		case topics.Events:
+			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchRows, cfg.EventBatchWait
+			handler = persist.NewEvents(deps.Events, deps.Hooks, cfg.Normalize, metrics, stageLog)
 		case topics.IngestMetrics:
 			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchPoints, cfg.MetricBatchWait
 			handler = persist.NewPoints(deps.Metrics, cfg.Normalize, cfg.Limits, cfg.BatchPoints, metrics, stageLog)
@@ -252,6 +291,10 @@ func (p *Pipeline) Start(ctx context.Context) error {
 		return errors.New("cannot start the pipeline: it was started before; make a new one")
 	}
 	p.started = true
+	if err := p.handOn.open(p.cfg.Kafka, p.kafka, p.log); err != nil {
+		p.stopped = true
+		return err
+	}
 	for _, loop := range p.loops {
 		if err := loop.Start(ctx); err != nil {
 			p.stopped = true
@@ -279,7 +322,52 @@ func (p *Pipeline) shutdown(ctx context.Context) error {
 		wg.Go(func() { errs[i] = loop.Shutdown(ctx) })
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	return errors.Join(append(errs, p.handOn.close(ctx))...)
+}
+
+// handOn is the producer that stages hand records on with, from Start to Shutdown.
+type handOn struct {
+	mu       sync.Mutex // guards the following
+	producer *kafka.Producer
+}
+
+func (h *handOn) open(cfg kafka.Config, m *kafka.Metrics, log *slog.Logger) error {
+	topic, err := topics.Get(topics.Events)
+	if err != nil {
+		return err
+	}
+	pc := kafka.DefaultProducerConfig()
+	pc.MaxMessageBytes, pc.MaxBufferedBytes, pc.Linger = topic.MaxMessageBytes, 128<<20, 0
+	producer, err := kafka.NewProducer(cfg, pc, log, m)
+	if err != nil {
+		return fmt.Errorf("cannot open the producer of topic %q: %w", topics.Events, err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.producer = producer
+	return nil
+}
+
+func (h *handOn) close(ctx context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.producer == nil {
+		return nil
+	}
+	producer := h.producer
+	h.producer = nil
+	return producer.Close(ctx)
+}
+
+// ProduceSync implements [process.Producer].
+func (h *handOn) ProduceSync(ctx context.Context, records ...*kgo.Record) error {
+	h.mu.Lock()
+	producer := h.producer
+	h.mu.Unlock()
+	if producer == nil {
+		return errors.New("the pipeline does not run")
+	}
+	return producer.ProduceSync(ctx, records...)
 }
 
 // Ready tells whether the stages run and their stores answer.

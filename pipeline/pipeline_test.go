@@ -47,7 +47,7 @@ type memory struct {
 	events   map[row]int
 	points   map[row]int
 	ids      map[schemas.EventID]bool
-	blobs    map[string]int
+	payloads int
 	issues   map[schemas.Fingerprint]schemas.IssueID
 	writes   int
 	fail     func(write int) (store bool, err error)
@@ -56,8 +56,8 @@ type memory struct {
 func newMemory() *memory {
 	return &memory{
 		spans: map[row]int{}, messages: map[row]int{}, events: map[row]int{}, points: map[row]int{}, ids: map[schemas.EventID]bool{},
-		blobs: map[string]int{}, issues: map[schemas.Fingerprint]schemas.IssueID{},
-		fail: func(int) (bool, error) { return true, nil },
+		issues: map[schemas.Fingerprint]schemas.IssueID{},
+		fail:   func(int) (bool, error) { return true, nil },
 	}
 }
 
@@ -124,37 +124,37 @@ func (m *memory) WrittenMetrics(_ context.Context, source schemas.Source, from i
 	return written(m.points, source, from), nil
 }
 
-func (m *memory) SeeIssue(_ context.Context, seen schemas.Issue) (schemas.IssueID, bool, error) {
+func (m *memory) SeeIssues(_ context.Context, sightings []exporters.Sighting) ([]exporters.Seen, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	id, is := m.issues[seen.Fingerprint]
-	if !is {
-		id = schemas.IssueID(len(m.issues) + 1)
-		m.issues[seen.Fingerprint] = id
+	var out []exporters.Seen
+	for _, s := range sightings {
+		id, is := m.issues[s.Hashes[0]]
+		if !is {
+			id = schemas.IssueID(len(m.issues) + 1)
+			m.issues[s.Hashes[0]] = id
+		}
+		out = append(out, exporters.Seen{Issue: id, Hash: s.Hashes[0], IsNew: !is})
 	}
-	return id, !is, nil
+	return out, nil
 }
 
-var errNotForPipeline = errors.New("the pipeline does not read this")
-
-func (m *memory) Issues(context.Context, exporters.IssueQuery) ([]schemas.Issue, error) {
-	return nil, errNotForPipeline
-}
-
-func (m *memory) Issue(context.Context, uint64, schemas.IssueID) (schemas.Issue, error) {
-	return schemas.Issue{}, errNotForPipeline
-}
-
-func (m *memory) Put(_ context.Context, key string, _ []byte) error {
+func (m *memory) Append(_ context.Context, payloads [][]byte) ([]schemas.NodeRef, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.blobs[key]++
-	return nil
+	var refs []schemas.NodeRef
+	for range payloads {
+		m.payloads++
+		refs = append(refs, schemas.NodeRef(strconv.Itoa(m.payloads)))
+	}
+	return refs, nil
 }
 
-func (m *memory) Get(context.Context, string) ([]byte, error) { return nil, errNotForPipeline }
-func (m *memory) Delete(context.Context, string) error        { return errNotForPipeline }
-func (m *memory) Ping(context.Context) error                  { return nil }
+func (m *memory) Read(context.Context, schemas.NodeRef) ([]byte, error) {
+	return nil, errors.New("the pipeline does not read this")
+}
+
+func (m *memory) Ping(context.Context) error { return nil }
 
 // counts gives how many rows there are, and fails when one is there twice.
 func (m *memory) counts(t *testing.T) (spans, messages, events int) {
@@ -224,7 +224,7 @@ func (l *line) send(t *testing.T, topic, schema string, values ...[]byte) {
 
 func (l *line) start(t *testing.T, m *memory) *Pipeline {
 	t.Helper()
-	p, err := New(l.cfg, Deps{Spans: m, Events: m, Metrics: m, Logs: noLogs{}, Issues: m, Blobs: m}, prometheus.NewRegistry(), quiet)
+	p, err := New(l.cfg, Deps{Spans: m, Events: m, Metrics: m, Logs: noLogs{}, Issues: m, Nodes: m}, prometheus.NewRegistry(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,8 +303,8 @@ func TestRecordsOnTheTopicsBecomeRowsAndPoisonBecomesDeadLetters(t *testing.T) {
 		defer m.mu.Unlock()
 		return s == 7 && ms == 7 && e == 2 && len(m.points) == 6
 	})
-	if len(m.issues) != 1 || len(m.blobs) != 2 {
-		t.Errorf("%d issues and %d payloads, want 1 and 2", len(m.issues), len(m.blobs))
+	if len(m.issues) != 1 || m.payloads != 2 {
+		t.Errorf("%d issues and %d payloads, want 1 and 2", len(m.issues), m.payloads)
 	}
 	if err := p.Ready(t.Context()); err != nil {
 		t.Errorf("not ready while it works: %v", err)
@@ -395,7 +395,7 @@ func TestConfigAndStoresAreCheckedAtOnce(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.BatchSpans, cfg.BatchWait, cfg.SessionTimeout, cfg.Kafka.Brokers = 0, 0, time.Second, nil
 	_, err := New(cfg, Deps{Spans: newMemory()}, prometheus.NewRegistry(), quiet)
-	for _, want := range []string{"batch_spans", "batch_wait", "session_timeout", "brokers", "no store for events", "no store for metrics", "no store for issues", "no store for blobs"} {
+	for _, want := range []string{"batch_spans", "batch_wait", "session_timeout", "brokers", "no store for events", "no store for metrics", "no store for issues", "no store for payloads"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not name %s: %v", want, err)
 		}

@@ -85,6 +85,7 @@ type Deps struct {
 	Issues   exporters.Issues
 	Projects exporters.Projects
 	Blobs    exporters.Blobs
+	Nodes    exporters.Nodes
 	// Regrouper tries and explains grouping; nil means that this process cannot.
 	Regrouper api.Regrouper
 }

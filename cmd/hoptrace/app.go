@@ -40,6 +40,7 @@ type app struct {
 	store    *clickhouse.Store
 	metadata *metadata.Store
 	blobs    *blobs.Store
+	nodes    *blobs.Nodes
 	metrics  *kafka.Metrics
 }
 
@@ -286,15 +287,24 @@ func (a *app) closeMetadata(context.Context) error {
 func (a *app) openBlobs(context.Context) (err error) {
 	cfg := blobs.DefaultConfig()
 	cfg.Dir = a.settings.blobsDir()
-	a.blobs, err = blobs.Open(cfg)
+	if a.blobs, err = blobs.Open(cfg); err != nil {
+		return err
+	}
+	payloads := blobs.DefaultNodesConfig()
+	payloads.Dir = a.settings.nodesDir()
+	a.nodes, err = blobs.OpenNodes(payloads)
 	return err
 }
 
 func (a *app) closeBlobs(context.Context) error {
-	if a.blobs == nil {
-		return nil
+	var errs []error
+	if a.nodes != nil {
+		errs = append(errs, a.nodes.Close())
 	}
-	return a.blobs.Close()
+	if a.blobs != nil {
+		errs = append(errs, a.blobs.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // kafkaConfig is the clients' of this process.
@@ -322,8 +332,9 @@ func (a *app) pipeline(context.Context) (lifecycle.Component, error) {
 	cfg := pipeline.DefaultConfig()
 	cfg.Kafka = a.kafkaConfig()
 	cfg.BatchWait, cfg.BatchSpans, cfg.AcceptGaps = a.settings.Pipeline.BatchWait, a.settings.Pipeline.BatchSpans, a.settings.Pipeline.AcceptGaps
+	cfg.RetentionDays = a.settings.ClickHouse.RetentionDays
 	return pipeline.New(cfg, pipeline.Deps{
-		Spans: a.store, Events: a.store, Metrics: a.store, Logs: a.store, Issues: a.metadata, Blobs: a.blobs, Kafka: a.metrics,
+		Spans: a.store, Events: a.store, Metrics: a.store, Logs: a.store, Issues: a.metadata, Nodes: a.nodes, Stored: a.store, Kafka: a.metrics,
 	}, a.registry, a.log)
 }
 
@@ -342,8 +353,8 @@ func (a *app) web(context.Context) (lifecycle.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	server, err := web.New(cfg, web.Deps{Spans: a.store, Messages: a.store, Metrics: a.store, Logs: a.store, Events: a.store, Issues: a.metadata, Projects: a.metadata, Blobs: a.blobs,
-		Regrouper: &regrouper{events: a.store, blobs: a.blobs, groupers: group.NewCache(0)}}, a.registry, a.log,
+	server, err := web.New(cfg, web.Deps{Spans: a.store, Messages: a.store, Metrics: a.store, Logs: a.store, Events: a.store, Issues: a.metadata, Projects: a.metadata, Blobs: a.blobs, Nodes: a.nodes,
+		Regrouper: &regrouper{events: a.store, nodes: a.nodes, blobs: a.blobs, groupers: group.NewCache(0)}}, a.registry, a.log,
 		web.Mount{Prefix: sentryapi.Prefix, Handler: cli})
 	if err != nil {
 		return nil, err

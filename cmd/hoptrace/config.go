@@ -200,6 +200,9 @@ func (s *settings) spoolDir() string {
 	return s.Spool.Dir
 }
 
+// nodesDir is where the payloads of events lie.
+func (s *settings) nodesDir() string { return filepath.Join(s.blobsDir(), "nodes") }
+
 func (s *settings) blobsDir() string {
 	if s.Blobs.Dir != "" {
 		return s.Blobs.Dir

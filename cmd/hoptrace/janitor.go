@@ -50,6 +50,13 @@ func (j *janitor) run(ctx context.Context) {
 				j.a.log.Info("removed old payloads", "payloads", removed)
 			}
 		}
+		if removed, err := j.a.nodes.Clean(ctx, time.Now().Add(-keep)); err != nil {
+			if ctx.Err() == nil {
+				j.a.log.Warn("cannot clean the payloads of events; the next try is in an hour", "err", err)
+			}
+		} else if removed > 0 {
+			j.a.log.Info("removed the payloads of old events", "files", removed)
+		}
 		j.expireArtifacts(ctx)
 		select {
 		case <-ctx.Done():

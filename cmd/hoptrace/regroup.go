@@ -9,7 +9,6 @@ import (
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/pipeline/group"
-	"github.com/hoptrace/hoptrace/pipeline/ingest"
 	"github.com/hoptrace/hoptrace/pipeline/normalize"
 	"github.com/hoptrace/hoptrace/schemas"
 	"github.com/hoptrace/hoptrace/web/api"
@@ -22,6 +21,7 @@ type regrouper struct {
 		exporters.RecentEvents
 		Event(ctx context.Context, project uint64, id schemas.EventID) (schemas.Event, error)
 	}
+	nodes    exporters.Nodes
 	blobs    exporters.Blobs
 	groupers *group.Cache
 }
@@ -40,16 +40,21 @@ func (r *regrouper) own(p schemas.Project) (*group.Grouper, group.Config, error)
 
 // read normalises an event's payload as it was when it came, before any rule.
 func (r *regrouper) read(ctx context.Context, row *schemas.Event) (*normalize.Event, error) {
-	payload, err := r.blobs.Get(ctx, schemas.EventBlobKey(row.Project, row.ID))
+	var payload []byte
+	var err error
+	if row.Node != "" {
+		payload, err = r.nodes.Read(ctx, row.Node)
+	} else { // from before there were nodes
+		payload, err = r.blobs.Get(ctx, schemas.EventBlobKey(row.Project, row.ID))
+	}
 	if err != nil {
 		return nil, err
 	}
-	in, err := ingest.DecodeEvent(payload)
+	e, err := normalize.NewNormalizer(normalize.DefaultConfig()).Event(normalize.Input{Payload: payload, ID: row.ID, Received: row.Received, Anew: true})
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the payload of event %s: %w", row.ID, errors.Join(errUnreadable, err))
 	}
-	e := normalize.FromSentry(normalize.DefaultConfig(), in, row.Received)
-	e.ID, e.Project = row.ID, row.Project
+	e.Project = row.Project
 	return e, nil
 }
 

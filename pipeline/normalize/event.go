@@ -58,6 +58,9 @@ type Input struct {
 	Received int64 // Unix ns
 	// SentAt is the sender's clock when it sent, Unix ns. Zero: not told.
 	SentAt int64
+	// Anew judges the frames of a document that was normalised before by what its
+	// SDK said, as if no rule had been applied yet.
+	Anew bool
 	// RemoteAddr is the sender's address, for users that have "{{auto}}".
 	RemoteAddr string
 }

@@ -294,10 +294,16 @@ func (n *Normalizer) frame(v *document.Node, at *path, f *Frame) {
 		n.invalid(inApp, at.at("in_app"), "invalid_data")
 	}
 	f.InApp = is
+	f.Mapped, _ = parseBool(data.Get("symbolicated"))
 	if before, ok := parseInt(data.Get("orig_in_app")); ok && told && before >= -1 && before <= 1 {
 		f.OrigInApp = int8(before) // it was judged before
+		if !n.in.Anew {
+			f.Category = data.Get("category").Scalar()
+			return
+		}
+		f.InApp, told = before == 1, before >= 0
+	} else if !n.in.Anew {
 		f.Category = data.Get("category").Scalar()
-		return
 	}
 	platform := n.e.Platform
 	if p := v.Get("platform"); p != nil {
@@ -306,7 +312,11 @@ func (n *Normalizer) frame(v *document.Node, at *path, f *Frame) {
 	if own, sure := n.ownModule(f); sure {
 		f.InApp = own
 	} else if !told {
-		f.InApp = inAppOf(platform, f)
+		judged := *f
+		if f.Mapped {
+			judged.AbsPath = f.Filename // of the source
+		}
+		f.InApp = inAppOf(platform, &judged)
 	}
 }
 

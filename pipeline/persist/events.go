@@ -2,48 +2,37 @@ package persist
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
-	"golang.org/x/sync/errgroup"
-
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/pipeline/consume"
-	"github.com/hoptrace/hoptrace/pipeline/group"
-	"github.com/hoptrace/hoptrace/pipeline/ingest"
 	"github.com/hoptrace/hoptrace/pipeline/normalize"
+	"github.com/hoptrace/hoptrace/pipeline/postprocess"
 	"github.com/hoptrace/hoptrace/schemas"
 	"github.com/hoptrace/hoptrace/schemas/wire"
 )
 
-// Events is the handler behind topic ingest-events. Its methods are called by
-// one goroutine at a time.
+// Events is the handler behind topic events. Its methods are called by one
+// goroutine at a time.
 //
-// An event's payload is put, then its issue is seen, then its row is written:
-// each step may be repeated, and a row in the store means that the others are
-// done. Metadata and blobs may hold the traces of an event whose row is still
-// to come, never the other way round.
+// Rows are written, then the hooks are told: each step may be repeated. Payloads
+// and issues are there before a record is (see package process).
 type Events struct {
 	writer    exporters.EventWriter
-	issues    exporters.Issues
-	blobs     exporters.Blobs
-	normalize normalize.Config
+	hooks     []postprocess.Hook
+	normalize *normalize.Normalizer // for records that others wrote
 	metrics   *Metrics
 	log       *slog.Logger
 
 	zones zones[map[schemas.Position]struct{}]
 }
 
-// blobWriters is how many payloads are put at once: each waits for the disk.
-const blobWriters = 8
-
 // NewEvents makes the handler.
-func NewEvents(w exporters.EventWriter, issues exporters.Issues, blobs exporters.Blobs, cfg normalize.Config, m *Metrics, log *slog.Logger) *Events {
-	e := &Events{writer: w, issues: issues, blobs: blobs, normalize: cfg, metrics: m, log: log}
+func NewEvents(w exporters.EventWriter, hooks []postprocess.Hook, cfg normalize.Config, m *Metrics, log *slog.Logger) *Events {
+	e := &Events{writer: w, hooks: hooks, normalize: normalize.NewNormalizer(cfg), metrics: m, log: log}
 	e.zones.ask = func(ctx context.Context, source schemas.Source, from int64) (map[schemas.Position]struct{}, int64, error) {
 		written, err := w.WrittenEvents(ctx, source, from)
 		if err != nil {
@@ -62,8 +51,7 @@ func (e *Events) Assigned(ctx context.Context, parts []consume.Partition) error 
 // Revoked forgets partitions.
 func (e *Events) Revoked(_ context.Context, parts []consume.Partition) { e.zones.revoked(parts) }
 
-// Handle stores the events of a batch with their payloads and issues. See
-// [Spans.Handle].
+// Handle stores the rows of a batch and tells the hooks. See [Spans.Handle].
 func (e *Events) Handle(ctx context.Context, batch []consume.Record) (dead []consume.DeadLetter, err error) {
 	done := false
 	defer func() {
@@ -79,161 +67,95 @@ func (e *Events) Handle(ctx context.Context, batch []consume.Record) (dead []con
 	return dead, nil
 }
 
-// item is an event on its way, with the record that it came in.
-type item struct {
-	*normalize.Event
-	payload  []byte
-	grouping []string
-}
-
 func (e *Events) handle(ctx context.Context, batch []consume.Record) (dead []consume.DeadLetter, err error) {
 	start := time.Now()
-	var items []item
+	rows := make([]schemas.Event, 0, len(batch))
+	told := make([]postprocess.Event, 0, len(batch))
 	for i := range batch {
 		r := &batch[i]
 		zone, err := e.zones.of(ctx, r)
 		if err != nil {
 			return nil, err
 		}
-		position := schemas.Position{Offset: r.Offset}
-		if _, is := zone.written[position]; is {
-			e.metrics.eventsReplayed.Inc()
-			continue
-		}
-		it, reason := e.read(r, zone.source, position)
+		row, reason := e.read(r)
 		if reason != nil {
 			dead = append(dead, e.metrics.events.refuse(e.log, r, reason))
 			continue
 		}
-		items = append(items, it)
+		row.Source, row.Position = zone.source, schemas.Position{Offset: r.Offset}
+		// The hooks may not have been told of a row that is there.
+		told = append(told, postprocess.Event{Event: row.Event, Title: row.Title, IsNew: row.IsNew, IsRegression: row.IsRegression})
+		if _, is := zone.written[row.Position]; is {
+			e.metrics.eventsReplayed.Inc()
+			continue
+		}
+		rows = append(rows, row.Event)
 	}
 	e.metrics.events.decode.Add(since(start))
-	e.metrics.eventsIn.Add(float64(len(items)))
-	if err := e.store(ctx, items); err != nil {
-		return nil, err
+	e.metrics.eventsIn.Add(float64(len(rows)))
+	if len(rows) > 0 {
+		if err := e.write(ctx, rows); err != nil {
+			return nil, err
+		}
 	}
 	now := time.Now().UnixNano()
-	for _, it := range items {
-		e.metrics.events.stored(it.Received, now)
+	for i := range rows {
+		e.metrics.events.stored(rows[i].Received, now)
+	}
+	if len(told) > 0 {
+		for _, h := range e.hooks {
+			if err := h.Stored(ctx, told); err != nil {
+				return nil, fmt.Errorf("%s cannot take %d stored events: %w", h.Name(), len(told), err)
+			}
+		}
 	}
 	return dead, nil
 }
 
-func (e *Events) read(r *consume.Record, source schemas.Source, position schemas.Position) (item, error) {
-	payload, schema := r.Value, schemas.SchemaSentryEvent
-	if header(r, schemas.HeaderSchema) == schemas.SchemaIngestEvents {
-		var e wire.IngestEvent
-		if err := e.DecodeMsgpack(r.Value); err != nil {
-			return item{}, refused("undecodable", err)
-		}
-		payload, schema = e.Payload, schemas.SchemaIngestEvents
+// read gives a record's row: from its header, or from the event when another
+// than process-events wrote it.
+func (e *Events) read(r *consume.Record) (Row, error) {
+	if s := header(r, schemas.HeaderSchema); s != "" && s != schemas.SchemaEvents {
+		return Row{}, refused("schema", fmt.Errorf("schema is %.64q, this stage reads %q", s, schemas.SchemaEvents))
 	}
-	from, err := accept(r, schema)
-	if err != nil {
-		return item{}, err
-	}
-	in, err := ingest.DecodeEvent(payload)
-	if err != nil {
-		return item{}, refused("undecodable", err)
-	}
-	ev := normalize.FromSentry(e.normalize, in, from.received)
-	// The envelope's id is the one that the SDK was answered with.
-	if id, ok := normalize.EventID(header(r, schemas.HeaderEventID)); ok {
-		ev.ID = id
-	} else if ev.ID == (schemas.EventID{}) {
-		ev.ID = eventID(source, position)
-	}
-	ev.Project, ev.Source, ev.Position = from.project, source, position
-	it := item{Event: ev, payload: payload}
-	ev.Fingerprint, it.grouping = group.Of(ev)
-	return it, nil
-}
-
-// eventID is for an event that came without one: the same at each reading.
-func eventID(source schemas.Source, p schemas.Position) (id schemas.EventID) {
-	var b [16]byte
-	binary.BigEndian.PutUint64(b[:], uint64(source))
-	binary.BigEndian.PutUint64(b[8:], uint64(p.Offset)) //nolint:gosec // its bits are all that counts
-	binary.BigEndian.PutUint64(id[:], xxhash.Sum64(b[:]))
-	binary.BigEndian.PutUint64(id[8:], xxhash.Sum64(append(b[:], 1)))
-	return id
-}
-
-func (e *Events) store(ctx context.Context, items []item) error {
-	if len(items) == 0 {
-		return nil
-	}
-	if err := e.put(ctx, items); err != nil {
-		return err
-	}
-	if err := e.see(ctx, items); err != nil {
-		return err
-	}
-	events := make([]schemas.Event, len(items))
-	for i := range items {
-		events[i] = items[i].Event.Event
-	}
-	return e.write(ctx, events)
-}
-
-func (e *Events) put(ctx context.Context, items []item) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(blobWriters)
-	for _, it := range items {
-		g.Go(func() error {
-			key := schemas.EventBlobKey(it.Project, it.ID)
-			if err := e.blobs.Put(ctx, key, it.payload); err != nil {
-				return fmt.Errorf("cannot put the payload of event %s, blob %q: %w", it.ID, key, err)
-			}
-			return nil
-		})
-	}
-	return g.Wait()
-}
-
-// see tells the issues about the events, once an issue: of a thousand equal
-// errors in a batch the first and the last time matter.
-func (e *Events) see(ctx context.Context, items []item) error {
-	type key struct {
-		project     uint64
-		fingerprint schemas.Fingerprint
-	}
-	seen := make(map[key]*schemas.Issue)
-	var order []key
-	for i := range items {
-		ev := items[i].Event
-		k := key{ev.Project, ev.Fingerprint}
-		issue := seen[k]
-		if issue == nil {
-			issue = &schemas.Issue{
-				Project: ev.Project, Fingerprint: k.fingerprint, Grouping: items[i].grouping,
-				FirstSeen: ev.Time, LastSeen: ev.Time - 1,
-			}
-			seen[k], order = issue, append(order, k)
-		}
-		issue.FirstSeen = min(issue.FirstSeen, ev.Time)
-		if ev.Time > issue.LastSeen {
-			issue.LastSeen = ev.Time
-			issue.Title, issue.Culprit, issue.Level, issue.Platform = ev.Title, ev.Culprit, ev.Level, ev.Platform
-		}
-	}
-	for _, k := range order {
-		issue := seen[k]
-		id, isNew, err := e.issues.SeeIssue(ctx, *issue)
+	if text, ok := r.Header(schemas.HeaderRow); ok {
+		row, err := ParseRow(text)
 		if err != nil {
-			return fmt.Errorf("cannot see issue %s of project %d: %w", k.fingerprint, k.project, err)
+			return Row{}, refused("row", fmt.Errorf("header %s: %w", schemas.HeaderRow, err))
 		}
-		issue.ID = id
-		if isNew {
-			e.metrics.issuesNew.Inc()
-			e.log.Info("new issue", "project", k.project, "issue", uint64(id), "title", issue.Title, "culprit", issue.Culprit, "level", issue.Level)
+		if row.Project == 0 || row.ID == (schemas.EventID{}) || row.Issue == 0 {
+			return Row{}, refused("row", fmt.Errorf("header %s: project %d, event %s and issue %d; none may be zero", schemas.HeaderRow, row.Project, row.ID, row.Issue))
 		}
+		return row, nil
 	}
-	for i := range items {
-		ev := items[i].Event
-		ev.Issue = seen[key{ev.Project, ev.Fingerprint}].ID
+	return e.foreign(r)
+}
+
+// foreign makes the row of an event that somebody else produced in the topic's shape.
+func (e *Events) foreign(r *consume.Record) (Row, error) {
+	var in wire.EventsInsert
+	if err := in.DecodeJSON(r.Value); err != nil {
+		return Row{}, refused("undecodable", err)
 	}
-	return nil
+	id, ok := normalize.EventID(in.Event.EventID)
+	if !ok {
+		return Row{}, refused("undecodable", fmt.Errorf("event_id is %.64q, not 32 hex digits", in.Event.EventID))
+	}
+	at, err := time.Parse(time.RFC3339Nano, in.Event.Datetime)
+	if err != nil {
+		return Row{}, refused("undecodable", fmt.Errorf("datetime is %.64q: %w", in.Event.Datetime, err))
+	}
+	received := r.Timestamp.UnixNano()
+	ev, err := e.normalize.Event(normalize.Input{Payload: in.Event.Data, ID: id, Received: received})
+	if err != nil {
+		return Row{}, refused("undecodable", err)
+	}
+	row := Row{Event: ev.Event, Title: ev.Title, IsNew: in.PostProcess.IsNew, IsRegression: in.PostProcess.IsRegression}
+	row.Project, row.Issue, row.Time = in.Event.ProjectID, schemas.IssueID(in.Event.GroupID), at.UnixNano()
+	if row.Fingerprint, ok = parseHash(in.Event.PrimaryHash); !ok {
+		return Row{}, refused("undecodable", fmt.Errorf("primary_hash is %.64q, not 32 hex digits", in.Event.PrimaryHash))
+	}
+	return row, nil
 }
 
 // write halves what the store finds too large; see [Spans.write].

@@ -18,6 +18,7 @@ import (
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/pipeline/consume"
 	"github.com/hoptrace/hoptrace/schemas"
+	"github.com/hoptrace/hoptrace/schemas/topics"
 )
 
 var errCrash = errors.New("the store went away")
@@ -35,9 +36,6 @@ type store struct {
 	points   map[schemas.Source]map[schemas.Position]int
 	metrics  []schemas.MetricPoint
 	eventDup int
-	blobs    map[string]string
-	issues   map[schemas.Fingerprint]*schemas.Issue
-	created  int
 	rows     []schemas.Span
 	hops     []schemas.Message
 }
@@ -46,8 +44,7 @@ func newStore() *store {
 	return &store{
 		spans: map[schemas.Source]map[schemas.Position]int{}, messages: map[schemas.Source]map[schemas.Position]int{},
 		points: map[schemas.Source]map[schemas.Position]int{},
-		events: map[schemas.Source]map[schemas.Position]schemas.Event{}, blobs: map[string]string{},
-		issues: map[schemas.Fingerprint]*schemas.Issue{},
+		events: map[schemas.Source]map[schemas.Position]schemas.Event{},
 	}
 }
 
@@ -133,9 +130,6 @@ func (s *store) WriteEvents(_ context.Context, events []schemas.Event) error {
 		if _, is := s.events[e.Source][e.Position]; is {
 			s.eventDup++
 		}
-		if s.blobs[schemas.EventBlobKey(e.Project, e.ID)] == "" || s.issues[e.Fingerprint] == nil {
-			return errors.New("an event row without its payload or issue")
-		}
 		s.events[e.Source][e.Position] = e
 	}
 	return s.step()
@@ -187,48 +181,6 @@ func (s *store) WrittenMetrics(_ context.Context, source schemas.Source, from in
 		}
 	}
 	return w, nil
-}
-
-func (s *store) SeeIssue(_ context.Context, seen schemas.Issue) (schemas.IssueID, bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.step(); err != nil {
-		return 0, false, err
-	}
-	if is := s.issues[seen.Fingerprint]; is != nil {
-		is.FirstSeen, is.LastSeen = min(is.FirstSeen, seen.FirstSeen), max(is.LastSeen, seen.LastSeen)
-		return is.ID, false, nil
-	}
-	s.created++
-	seen.ID = schemas.IssueID(s.created)
-	s.issues[seen.Fingerprint] = &seen
-	return seen.ID, true, nil
-}
-
-func (s *store) Issues(context.Context, exporters.IssueQuery) ([]schemas.Issue, error) {
-	return nil, errors.New("the pipeline lists no issues")
-}
-
-func (s *store) Issue(context.Context, uint64, schemas.IssueID) (schemas.Issue, error) {
-	return schemas.Issue{}, errors.New("the pipeline reads no issue")
-}
-
-func (s *store) Put(_ context.Context, key string, data []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.step(); err != nil {
-		return err
-	}
-	s.blobs[key] = string(data)
-	return nil
-}
-
-func (s *store) Get(context.Context, string) ([]byte, error) {
-	return nil, errors.New("the pipeline reads no blob")
-}
-
-func (s *store) Delete(context.Context, string) error {
-	return errors.New("the pipeline deletes no blob")
 }
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
@@ -284,10 +236,19 @@ func spanRecord(tb testing.TB, partition int32, offset int64, n int) consume.Rec
 	}
 }
 
-func eventRecord(offset int64, payload string) consume.Record {
+// eventRecord is one of topic events, as process-events writes it.
+func eventRecord(offset int64, change func(*Row)) consume.Record {
+	r := Row{Event: schemas.Event{
+		Project: 42, ID: schemas.EventID{15: byte(offset)}, Time: received.UnixNano() + offset, Received: received.UnixNano(), Issue: 7, Fingerprint: schemas.Fingerprint{1},
+		Partition: schemas.Unknown, Offset: schemas.Unknown, Age: schemas.Unknown, OriginalPartition: schemas.Unknown, OriginalOffset: schemas.Unknown,
+		Ingest: 9, IngestOffset: 1000 + offset, Node: "a.b.c.d", Weight: 1,
+	}, Title: "E: v"}
+	if change != nil {
+		change(&r)
+	}
 	return consume.Record{
-		Topic: schemas.TopicIngestEvents, Offset: offset, Value: []byte(payload),
-		Headers: headers("42", schemas.SchemaSentryEvent), Timestamp: received,
+		Topic: topics.Events, Offset: offset, Value: []byte("[]"), Timestamp: received,
+		Headers: append(headers("42", schemas.SchemaEvents), consume.Header{Key: schemas.HeaderRow, Value: AppendRow(nil, &r)}),
 	}
 }
 

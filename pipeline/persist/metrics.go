@@ -38,7 +38,6 @@ type Metrics struct {
 	eventsStored   prometheus.Counter
 	eventsReplayed prometheus.Counter
 	eventsTooLarge prometheus.Counter
-	issuesNew      prometheus.Counter
 
 	spans, events stageMetrics
 	points, logs  rowMetrics
@@ -94,7 +93,6 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		eventsIn:          counter("events_in_total", "Events decoded from ingest records."),
 		eventsStored:      counter("events_stored_total", "Events durable in the store."),
 		eventsReplayed:    counter("events_replayed_total", "Events read again after a restart that were stored already."),
-		issuesNew:         counter("issues_new_total", "Issues seen for the first time."),
 	}
 	dropped := counters("spans_dropped_total", "Spans that no store gets, by reason.", "reason")
 	for r := range normalize.Reasons {

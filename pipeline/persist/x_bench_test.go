@@ -2,7 +2,6 @@ package persist
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"testing"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/hoptrace/hoptrace/pipeline/ingest"
 	"github.com/hoptrace/hoptrace/pipeline/normalize"
 	"github.com/hoptrace/hoptrace/schemas"
+	"github.com/hoptrace/hoptrace/schemas/topics"
 )
 
 // benchRequest has spans as a service writes them: every second one is a
@@ -160,25 +160,38 @@ func BenchmarkHandle(b *testing.B) {
 
 var headersOnce = headers("42", schemas.SchemaOTLPTraces)
 
-func BenchmarkEvent(b *testing.B) {
-	h := NewEvents(newStore(), newStore(), newStore(), normalize.DefaultConfig(), metrics(), quiet())
-	for _, frames := range []int{5, 50, 250} {
-		payload := `{"event_id":"5c4f1b0a9d3e4f7a8b6c5d4e3f2a1b0c","timestamp":1795435198.25,"platform":"go","tags":{"a":"b"},"exception":[{"type":"*errors.errorString","value":"card 4711 declined","stacktrace":{"frames":[`
-		for i := range frames {
-			if i > 0 {
-				payload += ","
-			}
-			payload += fmt.Sprintf(`{"function":"(*Service).step%d","module":"example.com/shop/payments","abs_path":"/src/payments/service.go","lineno":%d,"in_app":true,"context_line":"return s.next(ctx, order)"}`, i, i)
-		}
-		r := eventRecord(1, payload+`]}}]}`)
-		b.Run(fmt.Sprintf("frames=%d", frames), func(b *testing.B) {
-			b.ReportAllocs()
-			b.SetBytes(int64(len(r.Value)))
-			for b.Loop() {
-				if _, err := h.read(&r, 1, schemas.Position{Offset: 1}); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
+// BenchmarkEvents is a batch of rows without the store.
+func BenchmarkEvents(b *testing.B) {
+	h := NewEvents(rowSink{}, nil, normalize.DefaultConfig(), metrics(), quiet())
+	ctx := context.Background()
+	if err := h.Assigned(ctx, []consume.Partition{partition(topics.Events, 0, 0)}); err != nil {
+		b.Fatal(err)
 	}
+	const records = 1000
+	one := eventRecord(0, func(r *Row) {
+		r.Tags = []schemas.Attribute{{Key: "region", Value: "eu"}, {Key: "shard", Value: "7"}}
+		r.Type, r.Value, r.Culprit, r.Topic, r.Group, r.SDK = "CardDeclined", "card of order 17 declined", "payments.step in run", "orders", "billing", "sentry.python/2.68.0"
+	})
+	batch := make([]consume.Record, records)
+	offset := int64(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		for i := range batch {
+			batch[i] = one
+			batch[i].Offset = offset
+			offset++
+		}
+		if _, err := h.Handle(ctx, batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*records), "ns/event")
+}
+
+type rowSink struct{}
+
+func (rowSink) WriteEvents(context.Context, []schemas.Event) error { return nil }
+
+func (rowSink) WrittenEvents(context.Context, schemas.Source, int64) (map[schemas.Position]struct{}, error) {
+	return nil, nil
 }

@@ -41,6 +41,8 @@ type Deps struct {
 	Issues   exporters.Issues
 	Projects exporters.Projects
 	Blobs    exporters.Blobs
+	// Nodes has the payloads of events; those from before it lie in Blobs.
+	Nodes exporters.Nodes
 	// Regrouper tries and explains grouping; nil means that this process cannot.
 	Regrouper Regrouper
 }
@@ -90,7 +92,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	missing := []string{}
 	for name, absent := range map[string]bool{
 		"Spans": deps.Spans == nil, "Messages": deps.Messages == nil, "Metrics": deps.Metrics == nil, "Logs": deps.Logs == nil, "Events": deps.Events == nil,
-		"Issues": deps.Issues == nil, "Projects": deps.Projects == nil, "Blobs": deps.Blobs == nil,
+		"Issues": deps.Issues == nil, "Projects": deps.Projects == nil, "Blobs": deps.Blobs == nil, "Nodes": deps.Nodes == nil,
 	} {
 		if absent {
 			missing = append(missing, name)

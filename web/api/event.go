@@ -80,7 +80,7 @@ func (h *Handler) pick(ctx context.Context, q *query, issue schemas.Issue, event
 
 func (h *Handler) addPayload(ctx context.Context, out *EventDetail, e *schemas.Event) error {
 	out.Payload, out.Exceptions, out.Breadcrumbs, out.Contexts = "missing", []Exception{}, []Breadcrumb{}, []Context{}
-	raw, err := h.deps.Blobs.Get(ctx, schemas.EventBlobKey(e.Project, e.ID))
+	raw, err := h.payload(ctx, e)
 	if errors.Is(err, exporters.ErrNotFound) {
 		return nil
 	}
@@ -97,6 +97,15 @@ func (h *Handler) addPayload(ctx context.Context, out *EventDetail, e *schemas.E
 		out.Event.Tags = p.tags
 	}
 	return nil
+}
+
+// payload reads an event's document: by its reference, or by its key when it was
+// stored before there were any.
+func (h *Handler) payload(ctx context.Context, e *schemas.Event) ([]byte, error) {
+	if e.Node != "" {
+		return h.deps.Nodes.Read(ctx, e.Node)
+	}
+	return h.deps.Blobs.Get(ctx, schemas.EventBlobKey(e.Project, e.ID))
 }
 
 // causingMessage finds the record that was being processed: the one that the

@@ -1,6 +1,7 @@
 package fakestore
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -258,14 +259,22 @@ func (b *builder) issues(now time.Time, failed []*schemas.Message) {
 		e.ID = schemas.EventID{0xe0, byte(n >> 8), byte(n), 0x44}
 		e.Received = e.Time + 3e6
 		issue.LastSeen = max(issue.LastSeen, e.Time)
-		b.s.AllEvents = append(b.s.AllEvents, e)
 		if body != nil {
 			raw, err := json.Marshal(body)
 			if err != nil {
 				panic(err)
 			}
-			b.s.AllBlobs[schemas.EventBlobKey(Project, e.ID)] = raw
+			if n%3 == 0 { // one from before there were nodes
+				b.s.AllBlobs[schemas.EventBlobKey(Project, e.ID)] = raw
+			} else {
+				refs, err := b.s.Append(context.Background(), [][]byte{raw})
+				if err != nil {
+					panic(err)
+				}
+				e.Node = refs[0]
+			}
 		}
+		b.s.AllEvents = append(b.s.AllEvents, e)
 	}
 	for _, m := range failed {
 		for try := range 6 {

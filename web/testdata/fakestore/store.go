@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +26,7 @@ type Store struct {
 	AllPoints   []schemas.MetricPoint
 	AllIssues   []schemas.Issue
 	AllBlobs    map[string][]byte
+	AllNodes    map[schemas.NodeRef][]byte
 	// Err is what every question fails with, when set.
 	Err error
 	// Block makes every question wait for the end of its context.
@@ -474,6 +476,31 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
 		return nil, err
 	}
 	data, ok := s.AllBlobs[key]
+	if !ok {
+		return nil, exporters.ErrNotFound
+	}
+	return data, nil
+}
+
+// Append is exporters.Nodes'.
+func (s *Store) Append(_ context.Context, payloads [][]byte) ([]schemas.NodeRef, error) {
+	if s.AllNodes == nil {
+		s.AllNodes = map[schemas.NodeRef][]byte{}
+	}
+	refs := make([]schemas.NodeRef, len(payloads))
+	for i, p := range payloads {
+		refs[i] = schemas.NodeRef(fmt.Sprint("node-", len(s.AllNodes)))
+		s.AllNodes[refs[i]] = p
+	}
+	return refs, nil
+}
+
+// Read is exporters.Nodes'.
+func (s *Store) Read(ctx context.Context, ref schemas.NodeRef) ([]byte, error) {
+	if err := s.ask(ctx, "Read"); err != nil {
+		return nil, err
+	}
+	data, ok := s.AllNodes[ref]
 	if !ok {
 		return nil, exporters.ErrNotFound
 	}
