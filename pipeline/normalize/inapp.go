@@ -10,6 +10,9 @@ func (n *Normalizer) ownModule(f *Frame) (own, sure bool) {
 	if n.modules == nil || f.Module == "" {
 		return false, false
 	}
+	if f.Module == "main" || strings.HasPrefix(f.Module, "main.") {
+		return true, true // a build without paths has SDKs say otherwise
+	}
 	var module, version string
 	for m := n.modules.First(); m != nil; m = m.Next() {
 		name := m.Name()

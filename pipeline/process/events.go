@@ -101,6 +101,9 @@ func Read(r *consume.Record) (in Incoming, err error) {
 		return in, refuse("schema", fmt.Errorf("schema is %.64q, this stage reads %q", schema, schemas.SchemaIngestEvents))
 	}
 	in.Category = schemas.Category(text(schemas.HeaderCategory))
+	if text(schemas.HeaderOrigin) == string(schemas.OriginOTel) {
+		in.Origin = schemas.OriginOTel
+	}
 	if in.Received, err = strconv.ParseInt(text(schemas.HeaderReceived), 10, 64); err != nil || in.Received <= 0 {
 		// Then what the record itself tells, which is the same at each reading.
 		if in.Received = in.StartTime * 1e9; in.Received <= 0 || in.StartTime > 9e9 {

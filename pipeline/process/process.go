@@ -89,6 +89,7 @@ type Incoming struct {
 	SentAt   int64           // the sender's clock, Unix ns; zero when not told
 	Weight   uint32
 	Category schemas.Category
+	Origin   schemas.Origin // empty: an SDK of Sentry sent it
 	// IssueCategory is what issues of it are; empty means "error".
 	IssueCategory string
 	// Topic, Ingest and Offset are where the record lies.
@@ -243,6 +244,9 @@ func (w *worker) prepare(ctx context.Context, e *event) {
 	}
 	ev.Project, ev.Ingest, ev.IngestOffset = in.ProjectID, in.Ingest, in.Offset
 	ev.Weight = max(in.Weight, 1)
+	if in.Origin != "" {
+		ev.Origin = in.Origin
+	}
 	if ev.ID == (schemas.EventID{}) {
 		ev.ID = eventID(in.Ingest, in.Offset)
 	}

@@ -272,11 +272,11 @@ func TestSourcesAreFoundBeforeAnEventIsGroupedAndKept(t *testing.T) {
 
 func TestWhatIsKeptIsWhatIsHandedOn(t *testing.T) {
 	w := newWorld()
-	handle(t, newStage(t, w), record(1, "event", 1, `{"message":"m","extra":{"a":1},"release":"bad\nname"}`, consume.Header{Key: schemas.HeaderWeight, Value: []byte("5")}))
+	handle(t, newStage(t, w), record(1, "event", 1, `{"message":"m","extra":{"a":1},"release":"bad\nname"}`, consume.Header{Key: schemas.HeaderWeight, Value: []byte("5")}, consume.Header{Key: schemas.HeaderOrigin, Value: []byte("otel")}))
 	rows, _ := w.sent(t)
 	r := rows[schemas.EventID{15: 1}]
 	doc := w.nodes[r.Node]
-	if r.Weight != 5 || !strings.Contains(doc, `"_meta"`) || !bytes.Contains(w.records[0].Value, []byte(`"data":`+doc)) {
+	if r.Weight != 5 || r.Origin != schemas.OriginOTel || !strings.Contains(doc, `"_meta"`) || !bytes.Contains(w.records[0].Value, []byte(`"data":`+doc)) {
 		t.Errorf("weight %d, kept %s, handed on %s", r.Weight, doc, w.records[0].Value)
 	}
 }
