@@ -61,6 +61,8 @@ type Span struct {
 	Name     string `json:"name"`
 	Kind     string `json:"kind"`
 	Service  string `json:"service"`
+	Start    string `json:"start"`
+	End      string `json:"end"`
 	Links    []struct {
 		TraceID string `json:"traceId"`
 		SpanID  string `json:"spanId"`
@@ -172,6 +174,7 @@ type IssueDetail struct {
 // Event is one event of an issue.
 type Event struct {
 	ID          string `json:"id"`
+	Time        string `json:"time"` // Unix ns
 	Type        string `json:"type"`
 	Value       string `json:"value"`
 	Release     string `json:"release"`
@@ -210,6 +213,33 @@ type EventDetail struct {
 			Ns    int64 `json:"ns"`
 		} `json:"age"`
 	} `json:"message"`
+}
+
+// LogList is the answer to logs.
+type LogList struct {
+	Logs []Log `json:"logs"`
+}
+
+// Log is one log record.
+type Log struct {
+	Time    string `json:"time"` // Unix ns
+	Level   string `json:"level"`
+	Body    string `json:"body"`
+	Service string `json:"service"`
+	Origin  string `json:"origin"`
+	TraceID string `json:"traceId"`
+}
+
+// MetricList is the answer to metrics.
+type MetricList struct {
+	Metrics []Metric `json:"metrics"`
+}
+
+// Metric is one name.
+type Metric struct {
+	Name     string `json:"name"`
+	Kind     string `json:"kind"`
+	LastSeen string `json:"lastSeen"` // Unix ns
 }
 
 // DSN is the first project's, as the product tells it.

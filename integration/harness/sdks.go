@@ -128,7 +128,7 @@ func OpenPage(t testing.TB, address string) Page {
 // SentryCLI is a call of sentry-cli.
 func SentryCLI(t testing.TB, dsn string, args ...string) Command {
 	t.Helper()
-	dir := filepath.Join(Root(t), "integration", "node")
+	dir := filepath.Join(Root(t), "integration", "sentrycli")
 	NodeModules(t, dir)
 	return Command{
 		Name: "sentry-cli-" + args[0], Path: filepath.Join(dir, "node_modules", ".bin", "sentry-cli"), Args: args, Dir: t.TempDir(),
