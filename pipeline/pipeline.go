@@ -169,8 +169,6 @@ type Deps struct {
 	// Stored finds the events that repeats repeat; nil means only those that this
 	// process saw.
 	Stored process.Finder
-	// Outcomes counts what is discarded; nil means that nobody does.
-	Outcomes process.Outcomes
 	// Hooks are told of stored events, in order.
 	Hooks []postprocess.Hook
 
@@ -256,7 +254,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 		case topics.IngestEvents:
 			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchEvents, cfg.EventBatchWait
 			handler = process.NewEvents(process.New(process.Config{Normalize: cfg.Normalize, RetentionDays: cfg.RetentionDays}, process.Deps{
-				Nodes: deps.Nodes, Issues: deps.Issues, Grouper: deps.Grouper, Frames: deps.Frames, Finder: deps.Stored, Producer: p.handOn, Outcomes: deps.Outcomes,
+				Nodes: deps.Nodes, Issues: deps.Issues, Grouper: deps.Grouper, Frames: deps.Frames, Finder: deps.Stored, Producer: p.handOn,
 			}, processMetrics, stageLog))
 		case topics.Events:
 			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchRows, cfg.EventBatchWait

@@ -21,6 +21,8 @@ import (
 	"github.com/hoptrace/hoptrace/internal/selftelemetry"
 	"github.com/hoptrace/hoptrace/pipeline"
 	"github.com/hoptrace/hoptrace/pipeline/group"
+	"github.com/hoptrace/hoptrace/pipeline/process"
+	"github.com/hoptrace/hoptrace/pipeline/symbolicate"
 	"github.com/hoptrace/hoptrace/schemas/topics"
 	"github.com/hoptrace/hoptrace/web"
 	"github.com/hoptrace/hoptrace/web/api"
@@ -333,8 +335,13 @@ func (a *app) pipeline(context.Context) (lifecycle.Component, error) {
 	cfg.Kafka = a.kafkaConfig()
 	cfg.BatchWait, cfg.BatchSpans, cfg.AcceptGaps = a.settings.Pipeline.BatchWait, a.settings.Pipeline.BatchSpans, a.settings.Pipeline.AcceptGaps
 	cfg.RetentionDays = a.settings.ClickHouse.RetentionDays
+	maps, err := symbolicate.New(symbolicate.Config{CacheBytes: 64 << 20}, a.metadata, a.blobs, a.registry, a.log)
+	if err != nil {
+		return nil, err
+	}
 	return pipeline.New(cfg, pipeline.Deps{
-		Spans: a.store, Events: a.store, Metrics: a.store, Logs: a.store, Issues: a.metadata, Nodes: a.nodes, Stored: a.store, Kafka: a.metrics,
+		Spans: a.store, Events: a.store, Metrics: a.store, Logs: a.store, Issues: a.metadata, Nodes: a.nodes, Stored: a.store, Frames: maps,
+		Grouper: process.GroupBy(process.NewProjectGrouper(a.metadata, a.log).For), Kafka: a.metrics,
 	}, a.registry, a.log)
 }
 

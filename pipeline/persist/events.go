@@ -9,6 +9,7 @@ import (
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/pipeline/consume"
+	"github.com/hoptrace/hoptrace/pipeline/ledger"
 	"github.com/hoptrace/hoptrace/pipeline/normalize"
 	"github.com/hoptrace/hoptrace/pipeline/postprocess"
 	"github.com/hoptrace/hoptrace/schemas"
@@ -166,6 +167,7 @@ func (e *Events) write(ctx context.Context, events []schemas.Event) error {
 	if errors.Is(err, exporters.ErrTooLarge) {
 		if len(events) == 1 {
 			e.metrics.eventsTooLarge.Inc()
+			ledger.Drop(ctx, events[0].Source, events[0].Position.Offset, schemas.OutcomeInvalid, "too_large", 1)
 			e.log.Error("an event is too large for the store and is dropped", "project", events[0].Project, "event", events[0].ID.String(), "error", err)
 			return nil
 		}

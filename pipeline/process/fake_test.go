@@ -122,10 +122,12 @@ func (w *world) Event(_ context.Context, _ uint64, id schemas.EventID) (schemas.
 	return e, nil
 }
 
-func (w *world) Record(project uint64, c schemas.Category, o schemas.Outcome, reason string, id schemas.EventID) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.outcomes = append(w.outcomes, fmt.Sprint(project, " ", c, " ", o, " ", reason, " ", id.String()[30:]))
+// WriteTallies is the ledger's.
+func (w *world) WriteTallies(_ context.Context, lines []schemas.Tally) error {
+	for _, l := range lines {
+		w.outcomes = append(w.outcomes, fmt.Sprint(l.Project, " ", l.Category, " ", l.Outcome, " ", l.Reason, " ", l.Position.Offset))
+	}
+	return nil
 }
 
 func newStage(t testing.TB, w *world) *Events {
@@ -134,7 +136,7 @@ func newStage(t testing.TB, w *world) *Events {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return NewEvents(New(Config{RetentionDays: 14}, Deps{Nodes: w, Issues: w, Producer: w, Finder: w, Outcomes: w}, m, slog.New(slog.DiscardHandler)))
+	return NewEvents(New(Config{RetentionDays: 14}, Deps{Nodes: w, Issues: w, Producer: w, Finder: w}, m, slog.New(slog.DiscardHandler)))
 }
 
 // sent is what lies on topic events: rows by event id, and how many there are.

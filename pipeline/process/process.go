@@ -46,22 +46,10 @@ type Finder interface {
 	Event(ctx context.Context, project uint64, id schemas.EventID) (schemas.Event, error)
 }
 
-// Outcomes counts what became of events that are not stored.
-type Outcomes interface {
-	// Record notes one event. It may be called again for the same one.
-	Record(project uint64, c schemas.Category, o schemas.Outcome, reason string, id schemas.EventID)
-}
-
-// NoOutcomes counts nothing.
-type NoOutcomes struct{}
-
-// Record does nothing.
-func (NoOutcomes) Record(uint64, schemas.Category, schemas.Outcome, string, schemas.EventID) {}
-
 // reasonDiscarded is the outcome of events whose issue was discarded.
 const reasonDiscarded = "discarded"
 
-// Deps are what a Processor works with. Frames, Finder and Outcomes may be nil.
+// Deps are what a Processor works with. Grouper, Frames and Finder may be nil.
 type Deps struct {
 	Nodes    exporters.Nodes
 	Issues   exporters.IssueSighter
@@ -69,7 +57,6 @@ type Deps struct {
 	Frames   symbolicate.Frames
 	Finder   Finder
 	Producer Producer
-	Outcomes Outcomes
 }
 
 // Config of a Processor.
@@ -120,9 +107,6 @@ type Processor struct {
 func New(cfg Config, deps Deps, m *Metrics, log *slog.Logger) *Processor {
 	if cfg.Workers <= 0 {
 		cfg.Workers = runtime.GOMAXPROCS(0)
-	}
-	if deps.Outcomes == nil {
-		deps.Outcomes = NoOutcomes{}
 	}
 	if deps.Grouper == nil {
 		deps.Grouper = DefaultGrouper()

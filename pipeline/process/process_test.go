@@ -15,6 +15,7 @@ import (
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/pipeline/consume"
+	"github.com/hoptrace/hoptrace/pipeline/ledger"
 	"github.com/hoptrace/hoptrace/pipeline/normalize"
 	"github.com/hoptrace/hoptrace/pipeline/persist"
 	"github.com/hoptrace/hoptrace/pipeline/symbolicate"
@@ -158,11 +159,14 @@ func TestEventsOfADiscardedIssueAreCountedAndGoNoFurther(t *testing.T) {
 	w := newWorld()
 	w.discard = true
 	h := newStage(t, w)
-	handle(t, h, batchOf(2)...)
+	counted := ledger.Around(h, ledger.Config{Category: schemas.CategoryError, Source: persist.Source}, w)
+	if _, err := counted.Handle(t.Context(), batchOf(2)); err != nil {
+		t.Fatal(err)
+	}
 	if _, n := w.sent(t); n != 0 {
 		t.Errorf("%d records were handed on", n)
 	}
-	if d := cmp.Diff([]string{"42 error filtered discarded 64", "42 error filtered discarded 65"}, w.outcomes); d != "" {
+	if d := cmp.Diff([]string{"42 error filtered discarded 20", "42 error filtered discarded 21"}, w.outcomes); d != "" {
 		t.Errorf("outcomes (-want +got):\n%s", d)
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/pipeline/group"
+	"github.com/hoptrace/hoptrace/pipeline/ledger"
 	"github.com/hoptrace/hoptrace/pipeline/normalize"
 	"github.com/hoptrace/hoptrace/schemas"
 )
@@ -149,7 +150,7 @@ func (p *Processor) see(ctx context.Context, events []event) error {
 		s := seen[e.sighting]
 		if s.Discard {
 			p.metrics.discarded.Inc()
-			p.deps.Outcomes.Record(e.row.Project, e.in.category(), schemas.OutcomeFiltered, reasonDiscarded, e.row.ID)
+			ledger.Drop(ctx, e.in.Ingest, e.in.Offset, schemas.OutcomeFiltered, reasonDiscarded, 1)
 			e.sighting = -1
 			continue
 		}
