@@ -9,6 +9,10 @@ const (
 	OutcomeParked Outcome = 101
 )
 
+// PipelineReason begins the reasons of outcomes that a stage decided about, after
+// the collector had accepted the items; the ledger shows them without it.
+const PipelineReason = "pipeline:"
+
 // Tally is one line of the ledger: some items of one category, of one record, and
 // what became of them. Two lines with one Source, Position and outcome are the same
 // line written twice, by a replay.

@@ -81,6 +81,8 @@ type Deps struct {
 	Messages exporters.MessageReader
 	Metrics  exporters.MetricReader
 	Logs     exporters.LogReader
+	Ledger   exporters.LedgerReader
+	Backlogs exporters.BacklogReader // may be nil
 	Events   exporters.EventReader
 	Issues   exporters.Issues
 	Projects exporters.Projects

@@ -102,7 +102,7 @@ func (s *Stage) count(lines []schemas.Tally, batch []consume.Record, dead []cons
 		for _, d := range notes.dropped[place{line.Source, r.Offset}] {
 			n := min(d.n, left)
 			left -= n
-			add(d.outcome, d.reason, n)
+			add(d.outcome, schemas.PipelineReason+d.reason, n)
 		}
 		if s.cfg.Final {
 			add(schemas.OutcomeStored, "", left)

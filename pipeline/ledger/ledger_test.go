@@ -65,12 +65,12 @@ func TestEachItemOfARecordHasOneEnd(t *testing.T) {
 			return schemas.Tally{Project: 7, Time: 5000, Category: c, Outcome: o, Reason: reason, Quantity: n, Source: 11, Position: schemas.Position{Offset: offset, Index: index}}
 		}
 		want := []schemas.Tally{
-			line(1, 0, schemas.CategorySpan, schemas.OutcomeInvalid, "too_old", 3),
-			line(1, 1, schemas.CategorySpan, schemas.OutcomeInvalid, "no_trace_id", 1),
+			line(1, 0, schemas.CategorySpan, schemas.OutcomeInvalid, "pipeline:too_old", 3),
+			line(1, 1, schemas.CategorySpan, schemas.OutcomeInvalid, "pipeline:no_trace_id", 1),
 			line(1, 2, schemas.CategorySpan, schemas.OutcomeStored, "", 6),
 			line(2, 0, schemas.CategorySpan, schemas.OutcomeParked, "undecodable", 4),
 			line(3, 0, schemas.CategoryLogItem, schemas.OutcomeStored, "", 1),
-			line(4, 0, schemas.CategorySpan, schemas.OutcomeFiltered, "discarded", 2),
+			line(4, 0, schemas.CategorySpan, schemas.OutcomeFiltered, "pipeline:discarded", 2),
 			line(5, 0, schemas.CategorySpan, schemas.OutcomeStored, "", 1),
 		}
 		if !final {

@@ -37,6 +37,9 @@ type Deps struct {
 	Messages exporters.MessageReader
 	Metrics  exporters.MetricReader
 	Logs     exporters.LogReader
+	Ledger   exporters.LedgerReader
+	// Backlogs may be nil: this process knows no broker.
+	Backlogs exporters.BacklogReader
 	Events   exporters.EventReader
 	Issues   exporters.Issues
 	Projects exporters.Projects
@@ -91,7 +94,7 @@ type metrics struct {
 func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*Handler, error) {
 	missing := []string{}
 	for name, absent := range map[string]bool{
-		"Spans": deps.Spans == nil, "Messages": deps.Messages == nil, "Metrics": deps.Metrics == nil, "Logs": deps.Logs == nil, "Events": deps.Events == nil,
+		"Spans": deps.Spans == nil, "Messages": deps.Messages == nil, "Metrics": deps.Metrics == nil, "Logs": deps.Logs == nil, "Ledger": deps.Ledger == nil, "Events": deps.Events == nil,
 		"Issues": deps.Issues == nil, "Projects": deps.Projects == nil, "Blobs": deps.Blobs == nil, "Nodes": deps.Nodes == nil,
 	} {
 		if absent {
@@ -131,6 +134,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.handle("/api/v1/traces/{id}", nil, h.journey)
 	h.handle("/api/v1/topics", []string{"from", "to"}, h.topics)
 	h.handle("/api/v1/hops", []string{"from", "to", "topic", "group", "order", "limit"}, h.hops)
+	h.handle("/api/v1/ledger", []string{"from", "to"}, h.ledger)
 	h.handle("/api/v1/logs", []string{"from", "to", "service", "trace", "level", "text", "before", "skip", "limit"}, h.logs)
 	h.handle("/api/v1/metrics", []string{"from", "to"}, h.metricNames)
 	h.handle("/api/v1/metrics/{name}", []string{"from", "to", "topic", "partition", "group", "service", "client", "cause", "error.type", "pathway", "step", "by"}, h.metricSeries)

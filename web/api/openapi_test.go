@@ -119,6 +119,7 @@ func TestEveryTypeIsAsTheContractSays(t *testing.T) {
 		TopicList{},
 		HopList{},
 		LogList{},
+		Ledger{},
 		MetricList{},
 		MetricDetail{},
 		AdviceList{},

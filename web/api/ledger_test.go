@@ -1,0 +1,77 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/schemas"
+	"github.com/hoptrace/hoptrace/web/testdata/fakestore"
+)
+
+type sums []exporters.LedgerLine
+
+func (s sums) Ledger(context.Context, uint64, exporters.Range) ([]exporters.LedgerLine, error) {
+	return s, nil
+}
+
+type unread int64
+
+func (n unread) Backlogs(context.Context) ([]exporters.Backlog, error) {
+	return []exporters.Backlog{{Stage: "persist-events", Topic: "events", Records: int64(n)}}, nil
+}
+
+func TestTheLedgerAddsUp(t *testing.T) {
+	line := func(o schemas.Outcome, reason string, n int64) exporters.LedgerLine {
+		return exporters.LedgerLine{Category: schemas.CategoryError, Outcome: o, Reason: reason, Quantity: n}
+	}
+	base := sums{
+		line(schemas.OutcomeAccepted, "", 100),
+		line(schemas.OutcomeFiltered, "localhost", 7),
+		line(schemas.OutcomeFiltered, schemas.PipelineReason+"discarded", 3), // of the 100
+		line(schemas.OutcomeRateLimited, "quota", 5),
+		line(schemas.OutcomeAbuse, "key_rate", 1),
+		line(schemas.OutcomeInvalid, "too_large", 2),
+		line(schemas.OutcomeClientDiscard, "sample_rate", 4),
+		line(schemas.OutcomeStored, "", 90),
+		line(schemas.OutcomeParked, "undecodable", 1),
+	}
+	f := func(lines sums, backlog exporters.BacklogReader, inFlight int64, balanced bool, says string) Ledger {
+		t.Helper()
+		h := newHandler(t, fakestore.Orders(testNow))
+		h.deps.Ledger, h.deps.Backlogs = lines, backlog
+		got := get[Ledger](t, h, "/ledger", http.StatusOK)
+		l := got.Lines[0]
+		if l.InFlight != inFlight || got.Balanced != balanced || !strings.Contains(got.Verdict, says) {
+			t.Errorf("in flight %d, balanced %v, %q; want %d, %v, %q", l.InFlight, got.Balanced, got.Verdict, inFlight, balanced, says)
+		}
+		if sum := l.Stored + l.Filtered + l.Limited + l.Invalid + l.ClientDiscard + l.Parked + l.InFlight; sum != l.Received {
+			t.Errorf("received %d is not the sum %d", l.Received, sum)
+		}
+		return got
+	}
+	got := f(base, unread(6), 6, true, "6 items are in flight; the stages have 6 records to read")
+	want := LedgerLine{
+		Category: "error", Received: 119, Stored: 90, Filtered: 10, Limited: 6, Invalid: 2, ClientDiscard: 4, Parked: 1, InFlight: 6,
+		Reasons: []LedgerReason{
+			{"filtered", "localhost", 7},
+			{"filtered", "discarded", 3},
+			{"rate_limited", "quota", 5},
+			{"abuse", "key_rate", 1},
+			{"invalid", "too_large", 2},
+			{"client_discard", "sample_rate", 4},
+			{"parked", "undecodable", 1},
+		},
+	}
+	if d := cmp.Diff(want, got.Lines[0]); d != "" {
+		t.Errorf("line (-want +got):\n%s", d)
+	}
+	f(base, unread(0), 6, false, "6 items have no end")
+	f(base, nil, 6, false, "cannot ask the broker")
+	f(append(base[:len(base):len(base)], line(schemas.OutcomeStored, "", 6)), unread(0), 0, true, "everything that was received has its end")
+	f(append(base[:len(base):len(base)], line(schemas.OutcomeStored, "", 8)), unread(0), -2, false, "nothing is lost")
+}
