@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/exporters/blobs"
 	"github.com/hoptrace/hoptrace/exporters/clickhouse"
 	"github.com/hoptrace/hoptrace/exporters/metadata"
@@ -360,8 +361,24 @@ func (a *app) web(context.Context) (lifecycle.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	server, err := web.New(cfg, web.Deps{Spans: a.store, Messages: a.store, Metrics: a.store, Logs: a.store, Ledger: a.store, Events: a.store, Issues: a.metadata, Projects: a.metadata, Blobs: a.blobs, Nodes: a.nodes,
-		Regrouper: &regrouper{events: a.store, nodes: a.nodes, blobs: a.blobs, groupers: group.NewCache(0)}}, a.registry, a.log,
+	var unread exporters.BacklogReader
+	if len(a.settings.Kafka.Brokers) > 0 {
+		unread = backlogs{a}
+	}
+	server, err := web.New(cfg, web.Deps{
+		Backlogs:  unread,
+		Spans:     a.store,
+		Messages:  a.store,
+		Metrics:   a.store,
+		Logs:      a.store,
+		Ledger:    a.store,
+		Events:    a.store,
+		Issues:    a.metadata,
+		Projects:  a.metadata,
+		Blobs:     a.blobs,
+		Nodes:     a.nodes,
+		Regrouper: &regrouper{events: a.store, nodes: a.nodes, blobs: a.blobs, groupers: group.NewCache(0)},
+	}, a.registry, a.log,
 		web.Mount{Prefix: sentryapi.Prefix, Handler: cli})
 	if err != nil {
 		return nil, err

@@ -29,6 +29,7 @@ const usage = `hoptrace shows where every Kafka message spends its time, and wha
   hoptrace topics       list, plan, apply: the topics of the line; decode: a record as JSON
   hoptrace tokens       create, list, revoke: what sentry-cli shows to upload source maps
   hoptrace projects     list, create, show, set: projects; keys, key-create, key-disable …: their DSNs
+  hoptrace ledger       where every item went that senders handed over
   hoptrace config       print every setting, its value and where it came from
   hoptrace version
 
@@ -60,6 +61,9 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 			case "projects":
 				_, _ = io.WriteString(stdout, projectsUsage)
 				return 0
+			case "ledger":
+				_, _ = io.WriteString(stdout, ledgerUsage)
+				return 0
 			case "tokens":
 				_, _ = io.WriteString(stdout, tokensUsage)
 				return 0
@@ -72,6 +76,8 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	case "version":
 		fmt.Fprintln(stdout, "hoptrace", selftelemetry.Version())
 		return 0
+	case "ledger":
+		return runLedger(args, stdout, stderr)
 	case "grouping":
 		return runGrouping(args, stdout, stderr)
 	case "topics":
