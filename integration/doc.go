@@ -2,7 +2,7 @@
 // it, a real Apache Kafka, a real Postgres, real SDKs and a real browser. Each
 // test prints which real part and version it ran against. What they need,
 // scripts/install-test-parts installs; what is missing fails a test. They need
-// Linux and take about six minutes on two cores.
+// Linux and take about nine minutes on two cores.
 //
 // By default they build what they test. The environment may say otherwise:
 //

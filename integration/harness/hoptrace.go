@@ -63,7 +63,9 @@ func program(t testing.TB, name, variable, dir, pkg string) string {
 		buildOnce[name] = build
 	}
 	buildMu.Unlock()
+	release := alone(t, "build-"+name)
 	path, err := build()
+	release()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -49,9 +50,10 @@ func Python(t testing.TB, folder string) string {
 }
 
 // NodeModules installs what a folder's package-lock.json names, unless it is
-// there.
+// there. Test binaries that run at one time wait for each other.
 func NodeModules(t testing.TB, folder string) {
 	t.Helper()
+	defer alone(t, "npm-"+filepath.Base(folder))()
 	lock, err := os.Stat(filepath.Join(folder, "package-lock.json"))
 	if err != nil {
 		t.Fatalf("%s has no lock file: %v", folder, err)
@@ -64,6 +66,20 @@ func NodeModules(t testing.TB, folder string) {
 		Args: []string{"ci", "--no-audit", "--no-fund", "--loglevel=error"},
 		Env:  []string{"PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1"},
 	})
+}
+
+// alone waits until no other process holds the name, and returns what lets it
+// go. The kernel lets go of it for a process that dies.
+func alone(t testing.TB, name string) (release func()) {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(cacheDir(t, "locks"), name), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatalf("cannot open the lock %s: %v", name, err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatalf("cannot wait for the lock %s: %v", name, err)
+	}
+	return func() { _ = f.Close() }
 }
 
 // Chromium is the browser's path: CHROMIUM, or found on the PATH.
