@@ -63,9 +63,8 @@ func program(t testing.TB, name, variable, dir, pkg string) string {
 		buildOnce[name] = build
 	}
 	buildMu.Unlock()
-	release := alone(t, "build-"+name)
+	defer alone(t, "build-"+name)()
 	path, err := build()
-	release()
 	if err != nil {
 		t.Fatal(err)
 	}
