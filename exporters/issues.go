@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/hoptrace/hoptrace/internal/search"
@@ -298,8 +299,8 @@ type IssueEventReader interface {
 	// MostWithin gives the most events, or users, of the set that any stretch of
 	// that length has had since from: of stretches that end with an event.
 	MostWithin(ctx context.Context, project uint64, set EventSet, from time.Time, window time.Duration, users bool) (uint64, error)
-	// TagsOf counts the values of each tag, most frequent first, at most 100 tags
-	// and limit values (1 to 100) each. What is kept of each event counts as a tag
+	// TagsOf counts the values of each tag over the newest 100,000 events, most
+	// frequent first, at most 100 tags and limit values (1 to 100) each. What is kept of each event counts as a tag
 	// too: release, environment, topic, partition, group, level, server, user …
 	TagsOf(ctx context.Context, project uint64, set EventSet, f EventFilter, limit int) ([]EventTag, error)
 	// HashesWith gives the fingerprints of events that match, at most limit; more
@@ -365,8 +366,8 @@ const (
 	maxGroupingDepth = 20
 )
 
-// groupingLines walks a node: {"id": …, "contributes": …, "values": […]}, where a
-// value is a node or a text.
+// groupingLines walks what contributes of a tree: variants have a component, a
+// component a value or the values below it.
 func groupingLines(node any, name string, lines *[]string, depth int) {
 	if len(*lines) >= maxGroupingLines || depth > maxGroupingDepth {
 		return
@@ -387,6 +388,18 @@ func groupingLines(node any, name string, lines *[]string, depth int) {
 		if id, ok := n["id"].(string); ok {
 			name = id
 		}
-		groupingLines(n["values"], name, lines, depth+1)
+		from := len(*lines)
+		for _, below := range []string{"variants", "component", "value", "values"} {
+			groupingLines(n[below], name, lines, depth+1)
+		}
+		if name == "frame" && len(*lines) > from+1 {
+			// What tells a frame from others is one line.
+			var words []string
+			for _, l := range (*lines)[from:] {
+				_, word, _ := strings.Cut(l, " ")
+				words = append(words, word)
+			}
+			*lines = append((*lines)[:from], "frame "+strings.Join(words, " "))
+		}
 	}
 }

@@ -101,18 +101,19 @@ type Store struct {
 }
 
 var (
-	_ exporters.SpanWriter    = (*Store)(nil)
-	_ exporters.EventWriter   = (*Store)(nil)
-	_ exporters.SpanReader    = (*Store)(nil)
-	_ exporters.MessageReader = (*Store)(nil)
-	_ exporters.EventReader   = (*Store)(nil)
-	_ exporters.MetricWriter  = (*Store)(nil)
-	_ exporters.MetricReader  = (*Store)(nil)
-	_ exporters.LogWriter     = (*Store)(nil)
-	_ exporters.LogReader     = (*Store)(nil)
-	_ exporters.LedgerWriter  = (*Store)(nil)
-	_ exporters.LedgerReader  = (*Store)(nil)
-	_ exporters.Pinger        = (*Store)(nil)
+	_ exporters.SpanWriter       = (*Store)(nil)
+	_ exporters.EventWriter      = (*Store)(nil)
+	_ exporters.SpanReader       = (*Store)(nil)
+	_ exporters.MessageReader    = (*Store)(nil)
+	_ exporters.EventReader      = (*Store)(nil)
+	_ exporters.IssueEventReader = (*Store)(nil)
+	_ exporters.MetricWriter     = (*Store)(nil)
+	_ exporters.MetricReader     = (*Store)(nil)
+	_ exporters.LogWriter        = (*Store)(nil)
+	_ exporters.LogReader        = (*Store)(nil)
+	_ exporters.LedgerWriter     = (*Store)(nil)
+	_ exporters.LedgerReader     = (*Store)(nil)
+	_ exporters.Pinger           = (*Store)(nil)
 )
 
 // New makes a store. It connects at the first use, so ClickHouse may come up
