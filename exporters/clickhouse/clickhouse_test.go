@@ -140,3 +140,8 @@ func TestLedgerPassesTheContract(t *testing.T) {
 	p := engine(t)
 	exportertest.LedgerStore(t, func(t *testing.T) exportertest.Ledger { return open(t, testConfig(p)) })
 }
+
+func TestEventsOfIssuesPassTheContract(t *testing.T) {
+	p := engine(t)
+	exportertest.IssueEventStore(t, func(t *testing.T) exportertest.IssueEvents { return open(t, testConfig(p)) })
+}

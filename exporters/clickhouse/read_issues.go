@@ -226,6 +226,12 @@ const distinct = `
 		min(tuple(topic, partition, offset)) AS record
 	FROM events WHERE `
 
+// The events of the last hours and days by number, as two arrays each.
+const (
+	hourMap = "sumMapIf([23 - intDiv({to:Int64} - 1 - at, 3600000000000)], [toUInt64(w)], at >= {to:Int64} - 86400000000000)"
+	dayMap  = "sumMapIf([13 - intDiv({to:Int64} - 1 - at, 86400000000000)], [toUInt64(w)], at >= {days:Int64})"
+)
+
 // StatsOf counts the events of each set.
 func (s *Store) StatsOf(ctx context.Context, project uint64, sets []exporters.EventSet, f exporters.EventFilter) (map[schemas.IssueID]exporters.EventStats, error) {
 	out := make(map[schemas.IssueID]exporters.EventStats, len(sets))
@@ -258,9 +264,7 @@ SELECT issue, toUInt64(sumIf(w, at >= {from:Int64})) AS events, uniqExactIf(user
 	uniqExactIf(record, record.1 != '' AND record.2 >= 0 AND record.3 >= 0 AND at >= {from:Int64}) AS records,
 	minIf(at, at >= {from:Int64}) AS first, maxIf(at, at >= {from:Int64}) AS last,
 	argMinIf(id, (at, id), at >= {from:Int64}) AS first_id, argMaxIf(id, (at, id), at >= {from:Int64}) AS last_id,
-	sumMapIf([23 - intDiv({to:Int64} - 1 - at, 3600000000000)], [toUInt64(w)], at >= {to:Int64} - 86400000000000) AS hour_map,
-	sumMapIf([13 - intDiv({to:Int64} - 1 - at, 86400000000000)], [toUInt64(w)], at >= {days:Int64}) AS day_map,
-	hour_map.1 AS hours, hour_map.2 AS hourly, day_map.1 AS days, day_map.2 AS daily
+	`+hourMap+`.1 AS hours, `+hourMap+`.2 AS hourly, `+dayMap+`.1 AS days, `+dayMap+`.2 AS daily
 FROM (`+distinct+q.where+` GROUP BY issue, id) GROUP BY issue`, q.params,
 		proto.Results{
 			{Name: "issue", Data: &issue},
