@@ -84,10 +84,12 @@ type Deps struct {
 	Ledger   exporters.LedgerReader
 	Backlogs exporters.BacklogReader // may be nil
 	Events   exporters.EventReader
-	Issues   exporters.Issues
-	Projects exporters.Projects
-	Blobs    exporters.Blobs
-	Nodes    exporters.Nodes
+	Issues   exporters.IssueStore
+	// IssueEvents counts and searches what issues are made of.
+	IssueEvents exporters.IssueEventReader
+	Projects    exporters.Projects
+	Blobs       exporters.Blobs
+	Nodes       exporters.Nodes
 	// Regrouper tries and explains grouping; nil means that this process cannot.
 	Regrouper api.Regrouper
 }

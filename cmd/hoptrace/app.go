@@ -366,18 +366,19 @@ func (a *app) web(context.Context) (lifecycle.Component, error) {
 		unread = backlogs{a}
 	}
 	server, err := web.New(cfg, web.Deps{
-		Backlogs:  unread,
-		Spans:     a.store,
-		Messages:  a.store,
-		Metrics:   a.store,
-		Logs:      a.store,
-		Ledger:    a.store,
-		Events:    a.store,
-		Issues:    a.metadata,
-		Projects:  a.metadata,
-		Blobs:     a.blobs,
-		Nodes:     a.nodes,
-		Regrouper: &regrouper{events: a.store, nodes: a.nodes, blobs: a.blobs, groupers: group.NewCache(0)},
+		Backlogs:    unread,
+		Spans:       a.store,
+		Messages:    a.store,
+		Metrics:     a.store,
+		Logs:        a.store,
+		Ledger:      a.store,
+		Events:      a.store,
+		Issues:      a.metadata,
+		IssueEvents: a.store,
+		Projects:    a.metadata,
+		Blobs:       a.blobs,
+		Nodes:       a.nodes,
+		Regrouper:   &regrouper{events: a.store, nodes: a.nodes, blobs: a.blobs, groupers: group.NewCache(0)},
 	}, a.registry, a.log,
 		web.Mount{Prefix: sentryapi.Prefix, Handler: cli})
 	if err != nil {

@@ -41,9 +41,11 @@ type Deps struct {
 	// Backlogs may be nil: this process knows no broker.
 	Backlogs exporters.BacklogReader
 	Events   exporters.EventReader
-	Issues   exporters.Issues
-	Projects exporters.Projects
-	Blobs    exporters.Blobs
+	Issues   exporters.IssueStore
+	// IssueEvents counts and searches what issues are made of.
+	IssueEvents exporters.IssueEventReader
+	Projects    exporters.Projects
+	Blobs       exporters.Blobs
 	// Nodes has the payloads of events; those from before it lie in Blobs.
 	Nodes exporters.Nodes
 	// Regrouper tries and explains grouping; nil means that this process cannot.
@@ -95,7 +97,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	missing := []string{}
 	for name, absent := range map[string]bool{
 		"Spans": deps.Spans == nil, "Messages": deps.Messages == nil, "Metrics": deps.Metrics == nil, "Logs": deps.Logs == nil, "Ledger": deps.Ledger == nil, "Events": deps.Events == nil,
-		"Issues": deps.Issues == nil, "Projects": deps.Projects == nil, "Blobs": deps.Blobs == nil, "Nodes": deps.Nodes == nil,
+		"Issues": deps.Issues == nil, "IssueEvents": deps.IssueEvents == nil, "Projects": deps.Projects == nil, "Blobs": deps.Blobs == nil, "Nodes": deps.Nodes == nil,
 	} {
 		if absent {
 			missing = append(missing, name)
@@ -140,8 +142,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.handle("/api/v1/metrics/{name}", []string{"from", "to", "topic", "partition", "group", "service", "client", "cause", "error.type", "pathway", "step", "by"}, h.metricSeries)
 	h.handle("/api/v1/advice", []string{"from", "to"}, h.advice)
 	h.handle("/api/v1/clocks", []string{"from", "to", "host"}, h.clocks)
-	h.handle("/api/v1/issues", []string{"from", "to", "text", "before", "limit"}, h.issues)
-	h.handle("/api/v1/issues/{id}", []string{"limit"}, h.issue)
+	h.issueRoutes()
 	h.handle("/api/v1/issues/{id}/events/{event}", nil, h.event)
 	h.projectRoutes()
 	h.act(http.MethodPost, "/api/v1/projects/{id}/grouping/preview", nil, h.groupingPreview)

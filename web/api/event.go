@@ -19,11 +19,11 @@ const neighbours = 500
 
 // event answers /issues/{id}/events/{event}.
 func (h *Handler) event(ctx context.Context, q *query) (any, error) {
-	issue, stats, err := h.oneIssue(ctx, q)
+	issue, err := h.readIssue(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	events, err := h.deps.Events.Events(ctx, q.project.ID, issue.ID, neighbours)
+	events, err := h.deps.IssueEvents.EventsOf(ctx, q.project.ID, issue.set, exporters.EventPage{EventFilter: allTime(q.now), Limit: neighbours})
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the events of issue %d: %w", issue.ID, err)
 	}
@@ -31,9 +31,9 @@ func (h *Handler) event(ctx context.Context, q *query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := EventDetail{Issue: issueJSON(&issue, stats), Event: eventJSON(&e)}
+	out := EventDetail{Issue: issueJSON(&issue.Issue, issue.stats), Event: eventJSON(&e)}
 	if i := slices.IndexFunc(events, func(o schemas.Event) bool { return o.ID == e.ID }); i >= 0 {
-		if n := int(stats.Events) - i; n > 0 {
+		if n := int(issue.stats.Events) - i; n > 0 {
 			out.Number = &n
 		}
 		if i > 0 {
@@ -51,11 +51,11 @@ func (h *Handler) event(ctx context.Context, q *query) (any, error) {
 	if out.Message, err = h.causingMessage(ctx, &e); err != nil {
 		return nil, err
 	}
-	out.Finding = finding.ForEvent(eventFacts(&out, issue, stats))
+	out.Finding = finding.ForEvent(eventFacts(&out, issue.Issue, issue.stats))
 	return out, nil
 }
 
-func (h *Handler) pick(ctx context.Context, q *query, issue schemas.Issue, events []schemas.Event) (schemas.Event, error) {
+func (h *Handler) pick(ctx context.Context, q *query, issue oneIssue, events []schemas.Event) (schemas.Event, error) {
 	name := q.path("event")
 	if name == "latest" {
 		if len(events) == 0 {
@@ -68,7 +68,7 @@ func (h *Handler) pick(ctx context.Context, q *query, issue schemas.Issue, event
 		return schemas.Event{}, badParameter("event", name, "32 hex digits, or latest")
 	}
 	e, err := h.deps.Events.Event(ctx, q.project.ID, id)
-	if errors.Is(err, exporters.ErrNotFound) || err == nil && e.Issue != issue.ID {
+	if errors.Is(err, exporters.ErrNotFound) || err == nil && !issue.has(&e) {
 		return schemas.Event{}, errorf(http.StatusNotFound, "event_not_found", "retention may have deleted it, or it belongs to another issue",
 			"issue %d has no event %s", issue.ID, id)
 	}
@@ -76,6 +76,11 @@ func (h *Handler) pick(ctx context.Context, q *query, issue schemas.Issue, event
 		return schemas.Event{}, fmt.Errorf("cannot read event %s: %w", id, err)
 	}
 	return e, nil
+}
+
+// has tells that an event is one of the issue's: its hash is, and it was not deleted.
+func (i *oneIssue) has(e *schemas.Event) bool {
+	return slices.ContainsFunc(i.set.Hashes, func(h exporters.IssueHash) bool { return h.Hash == e.Fingerprint && e.Received >= h.After })
 }
 
 func (h *Handler) addPayload(ctx context.Context, out *EventDetail, e *schemas.Event) error {
@@ -235,7 +240,7 @@ func causing(j joined, e *schemas.Event, foundBy string) *CausingMessage {
 	return out
 }
 
-func eventFacts(out *EventDetail, issue schemas.Issue, stats exporters.IssueStats) finding.Event {
+func eventFacts(out *EventDetail, issue schemas.Issue, stats exporters.EventStats) finding.Event {
 	f := finding.Event{Title: issue.Title, Href: "/issues/" + issueID(issue.ID), Events: stats.Events, Records: stats.Records, Partition: schemas.Unknown}
 	m := out.Message
 	if m == nil {

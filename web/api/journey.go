@@ -339,12 +339,25 @@ func (h *Handler) journey(ctx context.Context, q *query) (any, error) {
 	return journeyJSON(id, w, spans, hops, refs), nil
 }
 
-// eventRefs gives events their issues' titles.
+// eventRefs gives events the issues that have their hashes now, and their titles.
 func (h *Handler) eventRefs(ctx context.Context, project uint64, events []schemas.Event) ([]EventRef, error) {
 	titles := map[schemas.IssueID]string{}
+	var hashes []schemas.Fingerprint
+	for i := range events {
+		if !slices.Contains(hashes, events[i].Fingerprint) {
+			hashes = append(hashes, events[i].Fingerprint)
+		}
+	}
+	owners, err := h.deps.Issues.IssuesOfHashes(ctx, project, hashes)
+	if err != nil {
+		return nil, fmt.Errorf("cannot find the issues of %d hashes: %w", len(hashes), err)
+	}
 	out := make([]EventRef, 0, len(events))
 	for i := range events {
 		e := &events[i]
+		if owner, ok := owners[e.Fingerprint]; ok {
+			e.Issue = owner
+		}
 		title, ok := titles[e.Issue]
 		if !ok {
 			issue, err := h.deps.Issues.Issue(ctx, project, e.Issue)

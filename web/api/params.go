@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/internal/search"
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
@@ -38,8 +39,12 @@ func readParams(r *http.Request, known []string, now time.Time) (*params, error)
 		if len(v) > 1 {
 			return nil, badParameter(name, strings.Join(v, ","), "one value; it is given "+strconv.Itoa(len(v))+" times")
 		}
-		if len(v[0]) > maxParam {
-			return nil, badParameter(name, v[0], "at most "+strconv.Itoa(maxParam)+" bytes")
+		most := maxParam
+		if name == "query" {
+			most = search.MaxBytes
+		}
+		if len(v[0]) > most {
+			return nil, badParameter(name, v[0], "at most "+strconv.Itoa(most)+" bytes")
 		}
 	}
 	return &params{values: values, path: r.PathValue, now: now}, nil
@@ -138,6 +143,26 @@ func (p *params) tracePage(name string) (int64, schemas.TraceID) {
 		return 0, schemas.TraceID{}
 	}
 	return ns, id
+}
+
+// issuePage reads what a page of issues gave as next: what its last issue is
+// sorted by, a dot, and its id.
+func (p *params) issuePage(name string) (by int64, id schemas.IssueID, told bool) {
+	s := p.values.Get(name)
+	if s == "" {
+		return 0, 0, false
+	}
+	value, issue, paged := strings.Cut(s, ".")
+	by, err := strconv.ParseInt(value, 10, 64)
+	n := uint64(0)
+	if err == nil && paged {
+		n, err = strconv.ParseUint(issue, 10, 53)
+	}
+	if err != nil || by < 0 {
+		p.refuse(name, s, "what the last page gave as next, or a Unix time in nanoseconds")
+		return 0, 0, false
+	}
+	return by, schemas.IssueID(n), true
 }
 
 const wantDuration = "a positive duration as 250ms, 1.5s, 2h45m"

@@ -287,36 +287,6 @@ type HopList struct {
 	Hops    []Hop           `json:"hops"`
 }
 
-// IssueList is a page of issues, last seen first.
-type IssueList struct {
-	Finding finding.Finding `json:"finding"`
-	Issues  []Issue         `json:"issues"`
-	Next    *Nanos          `json:"next"`
-}
-
-// Issue is a group of events.
-type Issue struct {
-	ID          string     `json:"id"`
-	Title       string     `json:"title"`
-	Culprit     string     `json:"culprit"`
-	Level       string     `json:"level"`
-	Platform    string     `json:"platform"`
-	Status      string     `json:"status"`
-	FirstSeen   Nanos      `json:"firstSeen"`
-	LastSeen    Nanos      `json:"lastSeen"`
-	Fingerprint string     `json:"fingerprint"`
-	Grouping    []string   `json:"grouping"`
-	Events      uint64     `json:"events"`
-	Records     uint64     `json:"records"`
-	Hours       [24]uint64 `json:"hours"` // events of the last 24 hours, oldest first
-}
-
-// IssueDetail is an issue with its newest events.
-type IssueDetail struct {
-	Issue  Issue   `json:"issue"`
-	Events []Event `json:"events"`
-}
-
 // Event is one event as it is stored.
 type Event struct {
 	ID          string      `json:"id"`
@@ -332,7 +302,11 @@ type Event struct {
 	Environment string      `json:"environment"`
 	Server      string      `json:"server"`
 	SDK         string      `json:"sdk"`
-	TraceID     string      `json:"traceId"` // empty when not told
+	Logger      string      `json:"logger"`
+	Handled     *bool       `json:"handled"`     // null when not told
+	User        string      `json:"user"`        // the id, name, address or IP that it is counted by; empty when not told
+	Fingerprint string      `json:"fingerprint"` // the hash that put it into its issue
+	TraceID     string      `json:"traceId"`     // empty when not told
 	SpanID      string      `json:"spanId"`
 	Topic       string      `json:"topic"`
 	Partition   *int32      `json:"partition"`

@@ -249,7 +249,8 @@ func Orders(now time.Time) *Store {
 func (b *builder) issues(now time.Time, failed []*schemas.Message) {
 	card := schemas.Issue{
 		ID: 7, Project: Project, Fingerprint: schemas.Fingerprint{0xca, 0x4d}, Title: "payments.ChargeError: card gateway answered 402",
-		Culprit: "payments.charge", Level: "error", Platform: "go", IssueState: schemas.IssueState{Status: schemas.StatusUnresolved}, FirstSeen: now.Add(-26 * time.Hour).UnixNano(),
+		Culprit: "payments.charge", Level: "error", Platform: "go", IssueState: schemas.IssueState{Status: schemas.StatusUnresolved, Substatus: schemas.SubstatusOngoing, Since: now.Add(-26 * time.Hour).UnixNano()}, Category: "error", Priority: schemas.PriorityHigh,
+		FirstRelease: "payments@3.1.0", LastRelease: "payments@3.2.0", FirstSeen: now.Add(-26 * time.Hour).UnixNano(),
 		Grouping: []string{"type payments.ChargeError", "frame payments.charge", "frame payments.handle"},
 	}
 	n := 0
@@ -289,7 +290,7 @@ func (b *builder) issues(now time.Time, failed []*schemas.Message) {
 	}
 	timeout := schemas.Issue{
 		ID: 8, Project: Project, Fingerprint: schemas.Fingerprint{0x71, 0x0e}, Title: "context deadline exceeded", Culprit: "shipping.reserve",
-		Level: "warning", Platform: "go", IssueState: schemas.IssueState{Status: schemas.StatusUnresolved}, FirstSeen: now.Add(-40 * time.Minute).UnixNano(), Grouping: []string{"message context deadline exceeded"},
+		Level: "warning", Platform: "go", IssueState: schemas.IssueState{Status: schemas.StatusUnresolved, Substatus: schemas.SubstatusNew, Since: now.Add(-40 * time.Minute).UnixNano()}, Category: "error", Priority: schemas.PriorityMedium, FirstSeen: now.Add(-40 * time.Minute).UnixNano(), Grouping: []string{"message context deadline exceeded"},
 	}
 	event(&timeout, schemas.Event{
 		Time: now.Add(-38 * time.Minute).UnixNano(), Value: "context deadline exceeded", Culprit: "shipping.reserve", Server: "shipping-1",
@@ -297,7 +298,7 @@ func (b *builder) issues(now time.Time, failed []*schemas.Message) {
 	}, nil)
 	node := schemas.Issue{
 		ID: 9, Project: Project, Fingerprint: schemas.Fingerprint{0x9d}, Title: "TypeError: Cannot read properties of undefined (reading 'sku')",
-		Culprit: "renderCart(cart.js)", Level: "error", Platform: "node", IssueState: schemas.IssueState{Status: schemas.StatusUnresolved}, FirstSeen: now.Add(-5 * time.Hour).UnixNano(),
+		Culprit: "renderCart(cart.js)", Level: "error", Platform: "node", IssueState: schemas.IssueState{Status: schemas.StatusUnresolved, Substatus: schemas.SubstatusRegressed, Since: now.Add(-5 * time.Hour).UnixNano()}, Category: "error", Priority: schemas.PriorityHigh, FirstSeen: now.Add(-5 * time.Hour).UnixNano(),
 		Grouping: []string{"type TypeError", "frame renderCart"},
 	}
 	for i := range 3 {

@@ -33,6 +33,17 @@ type Store struct {
 	Block bool
 	// Asked counts questions by name; read it when none is under way.
 	Asked map[string]int
+	// Unmerged is what the web asked to take out of issues.
+	Unmerged []exporters.Unmerge
+	// MostHashes bounds the answers of HashesWith, when set.
+	MostHashes int
+
+	moved   map[schemas.Fingerprint]schemas.IssueID // hashes that were merged
+	deleted map[schemas.IssueID]bool
+	after   map[schemas.Fingerprint]int64 // of deleted issues
+	marks   map[string]bool               // "issue who"
+	log     []exporters.IssueActivity
+	gone    []exporters.Discarded
 
 	mu   sync.Mutex // guards Asked, and projects and keys while they change
 	keys uint64     // made so far
@@ -374,6 +385,7 @@ func (s *Store) Event(ctx context.Context, project uint64, id schemas.EventID) (
 	}
 	for _, e := range s.AllEvents {
 		if e.Project == project && e.ID == id {
+			e.Fingerprint = s.fingerprint(&e)
 			return e, nil
 		}
 	}
@@ -388,6 +400,7 @@ func (s *Store) EventsOfTraces(ctx context.Context, project uint64, traces []sch
 	var out []schemas.Event
 	for _, e := range s.AllEvents {
 		if e.Project == project && slices.Contains(traces, e.TraceID) && len(out) < limit {
+			e.Fingerprint = s.fingerprint(&e)
 			out = append(out, e)
 		}
 	}
@@ -424,41 +437,6 @@ func (s *Store) IssueStats(ctx context.Context, project uint64, issues []schemas
 		out[e.Issue] = st
 	}
 	return out, nil
-}
-
-// SeeIssue is exporters.Issues'; the web never calls it.
-func (s *Store) SeeIssue(context.Context, schemas.Issue) (schemas.IssueID, bool, error) {
-	panic("fakestore: the web wrote an issue")
-}
-
-// Issues is exporters.Issues'.
-func (s *Store) Issues(ctx context.Context, q exporters.IssueQuery) ([]schemas.Issue, error) {
-	if err := s.ask(ctx, "Issues"); err != nil {
-		return nil, err
-	}
-	var out []schemas.Issue
-	text := strings.ToLower(q.Text)
-	for _, i := range s.AllIssues {
-		if i.Project == q.Project && within(i.LastSeen, q.Range) && (q.Before == 0 || i.LastSeen < q.Before) &&
-			(strings.Contains(strings.ToLower(i.Title), text) || strings.Contains(strings.ToLower(i.Culprit), text)) {
-			out = append(out, i)
-		}
-	}
-	slices.SortStableFunc(out, func(a, b schemas.Issue) int { return cmp.Compare(b.LastSeen, a.LastSeen) })
-	return out[:min(len(out), cmp.Or(q.Limit, 50))], nil
-}
-
-// Issue is exporters.Issues'.
-func (s *Store) Issue(ctx context.Context, project uint64, id schemas.IssueID) (schemas.Issue, error) {
-	if err := s.ask(ctx, "Issue"); err != nil {
-		return schemas.Issue{}, err
-	}
-	for _, i := range s.AllIssues {
-		if i.Project == project && i.ID == id {
-			return i, nil
-		}
-	}
-	return schemas.Issue{}, exporters.ErrNotFound
 }
 
 // Put is exporters.Blobs'.
