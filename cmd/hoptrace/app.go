@@ -22,6 +22,7 @@ import (
 	"github.com/hoptrace/hoptrace/internal/selftelemetry"
 	"github.com/hoptrace/hoptrace/pipeline"
 	"github.com/hoptrace/hoptrace/pipeline/group"
+	"github.com/hoptrace/hoptrace/pipeline/keeper"
 	"github.com/hoptrace/hoptrace/pipeline/process"
 	"github.com/hoptrace/hoptrace/pipeline/symbolicate"
 	"github.com/hoptrace/hoptrace/schemas/topics"
@@ -157,6 +158,7 @@ func serve(ctx context.Context, r role, s *settings, log *slog.Logger) (err erro
 	}
 	if r.pipeline {
 		add(&later{name: "pipeline", make: a.pipeline})
+		add(&later{name: "issues", make: a.keeper})
 		add(&janitor{a: a})
 	}
 	if r.web {
@@ -344,6 +346,30 @@ func (a *app) pipeline(context.Context) (lifecycle.Component, error) {
 		Spans: a.store, Events: a.store, Metrics: a.store, Logs: a.store, Issues: a.metadata, Nodes: a.nodes, Stored: a.store, Frames: maps,
 		Grouper: process.GroupBy(process.NewProjectGrouper(a.metadata, a.log).For), Kafka: a.metrics,
 	}, a.registry, a.log)
+}
+
+// keeperPart closes the producer after the keeper that uses it.
+type keeperPart struct {
+	*keeper.Keeper
+	producer *kafka.Producer
+}
+
+func (p keeperPart) Shutdown(ctx context.Context) error {
+	return errors.Join(p.Keeper.Shutdown(ctx), p.producer.Close(ctx))
+}
+
+func (a *app) keeper(context.Context) (lifecycle.Component, error) {
+	producer, err := kafka.NewProducer(a.kafkaConfig(), kafka.DefaultProducerConfig(), a.log, a.metrics)
+	if err != nil {
+		return nil, err
+	}
+	k, err := keeper.New(keeper.Config{}, keeper.Deps{Issues: a.metadata, Events: a.store, Producer: producer}, a.registry, a.log)
+	if err != nil {
+		closing, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		return nil, errors.Join(err, producer.Close(closing))
+	}
+	return keeperPart{k, producer}, nil
 }
 
 func (a *app) web(context.Context) (lifecycle.Component, error) {
