@@ -43,6 +43,28 @@ export async function ask<P extends keyof paths>(path: string, params: Params, s
   throw new ApiError(code, message, hint, url, response.status)
 }
 
+type Method = 'put' | 'post'
+
+/** What one action takes. */
+export type ActionBody<P extends keyof paths, M extends Method> = paths[P] extends { [K in M]: { requestBody: { content: { 'application/json': infer T } } } } ? T : never
+
+/** What one action answers. */
+export type ActionAnswer<P extends keyof paths, M extends Method> = paths[P] extends { [K in M]: { responses: { 200: { content: { 'application/json': infer T } } } } } ? T : never
+
+/** Does one action. */
+export async function act<P extends keyof paths, M extends Method>(method: M, path: string, params: Params, body: ActionBody<P, M>): Promise<ActionAnswer<P, M>> {
+  const url = question(path, params)
+  let response: Response
+  try {
+    response = await fetch(url, { method: method.toUpperCase(), headers: { Accept: 'application/json', 'Content-Type': 'application/json' }, body: JSON.stringify(body) })
+  } catch {
+    throw new ApiError('network', 'the server does not answer', 'is hoptrace running? nothing may have changed; doing it again is safe', url, 0)
+  }
+  if (response.ok) return (await response.json()) as ActionAnswer<P, M>
+  const { code, message, hint } = await readError(response)
+  throw new ApiError(code, message, hint, url, response.status)
+}
+
 async function readError(response: Response): Promise<{ code: string; message: string; hint: string }> {
   try {
     const body = (await response.json()) as { error?: { code?: string; message?: string; hint?: string } }

@@ -214,9 +214,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Issues, last seen first. Counts are of the range. */
+        /** Issues that match a query, last seen first. Counts are of the range and of the events that match. */
         get: operations["issues"];
-        put?: never;
+        /** Does one action to several issues, by ids or by a query. Doing it again changes nothing. */
+        put: operations["changeIssues"];
         post?: never;
         delete?: never;
         options?: never;
@@ -231,8 +232,77 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** One issue with its newest events (100 unless limit says otherwise). */
+        /** One issue with what belongs to it and its newest events (100 unless limit says otherwise); for a merged one that which it was merged into. */
         get: operations["issue"];
+        /** Does one action to an issue. Doing it again changes nothing. */
+        put: operations["changeIssue"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/issues/{id}/unmerge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes hashes out of an issue, to the one that they were merged from or to a new one. Counts are exact on both sides. */
+        post: operations["unmergeIssue"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/discarded": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Issues that were discarded, newest first. Their events are dropped and counted. */
+        get: operations["discarded"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/discarded/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes back that hashes are discarded. New events make a new issue. */
+        post: operations["restoreDiscarded"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/search-fields": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The keys of the query language. */
+        get: operations["searchFields"];
         put?: never;
         post?: never;
         delete?: never;
@@ -998,11 +1068,12 @@ export interface components {
             finding: components["schemas"]["Finding"];
             hops: components["schemas"]["Hop"][];
         };
-        /** @description IssueList is a page of issues, last seen first. */
+        /** @description IssueList is a page of issues. */
         IssueList: {
             finding: components["schemas"]["Finding"];
             issues: components["schemas"]["Issue"][];
-            next: components["schemas"]["Nanos"] | null;
+            /** @description value of before for the next page */
+            next: string | null;
         };
         /** @description Issue is a group of events. */
         Issue: {
@@ -1011,20 +1082,202 @@ export interface components {
             culprit: string;
             level: string;
             platform: string;
-            status: string;
+            logger: string;
+            category: string;
+            /** @enum {string} */
+            status: "unresolved" | "resolved" | "archived";
+            /** @description new, ongoing, escalating, regressed, until_escalating, until_condition_met, forever; empty for a resolved one */
+            substatus: string;
+            /** @description when it came to be so */
+            since: components["schemas"]["Nanos"];
+            resolution: components["schemas"]["Resolution"] | null;
+            archive: components["schemas"]["Archive"] | null;
+            /** @description empty: nobody */
+            assignee: string;
+            priority: string;
             firstSeen: components["schemas"]["Nanos"];
             lastSeen: components["schemas"]["Nanos"];
+            /** @description empty when not told */
+            firstRelease: string;
+            lastRelease: string;
+            /** @description the hash that it was made with */
             fingerprint: string;
+            /** @description why its events are one issue, of one that is asked for alone */
             grouping: string[];
             events: number;
+            users: number;
             records: number;
             /** @description events of the last 24 hours, oldest first */
             hours: number[];
+            /** @description events of the last 14 days, oldest first */
+            days: number[];
         };
-        /** @description IssueDetail is an issue with its newest events. */
+        /** @description Resolution says what an issue was resolved in. */
+        Resolution: {
+            /** @enum {string} */
+            kind: "now" | "in_release" | "in_next_release";
+            /** @description the one with the repair, or for in_next_release the newest without it */
+            release: string;
+            at: components["schemas"]["Nanos"];
+            by: string;
+        };
+        /** @description Archive says until when an issue rests. */
+        Archive: {
+            /** @enum {string} */
+            kind: "forever" | "escalating" | "time" | "count" | "users";
+            /** @description of kind time */
+            until: components["schemas"]["Nanos"] | null;
+            /** @description of kinds count and users */
+            count: number;
+            /** @description within which they come; zero: since it was archived */
+            windowNs: number;
+            at: components["schemas"]["Nanos"];
+            by: string;
+        };
+        /** @description IssueDetail is an issue with what belongs to it and its newest events. */
         IssueDetail: {
             issue: components["schemas"]["Issue"];
+            /** @description the id that was asked for, when that was merged into this issue */
+            mergedFrom: string | null;
+            hashes: components["schemas"]["IssueHash"][];
+            /** @description newest first, at most 100 */
+            activity: components["schemas"]["IssueActivity"][];
+            bookmarks: string[];
+            /** @description of the newest 100,000 events */
+            tags: components["schemas"]["IssueTag"][];
             events: components["schemas"]["Event"][];
+            /** @description value of before for older events */
+            nextEvents: string | null;
+        };
+        /** @description IssueHash is one of the hashes that make the issue. */
+        IssueHash: {
+            hash: string;
+            /** @description of the grouping that made it */
+            version: string;
+            /** @description issue that it was merged from, empty for none */
+            former: string;
+            /** @description by the server */
+            firstSeen: components["schemas"]["Nanos"];
+            /** @description why: the component tree as it was kept; null when none was */
+            tree: unknown;
+        };
+        /** @description IssueActivity is one line of the log. */
+        IssueActivity: {
+            id: string;
+            kind: string;
+            /** @description empty: the system */
+            by: string;
+            at: components["schemas"]["Nanos"];
+            data: {
+                [key: string]: unknown;
+            };
+        };
+        /** @description IssueTag is a tag with its most frequent values. */
+        IssueTag: {
+            key: string;
+            events: number;
+            /** @description values beyond those listed */
+            others: number;
+            values: components["schemas"]["IssueTagValue"][];
+        };
+        /** @description IssueTagValue is one value of a tag. */
+        IssueTagValue: {
+            value: string;
+            events: number;
+            firstSeen: components["schemas"]["Nanos"];
+            lastSeen: components["schemas"]["Nanos"];
+        };
+        /** @description IssueAction is what one request does to issues: exactly one of the parts after query. */
+        IssueAction: {
+            /** @description who; user unless given */
+            by?: string;
+            /** @description of several, at most 1,000 */
+            ids?: string[];
+            /** @description or all that match, at most 1,000 */
+            query?: string;
+            resolve?: components["schemas"]["ResolveAction"];
+            unresolve?: boolean;
+            archive?: components["schemas"]["ArchiveAction"];
+            /** @description empty: nobody */
+            assign?: string;
+            /** @enum {string} */
+            priority?: "high" | "medium" | "low";
+            bookmark?: boolean;
+            comment?: string;
+            /** @description id of the issue that takes the others */
+            merge?: string;
+            delete?: boolean;
+            /** @description delete, and let it not come back */
+            discard?: boolean;
+        };
+        /** @description ResolveAction resolves. */
+        ResolveAction: {
+            /**
+             * @description now unless given
+             * @enum {string}
+             */
+            in?: "now" | "in_release" | "in_next_release";
+            /** @description of in_release */
+            release?: string;
+        };
+        /** @description ArchiveAction archives. */
+        ArchiveAction: {
+            /**
+             * @description escalating unless given
+             * @enum {string}
+             */
+            until?: "escalating" | "forever" | "time" | "count" | "users";
+            /** @description of until time: RFC 3339, Unix nanoseconds, or from now as 24h */
+            time?: string;
+            /** @description of until count and users */
+            count?: number;
+            /** @description within which they come */
+            windowSeconds?: number;
+        };
+        /** @description UnmergeAction takes hashes out of an issue. */
+        UnmergeAction: {
+            by?: string;
+            hashes: string[];
+            /** @description to the issue that they were merged from, else to a new one */
+            former?: boolean;
+        };
+        /** @description IssuesChanged is what an action did. */
+        IssuesChanged: {
+            /** @description ids; those that were so already are not among them */
+            changed: string[];
+            /** @description more match the query: ask again */
+            more: boolean;
+        };
+        /** @description Unmerged tells where hashes went. */
+        Unmerged: {
+            issue: string;
+        };
+        /** @description DiscardedList is what was discarded. */
+        DiscardedList: {
+            discarded: components["schemas"]["Discarded"][];
+        };
+        /** @description Discarded is one issue that was. */
+        Discarded: {
+            title: string;
+            culprit: string;
+            by: string;
+            at: components["schemas"]["Nanos"];
+            hashes: string[];
+        };
+        /** @description RestoreAction takes back that hashes are discarded. */
+        RestoreAction: {
+            hashes: string[];
+        };
+        /** @description SearchFields are the keys of the query language. */
+        SearchFields: {
+            fields: components["schemas"]["SearchField"][];
+        };
+        /** @description SearchField is one. */
+        SearchField: {
+            name: string;
+            does: string;
+            /** @description all that it takes; empty when it takes others */
+            words: string[];
         };
         /** @description Event is one event as it is stored. */
         Event: {
@@ -1041,6 +1294,13 @@ export interface components {
             environment: string;
             server: string;
             sdk: string;
+            logger: string;
+            /** @description null when not told */
+            handled: boolean | null;
+            /** @description the id, name, address or IP that it is counted by; empty when not told */
+            user: string;
+            /** @description the hash that put it into its issue */
+            fingerprint: string;
             /** @description empty when not told */
             traceId: string;
             spanId: string;
@@ -1330,7 +1590,24 @@ export type Log = components['schemas']['Log'];
 export type HopList = components['schemas']['HopList'];
 export type IssueList = components['schemas']['IssueList'];
 export type Issue = components['schemas']['Issue'];
+export type Resolution = components['schemas']['Resolution'];
+export type Archive = components['schemas']['Archive'];
 export type IssueDetail = components['schemas']['IssueDetail'];
+export type IssueHash = components['schemas']['IssueHash'];
+export type IssueActivity = components['schemas']['IssueActivity'];
+export type IssueTag = components['schemas']['IssueTag'];
+export type IssueTagValue = components['schemas']['IssueTagValue'];
+export type IssueAction = components['schemas']['IssueAction'];
+export type ResolveAction = components['schemas']['ResolveAction'];
+export type ArchiveAction = components['schemas']['ArchiveAction'];
+export type UnmergeAction = components['schemas']['UnmergeAction'];
+export type IssuesChanged = components['schemas']['IssuesChanged'];
+export type Unmerged = components['schemas']['Unmerged'];
+export type DiscardedList = components['schemas']['DiscardedList'];
+export type Discarded = components['schemas']['Discarded'];
+export type RestoreAction = components['schemas']['RestoreAction'];
+export type SearchFields = components['schemas']['SearchFields'];
+export type SearchField = components['schemas']['SearchField'];
 export type Event = components['schemas']['Event'];
 export type EventDetail = components['schemas']['EventDetail'];
 export type Exception = components['schemas']['Exception'];
@@ -1721,6 +1998,12 @@ export interface operations {
                 to?: components["parameters"]["to"];
                 /** @description Contained in title or culprit. */
                 text?: string;
+                /** @description In the query language: is:unresolved level:error release:>=1.2.0 topic:orders. GET /api/v1/search-fields lists the keys. */
+                query?: string;
+                /** @description Last seen, first seen, most events or most users first. */
+                sort?: "date" | "new" | "freq" | "users";
+                /** @description Who asks: what me means in the query. */
+                me?: string;
                 /** @description Next page: what the last page gave as next, as it came. */
                 before?: components["parameters"]["before"];
                 limit?: components["parameters"]["limit"];
@@ -1743,11 +2026,43 @@ export interface operations {
             default: components["responses"]["Error"];
         };
     };
+    changeIssues: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["IssueAction"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssuesChanged"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
     issue: {
         parameters: {
             query?: {
                 /** @description Decimal id; the first project unless given. */
                 project?: components["parameters"]["project"];
+                /** @description Only events that match: the keys of events. */
+                query?: string;
+                /** @description Older events: what the last page gave as nextEvents. */
+                before?: string;
                 limit?: components["parameters"]["limit"];
             };
             header?: never;
@@ -1766,6 +2081,145 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["IssueDetail"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    changeIssue: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                /** @description Decimal. */
+                id: components["parameters"]["issue"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["IssueAction"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssuesChanged"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    unmergeIssue: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                /** @description Decimal. */
+                id: components["parameters"]["issue"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UnmergeAction"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Unmerged"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    discarded: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                limit?: components["parameters"]["limit"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DiscardedList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    restoreDiscarded: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RestoreAction"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssuesChanged"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    searchFields: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchFields"];
                 };
             };
             default: components["responses"]["Error"];

@@ -19,5 +19,14 @@ describe('filters', () => {
     expect(readTyped('servcie:orders', false).kind).toBe('fault')
     expect(readTyped('orders', false).kind).toBe('fault')
   })
-  it('take words where a page searches text', () => expect(readTyped('card declined', true)).toEqual({ kind: 'filters', change: { text: 'card declined' } }))
+  it('take a query where a page has one', () => {
+    expect(readTyped('is:new card  declined', true)).toEqual({ kind: 'filters', change: { query: 'is:new card declined', text: '' } })
+    expect(typedOf(readFilters('?query=is:new+x'), true)).toBe('is:new x')
+  })
+  it('tell no query from an empty one', () => {
+    expect(typedOf(readFilters(''), true)).toBe('is:unresolved')
+    expect(readTyped('', true)).toEqual({ kind: 'filters', change: { query: ' ', text: '' } })
+    expect(typedOf(readFilters(withParams('', { query: ' ' })), true)).toBe('')
+    expect(withParams('?query=x', { query: 'is:unresolved' })).toBe('')
+  })
 })

@@ -5,13 +5,16 @@ export interface Filters {
   group: string
   min_latency: string
   errors: boolean
-  text: string
+  query: string
   order: string
   from: string
   to: string
 }
 
 export const DEFAULT_FROM = '-24h'
+
+/** What the list of issues shows unless it is asked for something. */
+export const DEFAULT_QUERY = 'is:unresolved'
 
 export function readFilters(search: string): Filters {
   const q = new URLSearchParams(search)
@@ -22,7 +25,7 @@ export function readFilters(search: string): Filters {
     group: get('group'),
     min_latency: get('min_latency'),
     errors: get('errors') === 'true',
-    text: get('text'),
+    query: q.get('query') ?? q.get('text') ?? DEFAULT_QUERY,
     order: get('order'),
     from: q.get('from') ?? DEFAULT_FROM,
     to: get('to'),
@@ -33,7 +36,7 @@ export function readFilters(search: string): Filters {
 export function withParams(search: string, change: Record<string, string | boolean | undefined>): string {
   const q = new URLSearchParams(search)
   for (const [name, value] of Object.entries(change)) {
-    if (value === undefined || value === '' || value === false || (name === 'from' && value === DEFAULT_FROM)) q.delete(name)
+    if (value === undefined || value === '' || value === false || (name === 'from' && value === DEFAULT_FROM) || (name === 'query' && value === DEFAULT_QUERY)) q.delete(name)
     else q.set(name, String(value))
   }
   const s = q.toString()
@@ -45,16 +48,19 @@ export function apiRange(f: Filters): { from: string | undefined; to: string | u
   return { from: f.from === 'all' ? undefined : f.from, to: f.to || undefined }
 }
 
+/** An empty query, kept in the URL so that it is told from none. */
+export const EVERYTHING = ' '
+
 /** What was typed into the search field. */
 export type Typed = { kind: 'trace'; id: string } | { kind: 'filters'; change: Record<string, string> } | { kind: 'fault'; message: string }
 
 const NAMES: Record<string, string> = { service: 'service', topic: 'topic', group: 'group', min: 'min_latency', errors: 'errors', is: 'errors' }
 
-/** Reads "service:orders topic:payments min:100ms errors:true", a trace id, or, where a page has text, words. */
+/** Reads "service:orders topic:payments min:100ms errors:true", a trace id, or, where a page has a query of its own, that. */
 export function readTyped(input: string, hasText: boolean): Typed {
   const s = input.trim()
   if (/^[0-9a-f]{32}$/i.test(s)) return { kind: 'trace', id: s.toLowerCase() }
-  const change: Record<string, string> = hasText ? { text: '' } : { service: '', topic: '', group: '', min_latency: '', errors: '' }
+  const change: Record<string, string> = hasText ? { query: EVERYTHING, text: '' } : { service: '', topic: '', group: '', min_latency: '', errors: '' }
   const words: string[] = []
   for (const word of s.split(/\s+/).filter(Boolean)) {
     const m = /^(\w+)[:=](.*)$/.exec(word)
@@ -68,14 +74,14 @@ export function readTyped(input: string, hasText: boolean): Typed {
   }
   if (words.length > 0) {
     if (!hasText) return { kind: 'fault', message: `"${words[0]}" is no filter: write service:orders topic:payments group:g min:100ms errors:true, or a trace id` }
-    change['text'] = words.join(' ')
+    change['query'] = words.join(' ')
   }
   return { kind: 'filters', change }
 }
 
 /** The search field's text for what the URL says. */
 export function typedOf(f: Filters, hasText: boolean): string {
-  if (hasText) return f.text
+  if (hasText) return f.query.trim()
   const out: string[] = []
   if (f.service) out.push('service:' + f.service)
   if (f.topic) out.push('topic:' + f.topic)

@@ -218,9 +218,9 @@ function Search({ kind, ref }: { kind: 'tokens' | 'text' | undefined; ref: React
         aria-label="Search"
         aria-invalid={fault ? true : undefined}
         aria-describedby={fault ? 'search-fault' : undefined}
-        placeholder={kind === 'text' ? 'words in title or culprit, or a trace id' : 'service:… topic:… group:… min:100ms errors:true, or a trace id'}
+        placeholder={kind === 'text' ? 'is:unresolved level:error release:>=1.2.0 topic:orders, words, or a trace id' : 'service:… topic:… group:… min:100ms errors:true, or a trace id'}
         value={typed}
-        maxLength={400}
+        maxLength={1000}
         spellCheck={false}
         autoComplete="off"
         onChange={(e) => setTyped(e.target.value)}

@@ -3,14 +3,16 @@ import { useState } from 'react'
 import { useLocation, useSearch } from 'wouter'
 import { ask } from '../../api/client'
 import type { EventDetail, Status } from '../../api/types'
-import { ago, count, fullTime, plain, short, time } from '../../lib/format'
+import { ago, count, fullTime, plain, time } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useKeys } from '../../lib/keys'
 import { Finding } from '../../parts/Finding'
 import { Link, useTo } from '../../parts/Link'
 import { Shell } from '../../parts/Shell'
 import { Failed } from '../../parts/States'
-import { Hours, Level } from '../issues/Issues'
+import { Actions } from '../issues/Actions'
+import { Hours, Level, State } from '../issues/Issues'
+import { Log, Standing, Tags, Why } from './Life'
 import { CausingMessage } from './Message'
 import { Stack } from './Stack'
 
@@ -52,7 +54,8 @@ export function IssuePage({ id, event, status }: { id: string; event: string; st
             {d && (
               <>
                 <Level level={d.issue.level} />
-                <span className="tag">{d.issue.status}</span>
+                <State issue={d.issue} />
+                {events.data && <Actions issues={[events.data.issue]} done={(kind) => kind === 'delete' && go(to('/issues'))} />}
               </>
             )}
           </Finding>
@@ -74,16 +77,22 @@ export function IssuePage({ id, event, status }: { id: string; event: string; st
                 {d && <Stack d={d} />}
               </section>
               {d && <Details d={d} />}
+              {events.data && <Log d={events.data} />}
               <Others id={id} shown={d?.event.id} list={events.data?.events} error={events.error} />
             </div>
             <aside className="panel side" aria-label="About this issue">
               {d ? (
                 <>
                   <CausingMessage d={d} />
+                  {events.data && (
+                    <section>
+                      <h2>Where it stands</h2>
+                      <Standing d={events.data} />
+                    </section>
+                  )}
                   <section>
                     <h2>Why these are one issue</h2>
-                    {d.issue.grouping.length > 0 ? d.issue.grouping.map((g, i) => <Reason key={i} text={g} />) : <span className="muted">Nobody told; their fingerprint is equal.</span>}
-                    <div className="muted small mono">{short(d.issue.fingerprint)}</div>
+                    {events.data ? <Why d={events.data} /> : <span className="ghost" />}
                   </section>
                   <section>
                     <h2>Activity, 24 h</h2>
@@ -95,10 +104,18 @@ export function IssuePage({ id, event, status }: { id: string; event: string; st
                       <dd title={fullTime(d.issue.lastSeen)}>{ago(d.issue.lastSeen)}</dd>
                       <dt>Events</dt>
                       <dd>{count(d.issue.events)}</dd>
+                      <dt>Users</dt>
+                      <dd>{d.issue.users > 0 ? count(d.issue.users) : 'not told'}</dd>
                       <dt>Records</dt>
                       <dd>{d.issue.records > 0 ? count(d.issue.records) : 'not told'}</dd>
                     </dl>
                   </section>
+                  {events.data && (
+                    <section>
+                      <h2>Tags</h2>
+                      <Tags tags={events.data.tags} />
+                    </section>
+                  )}
                 </>
               ) : (
                 <section>
@@ -110,16 +127,6 @@ export function IssuePage({ id, event, status }: { id: string; event: string; st
         </>
       )}
     </Shell>
-  )
-}
-
-/** "frame payments.charge": the kind of reason, then what it is. */
-function Reason({ text }: { text: string }) {
-  const at = text.indexOf(' ')
-  return (
-    <div>
-      <span className="muted">{at > 0 ? text.slice(0, at) : ''}</span> <span className="mono">{text.slice(at + 1)}</span>
-    </div>
   )
 }
 

@@ -3,15 +3,25 @@ import { useState } from 'react'
 import { useLocation, useSearch } from 'wouter'
 import { ask } from '../../api/client'
 import type { Issue, Status } from '../../api/types'
-import { apiRange, readFilters, withParams } from '../../lib/filters'
+import { apiRange, EVERYTHING, readFilters, withParams } from '../../lib/filters'
 import { ago, count, fullTime, plain } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
+import { useMe } from '../../lib/me'
+import { STATES, stateOf, withState } from '../../lib/query'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { NewOnes, showNew } from '../../parts/Live'
 import { Shell } from '../../parts/Shell'
 import { Empty, Failed, Ghosts } from '../../parts/States'
+import { Actions } from './Actions'
+
+const ORDERS: [string, string][] = [
+  ['date', 'last seen first'],
+  ['new', 'first seen first'],
+  ['freq', 'most events first'],
+  ['users', 'most users first'],
+]
 
 export function Issues({ status }: { status: Status | undefined }) {
   const search = useSearch()
@@ -21,7 +31,13 @@ export function Issues({ status }: { status: Status | undefined }) {
   const q = new URLSearchParams(search)
   const f = readFilters(search)
   const before = q.get('before') ?? undefined
-  const params = { ...apiRange(f), project: q.get('project') ?? undefined, text: f.text }
+  const [me] = useMe()
+  const [picked, setPicked] = useState<ReadonlySet<string>>(new Set())
+  const sort = q.get('sort') ?? 'date'
+  const query = f.query.trim()
+  const params = { ...apiRange(f), project: q.get('project') ?? undefined, query, sort: sort === 'date' ? undefined : sort, me: me || undefined }
+  const set = (change: Record<string, string>) => go(path + withParams(search, { ...change, text: '', before: '' }))
+  const state = stateOf(query)
   const issues = useQuery({
     queryKey: ['issues', params, before],
     queryFn: ({ signal }) => ask<'/api/v1/issues'>('/issues', { ...params, before, limit: 100 }, signal),
@@ -29,10 +45,16 @@ export function Issues({ status }: { status: Status | undefined }) {
   })
   const list = issues.data?.issues
   const newest = list?.[0]?.lastSeen
+  const chosen = (list ?? []).filter((i) => picked.has(i.id))
+  const pick = (id: string) => {
+    const next = new Set(picked)
+    if (!next.delete(id)) next.add(id)
+    setPicked(next)
+  }
   const fresh = useQuery({
     queryKey: ['issues-since', params, newest],
     queryFn: ({ signal }) => ask<'/api/v1/issues'>('/issues', { ...params, from: newest ? String(BigInt(newest) + 1n) : params.from, to: undefined, limit: 500 }, signal),
-    enabled: live && !before && !f.to && !!issues.data && !issues.isPlaceholderData,
+    enabled: live && sort === 'date' && !before && !f.to && !!issues.data && !issues.isPlaceholderData,
     refetchInterval: 5000,
     staleTime: 5000,
     retry: false,
@@ -44,13 +66,36 @@ export function Issues({ status }: { status: Status | undefined }) {
       <Finding finding={issues.data?.finding} failed={issues.error && 'Issues cannot be shown'}>
         <NewOnes many={fresh.data?.issues.length ?? 0} what="or changed" show={() => void showNew(cache, 'issues')} />
       </Finding>
+      <div className="filters" role="group" aria-label="Filters">
+        {STATES.map((x) => (
+          <button key={x} type="button" className={'pick' + (state === x ? ' on' : '')} aria-pressed={state === x} onClick={() => set({ query: withState(query, x) || EVERYTHING })}>
+            {x[0]!.toUpperCase() + x.slice(1)}
+          </button>
+        ))}
+        <select className="pick" aria-label="Order" value={sort} onChange={(e) => set({ sort: e.target.value === 'date' ? '' : e.target.value })}>
+          {ORDERS.map(([v, label]) => (
+            <option key={v} value={v}>
+              {label}
+            </option>
+          ))}
+        </select>
+      </div>
+      {chosen.length > 0 && (
+        <div className="chosen">
+          <b>{chosen.length === 1 ? '1 issue chosen' : count(chosen.length) + ' issues chosen'}</b>
+          <Actions issues={chosen} done={() => setPicked(new Set())} />
+          <button type="button" className="linkish" onClick={() => setPicked(new Set())}>
+            Choose none
+          </button>
+        </div>
+      )}
       {issues.error && !issues.data ? (
         <Failed error={issues.error} retry={() => void issues.refetch()} retrying={issues.isFetching} />
       ) : list && list.length === 0 ? (
         <Empty title="No issue is here">
-          {f.text ? (
+          {query && query !== 'is:unresolved' ? (
             <p>
-              Nothing contains “{f.text}”. <Link to="/issues">Take the filter away</Link>.
+              Nothing matches <code>{query}</code> in this time. <Link to="/issues">Take the filter away</Link>, or ask for a <Link to="?from=all">longer time</Link>.
             </p>
           ) : (
             <p>
@@ -64,15 +109,19 @@ export function Issues({ status }: { status: Status | undefined }) {
           <table aria-label="Issues" aria-busy={issues.isFetching}>
             <thead>
               <tr>
+                <th>
+                  <span className="only-read">Chosen</span>
+                </th>
                 <th>Issue</th>
                 <th className="wide">Events, 24 h</th>
                 <th className="num">Events</th>
+                <th className="num wide">Users</th>
                 <th className="num wide">Records</th>
                 <th className="num">Last seen</th>
                 <th className="num wide">First seen</th>
               </tr>
             </thead>
-            <tbody>{list ? list.map((i) => <Line key={i.id} i={i} />) : <Ghosts rows={8} columns={6} />}</tbody>
+            <tbody>{list ? list.map((i) => <Line key={i.id} i={i} picked={picked.has(i.id)} pick={() => pick(i.id)} />) : <Ghosts rows={8} columns={8} />}</tbody>
           </table>
         </div>
       )}
@@ -90,21 +139,25 @@ export function Issues({ status }: { status: Status | undefined }) {
   )
 }
 
-function Line({ i }: { i: Issue }) {
+function Line({ i, picked, pick }: { i: Issue; picked: boolean; pick: () => void }) {
   return (
-    <tr>
+    <tr className={picked ? 'sel' : ''}>
+      <td className="choose">
+        <input type="checkbox" aria-label={'Choose ' + (i.title || 'issue without title')} checked={picked} onChange={pick} />
+      </td>
       <td className="grow two">
         <Link to={'/issues/' + i.id} data-row className="rowlink">
           {i.title || 'issue without title'}
         </Link>
         <div className="muted small">
-          <Level level={i.level} /> {i.culprit} {i.platform && <>· {i.platform}</>}
+          <State issue={i} /> <Level level={i.level} /> {i.culprit} {i.platform && <>· {i.platform}</>} {i.assignee && <>· {i.assignee}</>}
         </div>
       </td>
       <td className="wide">
         <Hours hours={i.hours} />
       </td>
       <td className="num">{count(i.events)}</td>
+      <td className="num wide">{i.users > 0 ? count(i.users) : <span className="faint">not told</span>}</td>
       <td className="num wide">{i.records > 0 ? count(i.records) : <span className="faint">not told</span>}</td>
       <td className="num" title={fullTime(i.lastSeen)}>
         {ago(i.lastSeen)}
@@ -114,6 +167,22 @@ function Line({ i }: { i: Issue }) {
       </td>
     </tr>
   )
+}
+
+const STATE_WORDS: Record<string, [string, string]> = {
+  new: ['new', 'warn'],
+  regressed: ['regressed', 'bad'],
+  escalating: ['escalating', 'bad'],
+  ongoing: ['ongoing', ''],
+  until_escalating: ['archived until it escalates', ''],
+  until_condition_met: ['archived for now', ''],
+  forever: ['archived', ''],
+}
+
+/** Where an issue stands. */
+export function State({ issue }: { issue: Issue }) {
+  const [word, tone] = issue.status === 'resolved' ? ['resolved', 'ok'] : (STATE_WORDS[issue.substatus] ?? [issue.status, ''])
+  return <span className={'tag ' + tone}>{word}</span>
 }
 
 export function Level({ level }: { level: string }) {

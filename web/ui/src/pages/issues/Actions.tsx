@@ -1,0 +1,192 @@
+import { useMutation, useQueryClient } from '@tanstack/react-query'
+import { useState, type ReactNode } from 'react'
+import { useSearch } from 'wouter'
+import { act } from '../../api/client'
+import type { Issue, IssueAction } from '../../api/types'
+import { count } from '../../lib/format'
+import { useMe } from '../../lib/me'
+import { Plan } from '../../parts/Plan'
+
+type Kind = 'resolve' | 'unresolve' | 'archive' | 'assign' | 'merge' | 'delete'
+
+/** Buttons that open the plan of an action on some issues. */
+export function Actions({ issues, done }: { issues: readonly Issue[]; done?: (kind: Kind, changed: readonly string[]) => void }) {
+  const [plan, setPlan] = useState<Kind>()
+  const one = issues.length === 1 ? issues[0] : undefined
+  const open = (kind: Kind, label: string) => (
+    <button type="button" className="pick" onClick={() => setPlan(kind)}>
+      {label}…
+    </button>
+  )
+  return (
+    <div className="actions" role="group" aria-label="Actions">
+      {one?.status !== 'resolved' && open('resolve', 'Resolve')}
+      {one?.status !== 'archived' && open('archive', 'Archive')}
+      {(!one || one.status !== 'unresolved') && open('unresolve', 'Reopen')}
+      {open('assign', 'Assign')}
+      {open('merge', 'Merge')}
+      {open('delete', 'Delete')}
+      {plan && <ActionPlan kind={plan} issues={issues} close={() => setPlan(undefined)} done={(changed) => done?.(plan, changed)} />}
+    </div>
+  )
+}
+
+function named(issues: readonly Issue[]): string {
+  return issues.length === 1 ? 'this issue' : `${count(issues.length)} issues`
+}
+
+function ActionPlan({ kind, issues, close, done }: { kind: Kind; issues: readonly Issue[]; close: () => void; done: (changed: readonly string[]) => void }) {
+  const cache = useQueryClient()
+  const project = new URLSearchParams(useSearch()).get('project') ?? undefined
+  const [me, setMe] = useMe()
+  const [resolveIn, setResolveIn] = useState<'now' | 'in_next_release' | 'in_release'>('now')
+  const [release, setRelease] = useState('')
+  const [until, setUntil] = useState<'escalating' | 'forever' | 'time' | 'count' | 'users'>('escalating')
+  const [hours, setHours] = useState('24')
+  const [many, setMany] = useState('100')
+  const [assignee, setAssignee] = useState(issues.length === 1 ? issues[0]!.assignee : me)
+  const [target, setTarget] = useState(issues.length > 1 ? issues[0]!.id : '')
+  const [discard, setDiscard] = useState(false)
+  const body = (): IssueAction => {
+    switch (kind) {
+      case 'resolve':
+        return { resolve: { in: resolveIn, ...(resolveIn === 'in_release' ? { release } : {}) } }
+      case 'unresolve':
+        return { unresolve: true }
+      case 'archive':
+        return { archive: { until, ...(until === 'time' ? { time: hours + 'h' } : until === 'count' || until === 'users' ? { count: Number(many) } : {}) } }
+      case 'assign':
+        return { assign: assignee.trim() }
+      case 'merge':
+        return { merge: target }
+      case 'delete':
+        return discard ? { discard: true } : { delete: true }
+    }
+  }
+  const change = useMutation({
+    mutationFn: () => act<'/api/v1/issues', 'put'>('put', '/issues', { project }, { ...body(), ids: issues.map((i) => i.id), ...(me ? { by: me } : {}) }),
+    onSuccess: async (answer) => {
+      await cache.invalidateQueries()
+      close()
+      done(answer.changed)
+    },
+  })
+  const events = issues.reduce((n, i) => n + i.events, 0)
+  const whole = (s: string) => /^[1-9]\d{0,8}$/.test(s)
+  const plans: Record<Kind, { title: string; verb: string; danger?: boolean; ready: boolean; what: ReactNode }> = {
+    resolve: {
+      title: `Resolve ${named(issues)}`,
+      verb: 'Resolve',
+      ready: resolveIn !== 'in_release' || release.trim() !== '',
+      what: (
+        <>
+          <Choices
+            legend="Resolved"
+            value={resolveIn}
+            set={setResolveIn}
+            options={[
+              ['now', 'now: any later event is a regression'],
+              ['in_next_release', 'in the next release: events of releases that were seen until now are none'],
+              ['in_release', 'in a release: events of older ones are none'],
+            ]}
+          />
+          {resolveIn === 'in_release' && <Field label="Release" value={release} set={setRelease} placeholder="shop@1.2.3" />}
+          <p className="muted">An event that happens afterwards and should not opens it again as regressed. Undo: Reopen.</p>
+        </>
+      ),
+    },
+    unresolve: { title: `Reopen ${named(issues)}`, verb: 'Reopen', ready: true, what: <p>It becomes unresolved and ongoing. Undo: Resolve or Archive.</p> },
+    archive: {
+      title: `Archive ${named(issues)}`,
+      verb: 'Archive',
+      ready: until === 'time' ? whole(hours) : until === 'count' || until === 'users' ? whole(many) : true,
+      what: (
+        <>
+          <Choices
+            legend="Until"
+            value={until}
+            set={setUntil}
+            options={[
+              ['escalating', 'it escalates: a day has more events than its last week makes likely'],
+              ['time', 'some hours have passed'],
+              ['count', 'so many more events came'],
+              ['users', 'so many users met it'],
+              ['forever', 'somebody reopens it'],
+            ]}
+          />
+          {until === 'time' && <Field label="Hours" value={hours} set={setHours} />}
+          {(until === 'count' || until === 'users') && <Field label={until === 'count' ? 'Events' : 'Users'} value={many} set={setMany} />}
+          <p className="muted">Its events are still counted. Undo: Reopen.</p>
+        </>
+      ),
+    },
+    assign: {
+      title: `Assign ${named(issues)}`,
+      verb: assignee.trim() ? 'Assign' : 'Assign to nobody',
+      ready: true,
+      what: <Field label="To" value={assignee} set={setAssignee} placeholder="a name; empty for nobody" />,
+    },
+    merge: {
+      title: `Merge ${named(issues)}`,
+      verb: 'Merge',
+      ready: whole(target) && !(issues.length === 1 && issues[0]!.id === target),
+      what: (
+        <>
+          {issues.length > 1 ? (
+            <Choices legend="Into" value={target} set={setTarget} options={issues.slice(0, 20).map((i) => [i.id, `${i.title || 'issue without title'} (${i.id})`])} />
+          ) : (
+            <Field label="Into issue number" value={target} set={setTarget} placeholder="the number in the address of its page" />
+          )}
+          <p className="muted">
+            Its {count(events)} events count there at once, and its address leads there. Undo: take its hashes out again on the page of the other issue; the counts are exact on both sides.
+          </p>
+        </>
+      ),
+    },
+    delete: {
+      title: `Delete ${named(issues)}`,
+      verb: discard ? 'Discard for good' : 'Delete',
+      danger: true,
+      ready: true,
+      what: (
+        <>
+          <p>
+            {count(events)} events of the time shown, and all others of {named(issues)}, are hidden at once and removed soon after. <b>This cannot be undone.</b>
+          </p>
+          <label className="check">
+            <input type="checkbox" checked={discard} onChange={(e) => setDiscard(e.target.checked)} /> and discard what comes like it: it makes no issue again, and is counted as discarded
+          </label>
+        </>
+      ),
+    },
+  }
+  const p = plans[kind]
+  return (
+    <Plan title={p.title} verb={p.verb} danger={p.danger ?? false} busy={change.isPending} error={change.error} disabled={!p.ready} close={close} go={() => change.mutate()}>
+      {p.what}
+      <Field label="You are" value={me} set={setMe} placeholder="a name for the log; kept in this browser" />
+    </Plan>
+  )
+}
+
+export function Field({ label, value, set, placeholder }: { label: string; value: string; set: (v: string) => void; placeholder?: string }) {
+  return (
+    <label className="field">
+      <span className="muted">{label}</span>
+      <input type="text" value={value} maxLength={200} placeholder={placeholder} onChange={(e) => set(e.target.value)} />
+    </label>
+  )
+}
+
+function Choices<T extends string>({ legend, value, set, options }: { legend: string; value: T; set: (v: T) => void; options: readonly (readonly [T, string])[] }) {
+  return (
+    <fieldset>
+      <legend className="muted">{legend}</legend>
+      {options.map(([v, label]) => (
+        <label key={v} className="check">
+          <input type="radio" name={legend} checked={v === value} onChange={() => set(v)} /> {label}
+        </label>
+      ))}
+    </fieldset>
+  )
+}
