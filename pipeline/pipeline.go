@@ -19,11 +19,13 @@ import (
 	"github.com/hoptrace/hoptrace/internal/kafka"
 	"github.com/hoptrace/hoptrace/pipeline/consume"
 	"github.com/hoptrace/hoptrace/pipeline/ingest"
+	"github.com/hoptrace/hoptrace/pipeline/ledger"
 	"github.com/hoptrace/hoptrace/pipeline/normalize"
 	"github.com/hoptrace/hoptrace/pipeline/persist"
 	"github.com/hoptrace/hoptrace/pipeline/postprocess"
 	"github.com/hoptrace/hoptrace/pipeline/process"
 	"github.com/hoptrace/hoptrace/pipeline/symbolicate"
+	"github.com/hoptrace/hoptrace/schemas"
 	"github.com/hoptrace/hoptrace/schemas/topics"
 )
 
@@ -64,6 +66,21 @@ var Stages = []Stage{
 		Name: persist.StageLogs, Topic: topics.IngestLogs, DLQ: topics.IngestLogsDLQ, Group: "hoptrace-persist-logs",
 		Does: "ingest → normalize → log store",
 	},
+	{
+		Name: persist.StageOutcomes, Topic: topics.Outcomes, DLQ: topics.OutcomesDLQ, Group: "hoptrace-persist-outcomes",
+		Does: "ledger",
+	},
+}
+
+// tallied are the topics whose items the ledger counts, and as what those count that
+// do not tell.
+var tallied = map[string]ledger.Config{
+	topics.IngestSpans:        {Final: true, Category: schemas.CategorySpan},
+	topics.IngestTransactions: {Final: true, Category: schemas.CategoryTransaction},
+	topics.IngestEvents:       {Category: schemas.CategoryError}, // go on to topic events
+	topics.Events:             {Final: true, Category: schemas.CategoryError},
+	topics.IngestMetrics:      {Final: true, Category: schemas.CategoryTraceMetric},
+	topics.IngestLogs:         {Final: true, Category: schemas.CategoryLogItem},
 }
 
 // Config is what a person sets.
@@ -159,6 +176,7 @@ type Deps struct {
 	Events  exporters.EventWriter
 	Metrics exporters.MetricWriter
 	Logs    exporters.LogWriter
+	Ledger  exporters.LedgerWriter
 	Issues  exporters.IssueSighter
 	Nodes   exporters.Nodes
 
@@ -210,6 +228,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 		{"events", deps.Events, deps.Events == nil},
 		{"metrics", deps.Metrics, deps.Metrics == nil},
 		{"logs", deps.Logs, deps.Logs == nil},
+		{"the ledger", deps.Ledger, deps.Ledger == nil},
 		{"issues", deps.Issues, deps.Issues == nil},
 		{"payloads", deps.Nodes, deps.Nodes == nil},
 	} {
@@ -235,6 +254,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 	if err != nil {
 		return nil, err
 	}
+	sink := errorSink{p.handOn}
 	for _, stage := range Stages {
 		c := consume.DefaultConfig()
 		c.Kafka, c.AcceptGaps = cfg.Kafka, cfg.AcceptGaps
@@ -250,7 +270,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 		switch stage.Topic {
 		case topics.IngestSpans, topics.IngestTransactions:
 			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchSpans, cfg.BatchWait
-			handler = persist.NewSpans(deps.Spans, nil, cfg.Normalize, cfg.Limits, cfg.BatchSpans, metrics, stageLog)
+			handler = persist.NewSpans(deps.Spans, sink, cfg.Normalize, cfg.Limits, cfg.BatchSpans, metrics, stageLog)
 		case topics.IngestEvents:
 			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchEvents, cfg.EventBatchWait
 			handler = process.NewEvents(process.New(process.Config{Normalize: cfg.Normalize, RetentionDays: cfg.RetentionDays}, process.Deps{
@@ -264,9 +284,16 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 			handler = persist.NewPoints(deps.Metrics, cfg.Normalize, cfg.Limits, cfg.BatchPoints, metrics, stageLog)
 		case topics.IngestLogs:
 			c.MaxBatchItems, c.MaxBatchWait = persist.DefaultWriteLogs, cfg.BatchWait
-			handler = persist.NewLogs(deps.Logs, nil, cfg.Normalize, cfg.Limits, persist.DefaultWriteLogs, metrics, stageLog)
+			handler = persist.NewLogs(deps.Logs, sink, cfg.Normalize, cfg.Limits, persist.DefaultWriteLogs, metrics, stageLog)
+		case topics.Outcomes:
+			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchRows, cfg.BatchWait
+			handler = persist.NewOutcomes(deps.Ledger, metrics, stageLog)
 		default:
 			return nil, fmt.Errorf("stage %s reads topic %q, for which there is no handler", stage.Name, stage.Topic)
+		}
+		if tally, is := tallied[stage.Topic]; is {
+			tally.Source = persist.Source
+			handler = ledger.Around(handler, tally, deps.Ledger)
 		}
 		loop, err := consume.New(c, handler, log, loopMetrics)
 		if err != nil {

@@ -224,7 +224,7 @@ func (l *line) send(t *testing.T, topic, schema string, values ...[]byte) {
 
 func (l *line) start(t *testing.T, m *memory) *Pipeline {
 	t.Helper()
-	p, err := New(l.cfg, Deps{Spans: m, Events: m, Metrics: m, Logs: noLogs{}, Issues: m, Nodes: m}, prometheus.NewRegistry(), quiet)
+	p, err := New(l.cfg, Deps{Spans: m, Events: m, Metrics: m, Logs: noLogs{}, Ledger: noLedger{}, Issues: m, Nodes: m}, prometheus.NewRegistry(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

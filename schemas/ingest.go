@@ -23,6 +23,12 @@ const (
 	// collector sampled repeats of one error. Absent means 1.
 	HeaderWeight = "weight"
 
+	// HeaderFirstSource and HeaderFirstOffset name the record that an event came in
+	// with, as a [Source] and an offset, decimal (topic "events"): an event that is
+	// handed on twice has them equal.
+	HeaderFirstSource = "first-source"
+	HeaderFirstOffset = "first-offset"
+
 	// HeaderRow is the row of the store that an event makes, as compact JSON
 	// (topic "events"), so that who stores it need not parse the event.
 	HeaderRow = "row"

@@ -343,7 +343,7 @@ func (a *app) pipeline(context.Context) (lifecycle.Component, error) {
 		return nil, err
 	}
 	return pipeline.New(cfg, pipeline.Deps{
-		Spans: a.store, Events: a.store, Metrics: a.store, Logs: a.store, Issues: a.metadata, Nodes: a.nodes, Stored: a.store, Frames: maps,
+		Spans: a.store, Events: a.store, Metrics: a.store, Logs: a.store, Ledger: a.store, Issues: a.metadata, Nodes: a.nodes, Stored: a.store, Frames: maps,
 		Grouper: process.GroupBy(process.NewProjectGrouper(a.metadata, a.log).For), Kafka: a.metrics,
 	}, a.registry, a.log)
 }

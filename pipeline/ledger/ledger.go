@@ -76,9 +76,15 @@ func (s *Stage) count(lines []schemas.Tally, batch []consume.Record, dead []cons
 	for i := range batch {
 		r := &batch[i]
 		left := number(r, schemas.HeaderCount, 1)
+		source := s.cfg.Source(r.Topic, r.TopicID, r.Partition)
 		line := schemas.Tally{
 			Category: s.cfg.Category, Time: number(r, schemas.HeaderReceived, 0), Project: uint64(max(number(r, schemas.HeaderProject, 0), 0)), //nolint:gosec // not negative
-			Source: s.cfg.Source(r.Topic, r.TopicID, r.Partition), Position: schemas.Position{Offset: r.Offset},
+			Source: source, Position: schemas.Position{Offset: r.Offset},
+		}
+		if first, ok := r.Header(schemas.HeaderFirstSource); ok {
+			if n, err := strconv.ParseUint(string(first), 10, 64); err == nil {
+				line.Source, line.Position.Offset = schemas.Source(n), number(r, schemas.HeaderFirstOffset, r.Offset)
+			}
 		}
 		if line.Time <= 0 {
 			line.Time = r.Timestamp.UnixNano()
@@ -95,11 +101,16 @@ func (s *Stage) count(lines []schemas.Tally, batch []consume.Record, dead []cons
 				line.Position.Index++
 			}
 		}
+		for c, n := range notes.derived[place{source, r.Offset}] {
+			other := line
+			other.Category, other.Outcome, other.Quantity, other.Position.Index = c, schemas.OutcomeAccepted, n, derivedIndex
+			lines = append(lines, other)
+		}
 		if reason, is := parked[r]; is {
 			add(schemas.OutcomeParked, reason, left)
 			continue
 		}
-		for _, d := range notes.dropped[place{line.Source, r.Offset}] {
+		for _, d := range notes.dropped[place{source, r.Offset}] {
 			n := min(d.n, left)
 			left -= n
 			add(d.outcome, schemas.PipelineReason+d.reason, n)
@@ -131,7 +142,12 @@ type notesKey struct{}
 // Notes are what a handler tells of items that it dropped.
 type Notes struct {
 	dropped map[place][]drop
+	derived map[place]map[schemas.Category]int64
 }
+
+// derivedIndex keeps lines of what was made of a record's items apart from those
+// of the items.
+const derivedIndex = 1 << 16
 
 type place struct {
 	source schemas.Source
@@ -163,4 +179,22 @@ func Drop(ctx context.Context, source schemas.Source, offset int64, o schemas.Ou
 		}
 	}
 	notes.dropped[at] = append(notes.dropped[at], drop{o, reason, int64(n)})
+}
+
+// Derive tells that n items of another category were made of items of a record and
+// handed on: nobody else accepted them. A handler calls it for items that it finds
+// stored already, too.
+func Derive(ctx context.Context, source schemas.Source, offset int64, c schemas.Category, n int) {
+	notes, _ := ctx.Value(notesKey{}).(*Notes)
+	if notes == nil || n <= 0 {
+		return
+	}
+	at := place{source, offset}
+	if notes.derived == nil {
+		notes.derived = make(map[place]map[schemas.Category]int64)
+	}
+	if notes.derived[at] == nil {
+		notes.derived[at] = make(map[schemas.Category]int64, 1)
+	}
+	notes.derived[at][c] += int64(n)
 }

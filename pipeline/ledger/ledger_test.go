@@ -105,3 +105,33 @@ func TestWithoutTheLedgersLinesABatchIsNotDone(t *testing.T) {
 func TestDropWithoutALedgerIsHarmless(t *testing.T) {
 	Drop(t.Context(), 11, 1, schemas.OutcomeInvalid, "x", 1)
 }
+
+func TestWhatIsMadeOfItemsWasAcceptedByTheStage(t *testing.T) {
+	inner := handler{func(ctx context.Context, _ []consume.Record) ([]consume.DeadLetter, error) {
+		Derive(ctx, 11, 1, schemas.CategoryError, 2)
+		Derive(ctx, 11, 1, schemas.CategoryError, 1)
+		return nil, nil
+	}}
+	s := &store{}
+	if _, err := Around(inner, config(true), s).Handle(t.Context(), []consume.Record{record(1, "10", "")}); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.lines) != 2 || s.lines[0].Category != schemas.CategoryError || s.lines[0].Outcome != schemas.OutcomeAccepted || s.lines[0].Quantity != 3 || s.lines[1].Quantity != 10 {
+		t.Errorf("lines are %+v", s.lines)
+	}
+}
+
+func TestAnEventHandedOnTwiceIsOneLine(t *testing.T) {
+	inner := handler{func(context.Context, []consume.Record) ([]consume.DeadLetter, error) { return nil, nil }}
+	s := &store{}
+	batch := []consume.Record{record(1, "1", ""), record(2, "1", "")}
+	for i := range batch {
+		batch[i].Headers = append(batch[i].Headers, consume.Header{Key: schemas.HeaderFirstSource, Value: []byte("99")}, consume.Header{Key: schemas.HeaderFirstOffset, Value: []byte("7")})
+	}
+	if _, err := Around(inner, config(true), s).Handle(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.lines) != 2 || s.lines[0] != s.lines[1] || s.lines[0].Source != 99 || s.lines[0].Position.Offset != 7 {
+		t.Errorf("lines are %+v", s.lines)
+	}
+}

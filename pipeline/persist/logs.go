@@ -8,6 +8,7 @@ import (
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/pipeline/consume"
 	"github.com/hoptrace/hoptrace/pipeline/ingest"
+	"github.com/hoptrace/hoptrace/pipeline/ledger"
 	"github.com/hoptrace/hoptrace/pipeline/normalize"
 	"github.com/hoptrace/hoptrace/pipeline/otelerrors"
 	"github.com/hoptrace/hoptrace/schemas"
@@ -43,6 +44,11 @@ func NewLogs(w exporters.LogWriter, sink ErrorSink, cfg normalize.Config, limits
 			return l.Position
 		},
 		At: func(l *schemas.Log) (schemas.Source, schemas.Position) { return l.Source, l.Position },
+		Seen: func(ctx context.Context, l *schemas.Log) {
+			if sink != nil {
+				ledger.Derive(ctx, l.Source, l.Position.Offset, schemas.CategoryError, len(otelerrors.OfLog(nil, l)))
+			}
+		},
 		Before: func(ctx context.Context, logs []schemas.Log) error {
 			if sink == nil {
 				return nil

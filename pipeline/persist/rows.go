@@ -33,6 +33,8 @@ type RowsConfig[T any] struct {
 	Place func(row *T, project uint64, received int64, source schemas.Source, offset int64) schemas.Position
 	// At is where a row came from, after Place.
 	At func(row *T) (schemas.Source, schemas.Position)
+	// Seen, when set, is told of every row, stored already or not.
+	Seen func(ctx context.Context, row *T)
 	// Before, when set, is given the rows that will be written, before they are. They
 	// may come again after an error.
 	Before func(ctx context.Context, rows []T) error
@@ -142,6 +144,9 @@ func (h *Rows[T]) record(ctx context.Context, r *consume.Record) (refusal, err e
 	out, replayed := h.rows[:before], 0
 	for i := range rows {
 		position := h.cfg.Place(&rows[i], from.project, from.received, zone.source, r.Offset)
+		if h.cfg.Seen != nil {
+			h.cfg.Seen(ctx, &rows[i])
+		}
 		if _, is := zone.written[position]; is {
 			replayed++
 			continue

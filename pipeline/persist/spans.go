@@ -162,6 +162,11 @@ func (s *Spans) record(ctx context.Context, r *consume.Record) (refusal, err err
 	for i := range kept {
 		span := &kept[i]
 		span.Project, span.Source, span.Position.Offset = from.project, zone.source, r.Offset
+		errorsBefore := len(s.found)
+		if s.errors != nil && from.schema == schemas.SchemaOTLPTraces && len(span.Events) > 0 {
+			s.found = otelerrors.OfSpan(s.found, span)
+			ledger.Derive(ctx, zone.source, r.Offset, schemas.CategoryError, len(s.found)-errorsBefore)
+		}
 		n := len(s.messages)
 		var bad int
 		s.messages, bad = hops.Derive(s.messages, span)
@@ -178,11 +183,9 @@ func (s *Spans) record(ctx context.Context, r *consume.Record) (refusal, err err
 			}
 			if _, is := zone.written.Spans[span.Position]; is {
 				spansBefore++
+				s.found = s.found[:errorsBefore] // they went on before the span was stored
 				continue
 			}
-		}
-		if s.errors != nil && from.schema == schemas.SchemaOTLPTraces && len(span.Events) > 0 {
-			s.found = otelerrors.OfSpan(s.found, span)
 		}
 		if len(out) != before+i {
 			out = append(out, *span) // one before it was left out

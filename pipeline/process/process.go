@@ -370,6 +370,7 @@ func (p *Processor) record(e *event) *kgo.Record {
 	}
 	p.values = m.AppendJSON(p.values)
 	value := p.values[from:len(p.values):len(p.values)]
+	source, offset := e.first()
 	row := persist.AppendRow(make([]byte, 0, 1024), &persist.Row{Event: *r, Title: e.title, IsNew: seen.IsNew, IsRegression: seen.IsRegression})
 	return &kgo.Record{
 		Topic: topics.Events, Key: key(r), Value: value,
@@ -379,9 +380,22 @@ func (p *Processor) record(e *event) *kgo.Record {
 			{Key: schemas.HeaderReceived, Value: strconv.AppendInt(nil, r.Received, 10)},
 			{Key: schemas.HeaderEventID, Value: []byte(m.Event.EventID)},
 			{Key: schemas.HeaderCategory, Value: []byte(e.in.category())},
+			{Key: schemas.HeaderFirstSource, Value: strconv.AppendUint(nil, source, 10)},
+			{Key: schemas.HeaderFirstOffset, Value: strconv.AppendInt(nil, offset, 10)},
 			{Key: schemas.HeaderRow, Value: row},
 		},
 	}
+}
+
+// first names what the event came in with. One that was made of a span or a log may
+// lie on its ingest topic twice; its id, which follows from what it was made of,
+// tells it then.
+func (e *event) first() (source uint64, offset int64) {
+	if e.row.Origin != schemas.OriginOTel {
+		return uint64(e.in.Ingest), e.in.Offset
+	}
+	id := e.row.ID
+	return binary.BigEndian.Uint64(id[:]), int64(binary.BigEndian.Uint64(id[8:]) >> 1) //nolint:gosec // 63 bits
 }
 
 func (in *Incoming) category() schemas.Category {
