@@ -52,6 +52,10 @@ type EventWriter interface {
 	WriteEvents(ctx context.Context, events []schemas.Event) error
 	// WrittenEvents is to events what WrittenSpans is to spans.
 	WrittenEvents(ctx context.Context, source schemas.Source, from int64) (map[schemas.Position]struct{}, error)
+	// WrittenIngest tells which records of an ingest topic have a row, by their
+	// offsets at or after one: what came a second time by the topic events is left
+	// out by it. It fails with ErrTooLarge beyond 2,000,000 rows.
+	WrittenIngest(ctx context.Context, ingest schemas.Source, from int64) (map[int64]struct{}, error)
 }
 
 // MetricWriter stores metric points.

@@ -196,7 +196,7 @@ func TestBadInputGetsANamedErrorIsCountedAndDisturbsNobody(t *testing.T) {
 			t.Errorf("the good client was disturbed: %v", err)
 		}
 	}
-	harness.WaitDrained(t, h.Kafka, time.Minute, "ingest-spans", "ingest-events")
+	harness.WaitDrained(t, h.Kafka, time.Minute, "ingest-spans", "ingest-events", "events")
 	if panics := h.Metrics(t).Sum("hoptrace_collector_panics_total"); panics != 0 {
 		t.Errorf("the collector caught %v panics", panics)
 	}

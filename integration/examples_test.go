@@ -28,7 +28,7 @@ func TestExamplesRunOnTheEmbeddedBroker(t *testing.T) {
 	run("sentry", "-dsn", h.DSN(t))
 	run("franz")
 	run("sarama")
-	harness.WaitDrained(t, h.Kafka, time.Minute, "ingest-spans", "ingest-events")
+	harness.WaitDrained(t, h.Kafka, time.Minute, "ingest-spans", "ingest-events", "events")
 
 	hops := func(topic, group string, n int) []harness.Hop {
 		t.Helper()

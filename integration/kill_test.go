@@ -234,7 +234,7 @@ func TestKillNineInTheMiddle(t *testing.T) {
 		t.Logf("kill %d after %d spans and %d events acknowledged in all (%d and %d requests failed); ready again after %s",
 			kill+1, s, e, sf, ef, h.ReadyAfter.Round(time.Millisecond))
 	}
-	took := harness.WaitDrained(t, h.Kafka, 90*time.Second, "ingest-spans", "ingest-events")
+	took := harness.WaitDrained(t, h.Kafka, 90*time.Second, "ingest-spans", "ingest-events", "events")
 	t.Logf("all stored %s after it was ready", took.Round(time.Millisecond))
 
 	// The API knows the events as one issue with each event once.

@@ -43,7 +43,7 @@ func TestRolesApartDoWhatAllDoes(t *testing.T) {
 	*all = *w
 	all.GRPC, all.HTTP, all.Kafka = c.GRPC, c.HTTP, kafka.Address
 	run := runOrders(t, all, ordersRun{count: 300, rate: 100})
-	harness.WaitDrained(t, kafka.Address, time.Minute, "ingest-spans", "ingest-events")
+	harness.WaitDrained(t, kafka.Address, time.Minute, "ingest-spans", "ingest-events", "events")
 	run.check(t, all)
 
 	// The pipeline away for a while: nothing is lost, it is only later.
@@ -55,7 +55,7 @@ func TestRolesApartDoWhatAllDoes(t *testing.T) {
 	again := shared("pipeline")
 	again.Name = "hoptrace-pipeline-2"
 	harness.StartHoptrace(t, again)
-	took := harness.WaitDrained(t, kafka.Address, time.Minute, "ingest-spans", "ingest-events")
+	took := harness.WaitDrained(t, kafka.Address, time.Minute, "ingest-spans", "ingest-events", "events")
 	t.Logf("the pipeline caught up %s after it was ready again", took.Round(time.Millisecond))
 	direct := harness.DialEngine(t, engine.EngineAddress)
 	stored := countByID(direct, "SELECT lower(hex(span_id)), count() FROM spans GROUP BY span_id")

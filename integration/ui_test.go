@@ -22,7 +22,7 @@ func TestUI(t *testing.T) {
 	t.Logf("real part: %s", strings.TrimSpace(string(version)))
 	playwright(t, h, browser, "first-run")
 	run := runOrders(t, h, ordersRun{count: 600, rate: 100})
-	harness.WaitDrained(t, h.Kafka, time.Minute, "ingest-spans", "ingest-events")
+	harness.WaitDrained(t, h.Kafka, time.Minute, "ingest-spans", "ingest-events", "events")
 	waitIssue(t, h, "CARD_DECLINED", run.ErrorsReported)
 	playwright(t, h, browser, "pages")
 	stopClean(t, h)

@@ -46,6 +46,7 @@ type memory struct {
 	messages map[row]int
 	events   map[row]int
 	points   map[row]int
+	ingested map[row]int
 	ids      map[schemas.EventID]bool
 	payloads int
 	issues   map[schemas.Fingerprint]schemas.IssueID
@@ -55,7 +56,7 @@ type memory struct {
 
 func newMemory() *memory {
 	return &memory{
-		spans: map[row]int{}, messages: map[row]int{}, events: map[row]int{}, points: map[row]int{}, ids: map[schemas.EventID]bool{},
+		spans: map[row]int{}, messages: map[row]int{}, events: map[row]int{}, points: map[row]int{}, ingested: map[row]int{}, ids: map[schemas.EventID]bool{},
 		issues: map[schemas.Fingerprint]schemas.IssueID{},
 		fail:   func(int) (bool, error) { return true, nil },
 	}
@@ -98,6 +99,7 @@ func (m *memory) WriteEvents(_ context.Context, events []schemas.Event) error {
 	defer m.mu.Unlock()
 	for i := range events {
 		m.events[row{events[i].Source, events[i].Position}]++
+		m.ingested[row{events[i].Ingest, schemas.Position{Offset: events[i].IngestOffset}}]++
 		m.ids[events[i].ID] = true
 	}
 	return nil
@@ -107,6 +109,18 @@ func (m *memory) WrittenEvents(_ context.Context, source schemas.Source, from in
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return written(m.events, source, from), nil
+}
+
+func (m *memory) WrittenIngest(_ context.Context, ingest schemas.Source, from int64) (map[int64]struct{}, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := map[int64]struct{}{}
+	for at := range m.ingested {
+		if at.source == ingest && at.position.Offset >= from {
+			out[at.position.Offset] = struct{}{}
+		}
+	}
+	return out, nil
 }
 
 func (m *memory) WriteMetrics(_ context.Context, points []schemas.MetricPoint) error {
@@ -161,7 +175,7 @@ func (m *memory) counts(t *testing.T) (spans, messages, events int) {
 	t.Helper()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for kind, rows := range map[string]map[row]int{"span": m.spans, "message": m.messages, "event": m.events, "metric point": m.points} {
+	for kind, rows := range map[string]map[row]int{"span": m.spans, "message": m.messages, "event": m.events, "ingest record": m.ingested, "metric point": m.points} {
 		for r, n := range rows {
 			if n != 1 {
 				t.Errorf("%s row %v is there %d times", kind, r, n)

@@ -24,4 +24,5 @@ ALTER TABLE events
 	ADD COLUMN IF NOT EXISTS weight UInt32 DEFAULT 1 CODEC(T64, ZSTD(1)) AFTER node,
 	ADD COLUMN IF NOT EXISTS is_repeat UInt8 CODEC(T64, ZSTD(1)) AFTER weight,
 	ADD COLUMN IF NOT EXISTS ingest_source UInt64 CODEC(ZSTD(1)) AFTER is_repeat,
-	ADD COLUMN IF NOT EXISTS ingest_offset Int64 CODEC(Delta(8), ZSTD(1)) AFTER ingest_source`
+	ADD COLUMN IF NOT EXISTS ingest_offset Int64 CODEC(Delta(8), ZSTD(1)) AFTER ingest_source,
+	ADD INDEX IF NOT EXISTS ingest_offset_minmax ingest_offset TYPE minmax GRANULARITY 1`

@@ -28,6 +28,33 @@ func (s *Store) WrittenEvents(ctx context.Context, source schemas.Source, from i
 	return s.written(ctx, "events", source, from)
 }
 
+// WrittenIngest tells which records of an ingest topic have an event.
+func (s *Store) WrittenIngest(ctx context.Context, ingest schemas.Source, from int64) (map[int64]struct{}, error) {
+	var (
+		offset proto.ColInt64
+		ps     params
+		out    map[int64]struct{}
+	)
+	ps.uint("ingest", uint64(ingest))
+	ps.int("from", from)
+	ps.int("limit", maxWritten+1)
+	err := s.query(ctx, "SELECT DISTINCT ingest_offset FROM events PREWHERE ingest_offset >= {from:Int64} AND ingest_source = {ingest:UInt64} LIMIT {limit:UInt64}", ps,
+		proto.Results{{Name: "ingest_offset", Data: &offset}},
+		func() { out = make(map[int64]struct{}) },
+		func() {
+			for _, o := range offset {
+				out[o] = struct{}{}
+			}
+		})
+	if err != nil {
+		return nil, fmt.Errorf("cannot read which records of ingest source %d have events from offset %d on: %w", ingest, from, err)
+	}
+	if len(out) > maxWritten {
+		return nil, fmt.Errorf("more than %d records of ingest source %d have events from offset %d on: %w", maxWritten, ingest, from, exporters.ErrTooLarge)
+	}
+	return out, nil
+}
+
 // WrittenMetrics tells which metric points of a source are stored at or after an offset.
 func (s *Store) WrittenMetrics(ctx context.Context, source schemas.Source, from int64) (map[schemas.Position]struct{}, error) {
 	return s.written(ctx, "metric_points", source, from)

@@ -184,9 +184,18 @@ func eventsWritten(t *testing.T, s Events) {
 		}
 		equal(t, fmt.Sprintf("events of source %d from %d", source, from), got, set)
 	}
-	f(1, 0, a.Position, b.Position)
-	f(1, 2, b.Position)
-	f(1, 3)
+	d, e2, other := event(4, base()), event(5, base()), event(6, base())
+	d.Ingest, d.IngestOffset, e2.Ingest, e2.IngestOffset, other.Ingest, other.IngestOffset = 7, 10, 7, 12, 8, 13
+	noError(t, "WriteEvents", s.WriteEvents(ctx, []schemas.Event{d, e2, other, e2}))
+	for from, want := range map[int64]map[int64]struct{}{0: {10: {}, 12: {}}, 11: {12: {}}, 13: {}} {
+		got, err := s.WrittenIngest(ctx, 7, from)
+		noError(t, "WrittenIngest", err)
+		equal(t, fmt.Sprintf("ingest records from %d", from), got, want)
+	}
+	f(1, 4, d.Position, e2.Position, other.Position)
+	f(1, 0, a.Position, b.Position, d.Position, e2.Position, other.Position)
+	f(1, 2, b.Position, d.Position, e2.Position, other.Position)
+	f(1, 7)
 	f(2, 0, c.Position)
 	f(3, 0)
 }
@@ -244,6 +253,7 @@ func eventsCancelled(t *testing.T, s Events) {
 	for name, f := range map[string]func() error{
 		"WriteEvents":    func() error { return s.WriteEvents(ctx, []schemas.Event{event(1, base())}) },
 		"WrittenEvents":  func() error { _, err := s.WrittenEvents(ctx, 1, 0); return err },
+		"WrittenIngest":  func() error { _, err := s.WrittenIngest(ctx, 1, 0); return err },
 		"Events":         func() error { _, err := s.Events(ctx, 1, 1, 10); return err },
 		"Event":          func() error { _, err := s.Event(ctx, 1, eventID(1)); return err },
 		"EventsOfTraces": func() error { _, err := s.EventsOfTraces(ctx, 1, []schemas.TraceID{{1}}, 10); return err },

@@ -28,7 +28,68 @@ type Events struct {
 	metrics   *Metrics
 	log       *slog.Logger
 
-	zones zones[map[schemas.Position]struct{}]
+	zones   zones[map[schemas.Position]struct{}]
+	origins map[origin]*ingested
+}
+
+// origin is an ingest topic's partition as it is seen on one of events.
+type origin struct {
+	place
+	ingest schemas.Source
+}
+
+// ingested holds which ingest records have a row: all of those from an offset on.
+// A record that process-events read again after a crash lies on events twice, on
+// one partition and not far behind: the second is left out.
+type ingested struct {
+	from    int64
+	offsets map[int64]struct{}
+	most    int64 // the highest offset
+}
+
+// maxIngested is how many offsets are held; below half of them the store is asked
+// again, should it ever go back so far.
+const maxIngested = 100_000
+
+// known tells whether an ingest record has a row.
+func (e *Events) known(ctx context.Context, at place, row *schemas.Event) (*ingested, bool, error) {
+	if row.Ingest == 0 {
+		return nil, false, nil
+	}
+	k := origin{at, row.Ingest}
+	o := e.origins[k]
+	if o == nil || row.IngestOffset < o.from {
+		offsets, err := e.writer.WrittenIngest(ctx, row.Ingest, row.IngestOffset)
+		if err != nil {
+			return nil, false, fmt.Errorf("cannot ask the store which ingest records it has from offset %d: %w", row.IngestOffset, err)
+		}
+		if o != nil { // and what this batch is about to write
+			for offset := range o.offsets {
+				offsets[offset] = struct{}{}
+			}
+		}
+		o = &ingested{from: row.IngestOffset, offsets: offsets, most: row.IngestOffset}
+		if e.origins == nil {
+			e.origins = make(map[origin]*ingested)
+		}
+		e.origins[k] = o
+	}
+	_, is := o.offsets[row.IngestOffset]
+	return o, is, nil
+}
+
+// add notes a record whose row is about to be written.
+func (o *ingested) add(offset int64) {
+	o.offsets[offset] = struct{}{}
+	if o.most = max(o.most, offset); len(o.offsets) <= maxIngested {
+		return
+	}
+	o.from = o.most - maxIngested/2
+	for offset := range o.offsets {
+		if offset < o.from {
+			delete(o.offsets, offset)
+		}
+	}
 }
 
 // NewEvents makes the handler.
@@ -46,11 +107,15 @@ func NewEvents(w exporters.EventWriter, hooks []postprocess.Hook, cfg normalize.
 
 // Assigned asks the store for the replay zone of each partition.
 func (e *Events) Assigned(ctx context.Context, parts []consume.Partition) error {
+	clear(e.origins)
 	return e.zones.assigned(ctx, parts)
 }
 
 // Revoked forgets partitions.
-func (e *Events) Revoked(_ context.Context, parts []consume.Partition) { e.zones.revoked(parts) }
+func (e *Events) Revoked(_ context.Context, parts []consume.Partition) {
+	clear(e.origins)
+	e.zones.revoked(parts)
+}
 
 // Handle stores the rows of a batch and tells the hooks. See [Spans.Handle].
 func (e *Events) Handle(ctx context.Context, batch []consume.Record) (dead []consume.DeadLetter, err error) {
@@ -58,6 +123,7 @@ func (e *Events) Handle(ctx context.Context, batch []consume.Record) (dead []con
 	defer func() {
 		if !done {
 			e.zones.failed(batch)
+			clear(e.origins)
 		}
 	}()
 	if dead, err = e.handle(ctx, batch); err != nil {
@@ -89,6 +155,17 @@ func (e *Events) handle(ctx context.Context, batch []consume.Record) (dead []con
 		if _, is := zone.written[row.Position]; is {
 			e.metrics.eventsReplayed.Inc()
 			continue
+		}
+		from, is, err := e.known(ctx, place{r.Topic, r.Partition}, &row.Event)
+		if err != nil {
+			return nil, err
+		}
+		if is {
+			e.metrics.eventsReplayed.Inc()
+			continue
+		}
+		if from != nil {
+			from.add(row.IngestOffset)
 		}
 		rows = append(rows, row.Event)
 	}

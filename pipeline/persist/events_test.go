@@ -160,6 +160,46 @@ func TestRowsCarryBothCoordinates(t *testing.T) {
 	}
 }
 
+func TestARecordThatProcessEventsReadAgainMakesNoSecondRow(t *testing.T) {
+	s := newStore()
+	h := newEvents(s)
+	assign(t, h, partition(topics.Events, 0, 0))
+	ingest := func(offset, of int64) consume.Record {
+		return eventRecord(offset, func(r *Row) { r.IngestOffset, r.ID[15] = of, byte(of) })
+	}
+	handle := func(h *Events, batch ...consume.Record) {
+		t.Helper()
+		if _, err := h.Handle(context.Background(), batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	handle(h, ingest(1, 100), ingest(2, 101), ingest(3, 101))
+	handle(h, ingest(4, 100), ingest(5, 102))
+	if s.askedIngest != 1 {
+		t.Errorf("the store was asked %d times, want once", s.askedIngest)
+	}
+	h = newEvents(s) // another process
+	assign(t, h, partition(topics.Events, 0, 6))
+	handle(h, ingest(6, 102), ingest(7, 103), ingest(8, 99), ingest(9, 100), ingest(10, 103))
+	wantEvents(t, s, 5)
+	seen := map[int64]bool{}
+	for _, rows := range s.events {
+		for _, e := range rows {
+			if seen[e.IngestOffset] {
+				t.Errorf("ingest record %d has two rows", e.IngestOffset)
+			}
+			seen[e.IngestOffset] = true
+		}
+	}
+	o := &ingested{offsets: map[int64]struct{}{}}
+	for i := range int64(3 * maxIngested) {
+		o.add(i)
+	}
+	if _, is := o.offsets[3*maxIngested-1]; len(o.offsets) > maxIngested || !is || o.from <= 0 {
+		t.Errorf("%d offsets from %d are held", len(o.offsets), o.from)
+	}
+}
+
 func TestAnEventThatAnotherWroteIsReadFromItself(t *testing.T) {
 	m := wire.EventsInsert{Event: wire.InsertedEvent{
 		EventID: strings.Repeat("ab", 16), GroupID: 7, PrimaryHash: strings.Repeat("cd", 16), ProjectID: 42, Datetime: received.Add(time.Second).Format(time.RFC3339Nano),

@@ -25,19 +25,20 @@ var errCrash = errors.New("the store went away")
 
 // store is an in-memory store that can die at each of its steps.
 type store struct {
-	mu       sync.Mutex
-	steps    int // durable steps done
-	dieAt    int // before this step everything fails; 0 means never
-	maxRows  int // more in one write is ErrTooLarge; 0 means no bound
-	asked    []int64
-	spans    map[schemas.Source]map[schemas.Position]int // how often each row was written
-	messages map[schemas.Source]map[schemas.Position]int
-	events   map[schemas.Source]map[schemas.Position]schemas.Event
-	points   map[schemas.Source]map[schemas.Position]int
-	metrics  []schemas.MetricPoint
-	eventDup int
-	rows     []schemas.Span
-	hops     []schemas.Message
+	mu          sync.Mutex
+	steps       int // durable steps done
+	dieAt       int // before this step everything fails; 0 means never
+	maxRows     int // more in one write is ErrTooLarge; 0 means no bound
+	asked       []int64
+	askedIngest int
+	spans       map[schemas.Source]map[schemas.Position]int // how often each row was written
+	messages    map[schemas.Source]map[schemas.Position]int
+	events      map[schemas.Source]map[schemas.Position]schemas.Event
+	points      map[schemas.Source]map[schemas.Position]int
+	metrics     []schemas.MetricPoint
+	eventDup    int
+	rows        []schemas.Span
+	hops        []schemas.Message
 }
 
 func newStore() *store {
@@ -143,6 +144,21 @@ func (s *store) WrittenEvents(_ context.Context, source schemas.Source, from int
 	for p := range s.events[source] {
 		if p.Offset >= from {
 			w[p] = struct{}{}
+		}
+	}
+	return w, nil
+}
+
+func (s *store) WrittenIngest(_ context.Context, ingest schemas.Source, from int64) (map[int64]struct{}, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.askedIngest++
+	w := map[int64]struct{}{}
+	for _, rows := range s.events {
+		for _, e := range rows {
+			if e.Ingest == ingest && e.IngestOffset >= from {
+				w[e.IngestOffset] = struct{}{}
+			}
 		}
 	}
 	return w, nil
