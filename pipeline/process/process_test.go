@@ -166,7 +166,7 @@ func TestEventsOfADiscardedIssueAreCountedAndGoNoFurther(t *testing.T) {
 	if _, n := w.sent(t); n != 0 {
 		t.Errorf("%d records were handed on", n)
 	}
-	if d := cmp.Diff([]string{"42 error filtered pipeline:discarded 20", "42 error filtered discarded 21"}, w.outcomes); d != "" {
+	if d := cmp.Diff([]string{"42 error filtered pipeline:discarded 20", "42 error filtered pipeline:discarded 21"}, w.outcomes); d != "" {
 		t.Errorf("outcomes (-want +got):\n%s", d)
 	}
 }
