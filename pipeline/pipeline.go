@@ -79,8 +79,8 @@ var tallied = map[string]ledger.Config{
 	topics.IngestTransactions: {Final: true, Category: schemas.CategoryTransaction},
 	topics.IngestEvents:       {Category: schemas.CategoryError}, // go on to topic events
 	topics.Events:             {Final: true, Category: schemas.CategoryError},
-	topics.IngestMetrics:      {Final: true, Category: schemas.CategoryTraceMetric},
-	topics.IngestLogs:         {Final: true, Category: schemas.CategoryLogItem},
+	topics.IngestMetrics:      {Final: true, Category: schemas.CategoryTraceMetric, Bytes: schemas.CategoryTraceMetricByte},
+	topics.IngestLogs:         {Final: true, Category: schemas.CategoryLogItem, Bytes: schemas.CategoryLogByte},
 }
 
 // Config is what a person sets.

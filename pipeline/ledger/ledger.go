@@ -23,6 +23,12 @@ type Config struct {
 	Final bool
 	// Category of records that do not tell theirs.
 	Category schemas.Category
+	// Bytes is a category that counts the bytes of the records' values, besides;
+	// empty: none does.
+	Bytes schemas.Category
+	// Told: what is stored of a record the handler tells by Stored, and nothing is
+	// taken for stored that it does not tell.
+	Told bool
 	// Source names a partition (persist.Source).
 	Source func(topic string, id [16]byte, partition int32) schemas.Source
 }
@@ -106,17 +112,31 @@ func (s *Stage) count(lines []schemas.Tally, batch []consume.Record, dead []cons
 			other.Category, other.Outcome, other.Quantity, other.Position.Index = c, schemas.OutcomeAccepted, n, derivedIndex
 			lines = append(lines, other)
 		}
+		bytes := func(o schemas.Outcome, reason string) {
+			if s.cfg.Bytes != "" {
+				other := line
+				other.Category, other.Outcome, other.Reason, other.Quantity, other.Position.Index = s.cfg.Bytes, o, reason, int64(len(r.Value)), 0
+				lines = append(lines, other)
+			}
+		}
 		if reason, is := parked[r]; is {
 			add(schemas.OutcomeParked, reason, left)
+			bytes(schemas.OutcomeParked, reason)
 			continue
+		}
+		for c, n := range notes.stored[place{source, r.Offset}] {
+			other := line
+			other.Category, other.Outcome, other.Quantity = c, schemas.OutcomeStored, n
+			lines = append(lines, other)
 		}
 		for _, d := range notes.dropped[place{source, r.Offset}] {
 			n := min(d.n, left)
 			left -= n
 			add(d.outcome, schemas.PipelineReason+d.reason, n)
 		}
-		if s.cfg.Final {
+		if s.cfg.Final && !s.cfg.Told {
 			add(schemas.OutcomeStored, "", left)
+			bytes(schemas.OutcomeStored, "")
 		}
 	}
 	return lines
@@ -143,6 +163,7 @@ type notesKey struct{}
 type Notes struct {
 	dropped map[place][]drop
 	derived map[place]map[schemas.Category]int64
+	stored  map[place]map[schemas.Category]int64
 }
 
 // derivedIndex keeps lines of what was made of a record's items apart from those
@@ -189,12 +210,27 @@ func Derive(ctx context.Context, source schemas.Source, offset int64, c schemas.
 	if notes == nil || n <= 0 {
 		return
 	}
-	at := place{source, offset}
-	if notes.derived == nil {
-		notes.derived = make(map[place]map[schemas.Category]int64)
+	notes.derived = plus(notes.derived, place{source, offset}, c, int64(n))
+}
+
+// Stored tells that n of a category are stored of a record, where the stage's
+// [Config] says that the handler tells so: of attachments, bytes and pieces. A handler
+// calls it for what it finds stored already, too.
+func Stored(ctx context.Context, source schemas.Source, offset int64, c schemas.Category, n int64) {
+	notes, _ := ctx.Value(notesKey{}).(*Notes)
+	if notes == nil || n <= 0 {
+		return
 	}
-	if notes.derived[at] == nil {
-		notes.derived[at] = make(map[schemas.Category]int64, 1)
+	notes.stored = plus(notes.stored, place{source, offset}, c, n)
+}
+
+func plus(m map[place]map[schemas.Category]int64, at place, c schemas.Category, n int64) map[place]map[schemas.Category]int64 {
+	if m == nil {
+		m = make(map[place]map[schemas.Category]int64)
 	}
-	notes.derived[at][c] += int64(n)
+	if m[at] == nil {
+		m[at] = make(map[schemas.Category]int64, 2)
+	}
+	m[at][c] += n
+	return m
 }

@@ -135,3 +135,34 @@ func TestAnEventHandedOnTwiceIsOneLine(t *testing.T) {
 		t.Errorf("lines are %+v", s.lines)
 	}
 }
+
+func TestBytesAndWhatTheHandlerTellsAreCountedBeside(t *testing.T) {
+	f := func(cfg Config, inner handler, want map[schemas.Category]int64) {
+		t.Helper()
+		s := &store{}
+		cfg.Source = config(true).Source
+		r := record(1, "3", "")
+		r.Value = make([]byte, 100)
+		if _, err := Around(inner, cfg, s).Handle(t.Context(), []consume.Record{r}); err != nil {
+			t.Fatal(err)
+		}
+		got := map[schemas.Category]int64{}
+		for _, l := range s.lines {
+			if l.Outcome != schemas.OutcomeStored {
+				t.Errorf("line %+v", l)
+			}
+			got[l.Category] += l.Quantity
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("stored (-want +got):\n%s", d)
+		}
+	}
+	ok := handler{func(context.Context, []consume.Record) ([]consume.DeadLetter, error) { return nil, nil }}
+	f(Config{Final: true, Category: schemas.CategoryLogItem, Bytes: schemas.CategoryLogByte}, ok, map[schemas.Category]int64{schemas.CategoryLogItem: 3, schemas.CategoryLogByte: 100})
+	f(Config{Final: true, Told: true, Category: schemas.CategoryAttachment}, handler{func(ctx context.Context, _ []consume.Record) ([]consume.DeadLetter, error) {
+		Stored(ctx, 11, 1, schemas.CategoryAttachment, 5)
+		Stored(ctx, 11, 1, schemas.CategoryAttachment, 7)
+		Stored(ctx, 11, 1, schemas.CategoryAttachmentItem, 2)
+		return nil, nil
+	}}, map[schemas.Category]int64{schemas.CategoryAttachment: 12, schemas.CategoryAttachmentItem: 2})
+}
