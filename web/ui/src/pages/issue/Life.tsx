@@ -155,14 +155,15 @@ export function Why({ d }: { d: IssueDetail }) {
   return (
     <>
       {d.hashes.map((h) => (
-        <details key={h.hash} open={d.hashes.length === 1}>
-          <summary>
-            {d.hashes.length > 1 && <input type="checkbox" aria-label={'Choose hash ' + short(h.hash)} checked={chosen.has(h.hash)} onChange={() => choose(h.hash)} />}{' '}
-            <span className="mono">{short(h.hash)}</span> <span className="muted">{h.version}</span>
-            {h.former && <span className="tag">from issue {h.former}</span>}
-          </summary>
-          <Tree hash={h} />
-        </details>
+        <div key={h.hash} className="hash">
+          {d.hashes.length > 1 && <input type="checkbox" aria-label={'Choose hash ' + short(h.hash)} checked={chosen.has(h.hash)} onChange={() => choose(h.hash)} />}
+          <details open={d.hashes.length === 1}>
+            <summary>
+              <span className="mono">{short(h.hash)}</span> <span className="muted">{h.version}</span> {h.former && <span className="tag">from issue {h.former}</span>}
+            </summary>
+            <Tree hash={h} />
+          </details>
+        </div>
       ))}
       {chosen.size > 0 && chosen.size < d.hashes.length && (
         <button type="button" className="pick" onClick={() => setPlan(true)}>
