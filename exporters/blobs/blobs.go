@@ -61,8 +61,9 @@ type Store struct {
 }
 
 var (
-	_ exporters.Blobs  = (*Store)(nil)
-	_ exporters.Pinger = (*Store)(nil)
+	_ exporters.Blobs       = (*Store)(nil)
+	_ exporters.BlobChecker = (*Store)(nil)
+	_ exporters.Pinger      = (*Store)(nil)
 )
 
 // Open makes the directory if need be. Close the store.
@@ -229,6 +230,24 @@ func (s *Store) get(name string) ([]byte, error) {
 		return nil, fmt.Errorf("the file %s is damaged: %w", filepath.Join(s.cfg.Dir, name), err)
 	}
 	return data, nil
+}
+
+// Has tells whether something is stored under key.
+func (s *Store) Has(ctx context.Context, key string) (bool, error) {
+	if err := checkKey(key); err != nil {
+		return false, err
+	}
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	_, err := s.root.Stat(key + suffix)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("cannot look for blob %q: %w", key, unavailable(err))
+	}
+	return true, nil
 }
 
 // Delete removes what was stored under key.

@@ -95,6 +95,7 @@ type Store struct {
 	metricColumns  freeList[*metricColumns]
 	logColumns     freeList[*logColumns]
 	tallyColumns   freeList[*tallyColumns]
+	fileColumns    freeList[*fileColumns]
 
 	idleMu sync.Mutex // guards the following
 	idle   *time.Timer
@@ -132,6 +133,7 @@ func New(cfg Config, log *slog.Logger) (*Store, error) {
 	s.metricColumns.make = newMetricColumns
 	s.logColumns.make = newLogColumns
 	s.tallyColumns.make = newTallyColumns
+	s.fileColumns.make = newFileColumns
 	return s, nil
 }
 

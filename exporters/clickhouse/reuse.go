@@ -68,5 +68,6 @@ func (s *Store) release() {
 	s.metricColumns.release()
 	s.logColumns.release()
 	s.tallyColumns.release()
+	s.fileColumns.release()
 	s.pool.trim()
 }

@@ -46,6 +46,13 @@ func TestSQLitePassesTheContract(t *testing.T) {
 			return last
 		})
 	})
+	t.Run("Feedback", func(t *testing.T) {
+		exportertest.Feedback(t, func(t *testing.T) exportertest.FeedbackStore {
+			path = filepath.Join(t.TempDir(), "feedback.db")
+			at(t)
+			return last
+		})
+	})
 }
 
 func TestPostgresPassesTheContract(t *testing.T) {
@@ -80,6 +87,9 @@ func TestPostgresPassesTheContract(t *testing.T) {
 	}
 	t.Run("Artifacts", func(t *testing.T) { // before the suite that stops the server
 		exportertest.Artifacts(t, func(t *testing.T) exportertest.ArtifactStore { return empty(t) })
+	})
+	t.Run("Feedback", func(t *testing.T) {
+		exportertest.Feedback(t, func(t *testing.T) exportertest.FeedbackStore { return empty(t) })
 	})
 	exportertest.Metadata(t,
 		func(t *testing.T) exportertest.MetadataStore { return empty(t) },
