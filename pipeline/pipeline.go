@@ -70,6 +70,26 @@ var Stages = []Stage{
 		Name: persist.StageOutcomes, Topic: topics.Outcomes, DLQ: topics.OutcomesDLQ, Group: "hoptrace-persist-outcomes",
 		Does: "ledger",
 	},
+	{
+		Name: persist.StageAttachments, Topic: topics.IngestAttachments, DLQ: topics.IngestAttachmentsDLQ, Group: "hoptrace-process-attachments",
+		Does: "chunks → blobs, file store; user reports → feedback; events as " + process.StageEvents,
+	},
+	{
+		Name: persist.StageProfiles, Topic: topics.Profiles, DLQ: topics.ProfilesDLQ, Group: "hoptrace-persist-profiles",
+		Does: "items → blobs, file store",
+	},
+	{
+		Name: persist.StageReplays, Topic: topics.IngestReplayEvents, DLQ: topics.IngestReplayEventsDLQ, Group: "hoptrace-persist-replay-events",
+		Does: "items → blobs, file store",
+	},
+	{
+		Name: persist.StageReplays, Topic: topics.IngestReplayRecordings, DLQ: topics.IngestReplayRecordingsDLQ, Group: "hoptrace-persist-replay-recordings",
+		Does: "items → blobs, file store",
+	},
+	{
+		Name: persist.StageFeedback, Topic: topics.IngestFeedbackEvents, DLQ: topics.IngestFeedbackEventsDLQ, Group: "hoptrace-persist-feedback",
+		Does: "decode → feedback",
+	},
 }
 
 // tallied are the topics whose items the ledger counts, and as what those count that
@@ -81,6 +101,13 @@ var tallied = map[string]ledger.Config{
 	topics.Events:             {Final: true, Category: schemas.CategoryError},
 	topics.IngestMetrics:      {Final: true, Category: schemas.CategoryTraceMetric, Bytes: schemas.CategoryTraceMetricByte},
 	topics.IngestLogs:         {Final: true, Category: schemas.CategoryLogItem, Bytes: schemas.CategoryLogByte},
+	topics.Profiles:           {Final: true, Category: schemas.CategoryProfile},
+	topics.IngestReplayEvents: {Final: true, Category: schemas.CategoryReplay},
+
+	topics.IngestReplayRecordings: {Final: true, Category: schemas.CategoryReplay},
+	topics.IngestFeedbackEvents:   {Final: true, Category: schemas.CategoryFeedback},
+	// Its events go on, and its handler tells what else is stored.
+	topics.IngestAttachments: {Told: true, Category: schemas.CategoryAttachment},
 }
 
 // Config is what a person sets.
@@ -180,6 +207,12 @@ type Deps struct {
 	Issues  exporters.IssueSighter
 	Nodes   exporters.Nodes
 
+	// What is kept beside events. Nil leaves out the stages that need it: their
+	// records stay on the topic.
+	Files    exporters.FileWriter
+	Blobs    exporters.Blobs
+	Feedback exporters.FeedbackWriter
+
 	// Grouper groups events; nil means by the default rules.
 	Grouper process.Grouper
 	// Frames finds the source of frames; nil means that nobody does.
@@ -192,6 +225,19 @@ type Deps struct {
 
 	// Kafka is what the clients count with; nil means that nobody counts.
 	Kafka *kafka.Metrics
+}
+
+// has tells whether there is what the stage of a topic needs.
+func (d *Deps) has(topic string) bool {
+	switch topic {
+	case topics.IngestAttachments:
+		return d.Files != nil && d.Blobs != nil && d.Feedback != nil
+	case topics.Profiles, topics.IngestReplayEvents, topics.IngestReplayRecordings:
+		return d.Files != nil && d.Blobs != nil
+	case topics.IngestFeedbackEvents:
+		return d.Feedback != nil
+	}
+	return true
 }
 
 // Pipeline runs the stages of [Stages] in this process. Another process with
@@ -255,7 +301,15 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 		return nil, err
 	}
 	sink := errorSink{p.handOn}
+	events := func(log *slog.Logger) consume.Handler {
+		return process.NewEvents(process.New(process.Config{Normalize: cfg.Normalize, RetentionDays: cfg.RetentionDays}, process.Deps{
+			Nodes: deps.Nodes, Issues: deps.Issues, Grouper: deps.Grouper, Frames: deps.Frames, Finder: deps.Stored, Producer: p.handOn,
+		}, processMetrics, log))
+	}
 	for _, stage := range Stages {
+		if !deps.has(stage.Topic) {
+			continue
+		}
 		c := consume.DefaultConfig()
 		c.Kafka, c.AcceptGaps = cfg.Kafka, cfg.AcceptGaps
 		c.Stage, c.Topic, c.Group, c.DLQ = stage.Name, stage.Topic, stage.Group, stage.DLQ
@@ -273,9 +327,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 			handler = persist.NewSpans(deps.Spans, sink, cfg.Normalize, cfg.Limits, cfg.BatchSpans, metrics, stageLog)
 		case topics.IngestEvents:
 			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchEvents, cfg.EventBatchWait
-			handler = process.NewEvents(process.New(process.Config{Normalize: cfg.Normalize, RetentionDays: cfg.RetentionDays}, process.Deps{
-				Nodes: deps.Nodes, Issues: deps.Issues, Grouper: deps.Grouper, Frames: deps.Frames, Finder: deps.Stored, Producer: p.handOn,
-			}, processMetrics, stageLog))
+			handler = events(stageLog)
 		case topics.Events:
 			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchRows, cfg.EventBatchWait
 			handler = persist.NewEvents(deps.Events, deps.Hooks, cfg.Normalize, metrics, stageLog)
@@ -288,6 +340,18 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 		case topics.Outcomes:
 			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchRows, cfg.BatchWait
 			handler = persist.NewOutcomes(deps.Ledger, metrics, stageLog)
+		case topics.IngestAttachments:
+			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchEvents, cfg.EventBatchWait
+			handler = persist.NewAttachments(deps.Files, deps.Blobs, deps.Feedback, events(stageLog), metrics, stageLog)
+		case topics.Profiles:
+			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchEvents, cfg.BatchWait
+			handler = persist.NewProfiles(deps.Files, deps.Blobs, metrics, stageLog)
+		case topics.IngestReplayEvents, topics.IngestReplayRecordings:
+			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchEvents, cfg.BatchWait
+			handler = persist.NewReplays(deps.Files, deps.Blobs, metrics, stageLog)
+		case topics.IngestFeedbackEvents:
+			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchEvents, cfg.EventBatchWait
+			handler = persist.NewFeedback(deps.Feedback, metrics, stageLog)
 		default:
 			return nil, fmt.Errorf("stage %s reads topic %q, for which there is no handler", stage.Name, stage.Topic)
 		}

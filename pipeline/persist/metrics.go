@@ -17,6 +17,12 @@ const (
 	StagePoints = "persist-metrics"
 	StageLogs   = "persist-logs"
 
+	StageAttachments = "process-attachments"
+	StageProfiles    = "persist-profiles"
+	StageReplays     = "persist-replays"
+	StageFeedback    = "persist-feedback"
+	StageSessions    = "persist-sessions"
+
 	StageOutcomes     = "persist-outcomes"
 	StageTransactions = "persist-transactions"
 )
@@ -42,6 +48,9 @@ type Metrics struct {
 	spans, events stageMetrics
 	points, logs  rowMetrics
 	outcomes      rowMetrics
+
+	attachments, profiles, replays rowMetrics
+	feedback, sessions             rowMetrics
 }
 
 // rowMetrics are those of a stage that stores one kind of row; see [Rows].
@@ -112,6 +121,11 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	rows(&m.points, "metric_points", "Metric points")
 	rows(&m.logs, "logs", "Log records")
 	rows(&m.outcomes, "outcomes", "Lines of the ledger")
+	rows(&m.attachments, "attachments", "Attachments")
+	rows(&m.profiles, "profiles", "Profiles")
+	rows(&m.replays, "replays", "Parts of replays")
+	rows(&m.feedback, "feedback", "Feedbacks")
+	rows(&m.sessions, "sessions", "Rows of sessions")
 	m.eventsTooLarge = counters("events_dropped_total", "Events that no store gets, by reason.", "reason").WithLabelValues("too_large")
 
 	refused := counters("records_refused_total", "Ingest records sent to the dead-letter topic, by reason.", "stage", "reason")
@@ -120,7 +134,11 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	write := histogram("write_seconds", "Time of one write to the store.", short)
 	latency := histogram("accept_to_stored_seconds", "From the collector having a request to its items being durable in the store, one observation a record.", prometheus.ExponentialBuckets(0.005, 2, 20))
 	batch := histogram("batch_items", "Rows in one write.", prometheus.ExponentialBuckets(1, 4, 10))
-	for stage, to := range map[string]*stageMetrics{StageSpans: &m.spans, StageEvents: &m.events, StagePoints: &m.points.stageMetrics, StageLogs: &m.logs.stageMetrics, StageOutcomes: &m.outcomes.stageMetrics} {
+	for stage, to := range map[string]*stageMetrics{
+		StageSpans: &m.spans, StageEvents: &m.events, StagePoints: &m.points.stageMetrics, StageLogs: &m.logs.stageMetrics, StageOutcomes: &m.outcomes.stageMetrics,
+		StageAttachments: &m.attachments.stageMetrics, StageProfiles: &m.profiles.stageMetrics, StageReplays: &m.replays.stageMetrics,
+		StageFeedback: &m.feedback.stageMetrics, StageSessions: &m.sessions.stageMetrics,
+	} {
 		*to = stageMetrics{
 			refused: refused.MustCurryWith(prometheus.Labels{"stage": stage}),
 			decode:  decode.WithLabelValues(stage),
