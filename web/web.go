@@ -92,6 +92,9 @@ type Deps struct {
 	Nodes       exporters.Nodes
 	// Regrouper tries and explains grouping; nil means that this process cannot.
 	Regrouper api.Regrouper
+	// What is kept beside events; nil means that this process cannot show it.
+	Files    exporters.FileReader
+	Feedback exporters.FeedbackStore
 }
 
 // Mount is a handler of a path of its own, beside the UI and its API. It does not

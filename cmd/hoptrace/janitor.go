@@ -13,6 +13,9 @@ const artifactsUnused = 90 * 24 * time.Hour
 // artifactsAtOnce bounds one removal, so that uploads get their turn between two.
 const artifactsAtOnce = 500
 
+// rowsAtOnce is the same for rows of the metadata store.
+const rowsAtOnce = 1000
+
 // janitor removes payloads that are older than what the event store keeps, and
 // uploaded files that are of no use any more.
 type janitor struct {
@@ -58,6 +61,7 @@ func (j *janitor) run(ctx context.Context) {
 			j.a.log.Info("removed the payloads of old events", "files", removed)
 		}
 		j.expireArtifacts(ctx)
+		j.expireFeedback(ctx, time.Now().Add(-keep))
 		select {
 		case <-ctx.Done():
 			return
@@ -81,6 +85,24 @@ func (j *janitor) expireArtifacts(ctx context.Context) {
 		}
 		if removed > 0 {
 			j.a.log.Info("removed unused uploads", "chunks", removed)
+		}
+	}
+}
+
+func (j *janitor) expireFeedback(ctx context.Context, before time.Time) {
+	for {
+		removed, err := j.a.metadata.ExpireFeedback(ctx, before.UnixNano(), rowsAtOnce)
+		if err != nil {
+			if ctx.Err() == nil {
+				j.a.log.Warn("cannot remove old feedback; the next try is in an hour", "err", err)
+			}
+			return
+		}
+		if removed > 0 {
+			j.a.log.Info("removed old feedback", "feedbacks", removed)
+		}
+		if removed < rowsAtOnce {
+			return
 		}
 	}
 }

@@ -50,6 +50,9 @@ type Deps struct {
 	Nodes exporters.Nodes
 	// Regrouper tries and explains grouping; nil means that this process cannot.
 	Regrouper Regrouper
+	// What is kept beside events; nil means that this process cannot show it.
+	Files    exporters.FileReader
+	Feedback exporters.FeedbackStore
 }
 
 // Endpoints are the addresses that the first-run page tells people to send to.
@@ -145,6 +148,8 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.issueRoutes()
 	h.handle("/api/v1/issues/{id}/events/{event}", nil, h.event)
 	h.projectRoutes()
+	h.fileRoutes()
+	h.feedbackRoutes()
 	h.act(http.MethodPost, "/api/v1/projects/{id}/grouping/preview", nil, h.groupingPreview)
 	h.handle("/api/v1/projects/{id}/events/{event}/grouping", nil, h.groupingOfEvent)
 	h.mux.HandleFunc("GET /api/v1/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
@@ -235,7 +240,7 @@ func (h *Handler) serve(method, route string, known []string, answer func(contex
 		ctx, cancel := context.WithTimeout(r.Context(), h.cfg.QueryTimeout)
 		defer cancel()
 		out, err := h.ask(ctx, r, known, answer)
-		code := h.write(w, r, out, err)
+		code := h.answer(w, r, out, err)
 		h.metrics.requests.WithLabelValues(id, strconv.Itoa(code)).Inc()
 		h.metrics.duration.WithLabelValues(id).Observe(time.Since(began).Seconds())
 	})
