@@ -118,7 +118,7 @@ func Read(r *consume.Record) (in Incoming, err error) {
 		in.Weight = weightOf(w)
 	}
 	in.Topic, in.Ingest, in.Offset = r.Topic, persist.Source(r.Topic, r.TopicID, r.Partition), r.Offset
-	if in.Type == "repeat" {
+	if in.Type == "repeat" || in.Origin == schemas.OriginOTel {
 		in.Deferred, _ = strconv.Atoi(text(headerDeferred))
 		in.Key, in.Value = r.Key, r.Value
 		for _, h := range r.Headers {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -206,4 +207,16 @@ func handle(t *testing.T, h *Events, batch ...consume.Record) []consume.DeadLett
 		t.Fatal(err)
 	}
 	return dead
+}
+
+func (w *world) EventsOfTraces(_ context.Context, project uint64, traces []schemas.TraceID, _ int) ([]schemas.Event, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []schemas.Event
+	for _, e := range w.stored {
+		if e.Project == project && slices.Contains(traces, e.TraceID) {
+			out = append(out, e)
+		}
+	}
+	return out, nil
 }

@@ -41,9 +41,11 @@ type Producer interface {
 	ProduceSync(ctx context.Context, records ...*kgo.Record) error
 }
 
-// Finder looks for events that are stored: those that repeats repeat.
+// Finder looks for events that are stored: those that repeats repeat, and those of
+// traces of which OpenTelemetry tells errors.
 type Finder interface {
 	Event(ctx context.Context, project uint64, id schemas.EventID) (schemas.Event, error)
+	EventsOfTraces(ctx context.Context, project uint64, traces []schemas.TraceID, limit int) ([]schemas.Event, error)
 }
 
 // reasonDiscarded is the outcome of events whose issue was discarded.
@@ -100,6 +102,7 @@ type Processor struct {
 	log     *slog.Logger
 	workers []*worker
 	recent  *recent
+	told    *told
 	values  []byte // of records, used again
 }
 
@@ -111,7 +114,7 @@ func New(cfg Config, deps Deps, m *Metrics, log *slog.Logger) *Processor {
 	if deps.Grouper == nil {
 		deps.Grouper = DefaultGrouper()
 	}
-	p := &Processor{cfg: cfg, deps: deps, metrics: m, log: log, recent: newRecent(maxRecent)}
+	p := &Processor{cfg: cfg, deps: deps, metrics: m, log: log, recent: newRecent(maxRecent), told: newTold(maxTold)}
 	for range cfg.Workers {
 		p.workers = append(p.workers, &worker{p: p, normalizer: normalize.NewNormalizer(cfg.Normalize)})
 	}
@@ -131,6 +134,7 @@ type event struct {
 	repeatOf schemas.EventID
 	follows  *event // of this batch, whose payload is this one's, too
 	deferred bool   // handed on, to be tried again
+	dropped  bool   // counted, and goes no further
 	sighting int    // -1 when it has none
 }
 
@@ -162,6 +166,9 @@ func (p *Processor) Process(ctx context.Context, in []Incoming) ([]Refusal, erro
 		}
 	}
 	if err := p.repeats(ctx, events); err != nil {
+		return nil, err
+	}
+	if err := p.twins(ctx, events); err != nil {
 		return nil, err
 	}
 	p.metrics.seconds.WithLabelValues("prepare").Add(time.Since(start).Seconds())
@@ -272,7 +279,7 @@ func eventID(source schemas.Source, offset int64) (id schemas.EventID) {
 }
 
 // alive tells an event that goes on.
-func (e *event) alive() bool { return e.refusal == nil && !e.deferred }
+func (e *event) alive() bool { return e.refusal == nil && !e.deferred && !e.dropped }
 
 // keep makes payloads durable and sees issues, at once: neither needs the other.
 func (p *Processor) keep(ctx context.Context, events []event) error {
