@@ -13,7 +13,12 @@ Sentry.init({
   integrations: [Sentry.browserTracingIntegration({ instrumentPageLoad: false })],
   tracesSampleRate: 1,
   enableLogs: true,
-  transportOptions: settings.get("preflight") ? { headers: { "X-Requested-With": "XMLHttpRequest" } } : {},
+  transportOptions: {
+    // Chromium fails requests that outlive the page once 64 KiB of them are on
+    // their way, and one counts for a while after it was answered.
+    fetchOptions: { keepalive: false },
+    headers: settings.get("preflight") ? { "X-Requested-With": "XMLHttpRequest" } : {},
+  },
   beforeSend(event) {
     // What the global handlers caught has no id that the page would know.
     told.events[event.tags?.case ?? "loose"] = event.event_id;

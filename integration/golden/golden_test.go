@@ -66,7 +66,7 @@ func TestGoldenEventsAreWhatTheSDKsSend(t *testing.T) {
 		"go": runGo, "node": runNode, "python": runPython, "java": runJava, "browser": runBrowser,
 	}
 	captured := map[string]golden{}
-	ran := 0
+	ran := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(languages)) {
 		t.Run(name, func(t *testing.T) {
 			for _, b := range builds {
@@ -77,22 +77,19 @@ func TestGoldenEventsAreWhatTheSDKsSend(t *testing.T) {
 				languages[name](t, r)
 				r.take(t, captured)
 			}
-			ran++
+			ran[name] = true
 		})
 	}
 	if t.Failed() {
 		return
 	}
-	if ran < len(languages) {
-		if *update {
+	if *update {
+		if len(ran) < len(languages) {
 			t.Fatal("-update needs all languages, but -run chose some")
 		}
-		return
-	}
-	if *update {
 		write(t, folder, captured)
 	}
-	compare(t, folder, captured)
+	compare(t, folder, captured, ran)
 }
 
 // run is one program of one build.
@@ -248,9 +245,11 @@ func runJava(t *testing.T, r *run) {
 }
 
 func runBrowser(t *testing.T, r *run) {
+	// What a release changes in a script gives its file another hash.
+	release := "--banner:js=/* " + r.release + " */"
 	assets := map[string]string{
-		"plain": harness.Bundle(t, filepath.Join(r.dir, "main.js"), "--entry-names=plain-[hash]"),
-		"min":   harness.Bundle(t, filepath.Join(r.dir, "main.js"), "--entry-names=min-[hash]", "--minify"),
+		"plain": harness.Bundle(t, filepath.Join(r.dir, "main.js"), release, "--entry-names=plain-[hash]"),
+		"min":   harness.Bundle(t, filepath.Join(r.dir, "main.js"), release, "--entry-names=min-[hash]", "--minify"),
 	}
 	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if name := filepath.Base(req.URL.Path); strings.HasPrefix(req.URL.Path, "/assets/") {
@@ -421,7 +420,7 @@ func write(t *testing.T, folder string, captured map[string]golden) {
 	t.Logf("wrote %d events under %s", len(index), folder)
 }
 
-func compare(t *testing.T, folder string, captured map[string]golden) {
+func compare(t *testing.T, folder string, captured map[string]golden, ran map[string]bool) {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(folder, "index.json"))
 	if err != nil {
@@ -436,7 +435,8 @@ func compare(t *testing.T, folder string, captured map[string]golden) {
 		known[e.File] = true
 		g, ok := captured[e.File]
 		if !ok {
-			if !strings.Contains(e.File, ".build-b") {
+			language, _, _ := strings.Cut(e.File, "/")
+			if ran[language] && !strings.Contains(e.File, ".build-b") {
 				t.Errorf("%s was not sent this time", e.File)
 			}
 			continue
