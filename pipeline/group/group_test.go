@@ -192,6 +192,8 @@ func TestFunctionsAndPlacesLoseWhatABuildPutsIn(t *testing.T) {
 	f("node", normalize.Frame{Filename: "/app/x.js", Function: "new Shop"}, "x.js.Shop")
 	f("node", normalize.Frame{Filename: "/app/x.js", Function: "Array.<anonymous>"}, "x.js")
 	f("javascript", normalize.Frame{Filename: "https://shop.example/assets/index-B7x9aZk2.js", Function: "aB"}, "index.js")
+	f("javascript", normalize.Frame{Filename: "https://shop.example/assets/index-NFXSAZGU.js", Function: "aB"}, "index.js")
+	f("javascript", normalize.Frame{Filename: "https://shop.example/assets/shop-Checkout.js", Function: "aB"}, "shop-checkout.js")
 	f("javascript", normalize.Frame{Filename: "https://shop.example/", Function: "run"}, "run")
 	f("javascript", normalize.Frame{Filename: "app:///src/cart.js", Function: "total", Mapped: true, ContextLine: "  return  a.b\t+ 1"}, "cart.js | return a.b + 1")
 	f("python", normalize.Frame{Module: "shop", Function: "Cart.<locals>.total"}, "shop.total")

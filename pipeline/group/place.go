@@ -108,7 +108,24 @@ func fileName(f *normalize.Frame) string {
 		name = name[:i+4]
 	}
 	name = name[strings.LastIndexByte(name, '/')+1:]
-	return cleanParts(strings.ToLower(name))
+	return cleanParts(strings.ToLower(withoutBase32(name)))
+}
+
+// withoutBase32 takes the hash of esbuild out of main-NFXSAZGU.js. One in five
+// has no digit, so nothing but its capitals tells it from a word.
+func withoutBase32(name string) string {
+	const length = 8
+	dot := strings.LastIndexByte(name, '.')
+	from := dot - length
+	if from < 2 || name[from-1] != '-' {
+		return name
+	}
+	for i := from; i < dot; i++ {
+		if c := name[i]; (c < 'A' || c > 'Z') && (c < '2' || c > '7') {
+			return name
+		}
+	}
+	return name[:from-1] + name[dot:]
 }
 
 // isURL tells a frame of a page's script.
