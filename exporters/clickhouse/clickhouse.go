@@ -96,6 +96,7 @@ type Store struct {
 	logColumns     freeList[*logColumns]
 	tallyColumns   freeList[*tallyColumns]
 	fileColumns    freeList[*fileColumns]
+	sessionColumns freeList[*sessionColumns]
 
 	idleMu sync.Mutex // guards the following
 	idle   *time.Timer
@@ -134,6 +135,7 @@ func New(cfg Config, log *slog.Logger) (*Store, error) {
 	s.logColumns.make = newLogColumns
 	s.tallyColumns.make = newTallyColumns
 	s.fileColumns.make = newFileColumns
+	s.sessionColumns.make = newSessionColumns
 	return s, nil
 }
 

@@ -69,5 +69,6 @@ func (s *Store) release() {
 	s.logColumns.release()
 	s.tallyColumns.release()
 	s.fileColumns.release()
+	s.sessionColumns.release()
 	s.pool.trim()
 }

@@ -46,6 +46,13 @@ func TestSQLitePassesTheContract(t *testing.T) {
 			return last
 		})
 	})
+	t.Run("ReleaseIssues", func(t *testing.T) {
+		exportertest.ReleaseIssues(t, func(t *testing.T) exportertest.ReleaseIssueStore {
+			path = filepath.Join(t.TempDir(), "releases.db")
+			at(t)
+			return last
+		})
+	})
 	t.Run("Feedback", func(t *testing.T) {
 		exportertest.Feedback(t, func(t *testing.T) exportertest.FeedbackStore {
 			path = filepath.Join(t.TempDir(), "feedback.db")
@@ -87,6 +94,9 @@ func TestPostgresPassesTheContract(t *testing.T) {
 	}
 	t.Run("Artifacts", func(t *testing.T) { // before the suite that stops the server
 		exportertest.Artifacts(t, func(t *testing.T) exportertest.ArtifactStore { return empty(t) })
+	})
+	t.Run("ReleaseIssues", func(t *testing.T) {
+		exportertest.ReleaseIssues(t, func(t *testing.T) exportertest.ReleaseIssueStore { return empty(t) })
 	})
 	t.Run("Feedback", func(t *testing.T) {
 		exportertest.Feedback(t, func(t *testing.T) exportertest.FeedbackStore { return empty(t) })
