@@ -90,6 +90,10 @@ var Stages = []Stage{
 		Name: persist.StageFeedback, Topic: topics.IngestFeedbackEvents, DLQ: topics.IngestFeedbackEventsDLQ, Group: "hoptrace-persist-feedback",
 		Does: "decode → feedback",
 	},
+	{
+		Name: persist.StageSessions, Topic: topics.IngestSessions, DLQ: topics.IngestSessionsDLQ, Group: "hoptrace-persist-sessions",
+		Does: "decode → session store",
+	},
 }
 
 // tallied are the topics whose items the ledger counts, and as what those count that
@@ -105,6 +109,7 @@ var tallied = map[string]ledger.Config{
 	topics.IngestReplayEvents: {Final: true, Category: schemas.CategoryReplay},
 
 	topics.IngestReplayRecordings: {Final: true, Category: schemas.CategoryReplay},
+	topics.IngestSessions:         {Final: true, Category: schemas.CategorySession},
 	topics.IngestFeedbackEvents:   {Final: true, Category: schemas.CategoryFeedback},
 	// Its events go on, and its handler tells what else is stored.
 	topics.IngestAttachments: {Told: true, Category: schemas.CategoryAttachment},
@@ -212,6 +217,7 @@ type Deps struct {
 	Files    exporters.FileWriter
 	Blobs    exporters.Blobs
 	Feedback exporters.FeedbackWriter
+	Sessions exporters.SessionWriter
 
 	// Grouper groups events; nil means by the default rules.
 	Grouper process.Grouper
@@ -236,6 +242,8 @@ func (d *Deps) has(topic string) bool {
 		return d.Files != nil && d.Blobs != nil
 	case topics.IngestFeedbackEvents:
 		return d.Feedback != nil
+	case topics.IngestSessions:
+		return d.Sessions != nil
 	}
 	return true
 }
@@ -352,6 +360,9 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 		case topics.IngestFeedbackEvents:
 			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchEvents, cfg.EventBatchWait
 			handler = persist.NewFeedback(deps.Feedback, metrics, stageLog)
+		case topics.IngestSessions:
+			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchRows, cfg.BatchWait
+			handler = persist.NewSessions(deps.Sessions, metrics, stageLog)
 		default:
 			return nil, fmt.Errorf("stage %s reads topic %q, for which there is no handler", stage.Name, stage.Topic)
 		}
