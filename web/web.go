@@ -95,6 +95,9 @@ type Deps struct {
 	// What is kept beside events; nil means that this process cannot show it.
 	Files    exporters.FileReader
 	Feedback exporters.FeedbackStore
+	Sessions exporters.SessionReader
+	// NewIssues counts the issues of releases; nil means that they are not told.
+	NewIssues exporters.ReleaseIssues
 }
 
 // Mount is a handler of a path of its own, beside the UI and its API. It does not

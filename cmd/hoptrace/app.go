@@ -345,7 +345,7 @@ func (a *app) pipeline(context.Context) (lifecycle.Component, error) {
 	return pipeline.New(cfg, pipeline.Deps{
 		Spans: a.store, Events: a.store, Metrics: a.store, Logs: a.store, Ledger: a.store, Issues: a.metadata, Nodes: a.nodes, Stored: a.store, Frames: maps,
 		Grouper: process.GroupBy(process.NewProjectGrouper(a.metadata, a.log).For), Kafka: a.metrics,
-		Files: a.store, Blobs: a.blobs, Feedback: a.metadata,
+		Files: a.store, Blobs: a.blobs, Feedback: a.metadata, Sessions: a.store,
 	}, a.registry, a.log)
 }
 
@@ -408,6 +408,8 @@ func (a *app) web(context.Context) (lifecycle.Component, error) {
 		Regrouper:   &regrouper{events: a.store, nodes: a.nodes, blobs: a.blobs, groupers: group.NewCache(0)},
 		Files:       a.store,
 		Feedback:    a.metadata,
+		Sessions:    a.store,
+		NewIssues:   a.metadata,
 	}, a.registry, a.log,
 		web.Mount{Prefix: sentryapi.Prefix, Handler: cli})
 	if err != nil {

@@ -53,6 +53,9 @@ type Deps struct {
 	// What is kept beside events; nil means that this process cannot show it.
 	Files    exporters.FileReader
 	Feedback exporters.FeedbackStore
+	Sessions exporters.SessionReader
+	// NewIssues counts the issues of releases; nil means that they are not told.
+	NewIssues exporters.ReleaseIssues
 }
 
 // Endpoints are the addresses that the first-run page tells people to send to.
@@ -150,6 +153,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.projectRoutes()
 	h.fileRoutes()
 	h.feedbackRoutes()
+	h.releaseRoutes()
 	h.act(http.MethodPost, "/api/v1/projects/{id}/grouping/preview", nil, h.groupingPreview)
 	h.handle("/api/v1/projects/{id}/events/{event}/grouping", nil, h.groupingOfEvent)
 	h.mux.HandleFunc("GET /api/v1/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {

@@ -124,6 +124,8 @@ func TestEveryTypeIsAsTheContractSays(t *testing.T) {
 		FeedbackList{},
 		FeedbackChange{},
 		FeedbackChanged{},
+		ReleaseList{},
+		ReleaseSeries{},
 		MetricList{},
 		MetricDetail{},
 		AdviceList{},
