@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
@@ -65,9 +66,51 @@ func TestRolesApartDoWhatAllDoes(t *testing.T) {
 		}
 	}
 	spans.check(t, "span", stored)
+	c = kafkaAway(t, kafka, c, collector, direct)
 	for _, h := range []*harness.Hoptrace{w, c} {
 		if err := h.Process.Stop(30 * time.Second); err != nil {
 			t.Errorf("%s did not end cleanly: %v", h.Process.Name, err)
 		}
 	}
+}
+
+// kafkaAway kills the broker, sends on, kills the collector, too, and starts one
+// that finds no broker: what was acknowledged by either is stored in the end, once.
+func kafkaAway(t *testing.T, kafka *harness.Kafka, c *harness.Hoptrace, options harness.Options, direct *harness.Engine) *harness.Hoptrace {
+	t.Helper()
+	kafka.Process.Kill()
+	spans := newLedger()
+	sendRounds(t, c.GRPC, 91, 2, spans)
+	if _, acked, fails := spans.counts(); acked == 0 || fails > 0 {
+		t.Errorf("without Kafka %d spans were acknowledged and %d requests failed; want all in the spool", acked, fails)
+	}
+	c.Process.Kill()
+	options.Name = "hoptrace-collector-2"
+	c = harness.StartHoptrace(t, options)
+	t.Logf("without Kafka the collector is ready again after %s", c.ReadyAfter.Round(time.Millisecond))
+	sendRounds(t, c.GRPC, 92, 2, spans)
+	kafka.Restart()
+	took := harness.Until(t, "the spool is handed on", time.Minute, func() error {
+		if n := c.Metrics(t).Sum("hoptrace_collector_spool_requests"); n > 0 {
+			return fmt.Errorf("it holds %v requests", n)
+		}
+		return nil
+	})
+	t.Logf("the spool was empty %s after Kafka was back", took.Round(time.Millisecond))
+	harness.WaitDrained(t, kafka.Address, time.Minute, "ingest-spans")
+	stored := countByID(direct, "SELECT lower(hex(span_id)), count() FROM spans GROUP BY span_id")
+	for id := range stored {
+		if !spans.sent[id] {
+			delete(stored, id)
+		}
+	}
+	for id := range spans.acked {
+		if stored[id] == 0 {
+			t.Errorf("span %s was acknowledged and is not stored", id)
+			break
+		}
+	}
+	sent, acked, _ := spans.counts()
+	t.Logf("without Kafka: %d spans sent, %d acknowledged, %d in the store", sent, acked, len(stored))
+	return c
 }

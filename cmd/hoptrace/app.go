@@ -154,7 +154,7 @@ func serve(ctx context.Context, r role, s *settings, log *slog.Logger) (err erro
 		add(metadataPart{part{"metadata", a.openMetadata, a.closeMetadata}, a})
 	}
 	if r.collector || r.pipeline {
-		add(part{"topics", a.ensureTopics, nil})
+		add(&topicsPart{a: a})
 	}
 	if r.pipeline {
 		add(&later{name: "pipeline", make: a.pipeline})

@@ -19,6 +19,9 @@ type Kafka struct {
 	Address string
 	Version string
 	Process *Process
+
+	t       testing.TB
+	command Command
 }
 
 // StartKafka starts a KRaft node of Apache Kafka in a temporary folder and
@@ -60,19 +63,26 @@ func StartKafka(t testing.TB) *Kafka {
 		Name: "kafka-format", Path: java,
 		Args: []string{"-cp", classpath, "kafka.tools.StorageTool", "format", "-t", id, "-c", config},
 	})
-	k := &Kafka{Address: address, Version: version}
-	k.Process = Start(t, Command{
+	k := &Kafka{Address: address, Version: version, t: t, command: Command{
 		Name: "kafka", Path: java,
 		Args: []string{"-Xmx512m", "-cp", classpath, "kafka.Kafka", config},
-	})
-	took := Until(t, "Apache Kafka answers on "+address, 90*time.Second, func() error {
-		if !k.Process.Running() {
-			t.Fatalf("Apache Kafka ended while starting: %v\n%s", k.Process.err, k.Process.Tail(40))
-		}
-		return PingKafka(t.Context(), address)
-	})
+	}}
+	took := k.Restart()
 	t.Logf("real part: Apache Kafka %s (KRaft), answering after %s", version, took.Round(time.Millisecond))
 	return k
+}
+
+// Restart starts the broker again on its data, after Process was stopped or killed,
+// and waits until it answers.
+func (k *Kafka) Restart() time.Duration {
+	k.t.Helper()
+	k.Process = Start(k.t, k.command)
+	return Until(k.t, "Apache Kafka answers on "+k.Address, 90*time.Second, func() error {
+		if !k.Process.Running() {
+			k.t.Fatalf("Apache Kafka ended while starting: %v\n%s", k.Process.err, k.Process.Tail(40))
+		}
+		return PingKafka(k.t.Context(), k.Address)
+	})
 }
 
 // PingKafka asks a broker for its versions and metadata.
