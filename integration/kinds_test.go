@@ -86,6 +86,8 @@ var readBack = []struct {
 	{"trace", traceIsReadBack},
 	{"log", logIsReadBack},
 	{"metric", metricIsReadBack},
+	{"attachment", attachmentIsReadBack},
+	{"feedback", feedbackIsReadBack},
 }
 
 // openPage opens the page of integration/browser, behind a proxy that sees what

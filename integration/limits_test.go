@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -82,7 +83,29 @@ func TestWhatAQuotaRefusesIsAccountedFor(t *testing.T) {
 	if stored != taken || refused == 0 || dropped == 0 || stored+refused+dropped != sent {
 		t.Errorf("%d are stored, want %d; %d were refused and %d reported as dropped, want some of each and %d together", stored, taken, refused, dropped, sent)
 	}
+	ledgerBalances(t, h, project, harness.LedgerLine{
+		Category: "error", Received: sent, Stored: int64(stored), Limited: int64(refused), ClientDiscard: int64(dropped),
+	})
 	stopClean(t, h)
+}
+
+// ledgerBalances waits until the ledger says of a project's category what it
+// should, and that it balances.
+func ledgerBalances(t *testing.T, h *harness.Hoptrace, project string, want harness.LedgerLine) {
+	t.Helper()
+	harness.Until(t, "the ledger of project "+project, 30*time.Second, func() error {
+		var ledger harness.Ledger
+		if err := h.Get("ledger?project="+project, &ledger); err != nil {
+			return err
+		}
+		if !slices.Contains(ledger.Lines, want) {
+			return fmt.Errorf("it has %+v, want %+v", ledger.Lines, want)
+		}
+		if !ledger.Balanced {
+			return fmt.Errorf("it does not balance: %s: %+v", ledger.Verdict, ledger.Lines)
+		}
+		return nil
+	})
 }
 
 // outcomesOf reads the topic of outcomes as any Kafka tool would, and adds up

@@ -230,6 +230,56 @@ type Log struct {
 	TraceID string `json:"traceId"`
 }
 
+// FileList is the answer to events/{id}/attachments.
+type FileList struct {
+	Files []File `json:"files"`
+}
+
+// File is an attachment.
+type File struct {
+	ID          string `json:"id"`
+	Name        string `json:"name"`
+	ContentType string `json:"contentType"`
+	Type        string `json:"type"`
+	Size        int64  `json:"size"`
+	Download    string `json:"download"` // path of its bytes
+}
+
+// FeedbackList is the answer to feedback.
+type FeedbackList struct {
+	Feedback []Feedback `json:"feedback"`
+}
+
+// Feedback is what a user wrote.
+type Feedback struct {
+	ID       string `json:"id"`
+	Received string `json:"received"` // Unix ns
+	Name     string `json:"name"`
+	Email    string `json:"email"`
+	Message  string `json:"message"`
+	Event    string `json:"event"`
+}
+
+// Ledger is the answer to ledger.
+type Ledger struct {
+	Lines    []LedgerLine `json:"lines"`
+	Balanced bool         `json:"balanced"`
+	Verdict  string       `json:"verdict"`
+}
+
+// LedgerLine is one category.
+type LedgerLine struct {
+	Category      string `json:"category"`
+	Received      int64  `json:"received"`
+	Stored        int64  `json:"stored"`
+	Filtered      int64  `json:"filtered"`
+	Limited       int64  `json:"limited"`
+	Invalid       int64  `json:"invalid"`
+	ClientDiscard int64  `json:"clientDiscard"`
+	Parked        int64  `json:"parked"`
+	InFlight      int64  `json:"inFlight"`
+}
+
 // MetricList is the answer to metrics.
 type MetricList struct {
 	Metrics []Metric `json:"metrics"`
