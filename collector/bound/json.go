@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"strings"
 )
 
 // Errors of CheckObject and the others.
@@ -112,7 +113,7 @@ func Text(value []byte) (s string, ok bool) {
 		return "", false
 	}
 	b, err := unquoted(value)
-	return string(b), err == nil
+	return strings.ToValidUTF8(string(b), "\uFFFD"), err == nil
 }
 
 func whole(data []byte, i, maxDepth int) error {
