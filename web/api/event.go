@@ -85,6 +85,7 @@ func (i *oneIssue) has(e *schemas.Event) bool {
 
 func (h *Handler) addPayload(ctx context.Context, out *EventDetail, e *schemas.Event) error {
 	out.Payload, out.Exceptions, out.Breadcrumbs, out.Contexts = "missing", []Exception{}, []Breadcrumb{}, []Context{}
+	out.User, out.Request, out.Notes = []Attribute{}, []Attribute{}, []Note{}
 	raw, err := h.payload(ctx, e)
 	if errors.Is(err, exporters.ErrNotFound) {
 		return nil
@@ -98,6 +99,7 @@ func (h *Handler) addPayload(ctx context.Context, out *EventDetail, e *schemas.E
 		return nil
 	}
 	out.Payload, out.Exceptions, out.Breadcrumbs, out.Contexts = "stored", p.exceptions, p.breadcrumbs, p.contexts
+	out.Text, out.User, out.Request, out.Notes, out.NotesCut = p.text, p.user, p.request, p.notes, p.notesCut
 	if len(out.Event.Tags) == 0 {
 		out.Event.Tags = p.tags
 	}

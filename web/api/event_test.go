@@ -133,7 +133,10 @@ func TestPayloadsOfAnyFormAreRead(t *testing.T) {
 		}
 	}
 	none := func(change func(*payload)) payload {
-		p := payload{exceptions: []Exception{}, breadcrumbs: []Breadcrumb{}, tags: []Attribute{}, contexts: []Context{}}
+		p := payload{
+			exceptions: []Exception{}, breadcrumbs: []Breadcrumb{}, tags: []Attribute{}, contexts: []Context{},
+			user: []Attribute{}, request: []Attribute{}, notes: []Note{},
+		}
 		if change != nil {
 			change(&p)
 		}
@@ -157,6 +160,35 @@ func TestPayloadsOfAnyFormAreRead(t *testing.T) {
 		first, second := Nanos("1600000000250000000"), Nanos("1795442400000000000")
 		p.breadcrumbs = []Breadcrumb{{Data: []Attribute{}}, {Time: &second, Data: []Attribute{}}, {Time: &first, Message: "m", Data: []Attribute{}}}
 	}))
+	f(`{"logentry": {"message": "%s broke", "formatted": "it broke"}, "user": {"id": 7, "email": "a@example.com"}, "extra": {"n": 1}}`, none(func(p *payload) {
+		p.text, p.user = "it broke", []Attribute{{"email", "a@example.com"}, {"id", "7"}}
+		p.contexts = []Context{{Name: "extra", Data: []Attribute{{"n", "1"}}}}
+	}))
+	f(`{"message": "hello", "request": {"url": "http://shop/", "method": "GET", "query_string": [["a", "1"], ["b", 2]], "headers": [["Accept", "*/*"]], "env": {"REMOTE_ADDR": "10.0.0.1"}}}`, none(func(p *payload) {
+		p.text = "hello"
+		p.request = []Attribute{{"method", "GET"}, {"url", "http://shop/"}, {"query_string", "a=1&b=2"}, {"header Accept", "*/*"}, {"env REMOTE_ADDR", "10.0.0.1"}}
+	}))
+	f(`{"exception": {"values": [{"stacktrace": {"frames": [
+		{"function": "t", "data": {"symbolication": "no map is there"}},
+		{"function": "pay", "vars": {"card": "[Filtered]"}, "data": {"symbolicated": true}}]}}]}}`, none(func(p *payload) {
+		p.exceptions = []Exception{{Frames: []Frame{
+			{Function: "pay", Mapped: true, Context: []SourceLine{}, Vars: []Attribute{{"card", "[Filtered]"}}},
+			{Function: "t", Unmapped: "no map is there", Context: []SourceLine{}, Vars: []Attribute{}},
+		}}}
+	}))
+	f(`{"_meta": {"request": {"headers": {"10": {"1": {"": {"rem": [["@token", "s", 0, 10]], "len": 36}}}, "2": {"": {"rem": [["mine", "x"], ["mine", "m"], ["mine", "p"]]}}}},
+		"message": {"": {"len": 9000, "rem": [["!limit", "s", 8000, 8003]]}}, "extra": {"": {"rem": [["!limit", "x"]]}}, "level": {"": {"err": ["no level", ["other", {"a": 1}]]}}, "odd": 7}}`, none(func(p *payload) {
+		p.notes = []Note{
+			{Path: "extra", What: "removed"},
+			{Path: "level", What: "refused", Rule: "no level"},
+			{Path: "level", What: "refused", Rule: "other"},
+			{Path: "message", What: "cut", Length: 9000},
+			{Path: "request.headers.2", What: "removed", Rule: "mine"},
+			{Path: "request.headers.2", What: "masked", Rule: "mine"},
+			{Path: "request.headers.2", What: "hashed", Rule: "mine"},
+			{Path: "request.headers.10.1", What: "replaced", Rule: "@token", Length: 36},
+		}
+	}))
 	for _, raw := range []string{``, `[]`, `{"a":`, `null x`} {
 		if _, ok := readPayload([]byte(raw)); ok {
 			t.Errorf("%q was read", raw)
@@ -166,10 +198,11 @@ func TestPayloadsOfAnyFormAreRead(t *testing.T) {
 
 func FuzzReadPayload(f *testing.F) {
 	f.Add([]byte(`{"exception":{"values":[{"stacktrace":{"frames":[{"context_line":"x","pre_context":["a"],"lineno":1}]}}]}}`))
+	f.Add([]byte(`{"_meta":{"a":{"1":{"":{"rem":[["r","s"]],"err":["e",["f"]],"len":3}}}},"request":{"headers":[["a","b"]],"query_string":"x"}}`))
 	f.Add([]byte(`{"threads":[{"crashed":true,"name":"t"}],"tags":[["a","b"]],"breadcrumbs":{"values":[{"timestamp":1e300}]}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		p, ok := readPayload(raw)
-		if ok && (len(p.exceptions) > maxExceptions || len(p.breadcrumbs) > maxBreadcrumbs || len(p.tags) > maxData) {
+		if ok && (len(p.exceptions) > maxExceptions || len(p.breadcrumbs) > maxBreadcrumbs || len(p.tags) > maxData || len(p.notes) > maxNotes || len(p.request) > maxData) {
 			t.Errorf("limits exceeded: %d exceptions, %d breadcrumbs, %d tags", len(p.exceptions), len(p.breadcrumbs), len(p.tags))
 		}
 	})

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -490,6 +491,7 @@ func eventJSON(e *schemas.Event) Event {
 		Platform: e.Platform, Transaction: e.Transaction, Release: e.Release, Environment: e.Environment, Server: e.Server, SDK: e.SDK,
 		Logger: e.Logger, Fingerprint: e.Fingerprint.String(),
 		TraceID: traceText(e.TraceID), SpanID: spanText(e.SpanID), Topic: e.Topic, Group: e.Group, Tags: attributes(e.Tags),
+		Origin: string(cmp.Or(e.Origin, schemas.OriginSentry)),
 	}
 	for _, user := range []string{e.UserIP, e.UserEmail, e.UserName, e.UserID} {
 		if user != "" {

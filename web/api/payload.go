@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -18,6 +20,8 @@ const (
 	maxBreadcrumbs = 200
 	maxData        = 50
 	maxValue       = 8 << 10 // bytes of one text
+	maxNotes       = 200
+	maxNoteDepth   = 40
 )
 
 // payload is a Sentry event as its SDK sent it, as far as a page shows it.
@@ -26,6 +30,11 @@ type payload struct {
 	breadcrumbs []Breadcrumb
 	tags        []Attribute
 	contexts    []Context
+	text        string
+	user        []Attribute
+	request     []Attribute
+	notes       []Note
+	notesCut    bool
 }
 
 // object is JSON that nobody promised a form of: SDKs differ, and a field of a
@@ -38,7 +47,7 @@ func readPayload(raw []byte) (_ payload, ok bool) {
 	if json.Unmarshal(raw, &root) != nil {
 		return payload{}, false
 	}
-	out := payload{exceptions: []Exception{}, breadcrumbs: []Breadcrumb{}, tags: []Attribute{}, contexts: []Context{}}
+	out := payload{exceptions: []Exception{}, breadcrumbs: []Breadcrumb{}, tags: []Attribute{}, contexts: []Context{}, notes: []Note{}}
 	for _, e := range root.list("exception") {
 		if len(out.exceptions) == maxExceptions {
 			break
@@ -74,7 +83,136 @@ func readPayload(raw []byte) (_ payload, ok bool) {
 		}
 		slices.SortFunc(out.contexts, func(a, b Context) int { return strings.Compare(a.Name, b.Name) })
 	}
+	if extra := root.data("extra"); len(extra) > 0 {
+		out.contexts = append(out.contexts, Context{Name: "extra", Data: extra})
+	}
+	entry := root.object("logentry")
+	out.text = cmp.Or(entry.text("formatted"), entry.text("message"), root.text("message"))
+	out.user, out.request = root.data("user"), root.object("request").request()
+	out.addNotes(root.object("_meta"), "", 0)
 	return out, true
+}
+
+// request flattens what a request was: its headers one by one.
+func (o object) request() []Attribute {
+	out := []Attribute{}
+	add := func(key, value string) {
+		if value != "" && len(out) < maxData {
+			out = append(out, Attribute{Key: key, Value: value})
+		}
+	}
+	for _, name := range [...]string{"method", "url"} {
+		add(name, valueText(o[name]))
+	}
+	for _, name := range [...]string{"query_string", "fragment", "data", "cookies"} {
+		add(name, pairsText(o[name]))
+	}
+	for _, h := range append(o.data("headers"), pairs(o["headers"])...) {
+		add("header "+h.Key, h.Value)
+	}
+	for _, e := range o.data("env") {
+		add("env "+e.Key, e.Value)
+	}
+	return out
+}
+
+// pairsText writes [["a", "1"], …] as a=1&…, and anything else as it is.
+func pairsText(raw json.RawMessage) string {
+	list := pairs(raw)
+	if len(list) == 0 {
+		return valueText(raw)
+	}
+	texts := make([]string, len(list))
+	for i, p := range list {
+		texts[i] = p.Key + "=" + p.Value
+	}
+	return clip(strings.Join(texts, "&"), maxValue)
+}
+
+// addNotes reads _meta: a tree of the document's names, in which an empty name
+// tells about its place {"rem": [[rule, kind, …], …], "err": […], "len": n}.
+func (p *payload) addNotes(at object, path string, depth int) {
+	if depth > maxNoteDepth {
+		return
+	}
+	names := slices.SortedFunc(maps.Keys(at), func(a, b string) int {
+		x, errA := strconv.Atoi(a)
+		y, errB := strconv.Atoi(b)
+		if errA == nil && errB == nil {
+			return cmp.Compare(x, y)
+		}
+		return strings.Compare(a, b)
+	})
+	for _, name := range names {
+		if name != "" {
+			below := name
+			if path != "" {
+				below = path + "." + name
+			}
+			p.addNotes(at.object(name), clip(below, 1000), depth+1)
+			continue
+		}
+		o := at.object("")
+		length := o.number("len")
+		for _, n := range append(remarks(o["rem"]), faults(o["err"])...) {
+			if len(p.notes) == maxNotes {
+				p.notesCut = true
+				return
+			}
+			n.Path, n.Length = path, length
+			p.notes = append(p.notes, n)
+		}
+	}
+}
+
+func remarks(raw json.RawMessage) []Note {
+	var list [][]json.RawMessage
+	if json.Unmarshal(raw, &list) != nil {
+		return nil
+	}
+	var out []Note
+	for _, r := range list {
+		if len(r) < 2 {
+			continue
+		}
+		n := Note{Rule: clip(valueText(r[0]), 200)}
+		limit := n.Rule == "!limit"
+		switch valueText(r[1]) {
+		case "x":
+			n.What = "removed"
+		case "m":
+			n.What = "masked"
+		case "p":
+			n.What = "hashed"
+		default:
+			n.What = "replaced"
+			if limit {
+				n.What = "cut"
+			}
+		}
+		if limit {
+			n.Rule = ""
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+// faults reads "reason" and ["reason", {…}].
+func faults(raw json.RawMessage) []Note {
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) != nil {
+		return nil
+	}
+	var out []Note
+	for _, r := range list {
+		var parts []json.RawMessage
+		if json.Unmarshal(r, &parts) == nil && len(parts) > 0 {
+			r = parts[0]
+		}
+		out = append(out, Note{What: "refused", Rule: clip(valueText(r), 200)})
+	}
+	return out
 }
 
 func exception(e object) Exception {
@@ -91,6 +229,11 @@ func exception(e object) Exception {
 		frame := Frame{
 			Function: f.text("function"), Module: cmp.Or(f.text("module"), f.text("package")), File: cmp.Or(f.text("filename"), f.text("abs_path")),
 			Line: f.number("lineno"), InApp: in != nil && *in, Context: []SourceLine{},
+			Vars: f.data("vars"),
+		}
+		if data := f.object("data"); data != nil {
+			mapped := data.boolean("symbolicated")
+			frame.Mapped, frame.Unmapped = mapped != nil && *mapped, clip(data.text("symbolication"), 300)
 		}
 		if hit := f.text("context_line"); hit != "" {
 			pre, post := f.lines("pre_context"), f.lines("post_context")
@@ -205,12 +348,17 @@ func (o object) tags() []Attribute {
 	if out := o.data("tags"); len(out) > 0 {
 		return out
 	}
-	var pairs [][]json.RawMessage
+	return pairs(o["tags"])
+}
+
+// pairs reads [["k", "v"], …].
+func pairs(raw json.RawMessage) []Attribute {
+	var list [][]json.RawMessage
 	out := []Attribute{}
-	if json.Unmarshal(o["tags"], &pairs) != nil {
+	if json.Unmarshal(raw, &list) != nil {
 		return out
 	}
-	for _, p := range pairs {
+	for _, p := range list {
 		if len(p) == 2 && len(out) < maxData {
 			out = append(out, Attribute{Key: clip(valueText(p[0]), 200), Value: valueText(p[1])})
 		}

@@ -312,6 +312,7 @@ type Event struct {
 	Partition   *int32      `json:"partition"`
 	Offset      *int64      `json:"offset"`
 	Group       string      `json:"group"`
+	Origin      string      `json:"origin"` // sentry: an SDK told it; otel: made of an exception in a span or a log
 	Tags        []Attribute `json:"tags"`
 }
 
@@ -324,9 +325,14 @@ type EventDetail struct {
 	Newer       *string         `json:"newer"`   // event id
 	Older       *string         `json:"older"`   // event id
 	Payload     string          `json:"payload"` // stored, missing, unreadable
+	Text        string          `json:"text"`    // what was logged, with its parameters; empty when nothing was
 	Exceptions  []Exception     `json:"exceptions"`
 	Breadcrumbs []Breadcrumb    `json:"breadcrumbs"`
+	User        []Attribute     `json:"user"`
+	Request     []Attribute     `json:"request"`
 	Contexts    []Context       `json:"contexts"`
+	Notes       []Note          `json:"notes"` // what was taken out, cut or refused on the way
+	NotesCut    bool            `json:"notesCut"`
 	Message     *CausingMessage `json:"message"`
 }
 
@@ -348,7 +354,10 @@ type Frame struct {
 	File     string       `json:"file"`
 	Line     int          `json:"line"` // zero when not told
 	InApp    bool         `json:"inApp"`
+	Mapped   bool         `json:"mapped"`   // the place is the source's, found by a source map
+	Unmapped string       `json:"unmapped"` // why it is not, where a map was looked for
 	Context  []SourceLine `json:"context"`
+	Vars     []Attribute  `json:"vars"` // local variables
 }
 
 // SourceLine is a line of code around a frame.
@@ -372,6 +381,14 @@ type Breadcrumb struct {
 type Context struct {
 	Name string      `json:"name"`
 	Data []Attribute `json:"data"`
+}
+
+// Note is something that was done to a value of the event before it was kept.
+type Note struct {
+	Path   string `json:"path"`   // as request.headers.0.1
+	What   string `json:"what"`   // removed, replaced, masked, hashed, cut, refused
+	Rule   string `json:"rule"`   // of scrubbing, or why it was refused; empty when it was too large
+	Length int    `json:"length"` // characters or elements before; zero when not told
 }
 
 // CausingMessage is the record that was being processed.

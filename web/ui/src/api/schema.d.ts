@@ -112,6 +112,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/ledger": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Where every item went that senders handed over, by category.
+         * @description The range is of when the collector had the items. received is the sum of
+         *     stored, filtered, limited, invalid, clientDiscard, parked and inFlight.
+         *     What is in flight has been accepted and has no end yet; it should lie in
+         *     the backlog.
+         */
+        get: operations["ledger"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/logs": {
         parameters: {
             query?: never;
@@ -123,6 +146,97 @@ export interface paths {
         get: operations["logs"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/events/{event}/attachments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The attachments of an event or a feedback, at most 500. */
+        get: operations["attachments"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/attachments/{event}/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The bytes of an attachment or an item.
+         * @description They come as they were sent, under Content-Disposition: attachment and as
+         *     application/octet-stream whatever the client called them. When a part is
+         *     gone the answer is 404 chunk_missing; when it goes while the answer is on its
+         *     way, the connection is cut before Content-Length is reached.
+         */
+        get: operations["download"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/items": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Profiles and parts of replays as they were sent, newest first. */
+        get: operations["items"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/feedback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What users wrote, newest first, with the issue of the event that it is about. */
+        get: operations["feedback"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/feedback/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Mark feedback as resolved, as spam, or as neither. */
+        post: operations["setFeedback"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1035,6 +1149,39 @@ export interface components {
             steps: number;
             seen: components["schemas"]["Nanos"];
         };
+        Ledger: {
+            lines: components["schemas"]["LedgerLine"][];
+            /** @description What the stages have not read yet, over all projects and times; null when this process cannot ask the broker. */
+            backlog: components["schemas"]["LedgerBacklog"][] | null;
+            /** @description Every item has its end, or lies in the backlog. */
+            balanced: boolean;
+            verdict: string;
+        };
+        LedgerLine: {
+            category: string;
+            received: number;
+            stored: number;
+            filtered: number;
+            limited: number;
+            invalid: number;
+            /** @description What clients told that they discarded themselves. */
+            clientDiscard: number;
+            /** @description In dead-letter topics. */
+            parked: number;
+            /** @description Accepted, without an end yet. Below zero when a collector was killed before it could tell what it took. */
+            inFlight: number;
+            reasons: components["schemas"]["LedgerReason"][];
+        };
+        LedgerReason: {
+            outcome: string;
+            reason: string;
+            quantity: number;
+        };
+        LedgerBacklog: {
+            stage: string;
+            topic: string;
+            records: number;
+        };
         LogList: {
             logs: components["schemas"]["Log"][];
             /** @description Null on the last page; otherwise pass both as before and skip. */
@@ -1062,6 +1209,76 @@ export interface components {
             spanId: string;
             resource: components["schemas"]["Attribute"][];
             attributes: components["schemas"]["Attribute"][];
+        };
+        /** @description FileList are files that are kept as they came. */
+        FileList: {
+            files: components["schemas"]["File"][];
+            /** @description Null on the last page; otherwise pass both as before and skip. */
+            next: components["schemas"]["FileCursor"] | null;
+        };
+        FileCursor: {
+            before: components["schemas"]["Nanos"];
+            skip: number;
+        };
+        /** @description File is an attachment, a profile or a part of a replay. */
+        File: {
+            /** @enum {string} */
+            kind: "attachment" | "profile" | "profile_chunk" | "replay_event" | "replay_recording" | "replay_video";
+            /** @description Of the event, profile or replay; zeroes when it told none. */
+            event: string;
+            id: string;
+            name: string;
+            /** @description As the client gave it. */
+            contentType: string;
+            /** @description What an attachment is for: event.minidump and others. */
+            type: string;
+            /** Format: int64 */
+            size: number;
+            time: components["schemas"]["Nanos"];
+            /** @description Empty when it told none. */
+            traceId: string;
+            /** @description Path of its bytes. */
+            download: string;
+        };
+        FeedbackList: {
+            feedback: components["schemas"]["Feedback"][];
+            /** @description Null on the last page; otherwise pass it as before. */
+            next: string | null;
+        };
+        /** @description Feedback is what a user wrote. */
+        Feedback: {
+            id: string;
+            received: components["schemas"]["Nanos"];
+            /** @enum {string} */
+            status: "unresolved" | "resolved" | "spam";
+            /** @description When the status was set last. */
+            changed: components["schemas"]["Nanos"] | null;
+            name: string;
+            email: string;
+            message: string;
+            url: string;
+            /** @description user_report, widget and others. */
+            source: string;
+            release: string;
+            environment: string;
+            /** @description Empty when there is none. */
+            replay: string;
+            /** @description Empty when it told none. */
+            traceId: string;
+            /** @description What it is about; empty when it names none. */
+            event: string;
+            /** @description Null while, or when, that event is not stored. */
+            issue: string | null;
+            title: string | null;
+        };
+        FeedbackChange: {
+            ids: string[];
+            /** @enum {string} */
+            status: "unresolved" | "resolved" | "spam";
+        };
+        /** @description FeedbackChanged are those that were there. */
+        FeedbackChanged: {
+            ids: string[];
         };
         /** @description HopList is a list of hops. */
         HopList: {
@@ -1308,6 +1525,11 @@ export interface components {
             partition: number | null;
             offset: number | null;
             group: string;
+            /**
+             * @description sentry: an SDK told it; otel: made of an exception in a span or a log
+             * @enum {string}
+             */
+            origin: "sentry" | "otel";
             tags: components["schemas"]["Attribute"][];
         };
         /** @description EventDetail is the page of one event. */
@@ -1326,9 +1548,18 @@ export interface components {
              * @enum {string}
              */
             payload: "stored" | "missing" | "unreadable";
+            /** @description what was logged, with its parameters; empty when nothing was */
+            text: string;
             exceptions: components["schemas"]["Exception"][];
             breadcrumbs: components["schemas"]["Breadcrumb"][];
+            user: components["schemas"]["Attribute"][];
+            /** @description headers as header Name */
+            request: components["schemas"]["Attribute"][];
             contexts: components["schemas"]["Context"][];
+            /** @description what was taken out, cut or refused on the way, at most 200 */
+            notes: components["schemas"]["Note"][];
+            /** @description there are more */
+            notesCut: boolean;
             message: components["schemas"]["CausingMessage"] | null;
         };
         /** @description Exception is one of a chain, the one that was caught first. */
@@ -1350,7 +1581,13 @@ export interface components {
             /** @description zero when not told */
             line: number;
             inApp: boolean;
+            /** @description the place is the source's, found by a source map */
+            mapped: boolean;
+            /** @description why it is not, where a map was looked for */
+            unmapped: string;
             context: components["schemas"]["SourceLine"][];
+            /** @description local variables */
+            vars: components["schemas"]["Attribute"][];
         };
         /** @description SourceLine is a line of code around a frame. */
         SourceLine: {
@@ -1371,6 +1608,20 @@ export interface components {
         Context: {
             name: string;
             data: components["schemas"]["Attribute"][];
+        };
+        /** @description Note is something that was done to a value of the event before it was kept. */
+        Note: {
+            /** @description as request.headers.0.1 */
+            path: string;
+            /**
+             * @description removed, replaced, masked or hashed by scrubbing, or because it was too large; cut; refused: it was not what it should be
+             * @enum {string}
+             */
+            what: "removed" | "replaced" | "masked" | "hashed" | "cut" | "refused";
+            /** @description of scrubbing, or why it was refused; empty when it was too large */
+            rule: string;
+            /** @description characters or elements before; zero when not told */
+            length: number;
         };
         /** @description CausingMessage is the record that was being processed. */
         CausingMessage: {
@@ -1584,9 +1835,20 @@ export type ClockList = components['schemas']['ClockList'];
 export type Clock = components['schemas']['Clock'];
 export type ClockSample = components['schemas']['ClockSample'];
 export type ClockStep = components['schemas']['ClockStep'];
+export type Ledger = components['schemas']['Ledger'];
+export type LedgerLine = components['schemas']['LedgerLine'];
+export type LedgerReason = components['schemas']['LedgerReason'];
+export type LedgerBacklog = components['schemas']['LedgerBacklog'];
 export type LogList = components['schemas']['LogList'];
 export type LogCursor = components['schemas']['LogCursor'];
 export type Log = components['schemas']['Log'];
+export type FileList = components['schemas']['FileList'];
+export type FileCursor = components['schemas']['FileCursor'];
+export type File = components['schemas']['File'];
+export type FeedbackList = components['schemas']['FeedbackList'];
+export type Feedback = components['schemas']['Feedback'];
+export type FeedbackChange = components['schemas']['FeedbackChange'];
+export type FeedbackChanged = components['schemas']['FeedbackChanged'];
 export type HopList = components['schemas']['HopList'];
 export type IssueList = components['schemas']['IssueList'];
 export type Issue = components['schemas']['Issue'];
@@ -1615,6 +1877,7 @@ export type Frame = components['schemas']['Frame'];
 export type SourceLine = components['schemas']['SourceLine'];
 export type Breadcrumb = components['schemas']['Breadcrumb'];
 export type Context = components['schemas']['Context'];
+export type Note = components['schemas']['Note'];
 export type CausingMessage = components['schemas']['CausingMessage'];
 export type GroupingTry = components['schemas']['GroupingTry'];
 export type GroupingPreview = components['schemas']['GroupingPreview'];
@@ -1815,6 +2078,34 @@ export interface operations {
             default: components["responses"]["Error"];
         };
     };
+    ledger: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the time, included: RFC 3339, Unix nanoseconds, or before now as -1h30m. The beginning unless given. */
+                from?: components["parameters"]["from"];
+                /** @description End of the time, excluded, in the forms of from. Now unless given. */
+                to?: components["parameters"]["to"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ledger"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
     logs: {
         parameters: {
             query?: {
@@ -1850,6 +2141,157 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LogList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    attachments: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                /** @description 32 hex digits. */
+                event: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    download: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                /** @description 32 hex digits. */
+                event: string;
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    items: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the time, included: RFC 3339, Unix nanoseconds, or before now as -1h30m. The beginning unless given. */
+                from?: components["parameters"]["from"];
+                /** @description End of the time, excluded, in the forms of from. Now unless given. */
+                to?: components["parameters"]["to"];
+                type?: "profile" | "profile_chunk" | "replay_event" | "replay_recording" | "replay_video";
+                /** @description Next page: what the last page gave as next, as it came. */
+                before?: components["parameters"]["before"];
+                /** @description How many of the items at the time before were had already. */
+                skip?: number;
+                limit?: components["parameters"]["limit"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    feedback: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the time, included: RFC 3339, Unix nanoseconds, or before now as -1h30m. The beginning unless given. */
+                from?: components["parameters"]["from"];
+                /** @description End of the time, excluded, in the forms of from. Now unless given. */
+                to?: components["parameters"]["to"];
+                status?: "unresolved" | "resolved" | "spam";
+                /** @description 32 hex digits. */
+                event?: string;
+                /** @description What the last page gave as next. */
+                before?: string;
+                limit?: components["parameters"]["limit"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeedbackList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    setFeedback: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FeedbackChange"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeedbackChanged"];
                 };
             };
             default: components["responses"]["Error"];
