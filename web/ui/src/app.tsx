@@ -6,7 +6,10 @@ import type { Status } from './api/types'
 import { FirstRun } from './pages/firstrun/FirstRun'
 import { IssuePage } from './pages/issue/Issue'
 import { Issues } from './pages/issues/Issues'
+import { Ledger } from './pages/ledger/Ledger'
+import { Logs } from './pages/logs/Logs'
 import { Messages } from './pages/messages/Messages'
+import { Settings } from './pages/settings/Settings'
 import { Topics } from './pages/topics/Topics'
 import { Traces } from './pages/traces/Traces'
 import { Waterfall } from './pages/waterfall/Waterfall'
@@ -49,6 +52,15 @@ export function App() {
         <Route path="/issues">{list(<Issues status={s} />, 'Issues')}</Route>
         <Route path="/issues/:id">{(p) => <IssuePage key={p.id} id={p.id} event="latest" status={s} />}</Route>
         <Route path="/issues/:id/events/:event">{(p) => <IssuePage key={p.id} id={p.id} event={p.event} status={s} />}</Route>
+        <Route path="/logs">
+          <Logs status={s} />
+        </Route>
+        <Route path="/ledger">
+          <Ledger status={s} />
+        </Route>
+        <Route path="/settings">
+          <Settings status={s} />
+        </Route>
         <Route>
           <NotFound status={s} />
         </Route>
@@ -62,7 +74,7 @@ function NotFound({ status }: { status: Status | undefined }) {
     <Shell page="Traces" status={status}>
       <Finding finding={undefined} failed="There is no such page" />
       <Empty title="These there are">
-        <p> <Link to="/traces">traces</Link>, <Link to="/messages">messages</Link>, <Link to="/topics">topics</Link> or <Link to="/issues">issues</Link>.
+        <p> <Link to="/traces">traces</Link>, <Link to="/messages">messages</Link>, <Link to="/topics">topics</Link>, <Link to="/issues">issues</Link>, <Link to="/logs">logs</Link>, the <Link to="/ledger">ledger</Link> or <Link to="/settings">settings</Link>.
         </p>
       </Empty>
     </Shell>

@@ -12,6 +12,9 @@ const KEYS: [string[], string][] = [
   [['g', 'm'], 'messages'],
   [['g', 'p'], 'topics'],
   [['g', 'i'], 'issues'],
+  [['g', 'o'], 'logs'],
+  [['g', 'l'], 'ledger'],
+  [['g', 's'], 'settings'],
   [['?'], 'this help'],
 ]
 

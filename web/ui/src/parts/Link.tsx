@@ -19,5 +19,7 @@ export function useTo(): (to: string) => string {
 
 export function Link({ to, ...rest }: { to: string } & Omit<ComponentProps<'a'>, 'href'>) {
   const href = useTo()(to)
+  // A place on this page: the browser's own work.
+  if (to.startsWith('#')) return <a href={to} {...rest} />
   return <Route href={href} {...rest} />
 }

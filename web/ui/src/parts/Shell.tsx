@@ -14,6 +14,9 @@ export const PAGES = [
   { name: 'Traces', path: '/traces', key: 't', icon: 'M3 5h9M6 10h9M9 15h8' },
   { name: 'Topics', path: '/topics', key: 'p', icon: 'M3 4h14v4H3zM3 12h14v4H3z' },
   { name: 'Issues', path: '/issues', key: 'i', icon: 'M10 3l8 14H2zM10 8v4M10 14.5v.1' },
+  { name: 'Logs', path: '/logs', key: 'o', icon: 'M4 3h12v14H4zM7 7h6M7 10h6M7 13h4' },
+  { name: 'Ledger', path: '/ledger', key: 'l', icon: 'M10 3v14M6 17h8M4 6h12M4 6l-2 5h4zM16 6l-2 5h4z' },
+  { name: 'Settings', path: '/settings', key: 's', icon: 'M3 6h7M14 6h3M3 14h3M10 14h7M12 4v4M8 12v4' },
 ] as const
 
 export type PageName = (typeof PAGES)[number]['name']
@@ -33,7 +36,7 @@ export interface ShellProps {
   /** Where Escape leads; nothing on a list. */
   back?: string
   /** The search field filters this page's list. */
-  filters?: 'tokens' | 'text'
+  filters?: 'tokens' | 'text' | 'words'
   /** The page has a time range. */
   ranged?: boolean
   live?: { on: boolean; set: (on: boolean) => void }
@@ -164,7 +167,7 @@ function RangePick() {
   const { from, to } = readFilters(search)
   const known = !to && RANGES.some(([v]) => v === from)
   return (
-    <select className="pick" aria-label="Time range" value={known ? from : 'own'} onChange={(e) => go(path + withParams(search, { from: e.target.value, to: '', before: '' }))}>
+    <select className="pick" aria-label="Time range" value={known ? from : 'own'} onChange={(e) => go(path + withParams(search, { from: e.target.value, to: '', before: '', skip: '' }))}>
       {!known && <option value="own">{`${from || 'beginning'} – ${to || 'now'}`}</option>}
       {RANGES.map(([value, label]) => (
         <option key={value} value={value}>
@@ -183,15 +186,15 @@ function useShiftRange(ranged: boolean): (step: number) => void {
     if (!ranged) return
     const at = RANGES.findIndex(([v]) => v === readFilters(search).from)
     const next = RANGES[Math.min(Math.max((at < 0 ? 3 : at) + step, 0), RANGES.length - 1)]!
-    go(path + withParams(search, { from: next[0], to: '', before: '' }))
+    go(path + withParams(search, { from: next[0], to: '', before: '', skip: '' }))
   }
 }
 
-function Search({ kind, ref }: { kind: 'tokens' | 'text' | undefined; ref: React.Ref<HTMLInputElement> }) {
+function Search({ kind, ref }: { kind: ShellProps['filters']; ref: React.Ref<HTMLInputElement> }) {
   const search = useSearch()
   const [path, go] = useLocation()
   const to = useTo()
-  const shown = kind ? typedOf(readFilters(search), kind === 'text') : ''
+  const shown = kind === 'words' ? (new URLSearchParams(search).get('text') ?? '') : kind ? typedOf(readFilters(search), kind === 'text') : ''
   const [typed, setTyped] = useState(shown)
   const [fault, setFault] = useState('')
   const [last, setLast] = useState(shown)
@@ -203,10 +206,11 @@ function Search({ kind, ref }: { kind: 'tokens' | 'text' | undefined; ref: React
   }
   const submit = (e: FormEvent) => {
     e.preventDefault()
-    const got = readTyped(typed, kind === 'text')
+    const got = readTyped(typed, kind === 'text' || kind === 'words')
     if (got.kind === 'fault') return setFault(got.message)
     setFault('')
     if (got.kind === 'trace') return go(to('/traces/' + got.id))
+    if (kind === 'words') return go(path + withParams(search, { text: typed.trim(), before: '', skip: '', open: '' }))
     if (kind) return go(path + withParams(search, { ...got.change, before: '' }))
     go(to('/traces' + withParams('', got.change)))
   }
@@ -218,7 +222,7 @@ function Search({ kind, ref }: { kind: 'tokens' | 'text' | undefined; ref: React
         aria-label="Search"
         aria-invalid={fault ? true : undefined}
         aria-describedby={fault ? 'search-fault' : undefined}
-        placeholder={kind === 'text' ? 'is:unresolved level:error release:>=1.2.0 topic:orders, words, or a trace id' : 'service:… topic:… group:… min:100ms errors:true, or a trace id'}
+        placeholder={kind === 'words' ? 'words of the text, or a trace id' : kind === 'text' ? 'is:unresolved level:error release:>=1.2.0 topic:orders, words, or a trace id' : 'service:… topic:… group:… min:100ms errors:true, or a trace id'}
         value={typed}
         maxLength={1000}
         spellCheck={false}

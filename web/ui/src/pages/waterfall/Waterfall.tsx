@@ -113,6 +113,9 @@ function Tags({ j }: { j: Journey }) {
       {j.traces.length > 1 && <span className="tag">{plural(j.traces.length, 'trace')}</span>}
       {failed > 0 && <span className="tag bad">{plural(failed, 'failed span')}</span>}
       {errors > 0 && <span className="tag bad">{plural(errors, 'error')}</span>}
+      <Link to={'/logs?trace=' + j.traceId} className="tag">
+        its logs
+      </Link>
       {j.cut.map((c) => (
         <span className="tag warn" key={c.what}>
           only {count(c.limit)} {c.what}
