@@ -86,6 +86,10 @@ fmt: $(TOOLS)/gofumpt ## format the Go code
 bench: build libchdb ## the whole line, measured; Go benchmark lines for benchstat
 	cd integration && go test -run '^$$' -bench '^BenchmarkLine$$' -benchtime 1x -timeout 30m ./bench
 
+.PHONY: bench-events
+bench-events: build libchdb ## the line of error events, measured: 20 KB each, 70 % repeats
+	cd integration && go test -run '^$$' -bench '^BenchmarkEvents$$' -benchtime 1x -timeout 30m ./bench
+
 .PHONY: bench-instrumentation
 bench-instrumentation: ## what instrumentation costs a Kafka client, ours and its peers': make bench-instrumentation BROKERS="stub kafka"
 	@mkdir -p $(ARTEFACTS)

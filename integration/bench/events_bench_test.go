@@ -207,7 +207,7 @@ func (e *events) queryable() {
 	ctx, cancel := context.WithTimeout(e.b.Context(), maxSending)
 	defer cancel()
 	peak := e.watch()
-	before, first := e.h.Process.Usage(e.b), e.sent.Load()
+	before, engine, first := e.h.Process.Usage(e.b), e.h.Process.EngineCPU(e.b), e.sent.Load()
 	var left, waits atomic.Int64
 	left.Store(manyEvents)
 	failed := make([]error, connections)
@@ -231,6 +231,7 @@ func (e *events) queryable() {
 	e.untilStored(e.sent.Load(), maxStoring)
 	took := time.Since(start)
 	after := e.h.Process.Usage(e.b)
+	engine = e.h.Process.EngineCPU(e.b) - engine
 	for _, s := range senders {
 		e.done(s)
 	}
@@ -241,6 +242,7 @@ func (e *events) queryable() {
 	e.report("queryable", "accepted-events/s", n/accepted.Seconds())
 	e.report("queryable", "behind-events", float64(behind))
 	e.report("queryable", "cpu-us/event", float64((after.CPU-before.CPU).Microseconds())/n)
+	e.report("queryable", "engine-cpu-us/event", float64(engine.Microseconds())/n)
 	e.report("queryable", "refused", float64(waits.Load()))
 	e.report("queryable", "rss-MB", rss)
 	e.report("loaded", "rss-MB", rss)

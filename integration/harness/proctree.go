@@ -32,6 +32,18 @@ func (p *Process) Usage(t testing.TB) Usage {
 	return u
 }
 
+// EngineCPU is what its descendants have used: the embedded engine.
+func (p *Process) EngineCPU(t testing.TB) time.Duration {
+	t.Helper()
+	var sum time.Duration
+	for _, pid := range p.Descendants(t) {
+		if st, err := readStat(pid); err == nil {
+			sum += st.cpu
+		}
+	}
+	return sum
+}
+
 // Descendants are the process ids below it, itself not among them.
 func (p *Process) Descendants(t testing.TB) []int {
 	t.Helper()
