@@ -300,7 +300,11 @@ func (n *Node) Keyed() bool { return n.name != "" }
 
 // Named tells whether the node's name is that.
 func (n *Node) Named(key string) bool {
-	return len(n.name) == len(key)+2 && n.name[1:len(n.name)-1] == key
+	if len(n.name) == len(key)+2 && n.name[1:len(n.name)-1] == key {
+		// A backslash in a name as it stands begins an escape: it is another name.
+		return strings.IndexByte(key, '\\') < 0
+	}
+	return len(n.name) > len(key)+2 && strings.IndexByte(n.name, '\\') >= 0 && unquote(n.name) == key
 }
 
 // Len is the number of children.

@@ -106,3 +106,26 @@ func FuzzDocument(f *testing.F) {
 		}
 	})
 }
+
+func TestNamesThatMustBeEscapedAreFound(t *testing.T) {
+	var d Document
+	root, err := d.Parse([]byte(`{"\b":1,"a\\b":2,"q\"":3,"\u0061":4,"é":5}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{"\b": "1", `a\b`: "2", `q"`: "3", "a": "4", "é": "5"} {
+		if got := root.Get(key).Scalar(); got != want {
+			t.Errorf("Get(%q) = %q, want %q", key, got, want)
+		}
+		root.Set(key, d.Int(9))
+		if got := root.Get(key).Scalar(); got != "9" {
+			t.Errorf("after Set(%q) Get gives %q", key, got)
+		}
+	}
+	if n := root.Len(); n != 5 {
+		t.Errorf("the object has %d members, want 5", n)
+	}
+	if root.Get(`\b`) != nil {
+		t.Error(`a name is found by how it is escaped`)
+	}
+}
