@@ -23,6 +23,7 @@ import (
 	"github.com/hoptrace/hoptrace/pipeline"
 	"github.com/hoptrace/hoptrace/pipeline/group"
 	"github.com/hoptrace/hoptrace/pipeline/keeper"
+	"github.com/hoptrace/hoptrace/pipeline/postprocess"
 	"github.com/hoptrace/hoptrace/pipeline/process"
 	"github.com/hoptrace/hoptrace/pipeline/symbolicate"
 	"github.com/hoptrace/hoptrace/schemas/topics"
@@ -342,9 +343,13 @@ func (a *app) pipeline(context.Context) (lifecycle.Component, error) {
 	if err != nil {
 		return nil, err
 	}
+	journal, err := postprocess.NewJournal(a.registry, a.log)
+	if err != nil {
+		return nil, err
+	}
 	return pipeline.New(cfg, pipeline.Deps{
 		Spans: a.store, Events: a.store, Metrics: a.store, Logs: a.store, Ledger: a.store, Issues: a.metadata, Nodes: a.nodes, Stored: a.store, Frames: maps,
-		Grouper: process.GroupBy(process.NewProjectGrouper(a.metadata, a.log).For), Kafka: a.metrics,
+		Grouper: process.GroupBy(process.NewProjectGrouper(a.metadata, a.log).For), Hooks: []postprocess.Hook{journal}, Kafka: a.metrics,
 		Files: a.store, Blobs: a.blobs, Feedback: a.metadata, Sessions: a.store,
 	}, a.registry, a.log)
 }

@@ -136,9 +136,8 @@ func (p *Processor) see(ctx context.Context, events []event) error {
 		return fmt.Errorf("cannot see %d issues: the store answered for %d", len(sightings), len(seen))
 	}
 	for i := range seen {
-		if s := &sightings[i]; seen[i].IsNew {
+		if seen[i].IsNew {
 			p.metrics.issuesNew.Inc()
-			p.log.Info("new issue", "project", s.Project, "issue", uint64(seen[i].Issue), "title", s.Title, "culprit", s.Culprit, "level", s.Level)
 		}
 	}
 	told := make([]bool, len(seen))
