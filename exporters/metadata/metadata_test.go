@@ -46,6 +46,13 @@ func TestSQLitePassesTheContract(t *testing.T) {
 			return last
 		})
 	})
+	t.Run("Monitors", func(t *testing.T) {
+		exportertest.Monitors(t, func(t *testing.T) exportertest.MonitorStore {
+			path = filepath.Join(t.TempDir(), "monitors.db")
+			at(t)
+			return last
+		})
+	})
 	t.Run("ReleaseIssues", func(t *testing.T) {
 		exportertest.ReleaseIssues(t, func(t *testing.T) exportertest.ReleaseIssueStore {
 			path = filepath.Join(t.TempDir(), "releases.db")
@@ -94,6 +101,9 @@ func TestPostgresPassesTheContract(t *testing.T) {
 	}
 	t.Run("Artifacts", func(t *testing.T) { // before the suite that stops the server
 		exportertest.Artifacts(t, func(t *testing.T) exportertest.ArtifactStore { return empty(t) })
+	})
+	t.Run("Monitors", func(t *testing.T) {
+		exportertest.Monitors(t, func(t *testing.T) exportertest.MonitorStore { return empty(t) })
 	})
 	t.Run("ReleaseIssues", func(t *testing.T) {
 		exportertest.ReleaseIssues(t, func(t *testing.T) exportertest.ReleaseIssueStore { return empty(t) })
