@@ -20,6 +20,7 @@ import (
 	"github.com/hoptrace/hoptrace/pipeline/consume"
 	"github.com/hoptrace/hoptrace/pipeline/ingest"
 	"github.com/hoptrace/hoptrace/pipeline/ledger"
+	"github.com/hoptrace/hoptrace/pipeline/monitors"
 	"github.com/hoptrace/hoptrace/pipeline/normalize"
 	"github.com/hoptrace/hoptrace/pipeline/persist"
 	"github.com/hoptrace/hoptrace/pipeline/postprocess"
@@ -94,6 +95,10 @@ var Stages = []Stage{
 		Name: persist.StageSessions, Topic: topics.IngestSessions, DLQ: topics.IngestSessionsDLQ, Group: "hoptrace-persist-sessions",
 		Does: "decode → session store",
 	},
+	{
+		Name: monitors.Stage, Topic: topics.IngestMonitors, DLQ: topics.IngestMonitorsDLQ, Group: "hoptrace-persist-monitors",
+		Does: "decode → monitors; missed and timed-out runs → issues",
+	},
 }
 
 // tallied are the topics whose items the ledger counts, and as what those count that
@@ -110,6 +115,7 @@ var tallied = map[string]ledger.Config{
 
 	topics.IngestReplayRecordings: {Final: true, Category: schemas.CategoryReplay},
 	topics.IngestSessions:         {Final: true, Category: schemas.CategorySession},
+	topics.IngestMonitors:         {Final: true, Category: schemas.CategoryMonitor},
 	topics.IngestFeedbackEvents:   {Final: true, Category: schemas.CategoryFeedback},
 	// Its events go on, and its handler tells what else is stored.
 	topics.IngestAttachments: {Told: true, Category: schemas.CategoryAttachment},
@@ -218,6 +224,7 @@ type Deps struct {
 	Blobs    exporters.Blobs
 	Feedback exporters.FeedbackWriter
 	Sessions exporters.SessionWriter
+	Monitors exporters.MonitorKeeper
 
 	// Grouper groups events; nil means by the default rules.
 	Grouper process.Grouper
@@ -244,6 +251,8 @@ func (d *Deps) has(topic string) bool {
 		return d.Feedback != nil
 	case topics.IngestSessions:
 		return d.Sessions != nil
+	case topics.IngestMonitors:
+		return d.Monitors != nil
 	}
 	return true
 }
@@ -257,6 +266,10 @@ type Pipeline struct {
 	loops   []*consume.Loop
 	pingers []pinger
 	log     *slog.Logger
+
+	// monitors is nil when there is no store of them.
+	monitors *monitors.Keeper
+	ends     *checkInEnds
 
 	mu      sync.Mutex // guards the following
 	started bool
@@ -309,11 +322,12 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 		return nil, err
 	}
 	sink := errorSink{p.handOn}
-	events := func(log *slog.Logger) consume.Handler {
-		return process.NewEvents(process.New(process.Config{Normalize: cfg.Normalize, RetentionDays: cfg.RetentionDays}, process.Deps{
+	processor := func(log *slog.Logger) *process.Processor {
+		return process.New(process.Config{Normalize: cfg.Normalize, RetentionDays: cfg.RetentionDays}, process.Deps{
 			Nodes: deps.Nodes, Issues: deps.Issues, Grouper: deps.Grouper, Frames: deps.Frames, Finder: deps.Stored, Producer: p.handOn,
-		}, processMetrics, log))
+		}, processMetrics, log)
 	}
+	events := func(log *slog.Logger) consume.Handler { return process.NewEvents(processor(log)) }
 	for _, stage := range Stages {
 		if !deps.has(stage.Topic) {
 			continue
@@ -363,6 +377,15 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 		case topics.IngestSessions:
 			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchRows, cfg.BatchWait
 			handler = persist.NewSessions(deps.Sessions, metrics, stageLog)
+		case topics.IngestMonitors:
+			monitorMetrics, err := monitors.NewMetrics(reg)
+			if err != nil {
+				return nil, err
+			}
+			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchEvents, cfg.EventBatchWait
+			handler = monitors.New(deps.Monitors, monitorMetrics, stageLog)
+			p.ends = &checkInEnds{}
+			p.monitors = monitors.NewKeeper(monitors.KeeperDeps{Store: deps.Monitors, Topic: p.ends, Tell: processor(stageLog), Ledger: deps.Ledger}, 0, monitorMetrics, stageLog)
 		default:
 			return nil, fmt.Errorf("stage %s reads topic %q, for which there is no handler", stage.Name, stage.Topic)
 		}
@@ -401,6 +424,13 @@ func (p *Pipeline) Start(ctx context.Context) error {
 			return errors.Join(err, p.shutdown(context.WithoutCancel(ctx)))
 		}
 	}
+	if p.monitors != nil {
+		if err := p.ends.open(p.cfg.Kafka, p.kafka, p.log); err != nil {
+			p.stopped = true
+			return errors.Join(err, p.shutdown(context.WithoutCancel(ctx)))
+		}
+		p.monitors.Start()
+	}
 	return nil
 }
 
@@ -420,6 +450,10 @@ func (p *Pipeline) shutdown(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for i, loop := range p.loops {
 		wg.Go(func() { errs[i] = loop.Shutdown(ctx) })
+	}
+	if p.monitors != nil { // it hands on, too
+		errs = append(errs, p.monitors.Shutdown(ctx))
+		p.ends.close()
 	}
 	wg.Wait()
 	return errors.Join(append(errs, p.handOn.close(ctx))...)
