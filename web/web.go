@@ -96,6 +96,7 @@ type Deps struct {
 	Files    exporters.FileReader
 	Feedback exporters.FeedbackStore
 	Sessions exporters.SessionReader
+	Monitors exporters.MonitorStore
 	// NewIssues counts the issues of releases; nil means that they are not told.
 	NewIssues exporters.ReleaseIssues
 }

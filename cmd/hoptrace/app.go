@@ -350,7 +350,7 @@ func (a *app) pipeline(context.Context) (lifecycle.Component, error) {
 	return pipeline.New(cfg, pipeline.Deps{
 		Spans: a.store, Events: a.store, Metrics: a.store, Logs: a.store, Ledger: a.store, Issues: a.metadata, Nodes: a.nodes, Stored: a.store, Frames: maps,
 		Grouper: process.GroupBy(process.NewProjectGrouper(a.metadata, a.log).For), Hooks: []postprocess.Hook{journal}, Kafka: a.metrics,
-		Files: a.store, Blobs: a.blobs, Feedback: a.metadata, Sessions: a.store,
+		Files: a.store, Blobs: a.blobs, Feedback: a.metadata, Sessions: a.store, Monitors: a.metadata,
 	}, a.registry, a.log)
 }
 
@@ -415,6 +415,7 @@ func (a *app) web(context.Context) (lifecycle.Component, error) {
 		Feedback:    a.metadata,
 		Sessions:    a.store,
 		NewIssues:   a.metadata,
+		Monitors:    a.metadata,
 	}, a.registry, a.log,
 		web.Mount{Prefix: sentryapi.Prefix, Handler: cli})
 	if err != nil {

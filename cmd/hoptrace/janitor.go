@@ -61,7 +61,8 @@ func (j *janitor) run(ctx context.Context) {
 			j.a.log.Info("removed the payloads of old events", "files", removed)
 		}
 		j.expireArtifacts(ctx)
-		j.expireFeedback(ctx, time.Now().Add(-keep))
+		j.expireRows(ctx, "feedback", j.a.metadata.ExpireFeedback, time.Now().Add(-keep))
+		j.expireRows(ctx, "check-ins", j.a.metadata.ExpireCheckIns, time.Now().Add(-keep))
 		select {
 		case <-ctx.Done():
 			return
@@ -89,17 +90,18 @@ func (j *janitor) expireArtifacts(ctx context.Context) {
 	}
 }
 
-func (j *janitor) expireFeedback(ctx context.Context, before time.Time) {
+// expireRows removes old rows of the metadata store, some at a time.
+func (j *janitor) expireRows(ctx context.Context, what string, remove func(ctx context.Context, before int64, limit int) (int, error), before time.Time) {
 	for {
-		removed, err := j.a.metadata.ExpireFeedback(ctx, before.UnixNano(), rowsAtOnce)
+		removed, err := remove(ctx, before.UnixNano(), rowsAtOnce)
 		if err != nil {
 			if ctx.Err() == nil {
-				j.a.log.Warn("cannot remove old feedback; the next try is in an hour", "err", err)
+				j.a.log.Warn("cannot remove old "+what+"; the next try is in an hour", "err", err)
 			}
 			return
 		}
 		if removed > 0 {
-			j.a.log.Info("removed old feedback", "feedbacks", removed)
+			j.a.log.Info("removed old "+what, "rows", removed)
 		}
 		if removed < rowsAtOnce {
 			return

@@ -54,6 +54,7 @@ type Deps struct {
 	Files    exporters.FileReader
 	Feedback exporters.FeedbackStore
 	Sessions exporters.SessionReader
+	Monitors exporters.MonitorStore
 	// NewIssues counts the issues of releases; nil means that they are not told.
 	NewIssues exporters.ReleaseIssues
 }
@@ -154,6 +155,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.fileRoutes()
 	h.feedbackRoutes()
 	h.releaseRoutes()
+	h.monitorRoutes()
 	h.act(http.MethodPost, "/api/v1/projects/{id}/grouping/preview", nil, h.groupingPreview)
 	h.handle("/api/v1/projects/{id}/events/{event}/grouping", nil, h.groupingOfEvent)
 	h.mux.HandleFunc("GET /api/v1/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
