@@ -488,7 +488,7 @@ func (p *scanner) email(i int) int {
 // domain reads labels joined by dots, at least two, and gives the last.
 func (p *scanner) domain(i int) (end int, last string) {
 	s, n := p.in, i
-	for n < len(s) && (isAlnum(s[n]) || s[n] == '-' || s[n] == '.') {
+	for n < len(s) && (isAlnum(s[n]) || s[n] == '-' || s[n] == '.' && (n == i || s[n-1] != '.')) { // two dots end it
 		n++
 	}
 	for n > i && (s[n-1] == '-' || s[n-1] == '.') {
@@ -496,7 +496,7 @@ func (p *scanner) domain(i int) (end int, last string) {
 	}
 	name := s[i:n]
 	dot := strings.LastIndexByte(name, '.')
-	if dot <= 0 || name[0] == '-' || name[0] == '.' || n-i > 253 || strings.Contains(name, "..") {
+	if dot <= 0 || name[0] == '-' || name[0] == '.' || n-i > 253 {
 		return 0, ""
 	}
 	return n, name[dot+1:]
