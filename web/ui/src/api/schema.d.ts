@@ -243,6 +243,102 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/releases": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Releases that sessions or events told of in the range, last seen first. */
+        get: operations["releases"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/releases/{version}/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The sessions of a release over time.
+         * @description The range is the last day unless from and to say otherwise, and is cut into
+         *     at most 500 steps of a minute or more. Steps without sessions are left out.
+         */
+        get: operations["releaseHealth"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/monitors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The monitors of scheduled jobs, by slug. */
+        get: operations["monitors"];
+        put?: never;
+        /** Make a monitor. A check-in with a configuration makes one, too. */
+        post: operations["createMonitor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/monitors/{slug}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One monitor. */
+        get: operations["monitor"];
+        /**
+         * Change a monitor. What is not given stays.
+         * @description A muted monitor is watched and makes no issue; check-ins of a disabled one are
+         *     dropped. After a change of the schedule the next runs are those from now on.
+         */
+        put: operations["updateMonitor"];
+        post?: never;
+        /** Forget a monitor and its check-ins. */
+        delete: operations["deleteMonitor"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/monitors/{slug}/check-ins": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The runs of a job, newest first. */
+        get: operations["checkIns"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/metrics": {
         parameters: {
             query?: never;
@@ -1280,6 +1376,127 @@ export interface components {
         FeedbackChanged: {
             ids: string[];
         };
+        ReleaseList: {
+            releases: components["schemas"]["ReleaseLine"][];
+        };
+        /** @description ReleaseLine is how one release fares. */
+        ReleaseLine: {
+            release: string;
+            firstSeen: components["schemas"]["Nanos"];
+            lastSeen: components["schemas"]["Nanos"];
+            health: components["schemas"]["Health"];
+            /** @description Its share of all sessions in the range, 0 to 1; null when there are none. */
+            adoption: number | null;
+            /** @description How many issues were first seen in it; null when that is not known. */
+            newIssues: number | null;
+        };
+        /** @description Health counts sessions. One is in one of the counts by outcome at most; the others went well. */
+        Health: {
+            sessions: number;
+            crashed: number;
+            /** @description Ended, nobody knows how. */
+            abnormal: number;
+            /** @description Went on after an error that nobody handled. */
+            unhandled: number;
+            /** @description Went well but for errors. */
+            errored: number;
+            users: number;
+            crashedUsers: number;
+            /** @description 0 to 1; null without sessions. */
+            crashFreeSessions: number | null;
+            /** @description 0 to 1; null without users. */
+            crashFreeUsers: number | null;
+        };
+        ReleaseSeries: {
+            release: string;
+            from: components["schemas"]["Nanos"];
+            to: components["schemas"]["Nanos"];
+            /** @description Seconds. */
+            step: number;
+            points: components["schemas"]["HealthPoint"][];
+        };
+        HealthPoint: {
+            time: components["schemas"]["Nanos"];
+            health: components["schemas"]["Health"];
+        };
+        MonitorList: {
+            monitors: components["schemas"]["Monitor"][];
+        };
+        /** @description Monitor is a job that checks in. */
+        Monitor: {
+            slug: string;
+            name: string;
+            /** @enum {string} */
+            status: "active" | "muted" | "disabled";
+            config: components["schemas"]["MonitorConfig"];
+            created: components["schemas"]["Nanos"];
+            environments: components["schemas"]["MonitorEnvironment"][];
+        };
+        /** @description MonitorConfig is when a job is to run, and what counts as a failure. Zeroes and what is left out mean the defaults. */
+        MonitorConfig: {
+            /** @enum {string} */
+            scheduleType: "crontab" | "interval";
+            /** @description Five fields, or @hourly, @daily, @weekly, @monthly, @yearly. */
+            crontab: string;
+            every: number;
+            /** @description minute, hour, day, week, month or year. */
+            unit: string;
+            /** @description As Europe/Vienna; empty means UTC. */
+            timezone: string;
+            /** @description Minutes after which a run that did not begin is missed; 1 by default. */
+            checkInMargin: number;
+            /** @description Minutes after which a run that did not end timed out; 30 by default. */
+            maxRuntime: number;
+            /** @description Runs in a row that must fail to make an issue; 1 by default. */
+            failureThreshold: number;
+            /** @description Runs in a row that must go well to end it; 1 by default. */
+            recoveryThreshold: number;
+        };
+        MonitorEnvironment: {
+            name: string;
+            /** @description Of the last run that is over: ok, error, missed or timeout; empty before the first. */
+            status: string;
+            /** @description When a check-in came last. */
+            last: components["schemas"]["Nanos"] | null;
+            /** @description When a run is due next. */
+            next: components["schemas"]["Nanos"] | null;
+            /** @description As often in a row as makes an issue. */
+            failing: boolean;
+            /** @description The event that made the issue; empty when there is none. */
+            event: string;
+        };
+        MonitorCreate: {
+            slug: string;
+            /** @description The slug unless given. */
+            name?: string;
+            /** @enum {string} */
+            status?: "active" | "muted" | "disabled";
+            config: components["schemas"]["MonitorConfig"];
+        };
+        MonitorUpdate: {
+            name?: string;
+            /** @enum {string} */
+            status?: "active" | "muted" | "disabled";
+            config?: components["schemas"]["MonitorConfig"];
+        };
+        CheckInList: {
+            checkIns: components["schemas"]["CheckIn"][];
+            /** @description Null on the last page; otherwise pass it as before. */
+            next: string | null;
+        };
+        CheckIn: {
+            id: string;
+            environment: string;
+            /** @enum {string} */
+            status: "ok" | "error" | "in_progress" | "missed" | "timeout";
+            time: components["schemas"]["Nanos"];
+            updated: components["schemas"]["Nanos"];
+            /** @description Null when it was not told. */
+            duration: components["schemas"]["Nanos"] | null;
+            /** @description Empty when it told none. */
+            traceId: string;
+            release: string;
+        };
         /** @description HopList is a list of hops. */
         HopList: {
             finding: components["schemas"]["Finding"];
@@ -1849,6 +2066,19 @@ export type FeedbackList = components['schemas']['FeedbackList'];
 export type Feedback = components['schemas']['Feedback'];
 export type FeedbackChange = components['schemas']['FeedbackChange'];
 export type FeedbackChanged = components['schemas']['FeedbackChanged'];
+export type ReleaseList = components['schemas']['ReleaseList'];
+export type ReleaseLine = components['schemas']['ReleaseLine'];
+export type Health = components['schemas']['Health'];
+export type ReleaseSeries = components['schemas']['ReleaseSeries'];
+export type HealthPoint = components['schemas']['HealthPoint'];
+export type MonitorList = components['schemas']['MonitorList'];
+export type Monitor = components['schemas']['Monitor'];
+export type MonitorConfig = components['schemas']['MonitorConfig'];
+export type MonitorEnvironment = components['schemas']['MonitorEnvironment'];
+export type MonitorCreate = components['schemas']['MonitorCreate'];
+export type MonitorUpdate = components['schemas']['MonitorUpdate'];
+export type CheckInList = components['schemas']['CheckInList'];
+export type CheckIn = components['schemas']['CheckIn'];
 export type HopList = components['schemas']['HopList'];
 export type IssueList = components['schemas']['IssueList'];
 export type Issue = components['schemas']['Issue'];
@@ -2292,6 +2522,232 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["FeedbackChanged"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    releases: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the time, included: RFC 3339, Unix nanoseconds, or before now as -1h30m. The beginning unless given. */
+                from?: components["parameters"]["from"];
+                /** @description End of the time, excluded, in the forms of from. Now unless given. */
+                to?: components["parameters"]["to"];
+                environment?: string;
+                limit?: components["parameters"]["limit"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    releaseHealth: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the time, included: RFC 3339, Unix nanoseconds, or before now as -1h30m. The beginning unless given. */
+                from?: components["parameters"]["from"];
+                /** @description End of the time, excluded, in the forms of from. Now unless given. */
+                to?: components["parameters"]["to"];
+                environment?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Percent-encoded. */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseSeries"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    monitors: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MonitorList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    createMonitor: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MonitorCreate"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Monitor"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    monitor: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Monitor"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    updateMonitor: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MonitorUpdate"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Monitor"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deleteMonitor: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Done"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    checkIns: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                environment?: string;
+                /** @description What the last page gave as next. */
+                before?: string;
+                limit?: components["parameters"]["limit"];
+            };
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CheckInList"];
                 };
             };
             default: components["responses"]["Error"];
