@@ -47,6 +47,7 @@ type Message struct {
 	Service   string
 	ClientID  string
 	BootID    string // equal on two rows: they share a clock
+	Release   string // of the program, service@version as Sentry writes it; empty when not told
 
 	TraceID       TraceID
 	SpanID        SpanID

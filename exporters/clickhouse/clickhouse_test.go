@@ -145,3 +145,8 @@ func TestEventsOfIssuesPassTheContract(t *testing.T) {
 	p := engine(t)
 	exportertest.IssueEventStore(t, func(t *testing.T) exportertest.IssueEvents { return open(t, testConfig(p)) })
 }
+
+func TestEventsAreJoinedWithMessagesByTheContract(t *testing.T) {
+	p := engine(t)
+	exportertest.JoinedStore(t, func(t *testing.T) exportertest.Joined { return open(t, testConfig(p)) })
+}

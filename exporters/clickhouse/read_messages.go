@@ -122,7 +122,7 @@ func (s *Store) messages(ctx context.Context, rest string, ps params) ([]schemas
 
 const messageNames = `project, topic, partition, offset, side, consumer_group, service, client_id, boot_id, trace_id, span_id, creation_trace, creation_span,
 start_time, end_time, first_written, written, acked, appended, asked, answered, handed, record_time, high_watermark, attempts, throttle, body_size, key_hash,
-failed, estimated_end, retry_topic, retry_partition, retry_offset, retry_first_seen, retry_attempt, source, source_offset, source_index`
+failed, estimated_end, retry_topic, retry_partition, retry_offset, retry_first_seen, retry_attempt, release, source, source_offset, source_index`
 
 // messageResults holds a block of message rows that were read.
 type messageResults struct {
@@ -141,7 +141,7 @@ type messageResults struct {
 	throttle, bodySize                                 proto.ColInt64
 	keyHash                                            proto.ColUInt64
 	failed, estimatedEnd                               proto.ColUInt8
-	retryTopic                                         *proto.ColLowCardinality[string]
+	retryTopic, release                                *proto.ColLowCardinality[string]
 	retryPartition                                     proto.ColInt32
 	retryOffset, retryFirstSeen                        proto.ColInt64
 	retryAttempt                                       proto.ColUInt16
@@ -151,7 +151,7 @@ type messageResults struct {
 }
 
 func newMessageResults() *messageResults {
-	c := &messageResults{topic: lowCardResult(), group: lowCardResult(), service: lowCardResult(), clientID: lowCardResult(), bootID: lowCardResult(), retryTopic: lowCardResult()}
+	c := &messageResults{topic: lowCardResult(), group: lowCardResult(), service: lowCardResult(), clientID: lowCardResult(), bootID: lowCardResult(), retryTopic: lowCardResult(), release: lowCardResult()}
 	c.results = proto.Results{
 		{Name: "project", Data: &c.project},
 		{Name: "topic", Data: c.topic},
@@ -188,6 +188,7 @@ func newMessageResults() *messageResults {
 		{Name: "retry_offset", Data: &c.retryOffset},
 		{Name: "retry_first_seen", Data: &c.retryFirstSeen},
 		{Name: "retry_attempt", Data: &c.retryAttempt},
+		{Name: "release", Data: c.release},
 		{Name: "source", Data: &c.source},
 		{Name: "source_offset", Data: &c.sourceOffset},
 		{Name: "source_index", Data: &c.sourceIndex},
@@ -206,6 +207,7 @@ func (c *messageResults) row(i int) schemas.Message {
 		Service:       c.service.Row(i),
 		ClientID:      c.clientID.Row(i),
 		BootID:        c.bootID.Row(i),
+		Release:       c.release.Row(i),
 		TraceID:       c.traceID[i],
 		SpanID:        c.spanID[i],
 		CreationTrace: c.creationTrace[i],

@@ -51,7 +51,7 @@ type messageColumns struct {
 	throttle, bodySize                     proto.ColInt64
 	keyHash                                proto.ColUInt64
 	failed, estimatedEnd                   proto.ColUInt8
-	retryTopic                             lowCard
+	retryTopic, release                    lowCard
 	retryPartition                         proto.ColInt32
 	retryOffset, retryFirstSeen            proto.ColInt64
 	retryAttempt                           proto.ColUInt16
@@ -100,6 +100,7 @@ func newMessageColumns() *messageColumns {
 		{Name: "retry_offset", Data: &c.retryOffset},
 		{Name: "retry_first_seen", Data: &c.retryFirstSeen},
 		{Name: "retry_attempt", Data: &c.retryAttempt},
+		{Name: "release", Data: &c.release},
 		{Name: "source", Data: &c.source},
 		{Name: "source_offset", Data: &c.sourceOffset},
 		{Name: "source_index", Data: &c.sourceIndex},
@@ -109,7 +110,7 @@ func newMessageColumns() *messageColumns {
 }
 
 func (c *messageColumns) append(m *schemas.Message) {
-	c.bytes += 250 + len(m.Topic) + len(m.Group) + len(m.Service) + len(m.ClientID) + len(m.BootID)
+	c.bytes += 250 + len(m.Topic) + len(m.Group) + len(m.Service) + len(m.ClientID) + len(m.BootID) + len(m.Release)
 	c.project.Append(m.Project)
 	c.topic.Append(m.Topic)
 	c.partition.Append(m.Partition)
@@ -174,6 +175,7 @@ func (c *messageColumns) append(m *schemas.Message) {
 	c.retryOffset.Append(m.RetryOffset)
 	c.retryFirstSeen.Append(m.RetryFirstSeen)
 	c.retryAttempt.Append(m.RetryAttempt)
+	c.release.Append(m.Release)
 	c.source.Append(uint64(m.Source))
 	c.sourceOffset.Append(m.Position.Offset)
 	c.sourceIndex.Append(m.Position.Index)

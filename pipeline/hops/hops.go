@@ -8,6 +8,7 @@ package hops
 import (
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/hoptrace/hoptrace/instrumentation/messaging"
 	"github.com/hoptrace/hoptrace/schemas"
@@ -66,6 +67,7 @@ func Derive(dst []schemas.Message, s *schemas.Span) (rows []schemas.Message, mal
 		m.Attempts = 1
 	}
 	m.BootID, _ = schemas.Lookup(s.Resource, messaging.AttrBootID)
+	m.Release = release(s)
 
 	before := len(dst)
 	switch {
@@ -84,6 +86,19 @@ func Derive(dst []schemas.Message, s *schemas.Span) (rows []schemas.Message, mal
 		s.Attributes = f.strip(s.Attributes)
 	}
 	return dst, malformed + f.malformed
+}
+
+// release is that of the program that sent the span. A version that names its
+// package already (a Sentry SDK's) is taken as it is.
+func release(s *schemas.Span) string {
+	version, ok := schemas.Lookup(s.Resource, "service.version")
+	if !ok {
+		version, _ = schemas.Lookup(s.Attributes, "sentry.release")
+	}
+	if version == "" || s.Service == "" || strings.Contains(version, "@") {
+		return version
+	}
+	return s.Service + "@" + version
 }
 
 // creation is the context that the record carried: the link that names the

@@ -79,7 +79,7 @@ func (n *Normalizer) kafka(c *document.Node) {
 	e.Group = cut(cmp.Or(c.Get("group").Scalar(), c.Get("consumer_group").Scalar()), maxShort)
 	e.Partition, e.Offset = partitionOf(c.Get("partition")), offsetOf(c.Get("offset"))
 	e.Member = cut(cmp.Or(c.Get("member").Scalar(), c.Get("client_id").Scalar()), maxShort)
-	e.KeyHash = cut(c.Get("key_hash").Scalar(), 64)
+	e.KeyHash = keyHash(cut(c.Get("key_hash").Scalar(), 64))
 	e.ProducerRelease = cut(c.Get("producer_release").Scalar(), maxRelease)
 	if v, ok := parseInt(c.Get("attempt")); ok && v > 0 {
 		e.Attempt = uint16(min(v, math.MaxUint16)) //nolint:gosec // bounded
@@ -97,6 +97,20 @@ func (n *Normalizer) kafka(c *document.Node) {
 	if e.OriginalTopic = cut(c.Get("original_topic").Scalar(), maxShort); e.OriginalTopic != "" {
 		e.OriginalPartition, e.OriginalOffset = partitionOf(c.Get("original_partition")), offsetOf(c.Get("original_offset"))
 	}
+}
+
+// keyHash writes a hash as it is shown and searched, in 16 hexadecimal digits: the
+// integrations tell a decimal number. What is none is kept.
+func keyHash(s string) string {
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		return s
+	}
+	var b [16]byte
+	for i := range b {
+		b[i] = "0123456789abcdef"[n>>(60-4*i)&15]
+	}
+	return string(b[:])
 }
 
 func partitionOf(v *document.Node) int32 {

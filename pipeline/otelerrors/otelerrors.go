@@ -10,6 +10,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -237,7 +238,42 @@ func (o *origin) kafka() map[string]any {
 	if out["topic"] == nil {
 		return nil
 	}
+	o.wayOf(out)
 	return out
+}
+
+// wayOf adds what the raw times and the lineage of our own instrumentation tell of
+// the record, in the words of package sentrykafka (see docs/sentry.md).
+func (o *origin) wayOf(out map[string]any) {
+	number := func(key string) (int64, bool) {
+		n, err := strconv.ParseInt(lookup(o.attributes, key), 10, 64)
+		return n, err == nil
+	}
+	for _, f := range [...][2]string{{"key_hash", messaging.AttrKeyHash}, {"client_id", messaging.AttrClientID}, {"original_topic", messaging.AttrRetryTopic}} {
+		if v := lookup(o.attributes, f[1]); v != "" {
+			out[f[0]] = v
+		}
+	}
+	if t, ok := number(messaging.AttrConsumeRecordTime); ok && t > 0 {
+		out["record_time"] = time.Unix(0, t).UTC().Format(time.RFC3339Nano)
+		if o.time > 0 {
+			out["age_ms"] = float64(o.time-t) / 1e6
+		}
+	}
+	if n, ok := number(messaging.AttrBatchMessageCount); ok && n > 1 {
+		out["batch_count"] = n
+	}
+	if n, ok := number(messaging.AttrRetryAttempt); ok && n >= 0 {
+		out["attempt"] = n + 1 // the attribute counts the failures before this attempt
+	}
+	if out["original_topic"] == nil {
+		return
+	}
+	for _, f := range [...][2]string{{"original_partition", messaging.AttrRetryPartition}, {"original_offset", messaging.AttrRetryOffset}} {
+		if n, ok := number(f[1]); ok {
+			out[f[0]] = n
+		}
+	}
 }
 
 // id follows from where the error was found and what it is.
