@@ -87,9 +87,11 @@ type Deps struct {
 	Issues   exporters.IssueStore
 	// IssueEvents counts and searches what issues are made of.
 	IssueEvents exporters.IssueEventReader
-	Projects    exporters.Projects
-	Blobs       exporters.Blobs
-	Nodes       exporters.Nodes
+	// Joined tells what messages events are about.
+	Joined   exporters.JoinedReader
+	Projects exporters.Projects
+	Blobs    exporters.Blobs
+	Nodes    exporters.Nodes
 	// Regrouper tries and explains grouping; nil means that this process cannot.
 	Regrouper api.Regrouper
 	// What is kept beside events; nil means that this process cannot show it.

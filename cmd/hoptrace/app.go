@@ -407,6 +407,7 @@ func (a *app) web(context.Context) (lifecycle.Component, error) {
 		Events:      a.store,
 		Issues:      a.metadata,
 		IssueEvents: a.store,
+		Joined:      a.store,
 		Projects:    a.metadata,
 		Blobs:       a.blobs,
 		Nodes:       a.nodes,

@@ -30,6 +30,7 @@ const usage = `hoptrace shows where every Kafka message spends its time, and wha
   hoptrace tokens       create, list, revoke: what sentry-cli shows to upload source maps
   hoptrace projects     list, create, show, set: projects; keys, key-create, key-disable …: their DSNs
   hoptrace ledger       where every item went that senders handed over
+  hoptrace record       TOPIC/PARTITION@OFFSET: a record's way, its trace and what failed on it
   hoptrace config       print every setting, its value and where it came from
   hoptrace version
 
@@ -64,6 +65,9 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 			case "ledger":
 				_, _ = io.WriteString(stdout, ledgerUsage)
 				return 0
+			case "record":
+				_, _ = io.WriteString(stdout, recordUsage)
+				return 0
 			case "tokens":
 				_, _ = io.WriteString(stdout, tokensUsage)
 				return 0
@@ -78,6 +82,8 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return 0
 	case "ledger":
 		return runLedger(args, stdout, stderr)
+	case "record":
+		return runRecord(args, stdout, stderr)
 	case "grouping":
 		return runGrouping(args, stdout, stderr)
 	case "topics":

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,17 +21,15 @@ const (
 	maxParents     = 200_000 // spans that are looked among for those above an event's
 	maxAbove       = 64      // steps up from it
 	maxJoinTopics  = 20      // topics of a baseline
-	baselineSample = 100_000 // records of a baseline, about
+	baselineSample = 50_000  // records of a baseline, about
+	maxBaseline    = 48 * time.Hour
 	// How long a span may last around an event in it, and a message row around its
 	// span: what is looked for lies this near.
 	spanReach = 24 * time.Hour
 )
 
-// dimRecord and dimAge are counted beside the dimensions.
-const (
-	dimRecord = "record"
-	dimAge    = "age"
-)
+// dimAge is counted beside the dimensions of a baseline.
+const dimAge = "age"
 
 // IssueMessages tells which records the events of one set are about.
 func (s *Store) IssueMessages(ctx context.Context, project uint64, set exporters.EventSet, f exporters.EventFilter) (exporters.IssueMessages, error) {
@@ -50,23 +49,25 @@ func (s *Store) IssueMessages(ctx context.Context, project uint64, set exporters
 		}
 		q.stretch(f.Range)
 		q.and(inStretch)
-		found, err := s.above(ctx, q)
+		failures, err := s.failures(ctx, q)
 		if err != nil {
 			return out, err
 		}
-		j := failures(q, found)
-		if err = s.countFailures(ctx, j, &out); err != nil || out.Placed == 0 {
+		if len(failures) > exporters.MaxJoinedEvents {
+			failures, out.More = failures[:exporters.MaxJoinedEvents], true
+		}
+		found, err := s.above(ctx, project, failures)
+		if err != nil {
 			return out, err
 		}
-		if err = s.agesOf(ctx, j, &out); err != nil {
+		c := newFailureCount(&out)
+		if !c.place(failures, found) {
+			return out, nil
+		}
+		if err = s.rowsOf(ctx, q, c, found); err != nil {
 			return out, err
 		}
-		if out.Oldest, err = s.oldest(ctx, j); err != nil {
-			return out, err
-		}
-		if out.Worst, err = s.worst(ctx, j); err != nil {
-			return out, err
-		}
+		c.count(failures)
 		return out, s.baseline(ctx, project, f.Range, &out)
 	}()
 	if err != nil {
@@ -75,58 +76,118 @@ func (s *Store) IssueMessages(ctx context.Context, project uint64, set exporters
 	return out, nil
 }
 
-// reader is the reading of a record that an event's span lies in.
-type reader struct {
-	span      schemas.SpanRef // the event's
-	topic     string
-	partition int32
-	offset    int64
-	group     string
+// failure is one event, with its record as far as the event tells it.
+type failure struct {
+	id                                    schemas.EventID
+	at                                    int64
+	weight                                uint64
+	span                                  schemas.SpanRef
+	record, original                      schemas.RecordRef // topics are empty when not told
+	bySpan                                bool
+	group, key, producer, release, member string
+	age, recordTime                       int64
 }
 
-const noRecord = "(topic = '' OR partition < 0 OR offset < 0)"
+const tellsRecord = "topic != '' AND partition >= 0 AND offset >= 0"
 
-// above finds what was being read where events of a selection that name no record
-// happened: by their span, or by one above it. A span that read several records
-// does not tell which.
-func (s *Store) above(ctx context.Context, q *selection) ([]reader, error) {
+// failures reads the newest events of a selection, each once.
+func (s *Store) failures(ctx context.Context, q *selection) (out []failure, err error) {
 	ps := append(params(nil), q.params...)
-	ps.int("limit", exporters.MaxJoinedSpans)
-	var traces proto.ColFixedStr16
-	var spans proto.ColFixedStr8
-	var first, last proto.ColInt64
-	var lost []schemas.SpanRef
-	var from, to int64
-	err := s.query(ctx, "SELECT trace_id, span_id, min(toUnixTimestamp64Nano(time)) AS first, max(toUnixTimestamp64Nano(time)) AS last FROM events WHERE "+q.where+
-		" AND "+noRecord+" AND trace_id != toFixedString('', 16) AND span_id != toFixedString('', 8) GROUP BY trace_id, span_id ORDER BY last DESC, trace_id, span_id LIMIT {limit:UInt64}", ps,
-		proto.Results{{Name: "trace_id", Data: &traces}, {Name: "span_id", Data: &spans}, {Name: "first", Data: &first}, {Name: "last", Data: &last}},
-		func() { lost, from, to = nil, 0, 0 },
+	ps.int("events", exporters.MaxJoinedEvents+1)
+	var (
+		id, trace                                       proto.ColFixedStr16
+		span                                            proto.ColFixedStr8
+		at, offset, original, age, recordTime           proto.ColInt64
+		weight                                          proto.ColUInt64
+		partition, originalPartition                    proto.ColInt32
+		topic, group, producer, release, member, before = lowCardResult(), lowCardResult(), lowCardResult(), lowCardResult(), lowCardResult(), lowCardResult()
+		key                                             proto.ColStr
+	)
+	err = s.query(ctx, `
+SELECT id, toUnixTimestamp64Nano(time) AS at, toUInt64(greatest(weight, 1)) AS w, trace_id, span_id, topic, partition, offset, consumer_group, lower(key_hash) AS key_of,
+	producer_release, release, member, age, record_time, original_topic, original_partition, original_offset
+FROM (SELECT * FROM events WHERE `+q.where+` ORDER BY time DESC, id, source, source_offset, source_index LIMIT 2 * {events:UInt64})
+ORDER BY time DESC, id, source, source_offset, source_index LIMIT 1 BY id LIMIT {events:UInt64}`, ps,
+		proto.Results{
+			{Name: "id", Data: &id},
+			{Name: "at", Data: &at},
+			{Name: "w", Data: &weight},
+			{Name: "trace_id", Data: &trace},
+			{Name: "span_id", Data: &span},
+			{Name: "topic", Data: topic},
+			{Name: "partition", Data: &partition},
+			{Name: "offset", Data: &offset},
+			{Name: "consumer_group", Data: group},
+			{Name: "key_of", Data: &key},
+			{Name: "producer_release", Data: producer},
+			{Name: "release", Data: release},
+			{Name: "member", Data: member},
+			{Name: "age", Data: &age},
+			{Name: "record_time", Data: &recordTime},
+			{Name: "original_topic", Data: before},
+			{Name: "original_partition", Data: &originalPartition},
+			{Name: "original_offset", Data: &original},
+		},
+		func() { out = out[:0] },
 		func() {
-			for i := range traces {
-				lost = append(lost, schemas.SpanRef{TraceID: traces[i], SpanID: spans[i]})
-				if from == 0 || first[i] < from {
-					from = first[i]
+			for i := range id {
+				e := failure{
+					id: id[i], at: at[i], weight: weight[i], span: schemas.SpanRef{TraceID: trace[i], SpanID: span[i]}, group: group.Row(i), key: key.Row(i),
+					producer: producer.Row(i), release: release.Row(i), member: member.Row(i), age: age[i], recordTime: recordTime[i],
 				}
-				to = max(to, last[i])
+				if t := topic.Row(i); t != "" && partition[i] >= 0 && offset[i] >= 0 {
+					e.record = schemas.RecordRef{Topic: t, Partition: partition[i], Offset: offset[i]}
+				}
+				if t := before.Row(i); t != "" && originalPartition[i] >= 0 && original[i] >= 0 {
+					e.original = schemas.RecordRef{Topic: t, Partition: originalPartition[i], Offset: original[i]}
+				}
+				out = append(out, e)
 			}
 		})
-	if err != nil || len(lost) == 0 {
-		return nil, err
-	}
+	return out, err
+}
+
+// reader is the reading of a record that an event's span lies in.
+type reader struct {
+	record schemas.RecordRef
+	group  string
+}
+
+// above finds what was being read where events that name no record happened: by
+// their span, or by one above it. A span that read several records does not tell
+// which.
+func (s *Store) above(ctx context.Context, project uint64, events []failure) (map[schemas.SpanRef]reader, error) {
+	seen := map[schemas.SpanRef]bool{}
 	ids := map[schemas.TraceID]bool{}
+	var lost []schemas.SpanRef
 	var of []schemas.TraceID
-	for _, l := range lost {
-		if !ids[l.TraceID] {
-			ids[l.TraceID] = true
-			of = append(of, l.TraceID)
+	var from, to int64
+	for i := range events {
+		e := &events[i]
+		if e.record.Topic != "" || e.span.TraceID.IsZero() || e.span.SpanID.IsZero() {
+			continue
 		}
-	}
-	near := params(nil)
-	for _, p := range q.params {
-		if p.Key == "project" {
-			near = append(near, p)
+		if !seen[e.span] {
+			if len(lost) == exporters.MaxJoinedSpans {
+				break
+			}
+			seen[e.span] = true
+			lost = append(lost, e.span)
+			if !ids[e.span.TraceID] {
+				ids[e.span.TraceID] = true
+				of = append(of, e.span.TraceID)
+			}
 		}
+		if from == 0 || e.at < from {
+			from = e.at
+		}
+		to = max(to, e.at)
 	}
+	if len(lost) == 0 {
+		return nil, nil
+	}
+	var near params
+	near.uint("project", project)
 	near.int("from", from-int64(spanReach))
 	near.int("to", to+int64(spanReach))
 	readers, err := s.readersOf(ctx, append(params(nil), near...), of)
@@ -150,14 +211,13 @@ func (s *Store) above(ctx context.Context, q *selection) ([]reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []reader
+	out := map[schemas.SpanRef]reader{}
 	for _, l := range lost {
 		at := l
 		for range maxAbove {
 			if r, is := readers[at]; is {
-				if r.topic != "" {
-					r.span = l
-					out = append(out, r)
+				if r.record.Topic != "" {
+					out[l] = r
 				}
 				break
 			}
@@ -199,7 +259,7 @@ GROUP BY trace_id, span_id LIMIT {limit:UInt64}`, ps,
 		func() { clear(out) },
 		func() {
 			for i := range trace {
-				r := reader{topic: topic.Row(i), partition: partition[i], offset: offset[i], group: group.Row(i)}
+				r := reader{schemas.RecordRef{Topic: topic.Row(i), Partition: partition[i], Offset: offset[i]}, group.Row(i)}
 				if n[i] != 1 {
 					r = reader{}
 				}
@@ -229,81 +289,105 @@ func (s *Store) parentsOf(ctx context.Context, ps params, traces []schemas.Trace
 	return out, err
 }
 
-// failed is a subquery of an issue's events, each once, with its record.
-type failed struct {
-	params params
-	events string // events with the record that they name or that was found; topic is empty without one
-	rows   string // of those with a record, and what the record's message rows tell
+// recordRows is what the message rows of a record tell, at its producer and at its
+// readers.
+type recordRows struct {
+	key                        uint64
+	producer                   string
+	recordTime, appended, sent int64
+	original                   schemas.RecordRef
+	reads                      uint64
+	readers                    map[readerKey]readerRow
 }
 
-// failures prepares the subqueries.
-func failures(q *selection, found []reader) failed {
-	j := failed{params: append(params(nil), q.params...)}
-	j.params.int("events", exporters.MaxJoinedEvents+1)
-	list(&j.params, "found", found, func(b *strings.Builder, r reader) {
+type readerKey struct {
+	group string
+	trace schemas.TraceID
+}
+
+type readerRow struct{ release, member string }
+
+// maxRecordRows bounds what is read of the rows of all records of an issue: one of
+// each group and trace that read a record, and one of its producer.
+const maxRecordRows = 3 * exporters.MaxJoinedEvents
+
+// rowsOf reads the rows of the records that were found and told.
+func (s *Store) rowsOf(ctx context.Context, q *selection, c *failureCount, found map[schemas.SpanRef]reader) error {
+	ps := append(params(nil), q.params...)
+	ps.int("limit", maxRecordRows)
+	list(&ps, "found", slices.Collect(maps.Values(found)), func(b *strings.Builder, r reader) {
 		b.WriteByte('(')
-		literal(b, r.span.TraceID.String())
-		b.WriteByte(',')
-		literal(b, r.span.SpanID.String())
-		b.WriteByte(',')
-		literal(b, r.topic)
-		b.WriteString("," + strconv.FormatInt(int64(r.partition), 10) + "," + strconv.FormatInt(r.offset, 10) + ",")
-		literal(b, r.group)
-		b.WriteByte(')')
+		literal(b, r.record.Topic)
+		b.WriteString("," + strconv.FormatInt(int64(r.record.Partition), 10) + "," + strconv.FormatInt(r.record.Offset, 10) + ")")
 	})
-	j.events = `
-SELECT id, at, w, trace_id, span_id, f_topic != '' AS by_span, if(by_span, f_topic, e_topic) AS topic, if(by_span, f_partition, e_partition) AS partition,
-	if(by_span, f_offset, e_offset) AS offset, if(by_span AND f_group != '', f_group, e_group) AS grp, e_key, e_age, e_record_time, e_producer, e_release, e_member, e_original
-FROM
-(
-	SELECT id, at, w, e.1 AS trace_id, e.2 AS span_id, if(e.3 != '' AND e.4 >= 0 AND e.5 >= 0, e.3, '') AS e_topic, e.4 AS e_partition, e.5 AS e_offset, e.6 AS e_group,
-		lower(e.7) AS e_key, e.8 AS e_age, e.9 AS e_record_time, e.10 AS e_producer, e.11 AS e_release, e.12 AS e_member, e.13 AS e_original
-	FROM
-	(
-		SELECT id, min(toUnixTimestamp64Nano(time)) AS at, toUInt64(max(greatest(weight, 1))) AS w,
-			argMin(tuple(trace_id, span_id, CAST(topic, 'String'), partition, offset, CAST(consumer_group, 'String'), key_hash, age, record_time,
-				CAST(producer_release, 'String'), CAST(release, 'String'), CAST(member, 'String'),
-				tuple(CAST(original_topic, 'String'), original_partition, original_offset)), time) AS e
-		FROM events WHERE ` + q.where + ` GROUP BY id ORDER BY at DESC, id LIMIT {events:UInt64}
+	var (
+		topic, group, release, member, before = lowCardResult(), lowCardResult(), lowCardResult(), lowCardResult(), lowCardResult()
+		partition, originalPartition          proto.ColInt32
+		offset, recordTime, appended, start   proto.ColInt64
+		original                              proto.ColInt64
+		sends                                 proto.ColUInt8
+		trace                                 proto.ColFixedStr16
+		key, reads                            proto.ColUInt64
 	)
-) AS told
-ANY LEFT JOIN
+	return s.query(ctx, `
+SELECT topic, partition, offset, toUInt8(side = 1) AS sends, consumer_group, trace_id, max(key_hash) AS key_of, toLowCardinality(any(release)) AS release_of, toLowCardinality(any(client_id)) AS member_of,
+	max(record_time) AS record_time_of, max(appended) AS appended_of, min(start_time) AS start_of, uniqExact(span_id) AS reads,
+	toLowCardinality(any(retry_topic)) AS original_topic, any(retry_partition) AS original_partition, any(retry_offset) AS original_offset
+FROM messages
+WHERE project = {project:UInt64} AND side IN (1, 2, 3) AND (topic, partition, offset) IN
 (
-	SELECT toFixedString(unhex(r.1), 16) AS trace_id, toFixedString(unhex(r.2), 8) AS span_id, r.3 AS f_topic, r.4 AS f_partition, r.5 AS f_offset, r.6 AS f_group
-	FROM (SELECT arrayJoin({found:Array(Tuple(String, String, String, Int32, Int64, String))}) AS r)
-) AS f USING (trace_id, span_id)`
-	// The rows of a record at its producer and its readers. What a record came of
-	// after a failure is one record for all its attempts.
-	j.rows = `
-SELECT id, at, w, trace_id, span_id, by_span, topic, partition, offset, grp,
-	multiIf(e_original.1 != '' AND e_original.2 >= 0 AND e_original.3 >= 0, e_original, m_original.1 != '', m_original, (topic, partition, offset)) AS first_record,
-	cityHash64(first_record) AS record, m_reads AS reads,
-	multiIf(e_key != '', e_key, m_key != 0, lower(leftPad(hex(m_key), 16, '0')), '') AS key_of,
-	if(e_producer != '', e_producer, m_producer) AS producer, if(r_release != '', r_release, e_release) AS release_of, if(r_member != '', r_member, e_member) AS member_of,
-	multiIf(e_age != -1, e_age, e_record_time != 0, at - e_record_time, m_record_time != 0, at - m_record_time, m_appended != 0, at - m_appended, m_sent != 0, at - m_sent, -1) AS age_of,
-	e_age != -1 OR e_record_time != 0 OR m_record_time != 0 OR m_appended != 0 OR m_sent != 0 AS has_age
-FROM
-(
-	SELECT * FROM
-	(SELECT * FROM (` + j.events + `) WHERE topic != '') AS e
-	ANY LEFT JOIN
-	(
-		SELECT CAST(topic, 'String') AS topic, partition, offset, max(key_hash) AS m_key, anyIf(CAST(release, 'String'), side = 1 AND release != '') AS m_producer,
-			max(record_time) AS m_record_time, max(appended) AS m_appended, minIf(start_time, side = 1) AS m_sent, uniqExactIf((trace_id, span_id), side IN (2, 3)) AS m_reads,
-			anyIf((CAST(retry_topic, 'String'), retry_partition, retry_offset), retry_topic != '') AS m_original
-		FROM messages
-		WHERE project = {project:UInt64} AND side IN (1, 2, 3) AND (topic, partition, offset) IN (SELECT topic, partition, offset FROM (` + j.events + `) WHERE topic != '')
-		GROUP BY topic, partition, offset
-	) AS m USING (topic, partition, offset)
-) AS em
-ANY LEFT JOIN
-(
-	SELECT CAST(topic, 'String') AS topic, partition, offset, CAST(consumer_group, 'String') AS grp, trace_id, any(CAST(release, 'String')) AS r_release, any(CAST(client_id, 'String')) AS r_member
-	FROM messages
-	WHERE project = {project:UInt64} AND side IN (2, 3) AND (topic, partition, offset) IN (SELECT topic, partition, offset FROM (` + j.events + `) WHERE topic != '')
-	GROUP BY topic, partition, offset, grp, trace_id
-) AS r USING (topic, partition, offset, grp, trace_id)`
-	return j
+	SELECT CAST(topic, 'String'), partition, offset FROM events WHERE `+q.where+` AND `+tellsRecord+`
+	UNION ALL
+	SELECT r.1, r.2, r.3 FROM (SELECT arrayJoin({found:Array(Tuple(String, Int32, Int64))}) AS r)
+)
+GROUP BY topic, partition, offset, sends, consumer_group, trace_id LIMIT {limit:UInt64}`, ps,
+		proto.Results{
+			{Name: "topic", Data: topic},
+			{Name: "partition", Data: &partition},
+			{Name: "offset", Data: &offset},
+			{Name: "sends", Data: &sends},
+			{Name: "consumer_group", Data: group},
+			{Name: "trace_id", Data: &trace},
+			{Name: "key_of", Data: &key},
+			{Name: "release_of", Data: release},
+			{Name: "member_of", Data: member},
+			{Name: "record_time_of", Data: &recordTime},
+			{Name: "appended_of", Data: &appended},
+			{Name: "start_of", Data: &start},
+			{Name: "reads", Data: &reads},
+			{Name: "original_topic", Data: before},
+			{Name: "original_partition", Data: &originalPartition},
+			{Name: "original_offset", Data: &original},
+		},
+		func() {
+			for _, r := range c.rows {
+				*r = recordRows{}
+			}
+		},
+		func() {
+			for i := range key {
+				r := c.rows[schemas.RecordRef{Topic: topic.Row(i), Partition: partition[i], Offset: offset[i]}]
+				if r == nil {
+					continue // of an older event
+				}
+				r.key, r.recordTime, r.appended = max(r.key, key[i]), max(r.recordTime, recordTime[i]), max(r.appended, appended[i])
+				if t := before.Row(i); t != "" {
+					r.original = schemas.RecordRef{Topic: t, Partition: originalPartition[i], Offset: original[i]}
+				}
+				if sends[i] != 0 {
+					if r.sent == 0 || start[i] < r.sent {
+						r.sent = start[i]
+					}
+					r.producer = cmp.Or(release.Row(i), r.producer)
+					continue
+				}
+				r.reads += reads[i]
+				if r.readers == nil {
+					r.readers = map[readerKey]readerRow{}
+				}
+				r.readers[readerKey{group.Row(i), trace[i]}] = readerRow{release.Row(i), member.Row(i)}
+			}
+		})
 }
 
 // bucketOf is the number of an age's bucket; see exporters.AgeBounds.
@@ -315,90 +399,6 @@ func bucketOf(age string) string {
 	}
 	fmt.Fprintf(&b, "'%d')", len(exporters.AgeBounds))
 	return b.String()
-}
-
-// countFailures counts the events, their records and the values of each dimension.
-func (s *Store) countFailures(ctx context.Context, j failed, out *exporters.IssueMessages) error {
-	var events, looked, placed, bySpan proto.ColUInt64
-	var first, last proto.ColInt64
-	err := s.query(ctx, `
-SELECT toUInt64(sum(w)) AS events, count() AS looked, toUInt64(sumIf(w, topic != '')) AS placed, toUInt64(sumIf(w, topic != '' AND by_span)) AS by_span_events,
-	minIf(at, topic != '') AS first, maxIf(at, topic != '') AS last
-FROM (`+j.events+`)`, j.params,
-		proto.Results{
-			{Name: "events", Data: &events},
-			{Name: "looked", Data: &looked},
-			{Name: "placed", Data: &placed},
-			{Name: "by_span_events", Data: &bySpan},
-			{Name: "first", Data: &first},
-			{Name: "last", Data: &last},
-		},
-		func() { *out = exporters.IssueMessages{} },
-		func() {
-			for i := range events {
-				out.Events, out.Placed, out.BySpan = events[i], placed[i], bySpan[i]
-				out.More = looked[i] > exporters.MaxJoinedEvents
-				out.First, out.Last = first[i], last[i]
-			}
-		})
-	if err != nil || out.Placed == 0 {
-		return err
-	}
-	ps := append(params(nil), j.params...)
-	ps.int("values", exporters.MaxMessageValues)
-	var key, value proto.ColStr
-	var n, records, total, totalRecords, values, fewest proto.ColUInt64
-	return s.query(ctx, `
-SELECT key, value, n, records, toUInt64(sum(n) OVER (PARTITION BY key)) AS total, toUInt64(sum(records) OVER (PARTITION BY key)) AS total_records,
-	count() OVER (PARTITION BY key) AS distinct_values, toUInt64(min(n) OVER (PARTITION BY key)) AS fewest
-FROM
-(
-	SELECT kv.1 AS key, kv.2 AS value, toUInt64(sum(w)) AS n, uniqExact(record) AS records
-	FROM (`+j.rows+`)
-	ARRAY JOIN arrayFilter(kv -> kv.2 != '', [('topic', topic), ('partition', concat(topic, ':', toString(partition))), ('group', grp), ('key', key_of),
-		('producer_release', producer), ('release', release_of), ('member', member_of), ('record', toString(record)), ('age', if(has_age, `+bucketOf("age_of")+`, ''))]) AS kv
-	GROUP BY key, value
-)
-ORDER BY key, n DESC, value LIMIT {values:UInt64} + 1 BY key`, ps,
-		proto.Results{
-			{Name: "key", Data: &key},
-			{Name: "value", Data: &value},
-			{Name: "n", Data: &n},
-			{Name: "records", Data: &records},
-			{Name: "total", Data: &total},
-			{Name: "total_records", Data: &totalRecords},
-			{Name: "distinct_values", Data: &values},
-			{Name: "fewest", Data: &fewest},
-		},
-		func() {
-			out.Age = exporters.MessageAge{}
-			out.By = make([]exporters.MessageDimension, len(exporters.Dimensions))
-			for i, d := range exporters.Dimensions {
-				out.By[i].Dimension = d
-			}
-		},
-		func() {
-			for i := range n {
-				switch k := key.Row(i); k {
-				case dimRecord:
-					out.Records, out.FewestEvents, out.MostEvents = values[i], fewest[i], max(out.MostEvents, n[i])
-				case dimAge:
-					if at, err := strconv.Atoi(value.Row(i)); err == nil && at < len(out.Age.Buckets) {
-						out.Age.Buckets[at], out.Age.Records[at] = n[i], records[i]
-					}
-				default:
-					d := dimension(out, k)
-					if d == nil {
-						continue
-					}
-					d.Events, d.Records = total[i], totalRecords[i]
-					if len(d.Values) < exporters.MaxMessageValues {
-						d.Values = append(d.Values, messageValue(k, value.Row(i), n[i], records[i]))
-					}
-					d.Others = values[i] - uint64(len(d.Values))
-				}
-			}
-		})
 }
 
 func dimension(m *exporters.IssueMessages, name string) *exporters.MessageDimension {
@@ -419,118 +419,16 @@ func messageValue(dimension, value string, events, records uint64) exporters.Mes
 	return v
 }
 
-// agesOf reads the quantiles of the ages.
-func (s *Store) agesOf(ctx context.Context, j failed, out *exporters.IssueMessages) error {
-	var n, records proto.ColUInt64
-	var low, high, p50, p90, p99 proto.ColInt64
-	quantile := func(q string) string {
-		return "toInt64(quantileExactWeightedIf(" + q + ")(age_of, w, has_age))"
-	}
-	return s.query(ctx, `
-SELECT toUInt64(sumIf(w, has_age)) AS n, uniqExactIf(record, has_age) AS records, toInt64(minIf(age_of, has_age)) AS low, toInt64(maxIf(age_of, has_age)) AS high,
-	`+quantile("0.5")+` AS p50, `+quantile("0.9")+` AS p90, `+quantile("0.99")+` AS p99
-FROM (`+j.rows+`)`, j.params,
-		proto.Results{
-			{Name: "n", Data: &n},
-			{Name: "records", Data: &records},
-			{Name: "low", Data: &low},
-			{Name: "high", Data: &high},
-			{Name: "p50", Data: &p50},
-			{Name: "p90", Data: &p90},
-			{Name: "p99", Data: &p99},
-		},
-		func() {},
-		func() {
-			for i := range n {
-				a := &out.Age
-				if a.Events, a.KnownRecords = n[i], records[i]; n[i] == 0 {
-					continue
-				}
-				a.Min, a.Max = time.Duration(low[i]), time.Duration(high[i])
-				a.P50, a.P90, a.P99 = time.Duration(p50[i]), time.Duration(p90[i]), time.Duration(p99[i])
-			}
-		})
-}
-
-// oldest lists the events whose message was oldest.
-func (s *Store) oldest(ctx context.Context, j failed) (out []exporters.EventAge, err error) {
-	ps := append(params(nil), j.params...)
-	ps.int("limit", exporters.MaxOldestEvents)
-	var id, trace proto.ColFixedStr16
-	var span proto.ColFixedStr8
-	var topic proto.ColStr
-	var partition proto.ColInt32
-	var offset, age proto.ColInt64
-	err = s.query(ctx, "SELECT id, trace_id, span_id, topic, partition, offset, toInt64(age_of) AS age_of FROM ("+j.rows+") WHERE has_age ORDER BY age_of DESC, id LIMIT {limit:UInt64}", ps,
-		proto.Results{
-			{Name: "id", Data: &id},
-			{Name: "trace_id", Data: &trace},
-			{Name: "span_id", Data: &span},
-			{Name: "topic", Data: &topic},
-			{Name: "partition", Data: &partition},
-			{Name: "offset", Data: &offset},
-			{Name: "age_of", Data: &age},
-		},
-		func() { out = out[:0] },
-		func() {
-			for i := range id {
-				out = append(out, exporters.EventAge{
-					ID: id[i], TraceID: trace[i], SpanID: span[i], Age: time.Duration(age[i]),
-					Record: schemas.RecordRef{Topic: topic.Row(i), Partition: partition[i], Offset: offset[i]},
-				})
-			}
-		})
-	return out, err
-}
-
-// worst lists the records of most events.
-func (s *Store) worst(ctx context.Context, j failed) (out []exporters.RecordEvents, err error) {
-	ps := append(params(nil), j.params...)
-	ps.int("limit", exporters.MaxWorstRecords)
-	var topic proto.ColStr
-	var partition proto.ColInt32
-	var offset, first, last proto.ColInt64
-	var n, reads proto.ColUInt64
-	var trace proto.ColFixedStr16
-	err = s.query(ctx, `
-SELECT any(first_record).1 AS topic_of, any(first_record).2 AS partition_of, any(first_record).3 AS offset_of, toUInt64(sum(n_one)) AS n,
-	toUInt64(sum(reads_one)) AS reads_of, min(first_one) AS first, max(last_one) AS last, argMax(trace_one, last_one) AS trace_of
-FROM
-(
-	SELECT record, topic, partition, offset, any(first_record) AS first_record, sum(w) AS n_one, max(reads) AS reads_one, min(at) AS first_one, max(at) AS last_one, argMax(trace_id, at) AS trace_one
-	FROM (`+j.rows+`) GROUP BY record, topic, partition, offset
-)
-GROUP BY record ORDER BY n DESC, topic_of, partition_of, offset_of LIMIT {limit:UInt64}`, ps,
-		proto.Results{
-			{Name: "topic_of", Data: &topic},
-			{Name: "partition_of", Data: &partition},
-			{Name: "offset_of", Data: &offset},
-			{Name: "n", Data: &n},
-			{Name: "reads_of", Data: &reads},
-			{Name: "first", Data: &first},
-			{Name: "last", Data: &last},
-			{Name: "trace_of", Data: &trace},
-		},
-		func() { out = out[:0] },
-		func() {
-			for i := range n {
-				out = append(out, exporters.RecordEvents{
-					Record: schemas.RecordRef{Topic: topic.Row(i), Partition: partition[i], Offset: offset[i]}, Events: n[i], Reads: reads[i],
-					First: first[i], Last: last[i], TraceID: trace[i],
-				})
-			}
-		})
-	return out, err
-}
-
 // baseline counts the records that were processed of the same topics around the
-// events: from as long before the first as they lasted, at least an hour.
+// events: from as long before the first as they lasted, at least an hour, at most
+// maxBaseline before the last.
 func (s *Store) baseline(ctx context.Context, project uint64, r exporters.Range, out *exporters.IssueMessages) error {
 	var ps params
 	ps.uint("project", project)
 	from, to := nanos(r)
-	before := min(max(out.Last-out.First, int64(time.Hour)), int64(spanReach))
-	out.BaselineFrom, out.BaselineTo = max(out.First-before, from), min(out.Last+int64(time.Minute), to)
+	before := max(out.Last-out.First, int64(time.Hour))
+	out.BaselineFrom = max(out.First-before, out.Last-int64(maxBaseline), from)
+	out.BaselineTo = min(out.Last+int64(time.Minute), to)
 	ps.int("from", out.BaselineFrom)
 	ps.int("to", out.BaselineTo)
 	topics := dimension(out, string(exporters.DimTopic)).Values
@@ -651,17 +549,10 @@ func (s *Store) EventsOfRecord(ctx context.Context, project uint64, record schem
 	ps.int("partition", int64(record.Partition))
 	ps.int("offset", record.Offset)
 	ps.int("limit", limited(limit, 50, 500))
-	var out []schemas.Event
-	for _, of := range []string{"", "original_"} {
-		events, err := s.events(ctx, "project = {project:UInt64} AND "+of+"offset = {offset:Int64} AND "+of+"partition = {partition:Int32} AND "+of+"topic = {topic:String}", ps)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the events of record %s/%d/%d: %w", record.Topic, record.Partition, record.Offset, err)
-		}
-		out = append(out, events...)
+	out, err := s.events(ctx, "project = {project:UInt64} AND (offset = {offset:Int64} AND partition = {partition:Int32} AND topic = {topic:String}"+
+		" OR original_offset = {offset:Int64} AND original_partition = {partition:Int32} AND original_topic = {topic:String})", ps)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the events of record %s/%d/%d: %w", record.Topic, record.Partition, record.Offset, err)
 	}
-	slices.SortFunc(out, func(a, b schemas.Event) int {
-		return cmp.Or(cmp.Compare(b.Time, a.Time), slices.Compare(a.ID[:], b.ID[:]))
-	})
-	out = slices.CompactFunc(out, func(a, b schemas.Event) bool { return a.ID == b.ID })
-	return out[:min(len(out), int(limited(limit, 50, 500)))], nil
+	return out, nil
 }

@@ -6,8 +6,7 @@ const messageRelease = `
 ALTER TABLE messages
 	ADD COLUMN IF NOT EXISTS release LowCardinality(String) CODEC(ZSTD(1)) AFTER retry_attempt`
 
-// Events lie by issue; from a record's coordinates they are found by these. One
-// index a column: an OR over two of them would use neither.
+// Events lie by issue; from a record's coordinates they are found by these.
 const eventRecordIndex = `
 ALTER TABLE events
 	ADD INDEX IF NOT EXISTS offset_bloom offset TYPE bloom_filter(0.001) GRANULARITY 1,

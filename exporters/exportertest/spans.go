@@ -126,7 +126,7 @@ func fullMessage(start int64) schemas.Message {
 		Start: start, End: start + 10, FirstWritten: start - 30, Written: start - 20, Acked: start - 10, Appended: start / 1e6 * 1e6,
 		Asked: start - 5, Answered: start - 4, Handed: start - 1, RecordTime: start/1e6*1e6 - 1e9, HighWatermark: 1<<40 + 7, Attempts: 3, Throttle: 5e6,
 		BodySize: 1 << 33, KeyHash: 1<<64 - 1, Failed: true, EstimatedEnd: true,
-		RetryTopic: "payments ünï", RetryPartition: 3, RetryOffset: 1<<40 - 1, RetryFirstSeen: start - 1e9, RetryAttempt: 1<<16 - 1, Source: 9, Position: schemas.Position{Offset: 8, Index: 7},
+		RetryTopic: "payments ünï", RetryPartition: 3, RetryOffset: 1<<40 - 1, RetryFirstSeen: start - 1e9, RetryAttempt: 1<<16 - 1, Release: "shop ünï@1.2.3", Source: 9, Position: schemas.Position{Offset: 8, Index: 7},
 	}
 }
 

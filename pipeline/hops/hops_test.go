@@ -246,3 +246,22 @@ func TestRowsOfDifferentSpansNeverShareAPosition(t *testing.T) {
 		}
 	}
 }
+
+func TestARowKnowsTheReleaseOfItsProgram(t *testing.T) {
+	f := func(service string, resource, more []schemas.Attribute, want string) {
+		t.Helper()
+		s := schemas.Span{
+			TraceID: traceA, SpanID: spanA, Kind: schemas.KindProducer, Service: service, Resource: resource,
+			Attributes: append(attrs(messaging.AttrSystem, "kafka", messaging.AttrOperationType, "send", messaging.AttrDestinationName, "orders"), more...),
+		}
+		rows, _ := Derive(nil, &s)
+		if len(rows) != 1 || rows[0].Release != want {
+			t.Errorf("%s %v %v: %+v, want release %q", service, resource, more, rows, want)
+		}
+	}
+	f("shop", attrs("service.version", "1.2"), nil, "shop@1.2")
+	f("shop", attrs("service.version", "cart@1.2"), nil, "cart@1.2")
+	f("", attrs("service.version", "1.2"), nil, "1.2")
+	f("shop", nil, attrs("sentry.release", "shop@3"), "shop@3")
+	f("shop", nil, nil, "")
+}

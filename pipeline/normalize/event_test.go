@@ -226,6 +226,21 @@ func TestUsersHaveAnAddressAndAHash(t *testing.T) {
 	f(`{}`, "1.2.3.4", "", false)
 }
 
+func TestTheHashOfAKeyIsWrittenInHexadecimalDigits(t *testing.T) {
+	f := func(told, want string) {
+		t.Helper()
+		if e, _ := keep(t, `{"contexts":{"kafka":{"topic":"orders","key_hash":`+told+`}}}`); e.KeyHash != want {
+			t.Errorf("%s became %q, want %q", told, e.KeyHash, want)
+		}
+	}
+	f(`"18446744073709551615"`, "ffffffffffffffff") // as the integrations tell it
+	f(`"255"`, "00000000000000ff")
+	f(`255`, "00000000000000ff")
+	f(`"18446744073709551616"`, "18446744073709551616")
+	f(`"9f2c"`, "9f2c")
+	f(`""`, "")
+}
+
 func TestTheRecordOfAnErrorIsReadInFull(t *testing.T) {
 	e, _ := keep(t, `{"contexts":{"kafka":{"topic":"orders","partition":3,"offset":918273,"group":"billing","member":"billing-1","key_hash":"9f2c","attempt":4,"batch_count":10,
 		"record_time":"2026-11-23T11:59:00Z","age_ms":58250.5,"original_topic":"orders-0","original_partition":1,"original_offset":7,"producer_release":"shop@3"}}}`)

@@ -134,6 +134,47 @@ func TestAnExceptionOfASpanIsAnEventThatKnowsItsRecord(t *testing.T) {
 	}
 }
 
+func TestAnExceptionTellsTheWayOfItsRecord(t *testing.T) {
+	kafka := func(more ...schemas.Attribute) map[string]any {
+		t.Helper()
+		s := span()
+		s.Attributes = append(s.Attributes, more...)
+		var e struct {
+			Contexts struct{ Kafka map[string]any }
+		}
+		if err := json.Unmarshal(OfSpan(nil, s)[0].Payload, &e); err != nil {
+			t.Fatal(err)
+		}
+		return e.Contexts.Kafka
+	}
+	want := map[string]any{"topic": "orders", "partition": 3.0, "offset": 17.0, "consumer_group": "payments"}
+	if d := cmp.Diff(want, kafka()); d != "" {
+		t.Errorf("a span of the conventions alone (-want +got):\n%s", d)
+	}
+	for k, v := range map[string]any{
+		"key_hash": "255", "client_id": "c-1", "record_time": "2026-11-23T11:58:50Z", "age_ms": 60_000.000005, "batch_count": 10.0, "attempt": 3.0,
+		"original_topic": "orders-0", "original_partition": 1.0, "original_offset": 7.0,
+	} {
+		want[k] = v
+	}
+	got := kafka(
+		schemas.Attribute{Key: "hoptrace.key_hash", Value: "255"}, schemas.Attribute{Key: "messaging.client.id", Value: "c-1"},
+		schemas.Attribute{Key: "hoptrace.consume.record_time", Value: "1795435130000000000"}, schemas.Attribute{Key: "messaging.batch.message_count", Value: "10"},
+		schemas.Attribute{Key: "hoptrace.retry.attempt", Value: "2"}, schemas.Attribute{Key: "hoptrace.retry.original_topic", Value: "orders-0"},
+		schemas.Attribute{Key: "hoptrace.retry.original_partition", Value: "1"}, schemas.Attribute{Key: "hoptrace.retry.original_offset", Value: "7"},
+	)
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("a span of ours (-want +got):\n%s", d)
+	}
+	odd := kafka(schemas.Attribute{Key: "hoptrace.consume.record_time", Value: "soon"}, schemas.Attribute{Key: "messaging.batch.message_count", Value: "1"},
+		schemas.Attribute{Key: "hoptrace.retry.attempt", Value: "-1"}, schemas.Attribute{Key: "hoptrace.retry.original_offset", Value: "7"})
+	for _, k := range []string{"record_time", "age_ms", "batch_count", "attempt", "original_offset"} {
+		if v, is := odd[k]; is {
+			t.Errorf("%s is %v of what tells nothing", k, v)
+		}
+	}
+}
+
 func TestOneSpanMakesFewEvents(t *testing.T) {
 	s := span()
 	for range 100 {

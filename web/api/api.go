@@ -44,8 +44,10 @@ type Deps struct {
 	Issues   exporters.IssueStore
 	// IssueEvents counts and searches what issues are made of.
 	IssueEvents exporters.IssueEventReader
-	Projects    exporters.Projects
-	Blobs       exporters.Blobs
+	// Joined tells what messages events are about.
+	Joined   exporters.JoinedReader
+	Projects exporters.Projects
+	Blobs    exporters.Blobs
 	// Nodes has the payloads of events; those from before it lie in Blobs.
 	Nodes exporters.Nodes
 	// Regrouper tries and explains grouping; nil means that this process cannot.
@@ -104,7 +106,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	missing := []string{}
 	for name, absent := range map[string]bool{
 		"Spans": deps.Spans == nil, "Messages": deps.Messages == nil, "Metrics": deps.Metrics == nil, "Logs": deps.Logs == nil, "Ledger": deps.Ledger == nil, "Events": deps.Events == nil,
-		"Issues": deps.Issues == nil, "IssueEvents": deps.IssueEvents == nil, "Projects": deps.Projects == nil, "Blobs": deps.Blobs == nil, "Nodes": deps.Nodes == nil,
+		"Issues": deps.Issues == nil, "IssueEvents": deps.IssueEvents == nil, "Joined": deps.Joined == nil, "Projects": deps.Projects == nil, "Blobs": deps.Blobs == nil, "Nodes": deps.Nodes == nil,
 	} {
 		if absent {
 			missing = append(missing, name)
@@ -151,6 +153,8 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.handle("/api/v1/clocks", []string{"from", "to", "host"}, h.clocks)
 	h.issueRoutes()
 	h.handle("/api/v1/issues/{id}/events/{event}", nil, h.event)
+	h.handle("/api/v1/issues/{id}/messages", []string{"from", "to", "query"}, h.issueMessages)
+	h.handle("/api/v1/records/{topic}/{partition}/{offset}", nil, h.recordDetail)
 	h.projectRoutes()
 	h.fileRoutes()
 	h.feedbackRoutes()

@@ -165,12 +165,7 @@ func (h *Handler) consumerAbove(ctx context.Context, e *schemas.Event) (*schemas
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the messages of trace %s: %w", e.TraceID, err)
 	}
-	readers := map[schemas.SpanID][]*schemas.Message{}
-	for i := range rows {
-		if rows[i].Side.Reads() {
-			readers[rows[i].SpanID] = append(readers[rows[i].SpanID], &rows[i])
-		}
-	}
+	readers := readersOf(rows)
 	if len(readers) == 0 {
 		return nil, nil
 	}
@@ -178,20 +173,43 @@ func (h *Handler) consumerAbove(ctx context.Context, e *schemas.Event) (*schemas
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the spans of trace %s: %w", e.TraceID, err)
 	}
-	parents := make(map[schemas.SpanID]schemas.SpanID, len(spans))
-	for i := range spans {
-		parents[spans[i].SpanID] = spans[i].ParentID
-	}
-	for id, steps := e.SpanID, 0; !id.IsZero() && steps <= len(spans); id, steps = parents[id], steps+1 {
-		switch found := readers[id]; len(found) {
-		case 0:
-		case 1:
-			return found[0], nil
-		default:
-			return nil, nil // a batch: which of its records it was nobody told
+	return readerAbove(readers, parentsOf(spans), schemas.SpanRef{TraceID: e.TraceID, SpanID: e.SpanID}), nil
+}
+
+// readersOf are the rows of readers, by their span.
+func readersOf(rows []schemas.Message) map[schemas.SpanRef][]*schemas.Message {
+	out := map[schemas.SpanRef][]*schemas.Message{}
+	for i := range rows {
+		if m := &rows[i]; m.Side.Reads() {
+			ref := schemas.SpanRef{TraceID: m.TraceID, SpanID: m.SpanID}
+			out[ref] = append(out[ref], m)
 		}
 	}
-	return nil, nil
+	return out
+}
+
+func parentsOf(spans []schemas.Span) map[schemas.SpanRef]schemas.SpanID {
+	out := make(map[schemas.SpanRef]schemas.SpanID, len(spans))
+	for i := range spans {
+		out[schemas.SpanRef{TraceID: spans[i].TraceID, SpanID: spans[i].SpanID}] = spans[i].ParentID
+	}
+	return out
+}
+
+// readerAbove is the reader whose span is at, or the nearest above it; nil when
+// there is none, or it read a batch: which of its records it was nobody told.
+func readerAbove(readers map[schemas.SpanRef][]*schemas.Message, parents map[schemas.SpanRef]schemas.SpanID, at schemas.SpanRef) *schemas.Message {
+	for steps := 0; !at.SpanID.IsZero() && steps <= len(parents); steps++ {
+		switch found := readers[at]; len(found) {
+		case 0:
+		case 1:
+			return found[0]
+		default:
+			return nil
+		}
+		at.SpanID = parents[at]
+	}
+	return nil
 }
 
 // pickHop chooses among the readings of one record the one that the event fell into.

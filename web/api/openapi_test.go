@@ -144,6 +144,8 @@ func TestEveryTypeIsAsTheContractSays(t *testing.T) {
 		RestoreAction{},
 		SearchFields{},
 		EventDetail{},
+		IssueMessages{},
+		RecordDetail{},
 		GroupingTry{},
 		GroupingPreview{},
 		GroupingOfEvent{},

@@ -521,6 +521,48 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/issues/{id}/messages": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The messages that were being processed when the events of an issue happened, and what sets them apart.
+         * @description An event knows its record because its SDK told it, or because it happened in the span that
+         *     processed the record, or below it. The newest 100,000 events are looked at. The baseline are all
+         *     records of the same topics that were processed around the events.
+         */
+        get: operations["issueMessages"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/records/{topic}/{partition}/{offset}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * All that is known of one Kafka record - its way, its traces, and what failed on it.
+         * @description 404 (record_not_found) when no span and no event of it is stored.
+         */
+        get: operations["recordDetail"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/issues/{id}/events/{event}": {
         parameters: {
             query?: never;
@@ -1859,6 +1901,132 @@ export interface components {
             /** @description send called → the event */
             sinceSent: components["schemas"]["Part"];
         };
+        /** @description IssueMessages are the messages behind an issue. */
+        IssueMessages: {
+            finding: components["schemas"]["Finding"];
+            /** @description of the newest 100,000 */
+            events: number;
+            /** @description events whose record is known */
+            placed: number;
+            /** @description of those, found by their span: the others told it */
+            bySpan: number;
+            /** @description older events were not looked at */
+            more: boolean;
+            /** @description Records counts different ones; one that was sent on after a failure is the record that failed first. */
+            records: number;
+            /** @description those of most events */
+            worst: components["schemas"]["RecordEvents"][];
+            age: components["schemas"]["MessageAge"];
+            /** @description events whose message was oldest */
+            oldest: components["schemas"]["EventAge"][];
+            by: components["schemas"]["MessageDimension"][];
+            /** @description null when no row of these topics is stored */
+            baseline: components["schemas"]["MessageBaseline"] | null;
+        };
+        /** @description RecordEvents is a record with its events. */
+        RecordEvents: {
+            topic: string;
+            partition: number;
+            offset: number;
+            events: number;
+            /** @description how often it was seen read; 0 when no row is stored */
+            reads: number;
+            firstSeen: components["schemas"]["Nanos"];
+            lastSeen: components["schemas"]["Nanos"];
+            /** @description of its last event; empty when not told */
+            traceId: string;
+        };
+        /** @description MessageAge is how old the records were when the events happened. */
+        MessageAge: {
+            /** @description whose age is known; with 0 the times mean nothing */
+            events: number;
+            /** @description negative when clocks disagree */
+            minNs: number;
+            p50Ns: number;
+            p90Ns: number;
+            p99Ns: number;
+            maxNs: number;
+            records: number;
+            /** @description of the baseline, whose age is known */
+            baselineRecords: number;
+            buckets: components["schemas"]["AgeBucket"][];
+        };
+        /** @description AgeBucket is one bar of the ages. */
+        AgeBucket: {
+            /** @description null: no bound */
+            belowNs: number | null;
+            events: number;
+            records: number;
+            /** @description records, when their processing began */
+            baseline: number;
+        };
+        /** @description EventAge is an event with the age of its message. */
+        EventAge: {
+            event: string;
+            topic: string;
+            partition: number;
+            offset: number;
+            ageNs: number;
+            /** @description empty when not told */
+            traceId: string;
+            spanId: string;
+        };
+        /** @description MessageDimension counts the values of what messages are told apart by. */
+        MessageDimension: {
+            /** @enum {string} */
+            dimension: "topic" | "partition" | "group" | "key" | "producer_release" | "release" | "member";
+            /** @description that tell it */
+            events: number;
+            /** @description of those */
+            records: number;
+            /** @description values beyond those listed */
+            others: number;
+            baseline: number;
+            values: components["schemas"]["MessageValue"][];
+        };
+        /** @description MessageValue is one value. */
+        MessageValue: {
+            /** @description of a partition */
+            topic: string;
+            value: string;
+            events: number;
+            records: number;
+            /** @description records of the baseline that have it */
+            baseline: number;
+        };
+        /** @description MessageBaseline tells what the baseline is of: records of the same topics that were processed around the events. */
+        MessageBaseline: {
+            /** @description one of so many records was looked at */
+            sample: number;
+            from: components["schemas"]["Nanos"];
+            to: components["schemas"]["Nanos"];
+        };
+        /** @description RecordDetail is all that is known of one record. */
+        RecordDetail: {
+            topic: string;
+            partition: number;
+            offset: number;
+            /** @description Hops has one for each reading, of the record and of what was made of it after a failure. */
+            hops: components["schemas"]["Hop"][];
+            /** @description ids, of its producer and its readers */
+            traces: string[];
+            /** @description path of the UI; empty without a trace */
+            journey: string;
+            /** @description newest first, at most 500 */
+            events: components["schemas"]["RecordEvent"][];
+            issues: components["schemas"]["Issue"][];
+        };
+        /** @description RecordEvent is an event that happened while the record was processed. */
+        RecordEvent: {
+            event: components["schemas"]["Event"];
+            /** @description id */
+            issue: string;
+            /**
+             * @description event: it tells the record; span: it lies below the processing span
+             * @enum {string}
+             */
+            foundBy: "event" | "span";
+        };
         /** @description GroupingTry are rules to try. */
         GroupingTry: {
             /** @description the project's when it is left out */
@@ -2109,6 +2277,16 @@ export type Breadcrumb = components['schemas']['Breadcrumb'];
 export type Context = components['schemas']['Context'];
 export type Note = components['schemas']['Note'];
 export type CausingMessage = components['schemas']['CausingMessage'];
+export type IssueMessages = components['schemas']['IssueMessages'];
+export type RecordEvents = components['schemas']['RecordEvents'];
+export type MessageAge = components['schemas']['MessageAge'];
+export type AgeBucket = components['schemas']['AgeBucket'];
+export type EventAge = components['schemas']['EventAge'];
+export type MessageDimension = components['schemas']['MessageDimension'];
+export type MessageValue = components['schemas']['MessageValue'];
+export type MessageBaseline = components['schemas']['MessageBaseline'];
+export type RecordDetail = components['schemas']['RecordDetail'];
+export type RecordEvent = components['schemas']['RecordEvent'];
 export type GroupingTry = components['schemas']['GroupingTry'];
 export type GroupingPreview = components['schemas']['GroupingPreview'];
 export type GroupingChange = components['schemas']['GroupingChange'];
@@ -3118,6 +3296,70 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SearchFields"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    issueMessages: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the time, included: RFC 3339, Unix nanoseconds, or before now as -1h30m. The beginning unless given. */
+                from?: components["parameters"]["from"];
+                /** @description End of the time, excluded, in the forms of from. Now unless given. */
+                to?: components["parameters"]["to"];
+                /** @description Only events that match; see /api/v1/search-fields. */
+                query?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Decimal. */
+                id: components["parameters"]["issue"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssueMessages"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    recordDetail: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                /** @description The topic's name. */
+                topic: string;
+                /** @description The partition's number. */
+                partition: number;
+                /** @description The record's offset. */
+                offset: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordDetail"];
                 };
             };
             default: components["responses"]["Error"];

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/hoptrace/hoptrace/schemas"
+	"github.com/hoptrace/hoptrace/web/api"
+)
+
+const recordUsage = `hoptrace record tells what became of one Kafka record: its way, its traces, and what failed on it.
+
+  hoptrace record TOPIC/PARTITION@OFFSET [--project ID] [--json]
+
+It asks a running server: --server http://127.0.0.1:8090. It ends with 1 when
+nothing is stored about the record.
+`
+
+const recordTimeout = time.Minute
+
+type recordFlags struct {
+	server, project string
+	json            bool
+	record          schemas.RecordRef
+}
+
+func parseRecord(args []string) (f recordFlags, err error) {
+	f.server = "http://127.0.0.1:8090"
+	named := false
+	for i := 0; i < len(args); i++ {
+		if args[i] == "--json" {
+			f.json = true
+			continue
+		}
+		if !strings.HasPrefix(args[i], "--") && !named {
+			named = true
+			if f.record, err = parseRecordRef(args[i]); err != nil {
+				return f, err
+			}
+			continue
+		}
+		name, value, hasValue := strings.Cut(args[i], "=")
+		if name != "--server" && name != "--project" {
+			return f, fmt.Errorf("no flag or word %q", args[i])
+		}
+		if !hasValue {
+			if i++; i == len(args) {
+				return f, fmt.Errorf("%s needs a value", name)
+			}
+			value = args[i]
+		}
+		switch name {
+		case "--server":
+			f.server = strings.TrimRight(value, "/")
+		case "--project":
+			if _, err := strconv.ParseUint(value, 10, 64); err != nil {
+				return f, fmt.Errorf("--project is %q, want its decimal id", value)
+			}
+			f.project = value
+		}
+	}
+	if !named {
+		return f, errors.New("which record? name it as TOPIC/PARTITION@OFFSET")
+	}
+	return f, nil
+}
+
+// parseRecordRef reads TOPIC/PARTITION@OFFSET.
+func parseRecordRef(s string) (schemas.RecordRef, error) {
+	topic, rest, _ := strings.Cut(s, "/")
+	p, o, found := strings.Cut(rest, "@")
+	partition, err := strconv.ParseInt(p, 10, 32)
+	offset, offsetErr := strconv.ParseInt(o, 10, 64)
+	if topic == "" || !found || err != nil || offsetErr != nil || partition < 0 || offset < 0 {
+		return schemas.RecordRef{}, fmt.Errorf("the record is %q, want TOPIC/PARTITION@OFFSET as in orders/3@918273", s)
+	}
+	return schemas.RecordRef{Topic: topic, Partition: int32(partition), Offset: offset}, nil //nolint:gosec // parsed as 32 bits
+}
+
+// runRecord is `hoptrace record`; it returns the exit code as run does.
+func runRecord(args []string, stdout, stderr io.Writer) int {
+	f, err := parseRecord(args)
+	if err != nil {
+		fmt.Fprintf(stderr, "hoptrace record: %v\n\n%s", err, recordUsage)
+		return 2
+	}
+	r, raw, err := askRecord(f)
+	if err != nil {
+		fmt.Fprintln(stderr, "hoptrace record:", err)
+		return 1
+	}
+	if f.json {
+		_, _ = stdout.Write(append(raw, '\n'))
+		return 0
+	}
+	printRecord(stdout, f.server, r)
+	return 0
+}
+
+func askRecord(f recordFlags) (r api.RecordDetail, raw []byte, err error) {
+	address := f.server + "/api/v1/records/" + url.PathEscape(f.record.Topic) + "/" + strconv.Itoa(int(f.record.Partition)) + "/" + strconv.FormatInt(f.record.Offset, 10)
+	if f.project != "" {
+		address += "?project=" + f.project
+	}
+	client := &http.Client{Timeout: recordTimeout}
+	resp, err := client.Get(address) //nolint:noctx // the client has a timeout
+	if err != nil {
+		return r, nil, fmt.Errorf("cannot ask %s: %w (is `hoptrace all` or `hoptrace web` running there? --server names another)", f.server, err)
+	}
+	defer resp.Body.Close()
+	if raw, err = io.ReadAll(io.LimitReader(resp.Body, 64<<20)); err != nil {
+		return r, nil, fmt.Errorf("cannot read the answer of %s: %w", f.server, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		var e struct {
+			Error struct{ Message, Hint string } `json:"error"`
+		}
+		if json.Unmarshal(raw, &e) == nil && e.Error.Message != "" {
+			return r, nil, fmt.Errorf("%s says: %s (%s)", f.server, e.Error.Message, e.Error.Hint)
+		}
+		return r, nil, fmt.Errorf("%s answers %s", f.server, resp.Status)
+	}
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return r, nil, fmt.Errorf("the answer of %s is no record: %w", f.server, err)
+	}
+	return r, raw, nil
+}
+
+// shownEvents is how many of a record's events are printed.
+const shownEvents = 10
+
+func printRecord(w io.Writer, server string, r api.RecordDetail) {
+	fmt.Fprintf(w, "record %s/%d@%d\n", r.Topic, r.Partition, r.Offset)
+	for i := range r.Hops {
+		printHop(w, &r.Hops[i])
+	}
+	if len(r.Hops) == 0 {
+		fmt.Fprintln(w, "\nno span about it is stored")
+	}
+	if r.Journey != "" {
+		fmt.Fprintf(w, "\ntrace %s\n  %s%s\n", r.Traces[0], server, r.Journey)
+		for _, id := range r.Traces[1:] {
+			fmt.Fprintln(w, "trace", id)
+		}
+	}
+	if len(r.Issues) == 0 {
+		fmt.Fprintln(w, "\nno error is known to have happened on it")
+		return
+	}
+	for i := range r.Issues {
+		issue := &r.Issues[i]
+		n := 0
+		for _, e := range r.Events {
+			if e.Issue == issue.ID {
+				n++
+			}
+		}
+		fmt.Fprintf(w, "\nissue %s %s: %s\n  %s/issues/%s\n  events on this record: %d; in all: %d from %d records\n", issue.ID, issue.Status, issue.Title, server, issue.ID, n, issue.Events, issue.Records)
+		shown := 0
+		for _, e := range r.Events {
+			if e.Issue != issue.ID {
+				continue
+			}
+			if shown++; shown > shownEvents {
+				fmt.Fprintf(w, "  and %d more\n", n-shownEvents)
+				break
+			}
+			fmt.Fprintf(w, "  %s event %s, found by its %s\n", timeText(e.Event.Time), e.Event.ID, map[string]string{"event": "own word", "span": "span"}[e.FoundBy])
+		}
+	}
+}
+
+func printHop(w io.Writer, h *api.Hop) {
+	from, to := "a producer that is not instrumented", "nobody yet"
+	if h.Producer != nil {
+		from = h.Producer.Service
+	}
+	if h.Consumer != nil {
+		to = h.Consumer.Service
+		if h.Group != "" {
+			to += " (group " + h.Group + ")"
+		}
+	}
+	fmt.Fprintf(w, "\n%s → %s → %s", from, h.Topic, to)
+	if h.Delivery > 1 {
+		fmt.Fprintf(w, ", delivery %d", h.Delivery)
+	}
+	if h.Retry != nil && h.Retry.Attempt > 0 {
+		fmt.Fprintf(w, ", after %d failures", h.Retry.Attempt)
+	}
+	if h.Failed {
+		fmt.Fprint(w, ", failed")
+	}
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, p := range h.Parts {
+		if p.Known {
+			fmt.Fprintf(t, "  %s\t%s\n", strings.ReplaceAll(p.Name, "_", " "), time.Duration(p.Ns))
+		} else {
+			fmt.Fprintf(t, "  %s\tunknown\n", strings.ReplaceAll(p.Name, "_", " "))
+		}
+	}
+	if h.EndToEnd.Known {
+		fmt.Fprintf(t, "  end to end\t%s\n", time.Duration(h.EndToEnd.Ns))
+	}
+	_ = t.Flush()
+}
+
+// timeText is a time of the API as people read it.
+func timeText(n api.Nanos) string {
+	ns, err := strconv.ParseInt(string(n), 10, 64)
+	if err != nil {
+		return string(n)
+	}
+	return time.Unix(0, ns).UTC().Format("2006-01-02 15:04:05.000Z")
+}
