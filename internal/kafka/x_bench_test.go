@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/hoptrace/hoptrace/internal/testevents"
 )
 
 // otlpLike makes bytes that compress as OTLP trace requests do: repeated
@@ -35,9 +37,20 @@ func otlpLike(spans int, seed uint64) []byte {
 // BenchmarkCompression gives CPU and ratio of each codec on one batch of
 // 64 KiB records: what a producer pays and what broker and disk get.
 func BenchmarkCompression(b *testing.B) {
-	batch := otlpLike(1000, 1)
-	for _, name := range []string{"none", "snappy", "lz4", "zstd", "gzip"} {
-		b.Run("codec="+name, func(b *testing.B) {
+	var events []byte
+	for i := range 8 {
+		events = append(events, testevents.Python(i, uint64(i))...)
+	}
+	for what, batch := range map[string][]byte{"spans": otlpLike(1000, 1), "events": events} {
+		for _, name := range []string{"none", "snappy", "lz4", "zstd", "gzip"} {
+			b.Run("of="+what+"/codec="+name, func(b *testing.B) { benchmarkCodec(b, name, batch) })
+		}
+	}
+}
+
+func benchmarkCodec(b *testing.B, name string, batch []byte) {
+	{
+		{
 			c, err := codec(name)
 			if err != nil {
 				b.Fatal(err)
@@ -61,7 +74,7 @@ func BenchmarkCompression(b *testing.B) {
 				}
 			}
 			b.ReportMetric(float64(len(batch))/float64(size), "ratio")
-		})
+		}
 	}
 }
 

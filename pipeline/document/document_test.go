@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/hoptrace/hoptrace/internal/testevents"
 )
 
 func parse(t testing.TB, text string) (*Document, *Node) {
@@ -98,6 +101,12 @@ func FuzzDocument(f *testing.F) {
 			return
 		}
 		text := n.AppendJSON(nil)
+		if utf8.Valid(payload) {
+			// What the fast way takes, the slow one takes for the same.
+			if slow, err := again.readSlowly(payload); err != nil || !same(n, slow) {
+				t.Fatalf("%q is read fast as %q, slowly as another: %v", payload, text, err)
+			}
+		}
 		if !json.Valid(text) {
 			t.Fatalf("%q became %q", payload, text)
 		}
@@ -127,5 +136,40 @@ func TestNamesThatMustBeEscapedAreFound(t *testing.T) {
 	}
 	if root.Get(`\b`) != nil {
 		t.Error(`a name is found by how it is escaped`)
+	}
+}
+
+// same tells that two trees are equal, with what was left out of them.
+func same(a, b *Node) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.kind == b.kind && a.opaque == b.opaque && a.count == b.count && a.dropped == b.dropped && a.name == b.name && a.raw == b.raw &&
+		same(a.first, b.first) && same(a.next, b.next)
+}
+
+func TestSoundJSONIsReadTheFastWay(t *testing.T) {
+	for _, text := range []string{
+		` {"a" : [ 1 , -2.50e3,0, 1E+2,"a\u00e9\n\/" , [] , { } , null,true, false ] ,"":{"b":"ü"}}`, "7 ", `"x"`,
+		strings.Repeat("[", MaxDepth-1) + strings.Repeat("]", MaxDepth-1), string(testevents.Python(1, 1)),
+	} {
+		var fast, slow Document
+		a, ok := fast.read([]byte(text))
+		if !ok {
+			t.Errorf("%.100q is not read the fast way", text)
+			continue
+		}
+		if b, err := slow.readSlowly([]byte(text)); err != nil || !same(a, b) {
+			t.Errorf("%.100q is read slowly as another: %v", text, err)
+		}
+	}
+	for _, text := range []string{
+		``, ` `, `[`, `{`, `{"a"`, `{"a":`, `{"a":1`, `{"a":1,`, `{"a":1,}`, `[1,]`, `[1 2]`, `{"a" 1}`, `{1:2}`, `[}`, `{]`, `]`, `01`, `1.`, `1e`, `-`, `+1`, `.5`,
+		`tru`, `nulll`, `"`, "\"\n\"", `"\x"`, `"\u12"`, `"\ud800"`, `[] []`, `{"a":1}}`, `[[1]`, strings.Repeat("[", MaxDepth+1) + strings.Repeat("]", MaxDepth+1),
+	} {
+		var d Document
+		if _, ok := d.read([]byte(text)); ok {
+			t.Errorf("%.100q is read the fast way", text)
+		}
 	}
 }
