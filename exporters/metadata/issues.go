@@ -290,7 +290,12 @@ func (s *Store) Issue(ctx context.Context, project uint64, id schemas.IssueID) (
 		if errors.Is(err, sql.ErrNoRows) {
 			err = nil
 		}
-		rows[0].Grouping = exporters.GroupingLines([]byte(tree))
+		if err == nil {
+			var raw []byte
+			if raw, err = unpackTree(tree); err == nil {
+				rows[0].Grouping = exporters.GroupingLines(raw)
+			}
+		}
 	}
 	if err != nil {
 		return schemas.Issue{}, fmt.Errorf("cannot read issue %d of project %d: %w", id, project, classify(err))
@@ -387,7 +392,11 @@ func (s *Store) HashTree(ctx context.Context, project uint64, hash schemas.Finge
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the tree of hash %v: %w", hash, classify(err))
 	}
-	return json.RawMessage(tree), nil
+	raw, err := unpackTree(tree)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the tree of hash %v: %w", hash, err)
+	}
+	return raw, nil
 }
 
 // Activity gives what happened to an issue, newest first.

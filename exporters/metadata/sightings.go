@@ -518,11 +518,11 @@ func (b *sightingBatch) write(ctx context.Context) error {
 
 func (b *sightingBatch) writeHashes(ctx context.Context) error {
 	rows := make([][]any, 0, len(b.attached))
+	tree, of := "", -1 // a sighting's hashes follow each other
 	for _, h := range b.attached {
 		s := &b.sightings[h.sighting]
-		tree := ""
-		if len(s.Tree) <= maxGrouping {
-			tree = text(string(s.Tree))
+		if h.sighting != of {
+			tree, of = packTree(s.Tree), h.sighting
 		}
 		if h.known {
 			if _, err := b.tx.ExecContext(ctx, "UPDATE issue_hashes SET issue = $1, former = 0, version = $2, tree = $3, first_seen = $4 WHERE project = $5 AND hash = $6",
