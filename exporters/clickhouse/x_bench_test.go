@@ -259,3 +259,63 @@ func processCPU(b *testing.B, pid int) time.Duration {
 	const ticks = 100 // a second, on every Linux there is
 	return time.Duration(user+system) * time.Second / ticks
 }
+
+// BenchmarkInsertEvents writes batches of events as their stage does: 7 of 10 of 20
+// issues, each other one of an issue of its own.
+func BenchmarkInsertEvents(b *testing.B) {
+	for _, n := range []int{250, 1000, 4000} {
+		b.Run(fmt.Sprintf("events=%d", n), func(b *testing.B) {
+			p := engine(b)
+			s := open(b, testConfig(p))
+			events, tallies := make([]schemas.Event, n), make([]schemas.Tally, n)
+			seed := uint64(0)
+			fill := func() {
+				for i := range events {
+					seed++
+					now := time.Now().UnixNano()
+					issue := seed % 20
+					if seed%10 >= 7 {
+						issue = 1000 + seed
+					}
+					e := &events[i]
+					*e = schemas.Event{
+						Project: 1, Issue: schemas.IssueID(issue), Time: now, Received: now, Level: "error", Platform: "python",
+						Type: "CardDeclined", Value: "card of order " + strconv.FormatUint(seed, 10) + " declined", Culprit: "payments.step_21 in step_21", Transaction: "/pay",
+						Release: "payments@1.4.2", Environment: "production", Server: "node-7", SDK: "sentry.python/2.68.0", SDKName: "sentry.python", Topic: "orders", Partition: int32(seed % 12),
+						Offset: int64(seed), Group: "billing", UserID: strconv.FormatUint(seed%1e5, 10), HashVersion: "hoptrace:2", Origin: "sentry",
+						Node: schemas.NodeRef("fwk.0123456789ab-1." + strconv.FormatUint(seed*977, 36) + ".a"), Weight: 1, Ingest: 7, IngestOffset: int64(seed), Source: 9, Position: schemas.Position{Offset: int64(seed)},
+					}
+					e.Tags = []schemas.Attribute{{Key: "region", Value: "eu"}, {Key: "shard", Value: strconv.FormatUint(seed%16, 10)}}
+					for k := range 8 {
+						v := byte(seed * 0x9e3779b97f4a7c15 >> (8 * k))
+						e.ID[k], e.Fingerprint[k], e.TraceID[k], e.SpanID[k] = v, v^byte(issue), v^0x5a, v^0xa5
+					}
+					tallies[i] = schemas.Tally{Project: 1, Time: now, Category: schemas.CategoryError, Outcome: schemas.OutcomeStored, Quantity: 1, Source: 9, Position: schemas.Position{Offset: int64(seed)}}
+				}
+			}
+			for what, write := range map[string]func() error{
+				"rows":   func() error { return s.WriteEvents(b.Context(), events) },
+				"ledger": func() error { return s.WriteTallies(b.Context(), tallies) },
+			} {
+				b.Run("what="+what, func(b *testing.B) {
+					fill() // warms up
+					if err := write(); err != nil {
+						b.Fatal(err)
+					}
+					before := processCPU(b, p.PID())
+					for b.Loop() {
+						b.StopTimer()
+						fill()
+						b.StartTimer()
+						if err := write(); err != nil {
+							b.Fatal(err)
+						}
+					}
+					b.StopTimer()
+					settle(b, s)
+					b.ReportMetric(float64((processCPU(b, p.PID())-before).Microseconds())/float64(b.N*n), "engine-µs/event")
+				})
+			}
+		})
+	}
+}

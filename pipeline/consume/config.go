@@ -30,6 +30,10 @@ type Config struct {
 	MaxBatchRecords int
 	MaxBatchWait    time.Duration
 
+	// FetchMaxBytes bounds what the broker answers at once, as it is compressed; a
+	// partition's part is half of it. Zero means package kafka's.
+	FetchMaxBytes int32
+
 	// HandleTimeout bounds one call of the handler.
 	HandleTimeout time.Duration
 
@@ -101,6 +105,9 @@ func (c Config) Validate() error {
 	}
 	if c.MaxBatchItems < 1 || c.MaxBatchBytes < 1 || c.MaxBatchRecords < 1 {
 		bad("MaxBatchItems, MaxBatchBytes and MaxBatchRecords are %d, %d and %d; all must be positive", c.MaxBatchItems, c.MaxBatchBytes, c.MaxBatchRecords)
+	}
+	if c.FetchMaxBytes < 0 {
+		bad("FetchMaxBytes is %d; it may not be negative", c.FetchMaxBytes)
 	}
 	if c.MaxBatchWait <= 0 || c.MaxBatchWait > time.Minute {
 		bad("MaxBatchWait is %v; it must be above 0 and at most a minute", c.MaxBatchWait)

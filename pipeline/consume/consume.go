@@ -77,15 +77,19 @@ func (l *Loop) Start(ctx context.Context) error {
 	if l.started || l.stopped {
 		return fmt.Errorf("cannot start stage %s: it was started before; make a new one", l.cfg.Stage)
 	}
-	var err error
-	l.cl, err = kafka.NewGroupConsumer(l.cfg.Kafka, l.cfg.Group, l.cfg.Topic, l.log, l.metrics.kafka,
+	opts := []kgo.Opt{
 		kgo.SessionTimeout(l.cfg.SessionTimeout),
-		kgo.HeartbeatInterval(l.cfg.SessionTimeout/5),
-		kgo.RebalanceTimeout(2*l.cfg.HandleTimeout),
+		kgo.HeartbeatInterval(l.cfg.SessionTimeout / 5),
+		kgo.RebalanceTimeout(2 * l.cfg.HandleTimeout),
 		kgo.OnPartitionsAssigned(l.onAssigned),
 		kgo.OnPartitionsRevoked(l.onRevoked),
 		kgo.OnPartitionsLost(l.onRevoked),
-	)
+	}
+	if n := l.cfg.FetchMaxBytes; n > 0 {
+		opts = append(opts, kgo.FetchMaxBytes(n), kgo.FetchMaxPartitionBytes(max(n/2, 1)))
+	}
+	var err error
+	l.cl, err = kafka.NewGroupConsumer(l.cfg.Kafka, l.cfg.Group, l.cfg.Topic, l.log, l.metrics.kafka, opts...)
 	if err != nil {
 		return err
 	}
