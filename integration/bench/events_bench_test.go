@@ -27,16 +27,18 @@ import (
 const (
 	// connections are the load's: each sends its next event when the last one was
 	// acknowledged, as a program's SDK does.
-	connections = 48
+	connections = 128
 	// manyEvents is how many events are sent as fast as they are taken.
-	manyEvents = 60_000
+	manyEvents = 40_000
 	// maxSending and maxStoring bound that.
 	maxSending = 3 * time.Minute
 	maxStoring = 3 * time.Minute
 
 	visibleRate    = 300 // events a second
 	visibleSeconds = 20
-	visibleEvery   = 40 // each so many is looked for
+	visibleEvery   = 41 // each so many is looked for: of all connections
+
+	visibleConnections = 8
 )
 
 // events is one run; see line.
@@ -128,35 +130,50 @@ func (e *events) done(s *eventSender) {
 	_ = s.conn.Close()
 }
 
-// visible: from the acknowledgement of an event until the API knows it.
+// visible: from the acknowledgement of an event until the API knows it, while about
+// visibleRate come a second.
 func (e *events) visible() {
-	s := e.connect()
-	defer e.done(s)
-	var mu sync.Mutex
+	var mu sync.Mutex // guards took
 	var took []float64
-	var wg sync.WaitGroup
+	var looking, sending sync.WaitGroup
+	failed := make([]error, visibleConnections)
 	start := time.Now()
-	for i := range visibleRate * visibleSeconds {
-		if ahead := time.Until(start.Add(time.Duration(i) * time.Second / visibleRate)); ahead > 0 {
-			time.Sleep(ahead) // the rate itself
-		}
-		id, _, err := s.send(e.b.Context())
-		if err != nil {
-			e.b.Fatal(err)
-		}
-		if i%visibleEvery != 0 || i < visibleRate { // the first second warms up
-			continue
-		}
-		acked := time.Now()
-		wg.Go(func() {
-			d := e.untilKnown(hex.EncodeToString(id[:]), acked)
-			mu.Lock()
-			defer mu.Unlock()
-			took = append(took, float64(d.Microseconds())/1000)
+	senders := make([]*eventSender, visibleConnections)
+	for c := range senders {
+		senders[c] = e.connect()
+	}
+	for c, s := range senders {
+		sending.Go(func() {
+			for i := c; i < visibleRate*visibleSeconds; i += visibleConnections {
+				if ahead := time.Until(start.Add(time.Duration(i) * time.Second / visibleRate)); ahead > 0 {
+					time.Sleep(ahead) // the rate itself
+				}
+				var id [16]byte
+				if id, _, failed[c] = s.send(e.b.Context()); failed[c] != nil {
+					return
+				}
+				if i%visibleEvery != 0 || i < visibleRate { // the first second warms up
+					continue
+				}
+				acked := time.Now()
+				looking.Go(func() {
+					d := e.untilKnown(hex.EncodeToString(id[:]), acked)
+					mu.Lock()
+					defer mu.Unlock()
+					took = append(took, float64(d.Microseconds())/1000)
+				})
+			}
 		})
 	}
+	sending.Wait()
+	if err := errors.Join(failed...); err != nil {
+		e.b.Fatal(err)
+	}
 	e.report("visible", "events/s", visibleRate*visibleSeconds/time.Since(start).Seconds())
-	wg.Wait()
+	looking.Wait()
+	for _, s := range senders {
+		e.done(s)
+	}
 	e.percentiles("visible", took)
 }
 
