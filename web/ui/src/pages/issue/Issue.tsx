@@ -14,6 +14,7 @@ import { Actions } from '../issues/Actions'
 import { Hours, Level, State } from '../issues/Issues'
 import { Log, Standing, Tags, Why } from './Life'
 import { CausingMessage } from './Message'
+import { Messages } from './Messages'
 import { Stack } from './Stack'
 
 /** One event of an issue, and the message that caused it. */
@@ -61,6 +62,7 @@ export function IssuePage({ id, event, status }: { id: string; event: string; st
           </Finding>
           <div className={'split' + (detail.isPlaceholderData ? ' stale' : '')}>
             <div className="stacked">
+              <Messages id={id} />
               <section className="panel" aria-label="Event">
                 <div className="fr head">
                   <b>{d ? [d.event.type, d.event.value].filter(Boolean).join(': ') || d.issue.title : <span className="ghost" />}</b>
