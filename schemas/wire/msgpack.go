@@ -181,11 +181,11 @@ func readInt[T int64 | uint64 | int](b []byte) (v T, rest []byte, e *Error) {
 // whole is f as an integer, when f is one and exact.
 func whole[T int64 | uint64 | int](f float64) (T, bool) {
 	const exact = 1 << 53
-	v := T(0)
 	if f != math.Trunc(f) || f > exact || f < -exact {
 		return 0, false
 	}
-	if v = T(int64(f)); v < 0 != (f < 0) { //nolint:gosec // compared
+	v := T(int64(f)) //nolint:gosec // compared
+	if v < 0 != (f < 0) {
 		return 0, false
 	}
 	return v, true
@@ -193,13 +193,22 @@ func whole[T int64 | uint64 | int](f float64) (T, bool) {
 
 func readFloat(b []byte) (v float64, rest []byte, e *Error) {
 	switch msgp.NextType(b) {
-	case msgp.Float32Type, msgp.Float64Type, msgp.IntType, msgp.UintType:
+	case msgp.Float32Type, msgp.Float64Type:
 		if v, rest, err := msgp.ReadFloat64Bytes(b); err == nil {
 			return v, rest, nil
 		}
-		return 0, b, broken("a number")
+	case msgp.IntType:
+		if v, rest, err := msgp.ReadInt64Bytes(b); err == nil {
+			return float64(v), rest, nil
+		}
+	case msgp.UintType:
+		if v, rest, err := msgp.ReadUint64Bytes(b); err == nil {
+			return float64(v), rest, nil
+		}
+	default:
+		return 0, b, wantGot("a number", typeName(b))
 	}
-	return 0, b, wantGot("a number", typeName(b))
+	return 0, b, broken("a number")
 }
 
 // isNil tells whether nil comes next; it takes one byte.
