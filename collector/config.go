@@ -156,10 +156,19 @@ func (c *Config) Validate() error {
 	for _, x := range []struct {
 		setting, topic string
 		bytes          config.Bytes
-	}{{"max_record_bytes", schemas.TopicIngestSpans, c.MaxRecordBytes}, {"max_record_bytes", schemas.TopicIngestMetrics, c.MaxRecordBytes}, {"max_record_bytes", topics.IngestLogs, c.MaxRecordBytes},
-		{"max_record_bytes", topics.IngestAttachments, c.MaxRecordBytes}, {"max_record_bytes", topics.IngestReplayRecordings, c.MaxRecordBytes}, {"max_event_bytes", topics.IngestEvents, c.MaxEventBytes},
-		{"max_event_bytes", topics.IngestAttachments, c.MaxEventBytes}, {"max_event_bytes", topics.IngestTransactions, c.MaxEventBytes}, {"max_event_bytes", topics.IngestFeedbackEvents, c.MaxEventBytes},
-		{"max_session_bytes", topics.IngestSessions, c.MaxSessionBytes}, {"max_check_in_bytes", topics.IngestMonitors, c.MaxCheckInBytes}, {"max_check_in_bytes", topics.IngestAttachments, c.MaxCheckInBytes},
+	}{
+		{"max_record_bytes", schemas.TopicIngestSpans, c.MaxRecordBytes},
+		{"max_record_bytes", schemas.TopicIngestMetrics, c.MaxRecordBytes},
+		{"max_record_bytes", topics.IngestLogs, c.MaxRecordBytes},
+		{"max_record_bytes", topics.IngestAttachments, c.MaxRecordBytes},
+		{"max_record_bytes", topics.IngestReplayRecordings, c.MaxRecordBytes},
+		{"max_event_bytes", topics.IngestEvents, c.MaxEventBytes},
+		{"max_event_bytes", topics.IngestAttachments, c.MaxEventBytes},
+		{"max_event_bytes", topics.IngestTransactions, c.MaxEventBytes},
+		{"max_event_bytes", topics.IngestFeedbackEvents, c.MaxEventBytes},
+		{"max_session_bytes", topics.IngestSessions, c.MaxSessionBytes},
+		{"max_check_in_bytes", topics.IngestMonitors, c.MaxCheckInBytes},
+		{"max_check_in_bytes", topics.IngestAttachments, c.MaxCheckInBytes},
 	} {
 		if t, err := topics.Get(x.topic); err != nil {
 			errs = append(errs, err)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// ErrExists: there is one of that name already.
+// ErrExists means that there is one of that name already.
 var ErrExists = errors.New("exists already")
 
 // Release is a version of a program, as people announce it. Its projects are

@@ -117,7 +117,7 @@ type IssueStore interface {
 	RestoreHashes(ctx context.Context, project uint64, hashes []schemas.Fingerprint) error
 }
 
-// ErrBadChange: an action that cannot be done; its text says why and what can.
+// ErrBadChange is of an action that cannot be done; its text says why and what can.
 var ErrBadChange = errors.New("cannot be done")
 
 // IssueQuery selects issues. Empty fields do not filter.

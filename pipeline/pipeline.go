@@ -452,7 +452,7 @@ func (p *Pipeline) Shutdown(ctx context.Context) error {
 // shutdown stops all stages at once: they share no data, and one that waits for
 // its store must not take the others' time.
 func (p *Pipeline) shutdown(ctx context.Context) error {
-	errs := make([]error, len(p.loops))
+	errs := make([]error, len(p.loops)+1)
 	var wg sync.WaitGroup
 	for i, loop := range p.loops {
 		wg.Go(func() { errs[i] = loop.Shutdown(ctx) })
@@ -462,7 +462,8 @@ func (p *Pipeline) shutdown(ctx context.Context) error {
 		p.ends.close()
 	}
 	wg.Wait()
-	return errors.Join(append(errs, p.handOn.close(ctx))...)
+	errs[len(p.loops)] = p.handOn.close(ctx)
+	return errors.Join(errs...)
 }
 
 // handOn is the producer that stages hand records on with, from Start to Shutdown.

@@ -194,7 +194,7 @@ func ParseProjectSettings(document []byte) (ProjectSettings, error) {
 	var faults []error
 	decodeFields("settings", document, &s, &faults)
 	s.fill()
-	return s, errors.Join(append(faults, s.Validate())...)
+	return s, errors.Join(errors.Join(faults...), s.Validate())
 }
 
 // fill makes absent lists empty ones, so that the document has no null.
@@ -232,7 +232,7 @@ func (s *ProjectSettings) fill() {
 }
 
 // Document is the JSON document; ParseProjectSettings reads it back.
-func (s ProjectSettings) Document() []byte { //nolint:gocritic // a copy: lists are filled
+func (s ProjectSettings) Document() []byte {
 	s.fill()
 	s.Version = SettingsVersion
 	out, _ := json.Marshal(&s) // finite numbers and strings always marshal; Validate refuses others

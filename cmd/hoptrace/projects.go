@@ -352,7 +352,7 @@ func (c *projectCommands) create() error {
 	return nil
 }
 
-func (c *projectCommands) set(p schemas.Project) error { //nolint:gocritic // it is changed
+func (c *projectCommands) set(p schemas.Project) error {
 	settings, err := c.readSettings()
 	if err != nil {
 		return err

@@ -235,7 +235,7 @@ func decodeObject(data []byte, to *map[string]any) error {
 // breadcrumbs gives those of all files, the file that ends earlier first, and
 // of one that is broken those before the fault.
 func (p *crashParts) breadcrumbs() ([]json.RawMessage, error) {
-	var files [][]json.RawMessage
+	files := make([][]json.RawMessage, 0, len(p.crumbs))
 	var broken error
 	for _, data := range p.crumbs {
 		var file []json.RawMessage

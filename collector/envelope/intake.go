@@ -817,8 +817,10 @@ func (in *intake) clientReport(k *kind, payload []byte) error {
 		list    discarded
 		outcome schemas.Outcome
 	}{
-		{r.Discarded, schemas.OutcomeClientDiscard}, {r.Limited, schemas.OutcomeRateLimited},
-		{r.Filtered, schemas.OutcomeFiltered}, {r.Sampled, schemas.OutcomeFiltered},
+		{r.Discarded, schemas.OutcomeClientDiscard},
+		{r.Limited, schemas.OutcomeRateLimited},
+		{r.Filtered, schemas.OutcomeFiltered},
+		{r.Sampled, schemas.OutcomeFiltered},
 	} {
 		for _, d := range of.list {
 			if d.Quantity <= 0 {

@@ -155,10 +155,10 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 		return n, err
 	}
 	most := len(b.mark) - 1
-	edge := append(b.tail, p[:min(n, most)]...)
-	b.seen = bytes.Contains(edge, b.mark) || bytes.Contains(p[:n], b.mark)
+	b.tail = append(b.tail, p[:min(n, most)]...)
+	b.seen = bytes.Contains(b.tail, b.mark) || bytes.Contains(p[:n], b.mark)
 	if n < most {
-		b.tail = append(b.tail[:0], edge[max(0, len(edge)-most):]...)
+		b.tail = append(b.tail[:0], b.tail[max(0, len(b.tail)-most):]...)
 	} else {
 		b.tail = append(b.tail[:0], p[n-most:n]...)
 	}

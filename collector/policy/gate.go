@@ -133,7 +133,7 @@ func (p *Policy) Limits(ctx context.Context, from *Sender) []RateLimit {
 }
 
 // Item decides about one item.
-func (p *Policy) Item(ctx context.Context, from *Sender, it Item) Decision { //nolint:gocritic // the contract's
+func (p *Policy) Item(ctx context.Context, from *Sender, it Item) Decision {
 	if it.Type == "client_report" { // what it tells is lost already
 		return Decision{Keep: true, Payload: it.Payload, Quantity: it.Quantity}
 	}

@@ -43,7 +43,7 @@ func (g *glob) match(text []byte) bool {
 type globs []glob
 
 func newGlobs(patterns []string) globs {
-	var gs globs
+	gs := make(globs, 0, len(patterns))
 	for _, p := range patterns {
 		gs = append(gs, newGlob(strings.TrimSpace(p)))
 	}

@@ -15,7 +15,8 @@ import (
 // places and lengths count characters. Changes come in the order of the
 // document, so one walk writes the tree. The result holds until the next call.
 func (p *pass) writeMeta(changes []change) []byte {
-	out := append(p.meta[:0], '{')
+	out := p.meta[:0]
+	out = append(out, '{')
 	var open []step
 	fresh := true // the innermost object has no member yet
 	for _, c := range changes {
@@ -73,7 +74,8 @@ func (p *pass) writeMeta(changes []change) []byte {
 	for range open {
 		out = append(out, '}')
 	}
-	p.meta = append(out, '}')
+	out = append(out, '}')
+	p.meta = out
 	if len(open) == 0 {
 		return nil
 	}

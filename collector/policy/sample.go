@@ -18,7 +18,7 @@ type rule struct {
 type sampling []rule
 
 func newSampling(s *schemas.ProjectSettings) sampling {
-	var rules sampling
+	rules := make(sampling, 0, len(s.Sampling))
 	for i := range s.Sampling {
 		r := &s.Sampling[i]
 		rules = append(rules, rule{

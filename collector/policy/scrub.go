@@ -272,7 +272,7 @@ type pass struct {
 	quiet   bool
 
 	text, scratch, built []byte
-	hits, merged         []hit
+	hits                 []hit
 
 	steps   []step // of changes
 	changes []change
@@ -302,7 +302,7 @@ var passes = sync.Pool{New: func() any { return new(pass) }}
 // to change. maxBytes bounds the result unless the payload is larger already.
 // ok is false when the JSON is broken.
 func (s *scrubber) scrub(payload []byte, isContainer bool, maxBytes int) (out []byte, ok bool) {
-	p := passes.Get().(*pass) //nolint:errcheck // it holds nothing else
+	p := passes.Get().(*pass)
 	p.begin(s, payload, min(maxGrowth, max(0, maxBytes-len(payload))))
 	ok = p.run(isContainer)
 	out = payload
@@ -335,11 +335,12 @@ func (p *pass) run(isContainer bool) bool {
 	if i >= len(p.in) {
 		return false
 	}
-	if p.in[i] != '{' {
+	switch {
+	case p.in[i] != '{':
 		i = p.value(i, place{})
-	} else if isContainer {
+	case isContainer:
 		i = p.container(i)
-	} else {
+	default:
 		i = p.root(i)
 	}
 	return i >= 0 && skipSpace(p.in, i) == len(p.in)

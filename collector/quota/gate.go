@@ -84,8 +84,12 @@ func (g *Gate) Take(ctx context.Context, from *policy.Sender, it *policy.Item) (
 func (g *Gate) Limits(_ context.Context, from *policy.Sender) []policy.RateLimit { return g.held(from) }
 
 func (g *Gate) held(from *policy.Sender) []policy.RateLimit {
-	var out []policy.RateLimit
-	for _, l := range g.limiter.Limits(sender(from), quotas(from)) {
+	limits := g.limiter.Limits(sender(from), quotas(from))
+	if len(limits) == 0 {
+		return nil
+	}
+	out := make([]policy.RateLimit, 0, len(limits))
+	for _, l := range limits {
 		out = append(out, policy.RateLimit{Categories: l.Categories, Scope: l.Scope, Reason: l.Reason, RetryAfter: l.RetryAfter})
 	}
 	return out

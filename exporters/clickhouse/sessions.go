@@ -109,7 +109,7 @@ const sessionSums = `sum(quantity) AS total, sumIf(quantity, status = 'crashed')
 type sessionResults [7]proto.ColUInt64
 
 func (c *sessionResults) results() proto.Results {
-	var out proto.Results
+	out := make(proto.Results, 0, len(c))
 	for i, name := range []string{"total", "crashed", "abnormal", "unhandled", "errored", "users", "crashed_users"} {
 		out = append(out, proto.ResultColumn{Name: name, Data: &c[i]})
 	}

@@ -244,8 +244,8 @@ func hourlyOf(t *testing.T, s IssueEvents) {
 func mostWithin(t *testing.T, s IssueEvents) {
 	ctx := testContext(t)
 	var all []schemas.Event
-	for i, at := range []time.Duration{0, 10, 20, 59, 60, 61, 300, 301} { // seconds
-		e := hashed(i, 1, base().Add(at*time.Second))
+	for i, seconds := range []int{0, 10, 20, 59, 60, 61, 300, 301} {
+		e := hashed(i, 1, base().Add(time.Duration(seconds)*time.Second))
 		e.UserHash = uint64(1 + i%2)
 		all = append(all, e)
 	}

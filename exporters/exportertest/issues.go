@@ -351,8 +351,13 @@ func issueActions(t *testing.T, s MetadataStore) {
 		t.Errorf("last activity: %+v", log)
 	}
 	for _, c := range []exporters.IssueChange{
-		{}, {Priority: "huge"}, {Comment: strings.Repeat("x", 10_001)}, {By: strings.Repeat("x", 201), Unresolve: true}, {Bookmark: &yes},
-		{Resolve: &schemas.Resolution{Kind: "soon"}}, {Archive: &schemas.Archive{Kind: schemas.UntilCount}},
+		{},
+		{Priority: "huge"},
+		{Comment: strings.Repeat("x", 10_001)},
+		{By: strings.Repeat("x", 201), Unresolve: true},
+		{Bookmark: &yes},
+		{Resolve: &schemas.Resolution{Kind: "soon"}},
+		{Archive: &schemas.Archive{Kind: schemas.UntilCount}},
 	} {
 		_, err := s.ChangeIssues(ctx, 1, []schemas.IssueID{id}, c)
 		isError(t, fmt.Sprintf("ChangeIssues(%+v)", c), err, exporters.ErrBadChange)

@@ -41,22 +41,19 @@ func (s *Store) ChunkStored(ctx context.Context, sha1 string, now int64) error {
 func (s *Store) MissingChunks(ctx context.Context, sha1s []string, now int64) ([]string, error) {
 	have := make(map[string]bool, len(sha1s))
 	for part := range slices.Chunk(sha1s, askedAtOnce) {
-		args := []any{now}
+		args := make([]any, 0, 1+len(part))
+		args = append(args, now)
 		for _, c := range part {
 			args = append(args, c)
 		}
 		// One statement, so that none is removed between the answer and the note.
-		rows, err := s.write.QueryContext(ctx, "UPDATE artifact_chunks SET used = CASE WHEN used < $1 THEN $1 ELSE used END WHERE stored = 1 AND sha1 IN ("+
-			placeholders(2, len(part))+") RETURNING sha1", args...)
-		if err == nil {
-			err = each(rows, func() error {
-				var c string
-				err := rows.Scan(&c)
-				have[c] = true
-				return err
-			})
-		}
-		if err != nil {
+		if err := each(ctx, s.write, func(rows *sql.Rows) error {
+			var c string
+			err := rows.Scan(&c)
+			have[c] = true
+			return err
+		}, "UPDATE artifact_chunks SET used = CASE WHEN used < $1 THEN $1 ELSE used END WHERE stored = 1 AND sha1 IN ("+
+			placeholders(2, len(part))+") RETURNING sha1", args...); err != nil {
 			return nil, fmt.Errorf("cannot ask for %d chunks: %w", len(sha1s), classify(err))
 		}
 	}
@@ -70,11 +67,15 @@ func (s *Store) MissingChunks(ctx context.Context, sha1s []string, now int64) ([
 	return missing, nil
 }
 
-// each calls f for each row and closes rows.
-func each(rows *sql.Rows, f func() error) error {
-	var err error
+// each calls f for each row of the answer to query.
+func each(ctx context.Context, db querier, f func(*sql.Rows) error, query string, args ...any) error {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
 	for err == nil && rows.Next() {
-		err = f()
+		err = f(rows)
 	}
 	return errors.Join(err, rows.Err(), rows.Close())
 }
@@ -302,14 +303,8 @@ func (s *Store) HoldBundle(ctx context.Context, key string, holds []exporters.Ar
 }
 
 func (s *Store) artifactFiles(ctx context.Context, where string, args ...any) ([]exporters.ArtifactFile, error) {
-	rows, err := s.read.QueryContext(ctx, `
-SELECT f.bundle, b.single, f.path, f.kind, f.url, f.debug_id, f.headers, f.size, f.sha1, f.chunks, b.created
-FROM artifact_files f JOIN artifact_bundles b ON b.bundle = f.bundle `+where, args...)
-	if err != nil {
-		return nil, err
-	}
 	var out []exporters.ArtifactFile
-	err = each(rows, func() error {
+	err := each(ctx, s.read, func(rows *sql.Rows) error {
 		var f exporters.ArtifactFile
 		var headers, chunks string
 		var single int64
@@ -322,7 +317,9 @@ FROM artifact_files f JOIN artifact_bundles b ON b.bundle = f.bundle `+where, ar
 		}
 		out = append(out, f)
 		return nil
-	})
+	}, `
+SELECT f.bundle, b.single, f.path, f.kind, f.url, f.debug_id, f.headers, f.size, f.sha1, f.chunks, b.created
+FROM artifact_files f JOIN artifact_bundles b ON b.bundle = f.bundle `+where, args...)
 	return out, err
 }
 
@@ -410,7 +407,8 @@ ON CONFLICT DO NOTHING`, args...); err != nil {
 // UsedBundles notes that these were of use.
 func (s *Store) UsedBundles(ctx context.Context, keys []string, now int64) error {
 	for part := range slices.Chunk(keys, askedAtOnce) {
-		args := []any{now}
+		args := make([]any, 0, 1+len(part))
+		args = append(args, now)
 		for _, k := range part {
 			args = append(args, k)
 		}
@@ -445,17 +443,13 @@ DELETE FROM artifact_bundles WHERE bundle IN (SELECT b.bundle FROM artifact_bund
 		return 0, false, err
 	}
 	more = n == int64(limit)
-	rows, err := s.read.QueryContext(ctx, "SELECT sha1 FROM artifact_chunks WHERE "+unreferred+" LIMIT $2", grace, limit)
-	if err != nil {
-		return 0, false, err
-	}
 	var chunks []string
-	if err := each(rows, func() error {
+	if err := each(ctx, s.read, func(rows *sql.Rows) error {
 		var c string
 		err := rows.Scan(&c)
 		chunks = append(chunks, c)
 		return err
-	}); err != nil {
+	}, "SELECT sha1 FROM artifact_chunks WHERE "+unreferred+" LIMIT $2", grace, limit); err != nil {
 		return 0, false, err
 	}
 	for _, c := range chunks {

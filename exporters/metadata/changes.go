@@ -82,7 +82,7 @@ func (s *Store) changeIssues(ctx context.Context, tx issueTx, project uint64, id
 		}
 		was := r.IssueState
 		var change issuestate.Change
-		did := false
+		var did bool
 		switch {
 		case c.Resolve != nil:
 			res := *c.Resolve

@@ -51,7 +51,7 @@ func (s *Store) ListKeys(ctx context.Context, project uint64) ([]schemas.Key, er
 }
 
 // CreateKey makes a new random key.
-func (s *Store) CreateKey(ctx context.Context, k schemas.Key) (schemas.Key, error) { //nolint:gocritic // the contract's
+func (s *Store) CreateKey(ctx context.Context, k schemas.Key) (schemas.Key, error) {
 	if err := k.Limit.Validate(); err != nil {
 		return schemas.Key{}, fmt.Errorf("%w: %w", exporters.ErrInvalid, err)
 	}
@@ -95,7 +95,7 @@ func limitOf(k *schemas.Key) schemas.KeyLimit {
 }
 
 // UpdateKey sets label, state and limit.
-func (s *Store) UpdateKey(ctx context.Context, k schemas.Key) (schemas.Key, error) { //nolint:gocritic // the contract's
+func (s *Store) UpdateKey(ctx context.Context, k schemas.Key) (schemas.Key, error) {
 	if err := k.Limit.Validate(); err != nil {
 		return schemas.Key{}, fmt.Errorf("%w: %w", exporters.ErrInvalid, err)
 	}

@@ -14,10 +14,8 @@ import (
 func (s *Store) PutRelease(ctx context.Context, version string, change exporters.ReleaseChange, now int64) (exporters.Release, error) {
 	version = text(version)
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
-		made := int64(0)
-		var err error
 		if !change.OnlyExisting {
-			made, err = affected(tx.ExecContext(ctx, `
+			made, err := affected(tx.ExecContext(ctx, `
 INSERT INTO releases (version, ref, url, status, created, started, finalized, commits) VALUES ($1, '', '', 'open', $2, 0, 0, 0)
 ON CONFLICT DO NOTHING`, version, now))
 			if err != nil {

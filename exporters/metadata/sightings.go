@@ -595,10 +595,31 @@ func (r *issueRow) values() []any {
 
 // issueSet are the columns that change, with their types.
 var issueSet = []struct{ name, typ string }{
-	{"title", "TEXT"}, {"culprit", "TEXT"}, {"search", "TEXT"}, {"level", "TEXT"}, {"platform", "TEXT"}, {"logger", "TEXT"}, {"first_seen", "BIGINT"}, {"last_seen", "BIGINT"},
-	{"first_release", "TEXT"}, {"first_release_at", "BIGINT"}, {"last_release", "TEXT"}, {"last_release_at", "BIGINT"}, {"status", "TEXT"}, {"substatus", "TEXT"}, {"since", "BIGINT"},
-	{"resolution", "TEXT"}, {"archive", "TEXT"}, {"wake_at", "BIGINT"}, {"sleeping", "BIGINT"},
-	{"forecast", "TEXT"}, {"assignee", "TEXT"}, {"priority", "TEXT"}, {"priority_set", "BIGINT"}, {"merged_into", "BIGINT"}, {"deleted", "BIGINT"},
+	{"title", "TEXT"},
+	{"culprit", "TEXT"},
+	{"search", "TEXT"},
+	{"level", "TEXT"},
+	{"platform", "TEXT"},
+	{"logger", "TEXT"},
+	{"first_seen", "BIGINT"},
+	{"last_seen", "BIGINT"},
+	{"first_release", "TEXT"},
+	{"first_release_at", "BIGINT"},
+	{"last_release", "TEXT"},
+	{"last_release_at", "BIGINT"},
+	{"status", "TEXT"},
+	{"substatus", "TEXT"},
+	{"since", "BIGINT"},
+	{"resolution", "TEXT"},
+	{"archive", "TEXT"},
+	{"wake_at", "BIGINT"},
+	{"sleeping", "BIGINT"},
+	{"forecast", "TEXT"},
+	{"assignee", "TEXT"},
+	{"priority", "TEXT"},
+	{"priority_set", "BIGINT"},
+	{"merged_into", "BIGINT"},
+	{"deleted", "BIGINT"},
 }
 
 // The texts of the two statements that differ in the number of rows only.

@@ -111,8 +111,14 @@ func TestArchivedIssueSleepsUntilItsConditionIsMet(t *testing.T) {
 
 func TestBadArchivesAndResolutionsAreRefused(t *testing.T) {
 	for _, a := range []schemas.Archive{
-		{}, {Kind: "never"}, {Kind: schemas.UntilTime, Until: at(0)}, {Kind: schemas.UntilTime, Until: at(MaxArchive + 1)}, {Kind: schemas.UntilCount},
-		{Kind: schemas.UntilUsers, Count: math.MaxUint64}, {Kind: schemas.UntilCount, Count: 1, Window: 1}, {Kind: schemas.UntilCount, Count: 1, Window: int64(MaxWindow + 1)},
+		{},
+		{Kind: "never"},
+		{Kind: schemas.UntilTime, Until: at(0)},
+		{Kind: schemas.UntilTime, Until: at(MaxArchive + 1)},
+		{Kind: schemas.UntilCount},
+		{Kind: schemas.UntilUsers, Count: math.MaxUint64},
+		{Kind: schemas.UntilCount, Count: 1, Window: 1},
+		{Kind: schemas.UntilCount, Count: 1, Window: int64(MaxWindow + 1)},
 	} {
 		a.At = at(0)
 		if _, _, _, err := Archived(New(now), a); !errors.Is(err, ErrArchive) {

@@ -129,12 +129,12 @@ func Order(a, b Release) (c int, known bool) {
 // there are any. It is the zero Release when there are none.
 func Latest(all []Release, like string) Release {
 	var latest, same Release
-	pkg, _, has := cutPackage(like)
+	pkg, has := cutPackage(like)
 	for _, r := range all {
 		if latest.Name == "" || after(r, latest) {
 			latest = r
 		}
-		if p, _, ok := cutPackage(r.Name); like != "" && ok == has && p == pkg && (same.Name == "" || after(r, same)) {
+		if p, ok := cutPackage(r.Name); like != "" && ok == has && p == pkg && (same.Name == "" || after(r, same)) {
 			same = r
 		}
 	}
@@ -149,10 +149,10 @@ func after(a, b Release) bool {
 	return known && c > 0
 }
 
-func cutPackage(s string) (pkg, version string, has bool) {
+func cutPackage(s string) (pkg string, has bool) {
 	i := strings.LastIndexByte(s, '@')
 	if i < 0 {
-		return "", s, false
+		return "", false
 	}
-	return s[:i], s[i+1:], true
+	return s[:i], true
 }

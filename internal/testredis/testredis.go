@@ -91,8 +91,11 @@ func (s *Server) Stop() error {
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
+	done := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // that it was ended is what it tells
+		close(done)
+	}()
 	select {
 	case <-done:
 		return nil

@@ -89,7 +89,7 @@ func (g *Grouper) analyse(e *normalize.Event) *Tree {
 	t.readStacks()
 	t.choose()
 	t.fingerprint()
-	buf := buffers.Get().(*[]byte) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	buf := buffers.Get().(*[]byte)
 	t.hash, *buf = t.sum(t.variant, (*buf)[:0])
 	if cap(*buf) <= 256<<10 {
 		buffers.Put(buf)

@@ -170,12 +170,12 @@ func (c *Cache) For(cfg Config) (*Grouper, error) {
 		c.byCfg[cfg] = el
 		if c.order.Len() > c.max {
 			last := c.order.Back()
-			delete(c.byCfg, c.order.Remove(last).(*cached).cfg) //nolint:errcheck,forcetypeassert // the list holds nothing else
+			delete(c.byCfg, c.order.Remove(last).(*cached).cfg)
 		}
 	} else {
 		c.order.MoveToFront(el)
 	}
-	entry := el.Value.(*cached) //nolint:errcheck,forcetypeassert // the list holds nothing else
+	entry := el.Value.(*cached)
 	c.mu.Unlock()
 	entry.once.Do(func() { entry.grouper, entry.err = New(cfg) })
 	return entry.grouper, entry.err

@@ -756,11 +756,19 @@ shape:
 }
 
 func month(s string) bool {
-	return len(s) == 3 && strings.Contains(" Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec ", " "+s+" ")
+	switch s {
+	case "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec":
+		return true
+	}
+	return false
 }
 
 func weekday(s string) bool {
-	return len(s) == 3 && strings.Contains(" Mon Tue Wed Thu Fri Sat Sun ", " "+s+" ")
+	switch s {
+	case "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun":
+		return true
+	}
+	return false
 }
 
 // namedDate reads what begins with a weekday or a month: RFC 1123, ANSI C, and

@@ -86,7 +86,7 @@ func (t *Tree) AppendJSON(dst []byte) []byte {
 		w.raw(`,"component":`)
 		w.open("default", true, 0, "")
 		for _, c := range t.first {
-			w.leaf(c.kind, true, 0, "", c.value)
+			w.leaf(c.kind, true, 0, c.value)
 		}
 		w.close()
 		w.raw(`}]}`)
@@ -141,7 +141,7 @@ func (t *Tree) AppendJSON(dst []byte) []byte {
 		w.comma = false
 		w.open("fingerprint", true, 0, "")
 		for _, v := range t.values {
-			w.leaf("value", true, 0, "", v)
+			w.leaf("value", true, 0, v)
 		}
 		w.close()
 		w.raw(`}`)
@@ -170,7 +170,7 @@ func (t *Tree) component(w *writer, v int, name string) {
 	defer w.close()
 	for _, value := range t.values {
 		if t.hybrid {
-			w.leaf("fingerprint", true, 0, "", value)
+			w.leaf("fingerprint", true, 0, value)
 		}
 	}
 	switch t.strategy {
@@ -181,18 +181,18 @@ func (t *Tree) component(w *writer, v int, name string) {
 	case threadStack:
 		t.stackJSON(w, v, 0)
 		if t.message != "" {
-			w.leaf("message", true, 0, "", t.message)
+			w.leaf("message", true, 0, t.message)
 		}
 	case securityReport:
 		for i, value := range securityValues(&e.Security) {
-			w.leaf([...]string{"kind", "directive", "violation"}[i], true, 0, "", value)
+			w.leaf([...]string{"kind", "directive", "violation"}[i], true, 0, value)
 		}
 	case messageText:
-		w.leaf("message", true, 0, "", t.message)
+		w.leaf("message", true, 0, t.message)
 	default:
-		w.leaf("level", true, 0, "", e.Level)
+		w.leaf("level", true, 0, e.Level)
 		if e.Culprit != "" {
-			w.leaf("culprit", true, 0, "", e.Culprit)
+			w.leaf("culprit", true, 0, e.Culprit)
 		}
 	}
 }
@@ -212,17 +212,17 @@ func (t *Tree) exceptionJSON(w *writer, v, i int) {
 	w.open("exception", counts, why, "")
 	if x.Type != "" {
 		if x.Synthetic {
-			w.leaf("type", false, hintSynthetic, "", x.Type)
+			w.leaf("type", false, hintSynthetic, x.Type)
 		} else {
-			w.leaf("type", true, 0, "", x.Type)
+			w.leaf("type", true, 0, x.Type)
 		}
 	}
 	t.stackJSON(w, v, i)
 	if x.Value != "" {
 		if t.valueCounts(v, i) {
-			w.leaf("value", true, 0, "", t.value(i))
+			w.leaf("value", true, 0, t.value(i))
 		} else {
-			w.leaf("value", false, hintStackCounts, "", t.value(i))
+			w.leaf("value", false, hintStackCounts, t.value(i))
 		}
 	}
 	w.close()
@@ -237,11 +237,11 @@ func (t *Tree) stackJSON(w *writer, v, i int) {
 	// Of a long stack the frames near the failure are shown.
 	from := max(s.from, s.to-maxTreeFrames)
 	if from > s.from {
-		w.leaf("frames", false, 0, "", strconv.Itoa(from-s.from)+" more, farther from the failure")
+		w.leaf("frames", false, 0, strconv.Itoa(from-s.from)+" more, farther from the failure")
 	}
 	for k := from; k < s.to; k++ {
 		if w.full() {
-			w.leaf("frames", false, 0, "", strconv.Itoa(s.to-k)+" more")
+			w.leaf("frames", false, 0, strconv.Itoa(s.to-k)+" more")
 			break
 		}
 		t.frameJSON(w, v, k)
@@ -264,22 +264,22 @@ func (t *Tree) frameJSON(w *writer, v, k int) {
 		if f.info.isModule {
 			id = "module"
 		}
-		w.leaf(id, why == 0, 0, "", f.info.where)
+		w.leaf(id, why == 0, 0, f.info.where)
 		if f.info.isModule && f.Filename != "" {
-			w.leaf("filename", false, hintModuleCounts, "", f.Filename)
+			w.leaf("filename", false, hintModuleCounts, f.Filename)
 		}
 	}
 	switch {
 	case f.context != "":
-		w.leaf("context-line", why == 0, 0, "", f.context)
+		w.leaf("context-line", why == 0, 0, f.context)
 	case f.ctxHint != 0:
-		w.leaf("context-line", false, f.ctxHint, "", f.ContextLine)
+		w.leaf("context-line", false, f.ctxHint, f.ContextLine)
 	}
 	switch h := f.functionHint(); {
 	case h == 0:
-		w.leaf("function", why == 0, 0, "", f.info.what)
+		w.leaf("function", why == 0, 0, f.info.what)
 	case f.Function != "":
-		w.leaf("function", false, h, "", f.Function)
+		w.leaf("function", false, h, f.Function)
 	}
 	w.close()
 }
@@ -422,9 +422,9 @@ func (w *writer) close() {
 	w.comma = true
 }
 
-func (w *writer) leaf(id string, contributes bool, why hint, rule, value string) {
+func (w *writer) leaf(id string, contributes bool, why hint, value string) {
 	w.begin(id)
-	w.head(contributes, why, rule)
+	w.head(contributes, why, "")
 	w.raw(`,"value":`)
 	w.text(clipLeaf(value))
 	w.raw(`}`)

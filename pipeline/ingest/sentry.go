@@ -74,7 +74,7 @@ func (d *SentryDecoder) span(n *document.Node, index uint32) schemas.Span {
 	s.Status = statusOf(status)
 	a := attributes{d: d}
 	a.typed(n.Get("attributes"))
-	a.plain("", n.Get("data")) // of v1
+	a.plain(n.Get("data")) // of v1
 	if op := n.Get("op").Scalar(); op != "" {
 		a.set("sentry.op", op)
 	}
@@ -108,7 +108,7 @@ func (d *SentryDecoder) link(n *document.Node) schemas.Link {
 	if v := n.Get("attributes"); v.First().Is('{') {
 		a.typed(v)
 	} else {
-		a.plain("", v)
+		a.plain(v)
 	}
 	return schemas.Link{TraceID: traceOf(n.Get("trace_id")), SpanID: spanOf(n.Get("span_id")), Attributes: a.done()}
 }
@@ -170,7 +170,7 @@ func (d *SentryDecoder) Transaction(dst []schemas.Span, payload []byte) ([]schem
 // old reads what a trace context and a span of a transaction have alike.
 func (d *SentryDecoder) old(s *schemas.Span, n, tags *document.Node) {
 	a := attributes{d: d}
-	a.plain("", n.Get("data"))
+	a.plain(n.Get("data"))
 	for _, f := range [...][2]string{{"op", "sentry.op"}, {"origin", "sentry.origin"}, {"description", "sentry.description"}} {
 		if v := n.Get(f[0]).Scalar(); v != "" {
 			a.set(f[1], v)
@@ -183,7 +183,7 @@ func (d *SentryDecoder) old(s *schemas.Span, n, tags *document.Node) {
 			}
 		}
 	} else {
-		a.plain("", tags)
+		a.plain(tags)
 	}
 	status := n.Get("status").Scalar()
 	if s.Status = statusOf(status); s.Status == schemas.StatusError {
@@ -304,12 +304,12 @@ func (a *attributes) typed(n *document.Node) {
 }
 
 // plain reads {"key": value}.
-func (a *attributes) plain(prefix string, n *document.Node) {
+func (a *attributes) plain(n *document.Node) {
 	if !n.Is('{') {
 		return
 	}
 	for c := n.First(); c != nil; c = c.Next() {
-		a.node(prefix+c.Key(), c)
+		a.node(c.Key(), c)
 	}
 }
 

@@ -244,8 +244,10 @@ func TestTheHashOfAKeyIsWrittenInHexadecimalDigits(t *testing.T) {
 func TestTheRecordOfAnErrorIsReadInFull(t *testing.T) {
 	e, _ := keep(t, `{"contexts":{"kafka":{"topic":"orders","partition":3,"offset":918273,"group":"billing","member":"billing-1","key_hash":"9f2c","attempt":4,"batch_count":10,
 		"record_time":"2026-11-23T11:59:00Z","age_ms":58250.5,"original_topic":"orders-0","original_partition":1,"original_offset":7,"producer_release":"shop@3"}}}`)
-	want := schemas.Event{Topic: "orders", Partition: 3, Offset: 918273, Group: "billing", Member: "billing-1", KeyHash: "9f2c", Attempt: 4, Batch: 10,
-		RecordTime: now.Add(-time.Minute).UnixNano(), Age: 58_250_500_000, OriginalTopic: "orders-0", OriginalPartition: 1, OriginalOffset: 7, ProducerRelease: "shop@3"}
+	want := schemas.Event{
+		Topic: "orders", Partition: 3, Offset: 918273, Group: "billing", Member: "billing-1", KeyHash: "9f2c", Attempt: 4, Batch: 10,
+		RecordTime: now.Add(-time.Minute).UnixNano(), Age: 58_250_500_000, OriginalTopic: "orders-0", OriginalPartition: 1, OriginalOffset: 7, ProducerRelease: "shop@3",
+	}
 	got := e.Event
 	want.Time, want.Received, want.Level, want.Platform, want.Origin, want.Weight = got.Time, got.Received, got.Level, got.Platform, got.Origin, got.Weight
 	if d := cmp.Diff(want, got); d != "" {
@@ -373,7 +375,8 @@ func TestWhatSourceMapsTellIsAppliedAndTheOriginalKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []symbolicate.Request{{Project: 42, Release: "r", Dist: "d", DebugIDs: map[string]string{"https://shop.example/a.js": "aa-bb"}, Frames: []symbolicate.Frame{
-		{AbsPath: "https://shop.example/a.js", Line: 1, Column: 500, Function: "x"}, {AbsPath: "https://shop.example/a.js", Line: 1, Column: 9, Function: "y"}}}}
+		{AbsPath: "https://shop.example/a.js", Line: 1, Column: 500, Function: "x"}, {AbsPath: "https://shop.example/a.js", Line: 1, Column: 9, Function: "y"},
+	}}}
 	if d := cmp.Diff(want, maps.asked); d != "" {
 		t.Fatalf("(-want +got):\n%s", d)
 	}
@@ -515,7 +518,7 @@ func FuzzEvent(f *testing.F) {
 		if doc2 := second.AppendJSON(nil); !bytes.Equal(doc, doc2) {
 			t.Fatalf("read again it is another:\n%.4000s\n%.4000s", doc, doc2)
 		}
-		again.ID, again.Event.Time = e.ID, e.Event.Time
+		again.ID, again.Time = e.ID, e.Time
 		if d := cmp.Diff(e.Event, again.Event); d != "" {
 			t.Fatalf("read again its row is another:\n%s\n%.2000s", d, doc)
 		}

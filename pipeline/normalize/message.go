@@ -121,7 +121,8 @@ func fill(template string, params *document.Node) string {
 			continue
 		case percent && rest[0] == '%':
 			if size, key := verb(rest); size > 0 {
-				s, ok := "", false
+				var s string
+				var ok bool
 				if key != "" {
 					s, ok = named(key)
 				} else {
@@ -136,7 +137,8 @@ func fill(template string, params *document.Node) string {
 		case !percent && rest[0] == '{':
 			if end := strings.IndexByte(rest, '}'); end > 0 && end <= 64 {
 				key := rest[1:end]
-				s, ok := "", false
+				var s string
+				var ok bool
 				if key == "" {
 					s, ok = positional(-1)
 				} else if at, err := strconv.Atoi(key); err == nil && at >= 0 && at < maxParams && params.Is('[') {

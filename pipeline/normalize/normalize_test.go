@@ -123,8 +123,10 @@ func TestAnEventHasOneFormWhateverTheSDKWrote(t *testing.T) {
 
 func TestWhatAnEventDoesNotTellHasADefault(t *testing.T) {
 	e := from(t, `{"contexts":{"kafka":{"partition":1,"offset":2}}}`)
-	want := schemas.Event{Time: now.UnixNano(), Received: now.UnixNano(), Level: "error", Platform: "other", Origin: schemas.OriginSentry, Weight: 1,
-		Partition: schemas.Unknown, Offset: schemas.Unknown, Age: schemas.Unknown, OriginalPartition: schemas.Unknown, OriginalOffset: schemas.Unknown}
+	want := schemas.Event{
+		Time: now.UnixNano(), Received: now.UnixNano(), Level: "error", Platform: "other", Origin: schemas.OriginSentry, Weight: 1,
+		Partition: schemas.Unknown, Offset: schemas.Unknown, Age: schemas.Unknown, OriginalPartition: schemas.Unknown, OriginalOffset: schemas.Unknown,
+	}
 	if d := cmp.Diff(want, e.Event); d != "" {
 		t.Errorf("event (-want +got):\n%s", d)
 	}

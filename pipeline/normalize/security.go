@@ -66,7 +66,7 @@ func (n *Normalizer) security(root *document.Node, f *fields) {
 		}
 		return ""
 	}
-	message := ""
+	var message string
 	switch {
 	case f.csp.Is('{'):
 		get := func(name string) string {

@@ -66,7 +66,7 @@ func OfLog(dst []Event, l *schemas.Log) []Event {
 	if l.Origin != schemas.OriginOTel || lookup(l.Attributes, attrType) == "" && lookup(l.Attributes, attrStack) == "" {
 		return dst
 	}
-	level := l.Level
+	var level string
 	switch {
 	case l.Severity >= 21:
 		level = "fatal"

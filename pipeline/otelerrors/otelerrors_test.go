@@ -73,8 +73,11 @@ func span() *schemas.Span {
 		Project: 7, TraceID: schemas.TraceID{1}, SpanID: schemas.SpanID{2}, Name: "process orders", Service: "payments", Scope: "otelkafkago",
 		Resource: []schemas.Attribute{{Key: "telemetry.sdk.language", Value: "java"}, {Key: "service.version", Value: "1.2.3"}, {Key: "deployment.environment.name", Value: "prod"}, {Key: "host.name", Value: "h1"}},
 		Attributes: []schemas.Attribute{
-			{Key: "messaging.system", Value: "kafka"}, {Key: "messaging.destination.name", Value: "orders"}, {Key: "messaging.destination.partition.id", Value: "3"},
-			{Key: "messaging.kafka.offset", Value: "17"}, {Key: "messaging.consumer.group.name", Value: "payments"},
+			{Key: "messaging.system", Value: "kafka"},
+			{Key: "messaging.destination.name", Value: "orders"},
+			{Key: "messaging.destination.partition.id", Value: "3"},
+			{Key: "messaging.kafka.offset", Value: "17"},
+			{Key: "messaging.consumer.group.name", Value: "payments"},
 		},
 		Events: []schemas.SpanEvent{
 			{Time: 5, Name: "retry"},

@@ -287,7 +287,7 @@ func jsFrames(lines []string) []frame {
 	for _, line := range lines {
 		t := strings.TrimSpace(line)
 		var f frame
-		place := ""
+		var place string
 		if rest, ok := strings.CutPrefix(t, "at "); ok {
 			rest = strings.TrimPrefix(rest, "async ")
 			if call, in, ok := strings.Cut(rest, " ("); ok {

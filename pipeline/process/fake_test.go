@@ -182,7 +182,8 @@ func record(offset int64, kind string, eventID int, payload string, more ...cons
 	return consume.Record{
 		Topic: topics.IngestEvents, TopicID: [16]byte{7}, Offset: offset, Key: []byte("key"), Value: m.AppendMsgpack(nil), Timestamp: received,
 		Headers: append([]consume.Header{
-			{Key: schemas.HeaderSchema, Value: []byte(schemas.SchemaIngestEvents)}, {Key: schemas.HeaderProject, Value: []byte("42")},
+			{Key: schemas.HeaderSchema, Value: []byte(schemas.SchemaIngestEvents)},
+			{Key: schemas.HeaderProject, Value: []byte("42")},
 			{Key: schemas.HeaderReceived, Value: strconv.AppendInt(nil, received.UnixNano(), 10)},
 		}, more...),
 	}

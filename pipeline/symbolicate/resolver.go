@@ -574,7 +574,7 @@ func (r *Resolver) decode(ctx context.Context, f pair) (*entry, error) {
 	}
 	m, err := decodeMap(data)
 	if err != nil {
-		return &entry{reason: err.Error()}, nil //nolint:nilerr // the file will not heal: the reason is the answer
+		return &entry{reason: err.Error()}, nil // the file will not heal: the reason is the answer
 	}
 	s := &script{m: m}
 	if f.code != nil {

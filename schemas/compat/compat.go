@@ -471,7 +471,7 @@ func typesOf(s map[string]any) []string {
 	v, ok := s["type"]
 	if !ok {
 		if values, fixed := fixedValues(s); fixed {
-			var out []string
+			out := make([]string, 0, len(values))
 			for _, v := range values {
 				out = append(out, typeOf(v))
 			}
@@ -618,8 +618,14 @@ func (c *checker) bounds(rs, ws map[string]any, at string) {
 	}
 	numeric := writesType(ws, "number") || writesType(ws, "integer")
 	for _, b := range []bound{
-		{"minimum", "number", true}, {"maximum", "number", false}, {"exclusiveMinimum", "number", true}, {"exclusiveMaximum", "number", false},
-		{"minLength", "string", true}, {"maxLength", "string", false}, {"minItems", "array", true}, {"maxItems", "array", false},
+		{"minimum", "number", true},
+		{"maximum", "number", false},
+		{"exclusiveMinimum", "number", true},
+		{"exclusiveMaximum", "number", false},
+		{"minLength", "string", true},
+		{"maxLength", "string", false},
+		{"minItems", "array", true},
+		{"maxItems", "array", false},
 	} {
 		want := number(value(rs[b.word]))
 		if want == nil || b.of == "number" && !numeric || b.of != "number" && !writesType(ws, b.of) {

@@ -1,8 +1,6 @@
 package wire
 
 import (
-	"fmt"
-
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
@@ -28,10 +26,11 @@ func protobufDecoder(message string) func([]byte) (any, *Error) {
 			r := plogotlp.NewExportRequest()
 			return r, r.UnmarshalProto(b)
 		}
-	default:
-		decode = func([]byte) (any, error) { return nil, fmt.Errorf("no decoder of %s", message) }
 	}
 	return func(b []byte) (any, *Error) {
+		if decode == nil {
+			return nil, problem("no decoder of " + message)
+		}
 		m, err := decode(b)
 		if err != nil {
 			return nil, problem("broken protobuf: " + err.Error())

@@ -160,7 +160,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.feedbackRoutes()
 	h.releaseRoutes()
 	h.monitorRoutes()
-	h.act(http.MethodPost, "/api/v1/projects/{id}/grouping/preview", nil, h.groupingPreview)
+	h.act(http.MethodPost, "/api/v1/projects/{id}/grouping/preview", h.groupingPreview)
 	h.handle("/api/v1/projects/{id}/events/{event}/grouping", nil, h.groupingOfEvent)
 	h.mux.HandleFunc("GET /api/v1/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/yaml")
@@ -233,8 +233,8 @@ func (h *Handler) handle(route string, known []string, answer func(context.Conte
 
 // act registers one action: a request that may change something. Its body is a
 // JSON object or nothing; see query.decode.
-func (h *Handler) act(method, route string, known []string, answer func(context.Context, *query) (any, error)) {
-	h.serve(method, route, known, answer)
+func (h *Handler) act(method, route string, answer func(context.Context, *query) (any, error)) {
+	h.serve(method, route, nil, answer)
 }
 
 // maxBody bounds the JSON of an action.

@@ -59,7 +59,7 @@ const feedbackAsks = 4
 
 func (h *Handler) feedbackRoutes() {
 	h.handle("/api/v1/feedback", []string{"from", "to", "status", "event", "before", "limit"}, h.feedback)
-	h.act(http.MethodPost, "/api/v1/feedback/status", nil, h.setFeedback)
+	h.act(http.MethodPost, "/api/v1/feedback/status", h.setFeedback)
 }
 
 func (h *Handler) hasFeedback() error {

@@ -28,11 +28,11 @@ const (
 func (h *Handler) issueRoutes() {
 	h.handle("/api/v1/issues", []string{"from", "to", "text", "query", "sort", "me", "before", "limit"}, h.issues)
 	h.handle("/api/v1/issues/{id}", []string{"limit", "query", "before"}, h.issue)
-	h.act(http.MethodPut, "/api/v1/issues", nil, h.changeIssues)
-	h.act(http.MethodPut, "/api/v1/issues/{id}", nil, h.changeIssue)
-	h.act(http.MethodPost, "/api/v1/issues/{id}/unmerge", nil, h.unmergeIssue)
+	h.act(http.MethodPut, "/api/v1/issues", h.changeIssues)
+	h.act(http.MethodPut, "/api/v1/issues/{id}", h.changeIssue)
+	h.act(http.MethodPost, "/api/v1/issues/{id}/unmerge", h.unmergeIssue)
 	h.handle("/api/v1/discarded", []string{"limit"}, h.discarded)
-	h.act(http.MethodPost, "/api/v1/discarded/restore", nil, h.restore)
+	h.act(http.MethodPost, "/api/v1/discarded/restore", h.restore)
 	h.handle("/api/v1/search-fields", nil, h.searchFields)
 }
 

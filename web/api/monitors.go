@@ -74,10 +74,10 @@ type CheckIn struct {
 
 func (h *Handler) monitorRoutes() {
 	h.handle("/api/v1/monitors", nil, h.monitors)
-	h.act(http.MethodPost, "/api/v1/monitors", nil, h.createMonitor)
+	h.act(http.MethodPost, "/api/v1/monitors", h.createMonitor)
 	h.handle("/api/v1/monitors/{slug}", nil, h.monitor)
-	h.act(http.MethodPut, "/api/v1/monitors/{slug}", nil, h.updateMonitor)
-	h.act(http.MethodDelete, "/api/v1/monitors/{slug}", nil, h.deleteMonitor)
+	h.act(http.MethodPut, "/api/v1/monitors/{slug}", h.updateMonitor)
+	h.act(http.MethodDelete, "/api/v1/monitors/{slug}", h.deleteMonitor)
 	h.handle("/api/v1/monitors/{slug}/check-ins", []string{"environment", "before", "limit"}, h.checkIns)
 }
 

@@ -86,13 +86,13 @@ type Done struct {
 
 func (h *Handler) projectRoutes() {
 	h.handle("/api/v1/projects", nil, h.listProjects)
-	h.act(http.MethodPost, "/api/v1/projects", nil, h.createProject)
+	h.act(http.MethodPost, "/api/v1/projects", h.createProject)
 	h.handle("/api/v1/projects/{id}", nil, h.projectDetail)
-	h.act(http.MethodPut, "/api/v1/projects/{id}", nil, h.updateProject)
-	h.act(http.MethodPost, "/api/v1/projects/{id}/keys", nil, h.createKey)
-	h.act(http.MethodPut, "/api/v1/projects/{id}/keys/{key}", nil, h.updateKey)
-	h.act(http.MethodDelete, "/api/v1/projects/{id}/keys/{key}", nil, h.deleteKey)
-	h.act(http.MethodPost, "/api/v1/projects/{id}/keys/{key}/rotate", nil, h.rotateKey)
+	h.act(http.MethodPut, "/api/v1/projects/{id}", h.updateProject)
+	h.act(http.MethodPost, "/api/v1/projects/{id}/keys", h.createKey)
+	h.act(http.MethodPut, "/api/v1/projects/{id}/keys/{key}", h.updateKey)
+	h.act(http.MethodDelete, "/api/v1/projects/{id}/keys/{key}", h.deleteKey)
+	h.act(http.MethodPost, "/api/v1/projects/{id}/keys/{key}/rotate", h.rotateKey)
 }
 
 func (h *Handler) listProjects(ctx context.Context, _ *query) (any, error) {

@@ -138,7 +138,7 @@ func (a *assembler) one(ctx context.Context) bool {
 		a.faulty.Inc()
 		log.Warn("an upload cannot be put together: its chunks are gone", "checksum", claimed.Checksum, "err", err)
 		err = artifacts.FailAssembly(noting, claimed.Checksum, err.Error()+"; upload it again", 0) // at once, if the client likes
-	case errors.As(err, new(bundleFault)):
+	case errors.As(err, new(bundleError)):
 		a.faulty.Inc()
 		log.Warn("an upload cannot be used", "checksum", claimed.Checksum, "err", err)
 		err = artifacts.FailAssembly(noting, claimed.Checksum, err.Error(), now.UnixNano())
@@ -202,7 +202,7 @@ func (h *Handler) unpack(ctx context.Context, f *bundleFile) error {
 	switch {
 	case errors.Is(err, errTooLong):
 		return fault("%.200s has more than %d bytes", f.Path, h.cfg.MaxFileBytes)
-	case errors.As(err, new(readFault)) && !isStoreError(err):
+	case errors.As(err, new(readError)) && !isStoreError(err):
 		return fault("%.200s cannot be read: %w", f.Path, err)
 	case err != nil:
 		return err

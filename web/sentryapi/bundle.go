@@ -25,12 +25,12 @@ const (
 	freeUnpacked = 64 << 20
 )
 
-// bundleFault is why an upload can never be used.
-type bundleFault struct{ error }
+// bundleError is why an upload can never be used.
+type bundleError struct{ error }
 
-func (e bundleFault) Unwrap() error { return e.error }
+func (e bundleError) Unwrap() error { return e.error }
 
-func fault(format string, args ...any) error { return bundleFault{fmt.Errorf(format, args...)} }
+func fault(format string, args ...any) error { return bundleError{fmt.Errorf(format, args...)} }
 
 // bundle is an archive with a manifest that says what its files are.
 type bundle struct {
@@ -44,14 +44,14 @@ type bundleFile struct {
 }
 
 // readBundle reads the directory and the manifest of an archive; of its files
-// only what the manifest lists. It fails with a bundleFault.
+// only what the manifest lists. It fails with a bundleError.
 func readBundle(r io.ReaderAt, size, maxFile int64) (*bundle, error) {
 	if err := checkDirectory(r, size); err != nil {
 		return nil, err
 	}
 	z, err := zip.NewReader(r, size)
 	if err != nil && !errors.Is(err, zip.ErrInsecurePath) { // nothing is written under these names
-		if errors.As(err, new(bundleFault)) || !isZipFault(err) {
+		if errors.As(err, new(bundleError)) || !isZipFault(err) {
 			return nil, err
 		}
 		return nil, fault("the upload is no zip archive that can be read: %w", err)
@@ -79,7 +79,7 @@ func readBundle(r io.ReaderAt, size, maxFile int64) (*bundle, error) {
 		err = closed
 	}
 	if err != nil {
-		if errors.As(err, new(bundleFault)) || isZipFault(err) || !isStoreError(err) {
+		if errors.As(err, new(bundleError)) || isZipFault(err) || !isStoreError(err) {
 			return nil, fault("manifest.json cannot be read: %w", err)
 		}
 		return nil, err

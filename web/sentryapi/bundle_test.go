@@ -72,7 +72,7 @@ func TestFaultsOfABundleAreNamed(t *testing.T) {
 	f := func(data []byte, want string) {
 		t.Helper()
 		_, err := readBundle(bytes.NewReader(data), int64(len(data)), 1000)
-		if err == nil || !errors.As(err, new(bundleFault)) || !strings.Contains(err.Error(), want) {
+		if err == nil || !errors.As(err, new(bundleError)) || !strings.Contains(err.Error(), want) {
 			t.Errorf("got error %v, want a fault with %q", err, want)
 		}
 	}
@@ -151,7 +151,7 @@ func FuzzReadBundle(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		b, err := readBundle(bytes.NewReader(data), int64(len(data)), 1<<16)
 		if err != nil {
-			if !errors.As(err, new(bundleFault)) {
+			if !errors.As(err, new(bundleError)) {
 				t.Fatalf("bytes in memory fail with %v, which is no fault of the bundle", err)
 			}
 			return

@@ -167,7 +167,7 @@ func (h *Handler) putFile(ctx context.Context, body io.Reader, limit int64, f *e
 		buf.Reset()
 		n, err := buf.ReadFrom(io.LimitReader(body, chunkSize))
 		if err != nil {
-			return readFault{err}
+			return readError{err}
 		}
 		if n == 0 {
 			break
@@ -191,10 +191,10 @@ func (h *Handler) putFile(ctx context.Context, body io.Reader, limit int64, f *e
 
 var errTooLong = errors.New("the file is too long")
 
-// readFault is an error of what is read, not of the store.
-type readFault struct{ error }
+// readError is an error of what is read, not of the store.
+type readError struct{ error }
 
-func (e readFault) Unwrap() error { return e.error }
+func (e readError) Unwrap() error { return e.error }
 
 func isSHA1(s string) bool { return len(s) == 40 && isHex(s) }
 
@@ -312,7 +312,7 @@ func (h *Handler) assemble(ctx context.Context, b assembleBody, holds []exporter
 	now := h.now()
 	ok := assembleAnswer{State: "ok", Missing: []string{}}
 	if b.Version != "" {
-		var projects []uint64
+		projects := make([]uint64, 0, len(holds))
 		for _, hold := range holds {
 			projects = append(projects, hold.Project)
 		}
@@ -471,7 +471,7 @@ func (h *Handler) uploadFile(r *request) (any, error) {
 			switch err := h.putFile(r.Context(), p, h.cfg.MaxFileBytes, &f); {
 			case errors.Is(err, errTooLong):
 				return nil, problem{http.StatusRequestEntityTooLarge, fmt.Sprintf("%.200s has more than %d bytes", name, h.cfg.MaxFileBytes)}
-			case errors.As(err, new(readFault)):
+			case errors.As(err, new(readError)):
 				return nil, brokenBody(err)
 			case err != nil:
 				return nil, err
@@ -510,7 +510,7 @@ func (h *Handler) keepFile(r *request, version, dist string, projects []uint64, 
 	now := h.now().UnixNano()
 	sum := sha1.Sum(fmt.Appendf(nil, "%d\x00%q\x00%q\x00%q\x00%s\x00%q", projects, version, dist, f.URL, f.SHA1, f.Headers)) //nolint:gosec // see above
 	b := exporters.ArtifactBundle{Key: hex.EncodeToString(sum[:]), Single: true, Created: now, Files: []exporters.ArtifactFile{f}}
-	var holds []exporters.ArtifactHold
+	holds := make([]exporters.ArtifactHold, 0, len(projects))
 	for _, p := range projects {
 		holds = append(holds, exporters.ArtifactHold{Project: p, Release: version, Dist: dist})
 	}

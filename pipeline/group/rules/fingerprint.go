@@ -268,7 +268,7 @@ func cut(s string) string {
 // "<unrecognized-variable-…>" when there is no such variable.
 func Variable(e *normalize.Event, name string) string {
 	short := name
-	v := ""
+	var v string
 	if tag, is := strings.CutPrefix(name, "tags."); is {
 		value, ok := schemas.Lookup(e.Tags, tag)
 		if !ok {

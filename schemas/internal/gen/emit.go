@@ -788,11 +788,12 @@ func (w *writer) decodeOneOf(r record) {
 	for _, c := range r.choices {
 		all = append(all, c.narrow...)
 	}
-	if r.choices[0].of.tuple {
+	switch {
+	case r.choices[0].of.tuple:
 		w.p("which, e := jsonOperation(b)")
-	} else if r.schema.Type == "json" {
+	case r.schema.Type == "json":
 		w.p("which, e := jsonDiscriminator(b, %q)", r.choices[0].key)
-	} else {
+	default:
 		w.p("which, e := discriminator(b, %q)", r.choices[0].key)
 	}
 	w.p("if e != nil {")
