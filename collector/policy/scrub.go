@@ -307,8 +307,8 @@ func (s *scrubber) scrub(payload []byte, isContainer bool, maxBytes int) (out []
 	ok = p.run(isContainer)
 	out = payload
 	if ok && p.copied > 0 {
-		out = append(p.out, payload[p.copied:]...)
-		p.out = nil // it is the caller's now
+		p.out = append(p.out, payload[p.copied:]...)
+		out, p.out = p.out, nil // it is the caller's now
 	}
 	p.end()
 	return out, ok
@@ -996,7 +996,8 @@ func (p *pass) build(text []byte) []remark {
 		}
 		runes += size
 	}
-	p.built = append(new, text[last:]...)
+	new = append(new, text[last:]...)
+	p.built = new
 	return remarks
 }
 

@@ -134,7 +134,7 @@ func (s *Store) EnsureProject(ctx context.Context, slug, name string) (schemas.P
 }
 
 // CreateProject makes a project with one new random key.
-func (s *Store) CreateProject(ctx context.Context, p schemas.Project) (schemas.Project, error) { //nolint:gocritic // the contract's
+func (s *Store) CreateProject(ctx context.Context, p schemas.Project) (schemas.Project, error) {
 	document, err := check(&p)
 	if err != nil {
 		return schemas.Project{}, err
@@ -256,7 +256,7 @@ func nameOf(name, fallback string) string {
 }
 
 // UpdateProject sets name, state and settings.
-func (s *Store) UpdateProject(ctx context.Context, p schemas.Project) (schemas.Project, error) { //nolint:gocritic // the contract's
+func (s *Store) UpdateProject(ctx context.Context, p schemas.Project) (schemas.Project, error) {
 	document, err := documentOf(p.Settings)
 	if err != nil {
 		return schemas.Project{}, fmt.Errorf("%w: %w", exporters.ErrInvalid, err)

@@ -63,7 +63,7 @@ func (s *Server) Restart() error {
 		s.URL = "redis://" + s.Addr + "/0"
 	}
 	s.out = new(bytes.Buffer)
-	s.cmd = exec.Command("redis-server", "--bind", "127.0.0.1", "--port", strconv.Itoa(s.port), "--dir", s.dir, "--save", "", "--appendonly", "no") //nolint:gosec,noctx // a fixed name; Stop ends it
+	s.cmd = exec.Command("redis-server", "--bind", "127.0.0.1", "--port", strconv.Itoa(s.port), "--dir", s.dir, "--save", "", "--appendonly", "no") //nolint:gosec // a fixed name; Stop ends it
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
 	if err := s.cmd.Start(); err != nil {
 		return err

@@ -152,7 +152,7 @@ func (d *SentryDecoder) Transaction(dst []schemas.Span, payload []byte) ([]schem
 	}
 	name := service(s.Attributes, lookup(resource, "sentry.release"))
 	s.Service = name
-	out := append(dst, s)
+	dst = append(dst, s)
 	for n, i := list.First(), uint32(1); n != nil; n, i = n.Next(), i+1 {
 		child := schemas.Span{
 			TraceID: traceOf(n.Get("trace_id")), SpanID: spanOf(n.Get("span_id")), ParentID: spanOf(n.Get("parent_span_id")),
@@ -162,9 +162,9 @@ func (d *SentryDecoder) Transaction(dst []schemas.Span, payload []byte) ([]schem
 		}
 		d.old(&child, n, n.Get("tags"))
 		child.Service = name
-		out = append(out, child)
+		dst = append(dst, child)
 	}
-	return out, nil
+	return dst, nil
 }
 
 // old reads what a trace context and a span of a transaction have alike.

@@ -70,7 +70,7 @@ func (s *Store) EnsureProject(context.Context, string, string) (schemas.Project,
 }
 
 // CreateProject is exporters.Projects'.
-func (s *Store) CreateProject(ctx context.Context, p schemas.Project) (schemas.Project, error) { //nolint:gocritic // the contract's
+func (s *Store) CreateProject(ctx context.Context, p schemas.Project) (schemas.Project, error) {
 	if err := s.ask(ctx, "CreateProject"); err != nil {
 		return schemas.Project{}, err
 	}
@@ -100,7 +100,7 @@ func (s *Store) newKey() string {
 }
 
 // UpdateProject is exporters.Projects'.
-func (s *Store) UpdateProject(ctx context.Context, p schemas.Project) (schemas.Project, error) { //nolint:gocritic // the contract's
+func (s *Store) UpdateProject(ctx context.Context, p schemas.Project) (schemas.Project, error) {
 	if err := s.ask(ctx, "UpdateProject"); err != nil {
 		return schemas.Project{}, err
 	}
@@ -141,7 +141,7 @@ func (s *Store) ListKeys(ctx context.Context, project uint64) ([]schemas.Key, er
 }
 
 // CreateKey is exporters.Projects'.
-func (s *Store) CreateKey(ctx context.Context, k schemas.Key) (schemas.Key, error) { //nolint:gocritic // the contract's
+func (s *Store) CreateKey(ctx context.Context, k schemas.Key) (schemas.Key, error) {
 	if _, err := s.Project(ctx, k.Project); err != nil {
 		return schemas.Key{}, err
 	}
@@ -166,7 +166,7 @@ func (s *Store) key(project uint64, public string) (int, error) {
 }
 
 // UpdateKey is exporters.Projects'.
-func (s *Store) UpdateKey(ctx context.Context, k schemas.Key) (schemas.Key, error) { //nolint:gocritic // the contract's
+func (s *Store) UpdateKey(ctx context.Context, k schemas.Key) (schemas.Key, error) {
 	if err := s.ask(ctx, "UpdateKey"); err != nil {
 		return schemas.Key{}, err
 	}
