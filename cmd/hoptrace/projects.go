@@ -341,6 +341,9 @@ func (c *projectCommands) create() error {
 	if err != nil {
 		return err
 	}
+	if err := checkRules(settings); err != nil {
+		return fmt.Errorf("the grouping rules have faults: %w", err)
+	}
 	p, err := c.store.CreateProject(c.ctx, schemas.Project{Slug: c.a.positional[0], Name: c.a.texts["name"], Settings: settings})
 	if err != nil {
 		return err
@@ -371,6 +374,9 @@ func (c *projectCommands) set(p schemas.Project) error {
 			return err
 		}
 		p.Settings = changed
+	}
+	if err := checkRules(p.Settings); err != nil {
+		return fmt.Errorf("the grouping rules have faults: %w", err)
 	}
 	if renamed {
 		p.Name = name

@@ -58,6 +58,21 @@ func (r *regrouper) read(ctx context.Context, row *schemas.Event) (*normalize.Ev
 	return e, nil
 }
 
+// Check implements api.Regrouper.
+func (r *regrouper) Check(settings *schemas.ProjectSettings) error { return checkRules(settings) }
+
+// checkRules reads the grouping rules of settings that are to be saved: the stage
+// would group by the default ones instead of wrong ones.
+func checkRules(settings *schemas.ProjectSettings) error {
+	if settings == nil {
+		return nil
+	}
+	if _, err := group.New(group.Config{Enhancements: settings.GroupingRules, Fingerprints: settings.FingerprintRules}); err != nil {
+		return &api.RulesError{Err: err}
+	}
+	return nil
+}
+
 var errUnreadable = errors.New("payload unreadable")
 
 // Preview implements api.Regrouper.

@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -15,6 +16,9 @@ import (
 // settingsAge is how old the rules of projects may be that events are grouped by.
 const settingsAge = 5 * time.Second
 
+// maxOwn bounds the projects whose rules are kept ready.
+const maxOwn = 10_000
+
 // ProjectGrouper groups the events of each project by its own rules.
 type ProjectGrouper struct {
 	projects exporters.Projects
@@ -22,51 +26,74 @@ type ProjectGrouper struct {
 	log      *slog.Logger
 	now      func() time.Time
 
-	mu   sync.Mutex // guards the following
-	read time.Time
-	by   map[uint64]*group.Grouper
+	mu      sync.Mutex // guards the following
+	asked   time.Time  // when the version was
+	version int64
+	by      map[uint64]own
+}
+
+// own are the rules of one project as they were at a version of all projects.
+type own struct {
+	version int64
+	grouper *group.Grouper
 }
 
 // NewProjectGrouper makes one.
 func NewProjectGrouper(projects exporters.Projects, log *slog.Logger) *ProjectGrouper {
-	return &ProjectGrouper{projects: projects, groupers: group.NewCache(0), log: log, now: time.Now}
+	return &ProjectGrouper{projects: projects, groupers: group.NewCache(0), log: log, now: time.Now, by: map[uint64]own{}}
 }
 
 // For gives a project's grouper. A project that has no rules, or wrong ones, is
-// grouped by the default ones: no event is lost for a fault in rules.
+// grouped by the default ones: no event is lost for a fault in rules. While the
+// store is away the rules from before hold.
 func (g *ProjectGrouper) For(ctx context.Context, project uint64) (*group.Grouper, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.by == nil || g.now().Sub(g.read) > settingsAge {
-		if err := g.refresh(ctx); err != nil && g.by == nil {
-			return nil, fmt.Errorf("cannot read the grouping rules of projects: %w", err)
-		} else if err != nil {
-			g.log.Warn("cannot read the grouping rules of projects: those from before hold", "error", err)
+	known, is := g.by[project]
+	if g.now().Sub(g.asked) > settingsAge {
+		version, err := g.projects.ProjectsVersion(ctx)
+		switch {
+		case err == nil:
+			g.asked, g.version = g.now(), version
+		case is:
+			g.asked = g.now() // spare the store for a while
+			g.log.Warn("cannot ask whether the grouping rules of projects have changed: those from before hold", "error", err)
+		default:
+			return nil, fmt.Errorf("cannot ask for the grouping rules of project %d: %w", project, err)
 		}
-		g.read = g.now()
 	}
-	if own := g.by[project]; own != nil {
-		return own, nil
+	if is && known.version == g.version {
+		return known.grouper, nil
 	}
-	return g.groupers.For(group.Config{})
+	fresh, err := g.read(ctx, project)
+	switch {
+	case err == nil:
+		if !is && len(g.by) >= maxOwn {
+			clear(g.by)
+		}
+		g.by[project] = own{g.version, fresh}
+		return fresh, nil
+	case is:
+		g.log.Warn("cannot read a project's grouping rules: those from before hold", "project", project, "error", err)
+		return known.grouper, nil
+	}
+	return nil, fmt.Errorf("cannot read the grouping rules of project %d: %w", project, err)
 }
 
-func (g *ProjectGrouper) refresh(ctx context.Context) error {
-	projects, err := g.projects.Projects(ctx)
+func (g *ProjectGrouper) read(ctx context.Context, project uint64) (*group.Grouper, error) {
+	p, err := g.projects.Project(ctx, project)
+	if errors.Is(err, exporters.ErrNotFound) {
+		return g.groupers.For(group.Config{})
+	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	by := make(map[uint64]*group.Grouper, len(projects))
-	for i := range projects {
-		own, err := g.groupers.For(rulesOf(&projects[i]))
-		if err != nil {
-			g.log.Warn("a project's grouping rules are wrong: its events are grouped by the default ones", "project", projects[i].ID, "error", err)
-			continue
-		}
-		by[projects[i].ID] = own
+	byRules, err := g.groupers.For(rulesOf(&p))
+	if err != nil {
+		g.log.Warn("a project's grouping rules are wrong: its events are grouped by the default ones", "project", project, "error", err)
+		return g.groupers.For(group.Config{})
 	}
-	g.by = by
-	return nil
+	return byRules, nil
 }
 
 func rulesOf(p *schemas.Project) (cfg group.Config) {

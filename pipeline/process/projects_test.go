@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"testing"
 	"time"
@@ -14,16 +15,27 @@ import (
 // noProjects has another name than its method.
 type noProjects interface{ exporters.Projects }
 
+// projects is a store that lists no settings, as the real one.
 type projects struct {
 	noProjects
-	all   []schemas.Project
-	err   error
-	asked int
+	all     []schemas.Project
+	version int64
+	err     error
+	asked   int
 }
 
-func (p *projects) Projects(context.Context) ([]schemas.Project, error) {
+func (p *projects) ProjectsVersion(context.Context) (int64, error) {
 	p.asked++
-	return p.all, p.err
+	return p.version, p.err
+}
+
+func (p *projects) Project(_ context.Context, id uint64) (schemas.Project, error) {
+	for _, one := range p.all {
+		if one.ID == id {
+			return one, p.err
+		}
+	}
+	return schemas.Project{}, errors.Join(p.err, exporters.ErrNotFound)
 }
 
 func TestEachProjectIsGroupedByItsOwnRulesOfAMomentAgo(t *testing.T) {
@@ -46,6 +58,7 @@ func TestEachProjectIsGroupedByItsOwnRulesOfAMomentAgo(t *testing.T) {
 		t.Error("rules of one project are another's, or wrong ones stop events")
 	}
 	store.all[0].Settings = nil
+	store.version++
 	if hash(1) == plain || store.asked != 1 {
 		t.Errorf("the store was asked %d times within %s", store.asked, settingsAge)
 	}

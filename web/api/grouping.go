@@ -21,6 +21,8 @@ type Regrouper interface {
 	// Explain groups one event by the project's rules. It fails with
 	// exporters.ErrNotFound when the event or its payload is gone.
 	Explain(ctx context.Context, project schemas.Project, id schemas.EventID) (GroupingOfEvent, error)
+	// Check reads the rules of settings, and fails with a [RulesError].
+	Check(settings *schemas.ProjectSettings) error
 }
 
 // RulesError is a fault in rules that a person wrote, with line and column.

@@ -28,6 +28,31 @@ func (f *fakeRegrouper) Explain(_ context.Context, p schemas.Project, id schemas
 	return GroupingOfEvent{Event: id.String(), Hashes: []string{}, Lines: []string{}}, f.err
 }
 
+func (f *fakeRegrouper) Check(settings *schemas.ProjectSettings) error {
+	if strings.Contains(settings.FingerprintRules, "nonsense") {
+		return &RulesError{Err: errors.New("line 1, column 1: there is no matcher")}
+	}
+	return nil
+}
+
+func TestRulesThatCannotBeReadAreNotSaved(t *testing.T) {
+	h := newHandler(t, fakestore.Orders(testNow))
+	h.deps.Regrouper = &fakeRegrouper{}
+	settings := schemas.DefaultProjectSettings()
+	settings.FingerprintRules = "nonsense"
+	raw, err := json.Marshal(map[string]any{"settings": settings})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	req := httptest.NewRequest(http.MethodPut, "/api/v1/projects/1", strings.NewReader(string(raw)))
+	req.Header.Set("Content-Type", "application/json")
+	h.ServeHTTP(w, req)
+	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "bad_rules") || !strings.Contains(w.Body.String(), "line 1, column 1") {
+		t.Errorf("PUT answers %d %s", w.Code, w.Body)
+	}
+}
+
 func TestGroupingIsTriedAndExplained(t *testing.T) {
 	r := &fakeRegrouper{}
 	h := newHandler(t, fakestore.Orders(testNow))

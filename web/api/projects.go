@@ -180,13 +180,18 @@ func projectError(err error, id uint64) error {
 }
 
 // settingsOf reads settings, and names every fault.
-func settingsOf(document json.RawMessage) (*schemas.ProjectSettings, error) {
+func (h *Handler) settingsOf(document json.RawMessage) (*schemas.ProjectSettings, error) {
 	if len(document) == 0 || string(document) == "null" {
 		return nil, nil //nolint:nilnil // not given
 	}
 	s, err := schemas.ParseProjectSettings(document)
 	if err != nil {
 		return nil, errorf(http.StatusBadRequest, "bad_settings", "mend what the message names, a line each, and send it again", "%s", clip(err.Error(), 8<<10))
+	}
+	if h.deps.Regrouper != nil {
+		if err := h.deps.Regrouper.Check(&s); err != nil {
+			return nil, errorf(http.StatusBadRequest, "bad_rules", "mend what the message names, a line each, and send it again", "%s", clip(err.Error(), 8<<10))
+		}
 	}
 	return &s, nil
 }
@@ -196,7 +201,7 @@ func (h *Handler) createProject(ctx context.Context, q *query) (any, error) {
 	if err := q.decode(&in); err != nil {
 		return nil, err
 	}
-	settings, err := settingsOf(in.Settings)
+	settings, err := h.settingsOf(in.Settings)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +221,7 @@ func (h *Handler) updateProject(ctx context.Context, q *query) (any, error) {
 	if err := q.decode(&in); err != nil {
 		return nil, err
 	}
-	settings, err := settingsOf(in.Settings)
+	settings, err := h.settingsOf(in.Settings)
 	if err != nil {
 		return nil, err
 	}
