@@ -17,9 +17,11 @@ import (
 const (
 	// KnownKinds is how many errors the repeats are of.
 	KnownKinds = 20
-	// Of each MixOf events RepeatsOf repeat one of those; the others are each an error
+	// RepeatsOf of each MixOf events repeat one of those; the others are each an error
 	// that never came before.
-	MixOf, RepeatsOf = 10, 7
+	RepeatsOf = 7
+	// MixOf is how many events make one mix.
+	MixOf = 10
 )
 
 // freshKind stands in the template of new errors where their number goes. No other
