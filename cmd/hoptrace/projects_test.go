@@ -57,8 +57,8 @@ func TestProjectsAndKeysByCommand(t *testing.T) {
 	if list := do("", "list"); !strings.Contains(list, "default") || !strings.Contains(list, p.DSNs[0]) {
 		t.Errorf("the list is\n%s", list)
 	}
-	decode(do("", "set", "shop", "filters.localhost=true", `scrubbing.sensitiveFields=["pin"]`, "groupingRules=a:b +app", "--disable", "--json"), &p)
-	if !p.Settings.Filters.Localhost || p.Settings.Scrubbing.SensitiveFields[0] != "pin" || p.Settings.GroupingRules != "a:b +app" || p.Settings.Filters.Releases[0] != "0.*" || !p.Disabled {
+	decode(do("", "set", "shop", "filters.localhost=true", `scrubbing.sensitiveFields=["pin"]`, "groupingRules=stack.module:b +app", "--disable", "--json"), &p)
+	if !p.Settings.Filters.Localhost || p.Settings.Scrubbing.SensitiveFields[0] != "pin" || p.Settings.GroupingRules != "stack.module:b +app" || p.Settings.Filters.Releases[0] != "0.*" || !p.Disabled {
 		t.Errorf("set %+v", p)
 	}
 	stored, err := store.Project(t.Context(), p.ID)
