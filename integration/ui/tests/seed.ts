@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { APIRequestContext } from "@playwright/test";
 
 export interface Sent {
-  /** Words in titles and bodies that only this seed has. */
+  /** In titles, bodies and the names of packages: only this seed has it, so that its issues are its own. */
   word: string;
   /** Events of the failing payment, oldest first. */
   payments: string[];
@@ -34,7 +34,7 @@ export function payment(word: string, event: string, trace: string, user: string
     timestamp: now,
     platform: "python",
     level: "error",
-    logger: "shop.payments",
+    logger: `${word}.payments`,
     release: "shop@3.2.0",
     environment: "production",
     server_name: "payments-2",
@@ -71,14 +71,14 @@ export function payment(word: string, event: string, trace: string, user: string
           value: "402 Payment Required",
           stacktrace: {
             frames: [
-              { function: "charge", module: "shop.payments", filename: "shop/payments.py", lineno: 88, in_app: true },
+              { function: "charge", module: `${word}.payments`, filename: `${word}/payments.py`, lineno: 88, in_app: true },
               { function: "raise_for_status", module: "httpx._models", filename: "httpx/_models.py", lineno: 829, in_app: false },
             ],
           },
         },
         {
           type: "CardDeclined",
-          module: "shop.payments",
+          module: `${word}.payments`,
           value: `the card gateway declined ${word}`,
           mechanism: { type: "generic", handled: false },
           stacktrace: {
@@ -87,8 +87,8 @@ export function payment(word: string, event: string, trace: string, user: string
               { function: "full_dispatch_request", module: "flask.app", filename: "flask/app.py", lineno: 919, in_app: false },
               {
                 function: "create_order",
-                module: "shop.orders",
-                filename: "shop/orders.py",
+                module: `${word}.orders`,
+                filename: `${word}/orders.py`,
                 lineno: 41,
                 in_app: true,
                 pre_context: ["def create_order(cart):", "    order = Order(cart)"],
@@ -97,8 +97,8 @@ export function payment(word: string, event: string, trace: string, user: string
               },
               {
                 function: "charge",
-                module: "shop.payments",
-                filename: "shop/payments.py",
+                module: `${word}.payments`,
+                filename: `${word}/payments.py`,
                 lineno: 91,
                 in_app: true,
                 pre_context: ["    try:", "        answer.raise_for_status()", "    except HTTPStatusError as e:"],
@@ -127,9 +127,9 @@ function stock(word: string, event: string): Record<string, unknown> {
       values: [
         {
           type: "OutOfStock",
-          module: "shop.stock",
+          module: `${word}.stock`,
           value: `nothing is left of ${word}`,
-          stacktrace: { frames: [{ function: "reserve", module: "shop.stock", filename: "shop/stock.py", lineno: 12, in_app: true }] },
+          stacktrace: { frames: [{ function: "reserve", module: `${word}.stock`, filename: `${word}/stock.py`, lineno: 12, in_app: true }] },
         },
       ],
     },
@@ -162,7 +162,7 @@ function exceptionSpan(word: string): unknown {
                     attributes: [
                       text("exception.type", "com.example.ShelfEmpty"),
                       text("exception.message", `the shelf of ${word} is empty`),
-                      text("exception.stacktrace", `com.example.ShelfEmpty: the shelf of ${word} is empty\n\tat com.example.Warehouse.pick(Warehouse.java:57)\n\tat com.example.Main.main(Main.java:12)\n`),
+                      text("exception.stacktrace", `com.example.ShelfEmpty: the shelf of ${word} is empty\n\tat com.example.${word}.Warehouse.pick(Warehouse.java:57)\n\tat com.example.Main.main(Main.java:12)\n`),
                     ],
                   },
                 ],

@@ -5,6 +5,7 @@ import { ask } from './api/client'
 import type { Status } from './api/types'
 import { FirstRun } from './pages/firstrun/FirstRun'
 import { IssuePage } from './pages/issue/Issue'
+import { Discarded } from './pages/issues/Discarded'
 import { Issues } from './pages/issues/Issues'
 import { Ledger } from './pages/ledger/Ledger'
 import { Logs } from './pages/logs/Logs'
@@ -50,6 +51,9 @@ export function App() {
         <Route path="/messages">{list(<Messages status={s} />, 'Messages')}</Route>
         <Route path="/topics">{list(<Topics status={s} />, 'Topics')}</Route>
         <Route path="/issues">{list(<Issues status={s} />, 'Issues')}</Route>
+        <Route path="/issues/discarded">
+          <Discarded status={s} />
+        </Route>
         <Route path="/issues/:id">{(p) => <IssuePage key={p.id} id={p.id} event="latest" status={s} />}</Route>
         <Route path="/issues/:id/events/:event">{(p) => <IssuePage key={p.id} id={p.id} event={p.event} status={s} />}</Route>
         <Route path="/logs">

@@ -1,27 +1,37 @@
-import { useState } from 'react'
+import { useSyncExternalStore } from 'react'
 
 const KEY = 'hoptrace.me'
 
+let me: string | undefined
+const watching = new Set<() => void>()
+
 function read(): string {
-  try {
-    return localStorage.getItem(KEY) ?? ''
-  } catch {
-    return '' // the browser keeps nothing
+  if (me === undefined) {
+    try {
+      me = localStorage.getItem(KEY) ?? ''
+    } catch {
+      me = '' // the browser keeps nothing
+    }
   }
+  return me
 }
 
-/** Who sits here: a name for the log of issues, kept in this browser. */
+function write(name: string) {
+  me = name
+  try {
+    localStorage.setItem(KEY, name)
+  } catch {
+    // it lasts as long as the page
+  }
+  watching.forEach((tell) => tell())
+}
+
+function subscribe(tell: () => void): () => void {
+  watching.add(tell)
+  return () => watching.delete(tell)
+}
+
+/** Who sits here: a name for the log of issues, kept in this browser; all parts of a page see it at once. */
 export function useMe(): [string, (name: string) => void] {
-  const [me, setMe] = useState(read)
-  return [
-    me,
-    (name) => {
-      setMe(name)
-      try {
-        localStorage.setItem(KEY, name)
-      } catch {
-        // it lasts as long as the page
-      }
-    },
-  ]
+  return [useSyncExternalStore(subscribe, read), write]
 }

@@ -3,6 +3,7 @@ import { useState } from 'react'
 import { useLocation, useSearch } from 'wouter'
 import { ask } from '../../api/client'
 import type { EventDetail, Status } from '../../api/types'
+import { withParams } from '../../lib/filters'
 import { ago, count, fullTime, plain, time } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useKeys } from '../../lib/keys'
@@ -12,14 +13,19 @@ import { Shell } from '../../parts/Shell'
 import { Failed } from '../../parts/States'
 import { Actions } from '../issues/Actions'
 import { Hours, Level, State } from '../issues/Issues'
-import { Log, Standing, Tags, Why } from './Life'
+import { Attachments, Details, Notes } from './Details'
+import { Log, Standing, Tags } from './Life'
 import { CausingMessage } from './Message'
 import { Messages } from './Messages'
 import { Stack } from './Stack'
+import { Why, WhyShort } from './Why'
 
 /** One event of an issue, and the message that caused it. */
 export function IssuePage({ id, event, status }: { id: string; event: string; status: Status | undefined }) {
-  const project = new URLSearchParams(useSearch()).get('project') ?? undefined
+  const search = useSearch()
+  const q = new URLSearchParams(search)
+  const project = q.get('project') ?? undefined
+  const before = q.get('before') ?? undefined
   const [, go] = useLocation()
   const to = useTo()
   const detail = useQuery({
@@ -28,8 +34,9 @@ export function IssuePage({ id, event, status }: { id: string; event: string; st
     placeholderData: keepPreviousData,
   })
   const events = useQuery({
-    queryKey: ['issue', project, id],
-    queryFn: ({ signal }) => ask<'/api/v1/issues/{id}'>('/issues/' + encodeURIComponent(id), { project, limit: 100 }, signal),
+    queryKey: ['issue', project, id, before],
+    queryFn: ({ signal }) => ask<'/api/v1/issues/{id}'>('/issues/' + encodeURIComponent(id), { project, before, limit: 100 }, signal),
+    placeholderData: keepPreviousData,
   })
   const d = detail.data
   const open = (e: string | null | undefined) => e && go(to(`/issues/${id}/events/${e}`))
@@ -56,7 +63,8 @@ export function IssuePage({ id, event, status }: { id: string; event: string; st
               <>
                 <Level level={d.issue.level} />
                 <State issue={d.issue} />
-                {events.data && <Actions issues={[events.data.issue]} done={(kind) => kind === 'delete' && go(to('/issues'))} />}
+                {events.data?.mergedFrom && <span className="tag">issue {events.data.mergedFrom} was merged into it</span>}
+                {events.data && <Actions issues={[events.data.issue]} done={(kind, _, target) => (kind === 'delete' ? go(to('/issues')) : kind === 'merge' && go(to('/issues/' + target)))} />}
               </>
             )}
           </Finding>
@@ -65,7 +73,10 @@ export function IssuePage({ id, event, status }: { id: string; event: string; st
               <Messages id={id} />
               <section className="panel" aria-label="Event">
                 <div className="fr head">
-                  <b>{d ? [d.event.type, d.event.value].filter(Boolean).join(': ') || d.issue.title : <span className="ghost" />}</b>
+                  <span className="heading">
+                    <b>{d ? [d.event.type, d.event.value].filter(Boolean).join(': ') || d.issue.title : <span className="ghost" />}</b> {d?.event.handled === false && <span className="tag bad">not handled</span>}{' '}
+                    {d?.event.origin === 'otel' && <span className="tag">from OpenTelemetry</span>}
+                  </span>
                   <span className="muted turn">
                     {d && (
                       <>
@@ -78,9 +89,12 @@ export function IssuePage({ id, event, status }: { id: string; event: string; st
                 </div>
                 {d && <Stack d={d} />}
               </section>
+              {d && <Attachments event={d.event.id} />}
               {d && <Details d={d} />}
+              {d && <Notes d={d} />}
+              {events.data && <Why d={events.data} event={d} project={status?.project} />}
               {events.data && <Log d={events.data} />}
-              <Others id={id} shown={d?.event.id} list={events.data?.events} error={events.error} />
+              <Others id={id} shown={d?.event.id} list={events.data?.events} next={events.data?.nextEvents ?? null} before={before} error={events.error} />
             </div>
             <aside className="panel side" aria-label="About this issue">
               {d ? (
@@ -94,7 +108,7 @@ export function IssuePage({ id, event, status }: { id: string; event: string; st
                   )}
                   <section>
                     <h2>Why these are one issue</h2>
-                    {events.data ? <Why d={events.data} /> : <span className="ghost" />}
+                    {events.data ? <WhyShort d={events.data} shown={d.event.fingerprint} /> : <span className="ghost" />}
                   </section>
                   <section>
                     <h2>Activity, 24 h</h2>
@@ -144,51 +158,20 @@ function Turn({ to, issue, label, sign }: { to: string | null; issue: string; la
   )
 }
 
-function Details({ d }: { d: EventDetail }) {
-  const e = d.event
-  const facts: [string, string][] = [
-    ['Release', e.release],
-    ['Environment', e.environment],
-    ['Server', e.server],
-    ['Transaction', e.transaction],
-    ['Platform', e.platform],
-    ['SDK', e.sdk],
-    ['Event id', e.id],
-  ]
-  return (
-    <section className="panel pad" aria-label="Tags and contexts">
-      <h2>Tags</h2>
-      <div className="chips">
-        {[...facts.filter(([, v]) => v).map(([key, value]) => ({ key, value })), ...e.tags].map((t) => (
-          <span className="chip" key={t.key}>
-            <span className="muted">{t.key}</span> {t.value}
-          </span>
-        ))}
-      </div>
-      {d.contexts.length > 0 && (
-        <details>
-          <summary>Contexts ({d.contexts.length})</summary>
-          {d.contexts.map((c) => (
-            <div key={c.name}>
-              <h3>{c.name}</h3>
-              <dl className="attrs">
-                {c.data.map((a) => (
-                  <div key={a.key}>
-                    <dt>{a.key}</dt>
-                    <dd className="mono">{a.value}</dd>
-                  </div>
-                ))}
-              </dl>
-            </div>
-          ))}
-        </details>
-      )}
-    </section>
-  )
+interface OthersProps {
+  id: string
+  shown: string | undefined
+  list: readonly EventDetail['event'][] | undefined
+  next: string | null
+  before: string | undefined
+  error: Error | null
 }
 
-function Others({ id, shown, list, error }: { id: string; shown: string | undefined; list: readonly EventDetail['event'][] | undefined; error: Error | null }) {
-  const [all, setAll] = useState(false)
+function Others({ id, shown, list, next, before, error }: OthersProps) {
+  const search = useSearch()
+  const [path, go] = useLocation()
+  const [more, setAll] = useState(false)
+  const all = more || before !== undefined
   const few = 12
   if (error) return <p className="bad">Its other events cannot be listed: {error.message}</p>
   return (
@@ -217,11 +200,24 @@ function Others({ id, shown, list, error }: { id: string; shown: string | undefi
           ))}
         </tbody>
       </table>
-      {!all && (list?.length ?? 0) > few && (
-        <p className="pad">
-          <button type="button" className="linkish" onClick={() => setAll(true)}>
-            Show {(list?.length ?? 0) >= 100 ? 'the newest 100' : 'all ' + (list?.length ?? 0)}
-          </button>
+      {(before !== undefined || (list?.length ?? 0) > few) && (
+        <p className="pages pad">
+          {before !== undefined && (
+            <button type="button" className="linkish" onClick={() => go(path + withParams(search, { before: '' }))}>
+              Newest
+            </button>
+          )}
+          {!all ? (
+            <button type="button" className="linkish" onClick={() => setAll(true)}>
+              Show {next ? 'the newest ' + list!.length : 'all ' + list!.length}
+            </button>
+          ) : (
+            next && (
+              <button type="button" className="pick" onClick={() => go(path + withParams(search, { before: next }))}>
+                Older events
+              </button>
+            )
+          )}
         </p>
       )}
     </section>

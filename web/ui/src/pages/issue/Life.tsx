@@ -2,13 +2,12 @@ import { useMutation, useQueryClient } from '@tanstack/react-query'
 import { useState, type FormEvent } from 'react'
 import { useSearch } from 'wouter'
 import { act } from '../../api/client'
-import type { IssueActivity, IssueDetail, IssueHash, IssueTag } from '../../api/types'
-import { ago, count, duration, fullTime, plain, share, short, time } from '../../lib/format'
+import type { IssueActivity, IssueDetail, IssueTag } from '../../api/types'
+import { ago, count, duration, fullTime, plain, share, time } from '../../lib/format'
 import { useMe } from '../../lib/me'
 import { term } from '../../lib/query'
 import { Link } from '../../parts/Link'
-import { Plan } from '../../parts/Plan'
-import { Field } from '../issues/Actions'
+import { ActionButton } from '../issues/Actions'
 
 type Data = Record<string, unknown>
 
@@ -113,120 +112,6 @@ export function Tags({ tags }: { tags: readonly IssueTag[] }) {
   )
 }
 
-interface Component {
-  id: string
-  contributes: boolean
-  hint: string
-  value: string
-  values: Component[]
-}
-
-/** A node of the kept tree, whatever form it has; undefined for what is none. */
-export function component(node: unknown): Component | undefined {
-  if (typeof node === 'string') {
-    const at = node.indexOf(' ')
-    return { id: at > 0 ? node.slice(0, at) : '', contributes: true, hint: '', value: node.slice(at + 1), values: [] }
-  }
-  if (typeof node !== 'object' || node === null) return undefined
-  const n = node as Data
-  const below = [...list(n['variants']), ...(n['component'] ? [n['component']] : []), ...list(n['values'])]
-  return {
-    id: String(n['id'] ?? n['name'] ?? n['strategy'] ?? ''),
-    contributes: n['contributes'] !== false,
-    hint: typeof n['hint'] === 'string' ? n['hint'] : '',
-    value: typeof n['value'] === 'string' ? n['value'] : '',
-    values: below.map(component).filter((c) => c !== undefined),
-  }
-}
-
-function list(v: unknown): unknown[] {
-  return Array.isArray(v) ? v : []
-}
-
-/** Why its events are one issue: each hash with what it was made of. */
-export function Why({ d }: { d: IssueDetail }) {
-  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set())
-  const [plan, setPlan] = useState(false)
-  const choose = (h: string) => {
-    const next = new Set(chosen)
-    if (!next.delete(h)) next.add(h)
-    setChosen(next)
-  }
-  return (
-    <>
-      {d.hashes.map((h) => (
-        <div key={h.hash} className="hash">
-          {d.hashes.length > 1 && <input type="checkbox" aria-label={'Choose hash ' + short(h.hash)} checked={chosen.has(h.hash)} onChange={() => choose(h.hash)} />}
-          <details open={d.hashes.length === 1}>
-            <summary>
-              <span className="mono">{short(h.hash)}</span> <span className="muted">{h.version}</span> {h.former && <span className="tag">from issue {h.former}</span>}
-            </summary>
-            <Tree hash={h} />
-          </details>
-        </div>
-      ))}
-      {chosen.size > 0 && chosen.size < d.hashes.length && (
-        <button type="button" className="pick" onClick={() => setPlan(true)}>
-          Take out…
-        </button>
-      )}
-      {plan && <UnmergePlan d={d} hashes={d.hashes.filter((h) => chosen.has(h.hash))} close={() => setPlan(false)} done={() => setChosen(new Set())} />}
-    </>
-  )
-}
-
-function Tree({ hash }: { hash: IssueHash }) {
-  const roots = list(Array.isArray(hash.tree) ? hash.tree : [hash.tree]).map(component).filter((c) => c !== undefined)
-  if (roots.length === 0) return <span className="muted">Nobody told; their fingerprint is equal.</span>
-  return (
-    <ul className="why">
-      {roots.map((c, i) => (
-        <Node key={i} c={c} depth={0} />
-      ))}
-    </ul>
-  )
-}
-
-function Node({ c, depth }: { c: Component; depth: number }) {
-  if (depth > 20) return null
-  return (
-    <li className={c.contributes ? '' : 'out'}>
-      <span className="muted">{c.id}</span> {c.value && <span className="mono">{c.value}</span>} {c.hint && <span className="muted small">({c.hint})</span>}
-      {c.values.length > 0 && (
-        <ul>
-          {c.values.map((v, i) => (
-            <Node key={i} c={v} depth={depth + 1} />
-          ))}
-        </ul>
-      )}
-    </li>
-  )
-}
-
-function UnmergePlan({ d, hashes, close, done }: { d: IssueDetail; hashes: readonly IssueHash[]; close: () => void; done: () => void }) {
-  const cache = useQueryClient()
-  const project = new URLSearchParams(useSearch()).get('project') ?? undefined
-  const [me, setMe] = useMe()
-  const from = hashes[0]?.former ?? ''
-  const former = from !== '' && hashes.every((h) => h.former === from)
-  const unmerge = useMutation({
-    mutationFn: () => act<'/api/v1/issues/{id}/unmerge', 'post'>('post', `/issues/${d.issue.id}/unmerge`, { project }, { hashes: hashes.map((h) => h.hash), former, ...(me ? { by: me } : {}) }),
-    onSuccess: async () => {
-      await cache.invalidateQueries()
-      done()
-      close()
-    },
-  })
-  return (
-    <Plan title={hashes.length === 1 ? 'Take one hash out' : `Take ${hashes.length} hashes out`} verb="Take out" busy={unmerge.isPending} error={unmerge.error} close={close} go={() => unmerge.mutate()}>
-      <p>
-        The events of {hashes.length === 1 ? 'this hash' : 'these hashes'} leave this issue for {former ? `issue ${from}, which they were merged from` : 'a new one'}. Both have exact counts at once. Undo: Merge.
-      </p>
-      <Field label="You are" value={me} set={setMe} placeholder="a name for the log; kept in this browser" />
-    </Plan>
-  )
-}
-
 /** Where the issue stands, in words. */
 export function Standing({ d }: { d: IssueDetail }) {
   const i = d.issue
@@ -254,7 +139,13 @@ export function Standing({ d }: { d: IssueDetail }) {
       <dt>Assigned</dt>
       <dd>{i.assignee || <span className="muted">nobody</span>}</dd>
       <dt>Priority</dt>
-      <dd>{i.priority}</dd>
+      <dd className="withact">
+        {i.priority} <ActionButton kind="priority" label="Change" issues={[i]} />
+      </dd>
+      <dt>Bookmarked</dt>
+      <dd className="withact">
+        <span>{d.bookmarks.length > 0 ? 'by ' + d.bookmarks.join(', ') : <span className="muted">by nobody</span>}</span> <ActionButton kind="bookmark" label="Bookmark" issues={[i]} bookmarks={d.bookmarks} />
+      </dd>
       {i.firstRelease && (
         <>
           <dt>Releases</dt>

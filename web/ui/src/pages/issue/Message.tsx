@@ -16,7 +16,7 @@ export function CausingMessage({ d }: { d: EventDetail }) {
         <p className="muted">None is known. hoptrace finds it when the event carries a trace and a span, or the record itself (the context “kafka”).</p>
         {d.event.traceId && (
           <p>
-            <Link to={`/traces/${d.event.traceId}${d.event.spanId ? '?row=' + d.event.spanId : ''}`}>Its trace</Link>
+            <Link to={`/traces/${d.event.traceId}${d.event.spanId ? '?row=' + d.event.spanId : ''}`}>Its trace</Link> · <Link to={'/logs?trace=' + d.event.traceId}>Logs of its trace</Link>
           </p>
         )}
       </section>
@@ -91,6 +91,12 @@ export function CausingMessage({ d }: { d: EventDetail }) {
           </Link>
         )}{' '}
         · <Link to={'/messages?' + new URLSearchParams({ topic: h.topic, ...(h.group ? { group: h.group } : {}) }).toString()}>Messages of {h.topic}</Link>
+        {trace && (
+          <>
+            {' '}
+            · <Link to={'/logs?trace=' + trace}>Logs of its trace</Link>
+          </>
+        )}
       </p>
     </section>
   )

@@ -16,6 +16,14 @@ export function Stack({ d }: { d: EventDetail }) {
           </span>
         </div>
       )}
+      {d.text && d.text !== d.event.value && (
+        <div className="fr">
+          <span>
+            <span className="muted">logged </span>
+            <span className="mono said-so">{d.text}</span>
+          </span>
+        </div>
+      )}
       {d.payload === 'stored' && d.exceptions.length === 0 && (
         <div className="fr">
           <span className="muted">The event came without a stack.</span>
@@ -98,8 +106,16 @@ function InApp({ f, mark }: { f: Frame; mark: boolean }) {
     <>
       <div className="fr inapp">
         <Where f={f} />
-        {mark && <span className="tag">in app</span>}
+        <span className="turn">
+          {f.mapped && <span className="tag ok">by source map</span>}
+          {mark && <span className="tag">in app</span>}
+        </span>
       </div>
+      {f.unmapped && (
+        <div className="fr lib">
+          <span>not mapped to its source: {f.unmapped}</span>
+        </div>
+      )}
       {f.context.length > 0 && (
         <pre className="code" tabIndex={0} aria-label={`Code of ${f.function}`}>
           {f.context.map((l) => (
@@ -109,6 +125,21 @@ function InApp({ f, mark }: { f: Frame; mark: boolean }) {
             </span>
           ))}
         </pre>
+      )}
+      {f.vars.length > 0 && (
+        <details className="vars">
+          <summary>
+            {f.vars.length === 1 ? '1 variable' : f.vars.length + ' variables'} <span className="only-read">of {f.function}</span>
+          </summary>
+          <dl className="kv">
+            {f.vars.map((v) => (
+              <div key={v.key} className="pair">
+                <dt className="mono">{v.key}</dt>
+                <dd className="mono">{v.value}</dd>
+              </div>
+            ))}
+          </dl>
+        </details>
       )}
     </>
   )

@@ -7,26 +7,34 @@ import { count } from '../../lib/format'
 import { useMe } from '../../lib/me'
 import { Plan } from '../../parts/Plan'
 
-type Kind = 'resolve' | 'unresolve' | 'archive' | 'assign' | 'merge' | 'delete'
+export type Kind = 'resolve' | 'unresolve' | 'archive' | 'assign' | 'priority' | 'bookmark' | 'merge' | 'delete'
+
+/** A button that opens the plan of one action. */
+export function ActionButton({ kind, label, issues, bookmarks, done }: { kind: Kind; label: string; issues: readonly Issue[]; bookmarks?: readonly string[]; done?: (changed: readonly string[], target: string) => void }) {
+  const [open, setOpen] = useState(false)
+  return (
+    <>
+      <button type="button" className="pick" aria-label={kind === 'priority' ? 'Change priority…' : undefined} onClick={() => setOpen(true)}>
+        {label}…
+      </button>
+      {open && <ActionPlan kind={kind} issues={issues} bookmarks={bookmarks ?? []} close={() => setOpen(false)} done={(changed, target) => done?.(changed, target)} />}
+    </>
+  )
+}
 
 /** Buttons that open the plan of an action on some issues. */
-export function Actions({ issues, done }: { issues: readonly Issue[]; done?: (kind: Kind, changed: readonly string[]) => void }) {
-  const [plan, setPlan] = useState<Kind>()
+export function Actions({ issues, done }: { issues: readonly Issue[]; done?: (kind: Kind, changed: readonly string[], target: string) => void }) {
   const one = issues.length === 1 ? issues[0] : undefined
-  const open = (kind: Kind, label: string) => (
-    <button type="button" className="pick" onClick={() => setPlan(kind)}>
-      {label}…
-    </button>
-  )
+  const button = (kind: Kind, label: string) => <ActionButton key={kind} kind={kind} label={label} issues={issues} done={(changed, target) => done?.(kind, changed, target)} />
   return (
     <div className="actions" role="group" aria-label="Actions">
-      {one?.status !== 'resolved' && open('resolve', 'Resolve')}
-      {one?.status !== 'archived' && open('archive', 'Archive')}
-      {(!one || one.status !== 'unresolved') && open('unresolve', 'Reopen')}
-      {open('assign', 'Assign')}
-      {open('merge', 'Merge')}
-      {open('delete', 'Delete')}
-      {plan && <ActionPlan kind={plan} issues={issues} close={() => setPlan(undefined)} done={(changed) => done?.(plan, changed)} />}
+      {one?.status !== 'resolved' && button('resolve', 'Resolve')}
+      {one?.status !== 'archived' && button('archive', 'Archive')}
+      {(!one || one.status !== 'unresolved') && button('unresolve', 'Reopen')}
+      {button('assign', 'Assign')}
+      {!one && button('priority', 'Priority')}
+      {button('merge', 'Merge')}
+      {button('delete', 'Delete')}
     </div>
   )
 }
@@ -35,7 +43,15 @@ function named(issues: readonly Issue[]): string {
   return issues.length === 1 ? 'this issue' : `${count(issues.length)} issues`
 }
 
-function ActionPlan({ kind, issues, close, done }: { kind: Kind; issues: readonly Issue[]; close: () => void; done: (changed: readonly string[]) => void }) {
+interface ActionPlanProps {
+  kind: Kind
+  issues: readonly Issue[]
+  bookmarks: readonly string[]
+  close: () => void
+  done: (changed: readonly string[], target: string) => void
+}
+
+function ActionPlan({ kind, issues, bookmarks, close, done }: ActionPlanProps) {
   const cache = useQueryClient()
   const project = new URLSearchParams(useSearch()).get('project') ?? undefined
   const [me, setMe] = useMe()
@@ -44,9 +60,12 @@ function ActionPlan({ kind, issues, close, done }: { kind: Kind; issues: readonl
   const [until, setUntil] = useState<'escalating' | 'forever' | 'time' | 'count' | 'users'>('escalating')
   const [hours, setHours] = useState('24')
   const [many, setMany] = useState('100')
+  const [within, setWithin] = useState('')
+  const [priority, setPriority] = useState<'high' | 'medium' | 'low'>(issues.length === 1 ? (issues[0]!.priority as 'high' | 'medium' | 'low') : 'medium')
   const [assignee, setAssignee] = useState(issues.length === 1 ? issues[0]!.assignee : me)
   const [target, setTarget] = useState(issues.length > 1 ? issues[0]!.id : '')
   const [discard, setDiscard] = useState(false)
+  const marked = bookmarks.includes(me || 'user')
   const body = (): IssueAction => {
     switch (kind) {
       case 'resolve':
@@ -54,9 +73,13 @@ function ActionPlan({ kind, issues, close, done }: { kind: Kind; issues: readonl
       case 'unresolve':
         return { unresolve: true }
       case 'archive':
-        return { archive: { until, ...(until === 'time' ? { time: hours + 'h' } : until === 'count' || until === 'users' ? { count: Number(many) } : {}) } }
+        return { archive: { until, ...(until === 'time' ? { time: hours + 'h' } : until === 'count' || until === 'users' ? { count: Number(many), ...(within ? { windowSeconds: Number(within) * 3600 } : {}) } : {}) } }
       case 'assign':
         return { assign: assignee.trim() }
+      case 'priority':
+        return { priority }
+      case 'bookmark':
+        return { bookmark: !marked }
       case 'merge':
         return { merge: target }
       case 'delete':
@@ -65,10 +88,11 @@ function ActionPlan({ kind, issues, close, done }: { kind: Kind; issues: readonl
   }
   const change = useMutation({
     mutationFn: () => act<'/api/v1/issues', 'put'>('put', '/issues', { project }, { ...body(), ids: issues.map((i) => i.id), ...(me ? { by: me } : {}) }),
-    onSuccess: async (answer) => {
-      await cache.invalidateQueries()
+    onSuccess: (answer) => {
       close()
-      done(answer.changed)
+      done(answer.changed, target)
+      // Once a page that was left is gone: it would ask for an issue that is no more.
+      setTimeout(() => void cache.invalidateQueries())
     },
   })
   const events = issues.reduce((n, i) => n + i.events, 0)
@@ -99,7 +123,7 @@ function ActionPlan({ kind, issues, close, done }: { kind: Kind; issues: readonl
     archive: {
       title: `Archive ${named(issues)}`,
       verb: 'Archive',
-      ready: until === 'time' ? whole(hours) : until === 'count' || until === 'users' ? whole(many) : true,
+      ready: until === 'time' ? whole(hours) : until === 'count' || until === 'users' ? whole(many) && (within === '' || whole(within)) : true,
       what: (
         <>
           <Choices
@@ -115,7 +139,12 @@ function ActionPlan({ kind, issues, close, done }: { kind: Kind; issues: readonl
             ]}
           />
           {until === 'time' && <Field label="Hours" value={hours} set={setHours} />}
-          {(until === 'count' || until === 'users') && <Field label={until === 'count' ? 'Events' : 'Users'} value={many} set={setMany} />}
+          {(until === 'count' || until === 'users') && (
+            <>
+              <Field label={until === 'count' ? 'Events' : 'Users'} value={many} set={setMany} />
+              <Field label="Within hours" value={within} set={setWithin} placeholder="empty: since it was archived" />
+            </>
+          )}
           <p className="muted">Its events are still counted. Undo: Reopen.</p>
         </>
       ),
@@ -125,6 +154,36 @@ function ActionPlan({ kind, issues, close, done }: { kind: Kind; issues: readonl
       verb: assignee.trim() ? 'Assign' : 'Assign to nobody',
       ready: true,
       what: <Field label="To" value={assignee} set={setAssignee} placeholder="a name; empty for nobody" />,
+    },
+    priority: {
+      title: `Change the priority of ${named(issues)}`,
+      verb: 'Change',
+      ready: true,
+      what: (
+        <>
+          <Choices
+            legend="Priority"
+            value={priority}
+            set={setPriority}
+            options={[
+              ['high', 'high'],
+              ['medium', 'medium'],
+              ['low', 'low'],
+            ]}
+          />
+          <p className="muted">It changes nothing but the order of work. Undo: change it back.</p>
+        </>
+      ),
+    },
+    bookmark: {
+      title: marked ? 'Take the bookmark away' : 'Bookmark this issue',
+      verb: marked ? 'Take away' : 'Bookmark',
+      ready: true,
+      what: (
+        <p>
+          {marked ? 'It is among the bookmarks of' : 'It comes among the bookmarks of'} {me || 'user'}: the query <code>bookmarks:{me || 'user'}</code> finds them. Undo: the same button.
+        </p>
+      ),
     },
     merge: {
       title: `Merge ${named(issues)}`,
@@ -145,7 +204,7 @@ function ActionPlan({ kind, issues, close, done }: { kind: Kind; issues: readonl
     },
     delete: {
       title: `Delete ${named(issues)}`,
-      verb: discard ? 'Discard for good' : 'Delete',
+      verb: discard ? 'Delete and discard' : 'Delete',
       danger: true,
       ready: true,
       what: (
@@ -154,7 +213,7 @@ function ActionPlan({ kind, issues, close, done }: { kind: Kind; issues: readonl
             {count(events)} events of the time shown, and all others of {named(issues)}, are hidden at once and removed soon after. <b>This cannot be undone.</b>
           </p>
           <label className="check">
-            <input type="checkbox" checked={discard} onChange={(e) => setDiscard(e.target.checked)} /> and discard what comes like it: it makes no issue again, and is counted as discarded
+            <input type="checkbox" checked={discard} onChange={(e) => setDiscard(e.target.checked)} /> and discard what comes like it: it makes no issue again, and is counted in the ledger. Undo of this part: Restore, on the list of discarded issues
           </label>
         </>
       ),

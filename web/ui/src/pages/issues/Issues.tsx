@@ -125,8 +125,9 @@ export function Issues({ status }: { status: Status | undefined }) {
           </table>
         </div>
       )}
-      {(before || issues.data?.next) && (
+      {issues.data && (
         <p className="pages">
+          <Link to="/issues/discarded">Discarded issues</Link>
           {before && <Link to={'/issues' + withParams(search, { before: '' })}>Newest</Link>}
           {issues.data?.next && (
             <button type="button" className="pick" onClick={() => go(path + withParams(search, { before: issues.data?.next ?? '' }))}>
