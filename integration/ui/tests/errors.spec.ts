@@ -18,13 +18,15 @@ async function issuesOf(request: APIRequestContext): Promise<Listed["issues"]> {
   return ((await answer.json()) as Listed).issues;
 }
 
-/** The id of the issue whose title begins so. */
-async function issueOf(request: APIRequestContext, title: string): Promise<string> {
-  const found = (await issuesOf(request)).find((i) => i.title.startsWith(title));
-  if (!found) {
-    throw new Error(`there is no issue ${title} of ${sent.word}`);
+/** Ids of the issues by the type of their error, as they were when they came. */
+const ids = new Map<string, string>();
+
+function issueOf(type: string): string {
+  const id = ids.get(type);
+  if (!id) {
+    throw new Error(`there was no issue ${type} of ${sent.word}`);
   }
-  return found.id;
+  return id;
 }
 
 /** Presses an action, looks at its plan, and does it. */
@@ -50,11 +52,14 @@ test.beforeAll(async ({ playwright, baseURL }) => {
       ["OutOfStock", 2],
       ["ShelfEmpty", 1],
     ]);
+  for (const i of await issuesOf(request)) {
+    ids.set(i.title.split(":")[0]!, i.id);
+  }
   await request.dispose();
 });
 
 test("an event shows its calls, who it was about, its files, and what was taken out of it", async ({ page, request }) => {
-  await page.goto(`/issues/${await issueOf(request, "CardDeclined")}`);
+  await page.goto(`/issues/${issueOf("CardDeclined")}`);
   expect(await finding(page)).toContain(`declined ${sent.word}`);
   const event = page.getByRole("region", { name: "Event", exact: true });
   await expect(event).toContainText("not handled");
@@ -87,8 +92,8 @@ test("an event shows its calls, who it was about, its files, and what was taken 
   await shot(page, "issue-event-light");
 });
 
-test("an issue says which parts made its hash and why others did not", async ({ page, request }) => {
-  await page.goto(`/issues/${await issueOf(request, "CardDeclined")}`);
+test("an issue says which parts made its hash and why others did not", async ({ page }) => {
+  await page.goto(`/issues/${issueOf("CardDeclined")}`);
   const about = page.getByRole("complementary", { name: "About this issue" });
   await expect(about).toContainText("charge ← create_order");
   await expect(about).toContainText("not by the message: the stack counts instead");
@@ -107,7 +112,7 @@ test("an issue says which parts made its hash and why others did not", async ({ 
 });
 
 test("nothing acts at one click: an action opens its plan first", async ({ page, request }) => {
-  const id = await issueOf(request, "CardDeclined");
+  const id = issueOf("CardDeclined");
   await page.goto(`/issues/${id}`);
   const actions = page.getByRole("group", { name: "Actions" });
   for (const [action, title] of [
@@ -128,8 +133,8 @@ test("nothing acts at one click: an action opens its plan first", async ({ page,
   expect((await issuesOf(request)).find((i) => i.id === id)?.status).toBe("unresolved");
 });
 
-test("an issue is assigned, bookmarked, commented, archived, reopened and resolved, and its log tells it", async ({ page, request }) => {
-  const id = await issueOf(request, "CardDeclined");
+test("an issue is assigned, bookmarked, commented, archived, reopened and resolved, and its log tells it", async ({ page }) => {
+  const id = issueOf("CardDeclined");
   await page.goto(`/issues/${id}`);
   const about = page.getByRole("complementary", { name: "About this issue" });
   const state = page.locator("main");
@@ -181,8 +186,8 @@ test("an issue is assigned, bookmarked, commented, archived, reopened and resolv
 });
 
 test("issues are merged, and unmerged by choosing hashes, with exact counts", async ({ page, request }) => {
-  const into = await issueOf(request, "CardDeclined");
-  const from = await issueOf(request, "OutOfStock");
+  const into = issueOf("CardDeclined");
+  const from = issueOf("OutOfStock");
   await page.goto(`/issues/${from}`);
   await doIt(page, "Merge…", "Merge this issue", "Merge", async () => page.getByRole("textbox", { name: "Into issue number" }).fill(into));
   await expect(page).toHaveURL(new RegExp(`/issues/${into}$`));
@@ -217,8 +222,8 @@ test("issues are merged, and unmerged by choosing hashes, with exact counts", as
   expect(counts).toMatchObject({ [into]: 4, [from]: 2 });
 });
 
-test("an issue is discarded and restored", async ({ page, request }) => {
-  const id = await issueOf(request, "OutOfStock");
+test("an issue is discarded and restored", async ({ page }) => {
+  const id = issueOf("OutOfStock");
   await page.goto(`/issues/${id}`);
   await doIt(page, "Delete…", "Delete this issue", "Delete and discard", async () => page.getByRole("checkbox", { name: /discard what comes like it/ }).check());
   await expect(page).toHaveURL(/\/issues$/);
@@ -234,8 +239,8 @@ test("an issue is discarded and restored", async ({ page, request }) => {
   await expect(row).toHaveCount(0);
 });
 
-test("an exception of an OpenTelemetry span is an issue that says where it came from", async ({ page, request }) => {
-  await page.goto(`/issues/${await issueOf(request, "ShelfEmpty")}`);
+test("an exception of an OpenTelemetry span is an issue that says where it came from", async ({ page }) => {
+  await page.goto(`/issues/${issueOf("ShelfEmpty")}`);
   const event = page.getByRole("region", { name: "Event", exact: true });
   await expect(event).toContainText("from OpenTelemetry");
   await expect(event).toContainText("Warehouse.java");
@@ -327,8 +332,8 @@ const pages = ["/logs", "/ledger?open=error", "/settings", "/issues/discarded"];
 test.describe("in the dark", () => {
   test.use({ colorScheme: "dark" });
 
-  test("the pages of errors can be read", async ({ page, request }) => {
-    for (const path of [...pages, `/issues/${await issueOf(request, "CardDeclined")}`]) {
+  test("the pages of errors can be read", async ({ page }) => {
+    for (const path of [...pages, `/issues/${issueOf("CardDeclined")}`]) {
       await page.goto(path);
       await finding(page);
       await accessible(page);
@@ -337,9 +342,9 @@ test.describe("in the dark", () => {
   });
 });
 
-test("at 390 px they can be read without scrolling sideways", async ({ page, request }) => {
+test("at 390 px they can be read without scrolling sideways", async ({ page }) => {
   await page.setViewportSize({ width: 390, height: 844 });
-  for (const path of [...pages, `/issues/${await issueOf(request, "CardDeclined")}`]) {
+  for (const path of [...pages, `/issues/${issueOf("CardDeclined")}`]) {
     await page.goto(path);
     await finding(page);
     await page.waitForLoadState("networkidle");
