@@ -214,7 +214,7 @@ var messageTitles = append([]rule[messagesFacts]{
 		if f.FewestEvents == f.MostEvents {
 			return append(s, count(f.MostEvents).at(f.worstHref()), text(" times each"))
 		}
-		return append(s, count(f.FewestEvents), text(" to "), count(f.MostEvents).at(f.worstHref()), text(" times each"))
+		return append(s, count(f.FewestEvents).at(f.Href), text(" to "), count(f.MostEvents).at(f.worstHref()), text(" times each"))
 	}},
 	{"some-records", func(f messagesFacts) bool { return f.some > 0 }, ToneBad, func(f messagesFacts) []Piece {
 		return append(say(count(f.someEvents).bold().at(f.Href), text(" of "), count(f.Events), text(" events come from ")), append(many(f.some, "record", "records"),
