@@ -432,13 +432,15 @@ func (s *Store) baseline(ctx context.Context, project uint64, r exporters.Range,
 	ps.int("from", out.BaselineFrom)
 	ps.int("to", out.BaselineTo)
 	topics := dimension(out, string(exporters.DimTopic)).Values
-	var names []string
-	for _, v := range topics[:min(len(topics), maxJoinTopics)] {
+	topics = topics[:min(len(topics), maxJoinTopics)]
+	names := make([]string, 0, len(topics))
+	for _, v := range topics {
 		names = append(names, v.Value)
 	}
 	list(&ps, "topics", names, literal)
-	var keys []string
-	for _, v := range dimension(out, string(exporters.DimKey)).Values {
+	top := dimension(out, string(exporters.DimKey)).Values
+	keys := make([]string, 0, len(top))
+	for _, v := range top {
 		keys = append(keys, v.Value)
 	}
 	list(&ps, "keys", keys, literal)
