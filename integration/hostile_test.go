@@ -173,7 +173,7 @@ func (x *hostile) good(n int) []time.Duration {
 		id := hex.EncodeToString(random[:])
 		body := `{"event_id":"` + id + `"}` + "\n" + `{"type":"event"}` + "\n" + `{"event_id":"` + id + `","message":"a good event"}` + "\n"
 		start := time.Now()
-		resp, err := http.Post(x.h.HTTP+x.path(), "application/x-sentry-envelope", strings.NewReader(body)) //nolint:gosec,noctx // the test's own address
+		resp, err := http.Post(x.h.HTTP+x.path(), "application/x-sentry-envelope", strings.NewReader(body)) //nolint:gosec // the test's own address
 		if err != nil {
 			x.t.Fatalf("the good client got no answer: %v", err)
 		}

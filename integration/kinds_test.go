@@ -2,6 +2,7 @@ package integration
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -112,7 +113,9 @@ func openPage(t *testing.T, dsn string) harness.Told {
 	go func() { ended <- front.ListenAndServe() }()
 	defer func() {
 		_ = front.Close()
-		<-ended
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("the proxy before hoptrace: %v", err)
+		}
 	}()
 	at.Host = front.Addr
 	page, told := harness.SentryBrowser(t, url.Values{"dsn": {at.String()}, "preflight": {"1"}})

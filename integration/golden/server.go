@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -139,7 +140,7 @@ func (s *Server) read(rec *recorder, buffered *bufio.Reader) (*Request, error) {
 	// What lies in the buffer belongs to the next request.
 	raw := bytes.Clone(rec.seen.Next(rec.seen.Len() - buffered.Buffered()))
 	head, _, _ := bytes.Cut(raw, []byte("\r\n\r\n"))
-	req.Head = append(head, "\r\n\r\n"...)
+	req.Head = slices.Concat(head, []byte("\r\n\r\n"))
 	if req.Method != http.MethodOptions {
 		s.mu.Lock()
 		s.requests = append(s.requests, req)
