@@ -452,17 +452,17 @@ func (p *Pipeline) Shutdown(ctx context.Context) error {
 // shutdown stops all stages at once: they share no data, and one that waits for
 // its store must not take the others' time.
 func (p *Pipeline) shutdown(ctx context.Context) error {
-	errs := make([]error, len(p.loops)+1)
+	errs := make([]error, len(p.loops)+2) // theirs, the monitors' and the producer's
 	var wg sync.WaitGroup
 	for i, loop := range p.loops {
 		wg.Go(func() { errs[i] = loop.Shutdown(ctx) })
 	}
 	if p.monitors != nil { // it hands on, too
-		errs = append(errs, p.monitors.Shutdown(ctx))
+		errs[len(p.loops)] = p.monitors.Shutdown(ctx)
 		p.ends.close()
 	}
 	wg.Wait()
-	errs[len(p.loops)] = p.handOn.close(ctx)
+	errs[len(p.loops)+1] = p.handOn.close(ctx)
 	return errors.Join(errs...)
 }
 

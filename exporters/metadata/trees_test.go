@@ -47,7 +47,9 @@ func TestAllHashesOfASightingHaveItsTree(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	tree := func(i int) []byte { return fmt.Appendf(nil, `{"id":"app","value":"%d %s"}`, i, strings.Repeat("x", 500)) }
+	tree := func(i int) []byte {
+		return fmt.Appendf(nil, `{"id":"app","value":"%d %s"}`, i, strings.Repeat("x", 500))
+	}
 	var sightings []exporters.Sighting
 	for i := range 3 {
 		sightings = append(sightings, exporters.Sighting{Project: 1, Hashes: []schemas.Fingerprint{{1, byte(i)}, {2, byte(i)}}, Tree: tree(i), Category: "error", Title: "x", FirstSeen: 1, LastSeen: 1})

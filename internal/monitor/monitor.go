@@ -90,8 +90,10 @@ func Parse(c schemas.MonitorConfig) (*Schedule, error) {
 		name    string
 		v, most int64
 	}{
-		{"check-in margin", c.CheckInMargin, maxMinutes}, {"max runtime", c.MaxRuntime, maxMinutes},
-		{"failure threshold", c.FailureThreshold, MaxThreshold}, {"recovery threshold", c.RecoveryThreshold, MaxThreshold},
+		{"check-in margin", c.CheckInMargin, maxMinutes},
+		{"max runtime", c.MaxRuntime, maxMinutes},
+		{"failure threshold", c.FailureThreshold, MaxThreshold},
+		{"recovery threshold", c.RecoveryThreshold, MaxThreshold},
 	} {
 		if f.v < 1 || f.v > f.most {
 			bad("%s: want 1 to %d, got %d", f.name, f.most, f.v)

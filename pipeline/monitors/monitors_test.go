@@ -106,7 +106,8 @@ func record(offset int64, payload string) consume.Record {
 	return consume.Record{
 		Topic: topics.IngestMonitors, TopicID: [16]byte{7}, Offset: offset, Value: m.AppendMsgpack(nil), Timestamp: received.Add(time.Second),
 		Headers: []consume.Header{
-			{Key: schemas.HeaderProject, Value: []byte("42")}, {Key: schemas.HeaderReceived, Value: strconv.AppendInt(nil, received.UnixNano(), 10)},
+			{Key: schemas.HeaderProject, Value: []byte("42")},
+			{Key: schemas.HeaderReceived, Value: strconv.AppendInt(nil, received.UnixNano(), 10)},
 			{Key: schemas.HeaderSchema, Value: []byte(schemas.SchemaIngestMonitors)},
 		},
 	}
