@@ -19,7 +19,8 @@ const ledgerUsage = `hoptrace ledger tells where every item went that senders ha
   hoptrace ledger [--since 24h] [--project ID] [--reasons] [--json]
 
 It asks a running server: --server http://127.0.0.1:8090. It ends with 1 when the
-ledger does not balance.
+ledger does not balance. It is about one project: without --project, the server's
+first one.
 `
 
 // ledgerTimeout is longer than the server's own for one question.
@@ -84,6 +85,9 @@ func runLedger(args []string, stdout, stderr io.Writer) int {
 	if f.json {
 		_, _ = stdout.Write(append(raw, '\n'))
 	} else {
+		if f.project == "" {
+			fmt.Fprintln(stdout, "of the server's first project; --project ID asks for another")
+		}
 		printLedger(stdout, l, f.reasons)
 	}
 	if !l.Balanced {

@@ -27,6 +27,7 @@ func TestTheLedgerIsPrintedAndTellsByItsCodeWhetherItBalances(t *testing.T) {
 		}
 	}
 	f(0, "it adds up", "--server", server.URL)
+	f(0, "of the server's first project", "--server", server.URL)
 	f(0, "error filtered localhost: 5", "--server="+server.URL, "--reasons")
 	f(0, `"verdict":"it adds up"`, "--server", server.URL, "--json")
 	f(1, "there is no project 9 (see status)", "--server", server.URL, "--project", "9")
