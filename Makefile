@@ -51,12 +51,12 @@ test-ui: ui ## types and unit tests of the browser application
 .PHONY: test-unit
 test-unit: libchdb ## vet, unit tests with the race detector, fuzz seeds, contract suites
 	@for m in $(MODULES); do [ $$m = integration ] && continue; \
-	  echo "== $$m"; (cd $$m && go vet ./... && CGO_ENABLED=1 go test -race -timeout 20m ./...) || exit 1; done
+	  echo "== $$m"; (cd $$m && go vet ./... && CGO_ENABLED=1 go test -race -timeout 30m ./...) || exit 1; done
 
 .PHONY: test-integration
 test-integration: build libchdb ## real processes, a real Kafka, real SDKs, a real browser
 	@mkdir -p $(ARTEFACTS)
-	cd integration && go vet ./... && go test -v -count=1 -timeout 40m ./...
+	cd integration && go vet ./... && go test -v -count=1 -timeout 50m ./...
 
 .PHONY: fuzz
 fuzz: ## fuzz every decoder for a while: make fuzz FUZZTIME=1m

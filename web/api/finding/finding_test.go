@@ -151,7 +151,7 @@ func TestEventFindings(t *testing.T) {
 	f("a few", Event{Events: 312, Records: 4, Topic: "payments", Partition: 1}, "All 312 events come from 4 records, each handed out several times.")
 	f("many", Event{Events: 5, Records: 4, Topic: "payments", Partition: 1}, "5 events from 4 records.")
 	f("once", Event{Events: 1, Records: 1, Topic: "payments", Partition: schemas.Unknown}, "It happened once.")
-	f("not told", Event{Events: 3}, "none tells the record", "No Kafka message is known to have caused this one.")
+	f("not told", Event{Events: 3}, "none names its record itself", "This one names no Kafka message.")
 	f("old", Event{Events: 1, Topic: "payments", Partition: 1, AgeKnown: true, Age: 3 * time.Hour, WaitKnown: true, Waited: 179 * time.Minute}, "a record of payments p1 that was 3h0m0s old.", "99.44% of that it waited")
 	f("young", Event{Events: 1, Topic: "payments", Partition: 1, AgeKnown: true, Age: 10 * time.Millisecond, WaitKnown: true, Waited: time.Millisecond}, "Not: an old message")
 }

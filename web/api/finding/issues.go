@@ -105,7 +105,7 @@ var eventTexts = []rule[Event]{
 	}},
 	{"single", func(f Event) bool { return f.Events == 1 }, "", func(Event) []Piece { return say(text("it happened once.")) }},
 	{"no-records", func(f Event) bool { return f.Records == 0 && f.Events > 1 }, "", func(f Event) []Piece {
-		return say(count(f.Events).bold(), text(" events; none tells the record it came from."))
+		return say(count(f.Events).bold(), text(" events; none names its record itself."))
 	}},
 	{"age", func(f Event) bool { return f.Topic != "" && f.AgeKnown }, "", func(f Event) []Piece {
 		return say(text("this one broke on a record of "), strong(f.place()).at(f.Waterfall), text(" that was "), duration(f.Age).bold(), text(" old."))
@@ -121,7 +121,7 @@ var eventTexts = []rule[Event]{
 		return say(text("not: an old message — it waited for "), duration(f.Waited), text(" of that only."))
 	}},
 	{"no-message", func(f Event) bool { return f.Topic == "" }, "", func(Event) []Piece {
-		return say(text("no Kafka message is known to have caused this one."))
+		return say(text("this one names no Kafka message."))
 	}},
 }
 
