@@ -220,7 +220,7 @@ func issueStats(t *testing.T, s Events) {
 	add(1, 24*time.Hour+1, 4)  // before the day
 	add(1, 5*time.Hour, schemas.Unknown)
 	add(2, 10*time.Hour, schemas.Unknown)
-	add(3, 30*24*time.Hour, 9) // long ago
+	add(3, 20*24*time.Hour, 9) // long ago, and within retention
 	for range 2 {
 		noError(t, "WriteEvents", s.WriteEvents(ctx, all))
 	}

@@ -74,7 +74,7 @@ func statsOf(t *testing.T, s IssueEvents) {
 	add(2, time.Hour+1, 2, 1)                   // hour 22, another hash
 	add(1, 24*time.Hour, 1, 2)                  // hour 0
 	add(1, 25*time.Hour, 0, schemas.Unknown)    // day 12
-	add(2, 30*24*time.Hour, 3, schemas.Unknown) // long ago
+	add(2, 20*24*time.Hour, 3, schemas.Unknown) // long ago, and within retention
 	add(3, time.Hour, 9, 9)                     // of the other set
 	add(4, time.Hour, 9, 9)                     // of none
 	all[2].Weight = 5                           // stands for five
