@@ -1,10 +1,8 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -101,28 +99,8 @@ func askLedger(f ledgerFlags) (l api.Ledger, raw []byte, err error) {
 	if f.project != "" {
 		q.Set("project", f.project)
 	}
-	client := &http.Client{Timeout: ledgerTimeout}
-	resp, err := client.Get(f.server + "/api/v1/ledger?" + q.Encode()) //nolint:noctx // the client has a timeout
-	if err != nil {
-		return l, nil, fmt.Errorf("cannot ask %s: %w (is `hoptrace all` or `hoptrace web` running there? --server names another)", f.server, err)
-	}
-	defer resp.Body.Close()
-	if raw, err = io.ReadAll(io.LimitReader(resp.Body, 16<<20)); err != nil {
-		return l, nil, fmt.Errorf("cannot read the answer of %s: %w", f.server, err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		var e struct {
-			Error struct{ Message, Hint string } `json:"error"`
-		}
-		if json.Unmarshal(raw, &e) == nil && e.Error.Message != "" {
-			return l, nil, fmt.Errorf("%s says: %s (%s)", f.server, e.Error.Message, e.Error.Hint)
-		}
-		return l, nil, fmt.Errorf("%s answers %s", f.server, resp.Status)
-	}
-	if err := json.Unmarshal(raw, &l); err != nil {
-		return l, nil, fmt.Errorf("the answer of %s is no ledger: %w", f.server, err)
-	}
-	return l, raw, nil
+	raw, err = askServer(f.server, "/api/v1/ledger?"+q.Encode(), ledgerTimeout, &l)
+	return l, raw, err
 }
 
 func printLedger(w io.Writer, l api.Ledger, reasons bool) {

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -106,32 +104,12 @@ func runRecord(args []string, stdout, stderr io.Writer) int {
 }
 
 func askRecord(f recordFlags) (r api.RecordDetail, raw []byte, err error) {
-	address := f.server + "/api/v1/records/" + url.PathEscape(f.record.Topic) + "/" + strconv.Itoa(int(f.record.Partition)) + "/" + strconv.FormatInt(f.record.Offset, 10)
+	path := "/api/v1/records/" + url.PathEscape(f.record.Topic) + "/" + strconv.Itoa(int(f.record.Partition)) + "/" + strconv.FormatInt(f.record.Offset, 10)
 	if f.project != "" {
-		address += "?project=" + f.project
+		path += "?project=" + f.project
 	}
-	client := &http.Client{Timeout: recordTimeout}
-	resp, err := client.Get(address) //nolint:noctx // the client has a timeout
-	if err != nil {
-		return r, nil, fmt.Errorf("cannot ask %s: %w (is `hoptrace all` or `hoptrace web` running there? --server names another)", f.server, err)
-	}
-	defer resp.Body.Close()
-	if raw, err = io.ReadAll(io.LimitReader(resp.Body, 64<<20)); err != nil {
-		return r, nil, fmt.Errorf("cannot read the answer of %s: %w", f.server, err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		var e struct {
-			Error struct{ Message, Hint string } `json:"error"`
-		}
-		if json.Unmarshal(raw, &e) == nil && e.Error.Message != "" {
-			return r, nil, fmt.Errorf("%s says: %s (%s)", f.server, e.Error.Message, e.Error.Hint)
-		}
-		return r, nil, fmt.Errorf("%s answers %s", f.server, resp.Status)
-	}
-	if err := json.Unmarshal(raw, &r); err != nil {
-		return r, nil, fmt.Errorf("the answer of %s is no record: %w", f.server, err)
-	}
-	return r, raw, nil
+	raw, err = askServer(f.server, path, recordTimeout, &r)
+	return r, raw, err
 }
 
 // shownEvents is how many of a record's events are printed.
