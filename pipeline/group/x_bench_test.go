@@ -23,7 +23,7 @@ func serviceEvent(platform string, frames int) *normalize.Event {
 			f.AbsPath, f.InApp = fmt.Sprintf("/srv/build/shop/payments/service_%d.go", i), true
 			if i%3 != 0 {
 				f.Module, f.Function = "github.com/gin-gonic/gin", fmt.Sprintf("(*Context).Next%d", i)
-				f.AbsPath = "/root/go/pkg/mod/github.com/gin-gonic/gin@v1.10.0/context.go"
+				f.AbsPath = "/go/pkg/mod/github.com/gin-gonic/gin@v1.10.0/context.go"
 			}
 		case "node":
 			f.Function, f.ContextLine = fmt.Sprintf("Object.charge%d", i), "    const total = await  cart.total(order.id, { currency });"
