@@ -28,6 +28,11 @@ const (
 	CategoryInternal        Category = "internal"
 )
 
+// InBytes says whether quantities of the category are bytes; of all others they are items.
+func (c Category) InBytes() bool {
+	return c == CategoryAttachment || c == CategoryLogByte || c == CategoryTraceMetricByte
+}
+
 // categoryIDs are Sentry's numbers, as they stand on the topic "outcomes".
 var categoryIDs = map[Category]int{
 	CategoryDefault: 0, CategoryError: 1, CategoryTransaction: 2, CategorySecurity: 3, CategoryAttachment: 4,

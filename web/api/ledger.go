@@ -131,7 +131,7 @@ func ledgerLines(in []exporters.LedgerLine) []LedgerLine {
 // verdict says whether what is in flight is explained by what the stages have not
 // read.
 func verdict(lines []LedgerLine, backlog []exporters.Backlog, known bool) (balanced bool, text string) {
-	var unread, inFlight int64
+	var unread, inFlight, inFlightBytes int64
 	for _, b := range backlog {
 		unread += b.Records
 	}
@@ -139,15 +139,23 @@ func verdict(lines []LedgerLine, backlog []exporters.Backlog, known bool) (balan
 		if l.InFlight < 0 {
 			return false, fmt.Sprintf("%d more of %s have an end than collectors told of: one was killed before it could tell what it took in its last second; nothing is lost", -l.InFlight, l.Category)
 		}
-		inFlight += l.InFlight
+		if schemas.Category(l.Category).InBytes() {
+			inFlightBytes += l.InFlight
+		} else {
+			inFlight += l.InFlight
+		}
+	}
+	what := fmt.Sprintf("%d items", inFlight)
+	if inFlightBytes > 0 {
+		what = fmt.Sprintf("%d items and %d bytes", inFlight, inFlightBytes)
 	}
 	switch {
-	case inFlight == 0:
+	case inFlight == 0 && inFlightBytes == 0:
 		return true, "everything that was received has its end"
 	case !known:
-		return false, fmt.Sprintf("%d items are in flight; this process cannot ask the broker whether they lie in its topics", inFlight)
+		return false, what + " are in flight; this process cannot ask the broker whether they lie in its topics"
 	case unread > 0:
-		return true, fmt.Sprintf("%d items are in flight; the stages have %d records to read", inFlight, unread)
+		return true, fmt.Sprintf("%s are in flight; the stages have %d records to read", what, unread)
 	}
-	return false, fmt.Sprintf("%d items have no end, and the stages have read all there is: they are in a collector's spool or in a batch that is being stored, or lost; look again in some seconds", inFlight)
+	return false, what + " have no end, and the stages have read all there is: they are in a collector's spool or in a batch that is being stored, or lost; look again in some seconds"
 }

@@ -71,6 +71,8 @@ func TestTheLedgerAddsUp(t *testing.T) {
 		t.Errorf("line (-want +got):\n%s", d)
 	}
 	f(base, unread(0), 6, false, "6 items have no end")
+	logged := exporters.LedgerLine{Category: schemas.CategoryLogByte, Outcome: schemas.OutcomeAccepted, Quantity: 4000}
+	f(append(base[:len(base):len(base)], logged), unread(6), 6, true, "6 items and 4000 bytes are in flight;")
 	f(base, nil, 6, false, "cannot ask the broker")
 	f(append(base[:len(base):len(base)], line(schemas.OutcomeStored, "", 6)), unread(0), 0, true, "everything that was received has its end")
 	f(append(base[:len(base):len(base)], line(schemas.OutcomeStored, "", 8)), unread(0), -2, false, "nothing is lost")
