@@ -193,6 +193,9 @@ type Unmerge struct {
 	Stay, Go SeenSpan
 	// Of the latest event that goes.
 	Title, Culprit, Level string
+	// StayTitle, StayCulprit and StayLevel are of the latest event that stays; with an
+	// empty title the issue keeps its own.
+	StayTitle, StayCulprit, StayLevel string
 }
 
 // SeenSpan is a stretch of events, both ends included.

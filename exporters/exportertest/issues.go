@@ -497,6 +497,7 @@ func mergeUnmerge(t *testing.T, s MetadataStore) {
 	_, err = s.UnmergeIssue(ctx, u)
 	isError(t, "UnmergeIssue of what was never merged", err, exporters.ErrBadChange)
 	u.Hashes, u.Stay, u.Go = []schemas.Fingerprint{hash(2), hash(3)}, exporters.SeenSpan{First: 5e9, Last: 10e9}, exporters.SeenSpan{First: 20e9, Last: 30e9}
+	u.StayTitle = "Title 5"
 	to, err := s.UnmergeIssue(ctx, u)
 	noError(t, "UnmergeIssue", err)
 	if to != b {
@@ -506,7 +507,7 @@ func mergeUnmerge(t *testing.T, s MetadataStore) {
 	if got.MergedInto != 0 || got.FirstSeen != 20e9 || got.LastSeen != 30e9 || got.Title != "Title 20" {
 		t.Errorf("issue that is back: %+v", got)
 	}
-	if got := issueOf(t, s, c); got.FirstSeen != 5e9 || got.LastSeen != 10e9 {
+	if got := issueOf(t, s, c); got.FirstSeen != 5e9 || got.LastSeen != 10e9 || got.Title != "Title 5" {
 		t.Errorf("issue that stayed: %+v", got)
 	}
 	equal(t, "hashes that stayed", hashesOf(t, s, c), []schemas.Fingerprint{hash(1), hash(4)})

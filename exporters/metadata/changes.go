@@ -376,6 +376,9 @@ func (s *Store) unmerge(ctx context.Context, tx issueTx, u exporters.Unmerge) (s
 	if u.Title != "" {
 		into.Title, into.Culprit, into.Level = clip(text(u.Title)), clip(text(u.Culprit)), clip(text(u.Level))
 	}
+	if u.StayTitle != "" {
+		from.Title, from.Culprit, from.Level = clip(text(u.StayTitle)), clip(text(u.StayCulprit)), clip(text(u.StayLevel))
+	}
 	var a args
 	target, p := a.add(issueArg(to)), a.add(projectArg(u.Project))
 	if _, err := tx.ExecContext(ctx, "UPDATE issue_hashes SET issue = "+target+", former = 0 WHERE project = "+p+" AND hash IN "+in(&a, u.Hashes, hashArg), a...); err != nil {

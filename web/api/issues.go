@@ -408,23 +408,37 @@ func (h *Handler) unmergeIssue(ctx context.Context, q *query) (any, error) {
 		Project: q.project.ID, Issue: issue.ID, Hashes: hashes, Former: a.Former, By: who(a.By),
 		Stay: exporters.SeenSpan{First: stats[stay].First, Last: stats[stay].Last}, Go: exporters.SeenSpan{First: stats[leave].First, Last: stats[leave].Last},
 	}
-	latest, err := h.deps.IssueEvents.EventsOf(ctx, q.project.ID, sets[1], exporters.EventPage{EventFilter: allTime(q.now), Limit: 1})
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the latest event of %d hashes: %w", len(hashes), err)
+	if u.StayTitle, u.StayCulprit, u.StayLevel, err = h.headOf(ctx, q, sets[0]); err != nil {
+		return nil, err
 	}
-	if len(latest) == 1 {
-		e := latest[0]
-		u.Title, u.Culprit, u.Level = e.Type, e.Culprit, e.Level
-		if e.Type != "" && e.Value != "" {
-			u.Title += ": "
-		}
-		u.Title += e.Value
+	if u.Title, u.Culprit, u.Level, err = h.headOf(ctx, q, sets[1]); err != nil {
+		return nil, err
 	}
 	to, err := h.deps.Issues.UnmergeIssue(ctx, u)
 	if err != nil {
 		return nil, changeError(err)
 	}
 	return Unmerged{Issue: issueID(to)}, nil
+}
+
+// headOf is the title, culprit and level of a set's latest event; empty without one.
+func (h *Handler) headOf(ctx context.Context, q *query, set exporters.EventSet) (title, culprit, level string, err error) {
+	if len(set.Hashes) == 0 {
+		return "", "", "", nil
+	}
+	latest, err := h.deps.IssueEvents.EventsOf(ctx, q.project.ID, set, exporters.EventPage{EventFilter: allTime(q.now), Limit: 1})
+	if err != nil {
+		return "", "", "", fmt.Errorf("cannot read the latest event of %d hashes: %w", len(set.Hashes), err)
+	}
+	if len(latest) == 0 {
+		return "", "", "", nil
+	}
+	e := latest[0]
+	title = e.Type
+	if e.Type != "" && e.Value != "" {
+		title += ": "
+	}
+	return title + e.Value, e.Culprit, e.Level, nil
 }
 
 func parseHashes(in []string) ([]schemas.Fingerprint, error) {
