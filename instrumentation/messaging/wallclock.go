@@ -27,8 +27,24 @@ func (c *wallClock) now() int64 {
 			return a.wall + int64(d)
 		}
 	}
-	t := time.Now()
-	a := &anchor{t, t.UnixNano()}
+	a := bothClocks()
 	c.last.Store(a)
 	return a.wall
+}
+
+// bothClocks reads both clocks at one moment. time.Now reads one after the other;
+// a thread that is taken off its core in between would carry the gap into every
+// read until the next anchor, so such a reading is made again.
+func bothClocks() *anchor {
+	const atOnce, tries = 5 * time.Microsecond, 4
+	t := time.Now()
+	for range tries {
+		next := time.Now()
+		gap := next.Sub(t)
+		t = next
+		if gap < atOnce {
+			break
+		}
+	}
+	return &anchor{t, t.UnixNano()}
 }

@@ -23,7 +23,7 @@ func TestNothingIsTracedBeforeARecordIsHandedOut(t *testing.T) {
 	if n := len(rec.named("poll orders")); n != 0 {
 		t.Errorf("%d receive spans before the poll", n)
 	}
-	before := time.Now().UnixNano()
+	before := time.Now().Add(-slew).UnixNano()
 	got := h.PollRecords(within(t), 1)
 	if len(got.Records()) != 1 {
 		t.Fatalf("%d records", len(got.Records()))
@@ -47,7 +47,7 @@ func TestTheEndOfProcessingIsEstimatedAtTheNextPoll(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(within(t))
 	cancel()
-	before := time.Now().UnixNano()
+	before := time.Now().Add(-slew).UnixNano()
 	cl.PollFetches(ctx)
 	for _, s := range rec.wait(t, "process orders", 2) {
 		if v, ok := attr(s, messaging.AttrConsumeEstimated); !ok || !v.AsBool() {

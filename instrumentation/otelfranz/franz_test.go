@@ -22,6 +22,9 @@ import (
 	"github.com/hoptrace/hoptrace/instrumentation/messaging"
 )
 
+// slew is how far the clock of a client and the system's may be apart.
+const slew = 100 * time.Microsecond
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const patience = time.Minute
@@ -186,7 +189,7 @@ func TestARecordProducedAndPolledHasAllItsTimes(t *testing.T) {
 	hp := New(WithTracerProvider(rec))
 	producer := newClient(t, c, hp)
 	ctx, parent := contextIn(t, rec)
-	before := time.Now()
+	before := time.Now().Add(-slew)
 	r := &kgo.Record{Key: []byte("k"), Value: []byte("hello")}
 	if err := producer.ProduceSync(ctx, r).FirstErr(); err != nil {
 		t.Fatal(err)
@@ -295,11 +298,11 @@ func TestHooksAloneTellTheTimesOfOneRequestAtATime(t *testing.T) {
 	h := New(WithTracerProvider(rec))
 	cl := newClientWith(t, c, kgo.WithHooks(h))
 	for i := range 5 {
-		before := time.Now().UnixNano()
+		before := time.Now().Add(-slew).UnixNano()
 		produce(t, cl, fmt.Sprint(i))
 		s := rec.wait(t, "send orders", i+1)[i]
 		written, acked := number(t, s, messaging.AttrProduceWritten), number(t, s, messaging.AttrProduceAcked)
-		if written < before || acked < written || acked > time.Now().UnixNano() {
+		if written < before || acked < written || acked > time.Now().Add(slew).UnixNano() {
 			t.Errorf("before %d, written %d, acked %d", before, written, acked)
 		}
 	}

@@ -24,7 +24,7 @@ func TestNothingIsTracedBeforeAMessageIsHandedOut(t *testing.T) {
 	if n := len(rec.named("poll orders")); n != 0 {
 		t.Errorf("%d receive spans before a message was taken", n)
 	}
-	before := time.Now().UnixNano()
+	before := time.Now().Add(-slew).UnixNano()
 	<-messages
 	poll := rec.wait(t, "poll orders", 1)[0]
 	if poll.StartTime().UnixNano() < before {

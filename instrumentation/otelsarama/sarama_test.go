@@ -19,6 +19,9 @@ import (
 	"github.com/hoptrace/hoptrace/instrumentation/messaging"
 )
 
+// slew is how far the clock of a client and the system's may be apart.
+const slew = 100 * time.Microsecond
+
 func TestMain(m *testing.M) {
 	// sarama's registry of metrics ticks as long as the process lives.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
@@ -229,7 +232,7 @@ func TestAMessageSentAndReceivedHasAllItsTimes(t *testing.T) {
 			in := New(configOf(func(c *sarama.Config) { c.Version = v }), WithTracerProvider(rec))
 			p := newSync(t, c, in)
 			ctx, parent := contextIn(t, rec)
-			before := time.Now().UnixNano()
+			before := time.Now().Add(-slew).UnixNano()
 			partition, offset, err := p.SendMessageContext(ctx, message("hello"))
 			if err != nil || partition != 0 || offset != 0 {
 				t.Fatalf("sent to %d@%d, %v", partition, offset, err)
