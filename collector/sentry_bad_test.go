@@ -279,6 +279,9 @@ func TestStoreTakesWhatOldSDKsSend(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.post("/api/1/store/", asShop, []byte(base64.StdEncoding.EncodeToString(bomb.Bytes()))).want(t, 413, "decompressed body")
+	for reason, n := range map[string]float64{"invalid_json": 5, "invalid_compression": 2, "too_large": 1, "too_large:event": 1} {
+		h.wantMetric(n, "item_outcomes_total", "category=error", "outcome=invalid", "reason="+reason)
+	}
 	h.wantMetric(0, "in_flight_bytes")
 }
 

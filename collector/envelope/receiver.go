@@ -270,6 +270,7 @@ func (r *Receiver) takeStore(in *intake, rq *request) (reply, error) {
 	body, err := readWhole(rq.body, in.mem.event[:0], -1, k.name, int(r.cfg.MaxEventBytes/3*4+1<<10), in.lease)
 	if e, ok := errors.AsType[*bound.TooLargeError](err); ok && e.What == k.name {
 		e.Limit = r.cfg.MaxEventBytes
+		return reply{}, in.unreadable(k, err)
 	}
 	if err != nil {
 		return reply{}, err
@@ -277,10 +278,21 @@ func (r *Receiver) takeStore(in *intake, rq *request) (reply, error) {
 	in.mem.event = body
 	payload, err := storeBody(body, r.cfg.MaxEventBytes, in.lease)
 	if err != nil {
-		return reply{}, err
+		return reply{}, in.unreadable(k, err)
 	}
 	in.items = 1
 	return reply{}, in.event(k, payload)
+}
+
+// unreadable counts an event that is not in the body's form as invalid, and gives
+// the error back. Where the server is short of memory, the sender is to come again.
+func (in *intake) unreadable(k *kind, err error) error {
+	code, reason := codeOf(err)
+	if code == http.StatusTooManyRequests {
+		return err
+	}
+	in.r.record(in, k.category, schemas.OutcomeInvalid, reason, 1, in.id)
+	return err
 }
 
 // storeBody undoes base64 and zlib, which old SDKs put around an event.
