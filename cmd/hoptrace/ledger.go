@@ -17,8 +17,7 @@ const ledgerUsage = `hoptrace ledger tells where every item went that senders ha
   hoptrace ledger [--since 24h] [--project ID] [--reasons] [--json]
 
 It asks a running server: --server http://127.0.0.1:8090. It ends with 1 when the
-ledger does not balance. It is about one project: without --project, the server's
-first one.
+ledger does not balance. It is about all projects unless one is named.
 `
 
 // ledgerTimeout is longer than the server's own for one question.
@@ -83,9 +82,6 @@ func runLedger(args []string, stdout, stderr io.Writer) int {
 	if f.json {
 		_, _ = stdout.Write(append(raw, '\n'))
 	} else {
-		if f.project == "" {
-			fmt.Fprintln(stdout, "of the server's first project; --project ID asks for another")
-		}
 		printLedger(stdout, l, f.reasons)
 	}
 	if !l.Balanced {
@@ -96,7 +92,9 @@ func runLedger(args []string, stdout, stderr io.Writer) int {
 
 func askLedger(f ledgerFlags) (l api.Ledger, raw []byte, err error) {
 	q := url.Values{"from": {strconv.FormatInt(time.Now().Add(-f.since).UnixNano(), 10)}}
-	if f.project != "" {
+	if f.project == "" {
+		q.Set("all", "true")
+	} else {
 		q.Set("project", f.project)
 	}
 	raw, err = askServer(f.server, "/api/v1/ledger?"+q.Encode(), ledgerTimeout, &l)

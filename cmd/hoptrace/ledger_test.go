@@ -11,6 +11,9 @@ import (
 func TestTheLedgerIsPrintedAndTellsByItsCodeWhetherItBalances(t *testing.T) {
 	balanced := "true"
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if q := r.URL.Query(); (q.Get("all") == "true") == q.Has("project") {
+			t.Errorf("asked for %s; want one project or all", r.URL)
+		}
 		if r.URL.Query().Get("project") == "9" {
 			w.WriteHeader(http.StatusNotFound)
 			_, _ = w.Write([]byte(`{"error":{"code":"project_not_found","message":"there is no project 9","hint":"see status"}}`))
@@ -27,7 +30,6 @@ func TestTheLedgerIsPrintedAndTellsByItsCodeWhetherItBalances(t *testing.T) {
 		}
 	}
 	f(0, "it adds up", "--server", server.URL)
-	f(0, "of the server's first project", "--server", server.URL)
 	f(0, "error filtered localhost: 5", "--server="+server.URL, "--reasons")
 	f(0, `"verdict":"it adds up"`, "--server", server.URL, "--json")
 	f(1, "there is no project 9 (see status)", "--server", server.URL, "--project", "9")

@@ -145,7 +145,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.handle("/api/v1/traces/{id}", nil, h.journey)
 	h.handle("/api/v1/topics", []string{"from", "to"}, h.topics)
 	h.handle("/api/v1/hops", []string{"from", "to", "topic", "group", "order", "limit"}, h.hops)
-	h.handle("/api/v1/ledger", []string{"from", "to"}, h.ledger)
+	h.handle("/api/v1/ledger", []string{"from", "to", "all"}, h.ledger)
 	h.handle("/api/v1/logs", []string{"from", "to", "service", "trace", "level", "text", "before", "skip", "limit"}, h.logs)
 	h.handle("/api/v1/metrics", []string{"from", "to"}, h.metricNames)
 	h.handle("/api/v1/metrics/{name}", []string{"from", "to", "topic", "partition", "group", "service", "client", "cause", "error.type", "pathway", "step", "by"}, h.metricSeries)

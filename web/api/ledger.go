@@ -52,7 +52,10 @@ type LedgerBacklog struct {
 
 // ledger answers /ledger.
 func (h *Handler) ledger(ctx context.Context, q *query) (any, error) {
-	r := q.timeRange()
+	r, project := q.timeRange(), q.project.ID
+	if q.bool("all") {
+		project = 0
+	}
 	if q.fault != nil {
 		return nil, q.fault
 	}
@@ -65,7 +68,7 @@ func (h *Handler) ledger(ctx context.Context, q *query) (any, error) {
 			return nil, fmt.Errorf("cannot ask what the stages have not read yet: %w", err)
 		}
 	}
-	lines, err := h.deps.Ledger.Ledger(ctx, q.project.ID, r)
+	lines, err := h.deps.Ledger.Ledger(ctx, project, r)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the ledger: %w", err)
 	}

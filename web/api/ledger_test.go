@@ -19,6 +19,25 @@ func (s sums) Ledger(context.Context, uint64, exporters.Range) ([]exporters.Ledg
 	return s, nil
 }
 
+// ofProject tells which project was asked for.
+type ofProject struct{ asked *uint64 }
+
+func (o ofProject) Ledger(_ context.Context, project uint64, _ exporters.Range) ([]exporters.LedgerLine, error) {
+	*o.asked = project
+	return nil, nil
+}
+
+func TestTheLedgerIsOfOneProjectOrOfAll(t *testing.T) {
+	h := newHandler(t, fakestore.Orders(testNow))
+	asked := uint64(99)
+	h.deps.Ledger = ofProject{&asked}
+	for path, want := range map[string]uint64{"/ledger": 1, "/ledger?project=1&all=false": 1, "/ledger?all=true": 0} {
+		if get[Ledger](t, h, path, http.StatusOK); asked != want {
+			t.Errorf("%s asks for project %d; want %d", path, asked, want)
+		}
+	}
+}
+
 type unread int64
 
 func (n unread) Backlogs(context.Context) ([]exporters.Backlog, error) {

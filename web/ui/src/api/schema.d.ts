@@ -2491,6 +2491,8 @@ export interface operations {
             query?: {
                 /** @description Decimal id; the first project unless given. */
                 project?: components["parameters"]["project"];
+                /** @description Of all projects together, with what came for none. */
+                all?: boolean;
                 /** @description Begin of the time, included: RFC 3339, Unix nanoseconds, or before now as -1h30m. The beginning unless given. */
                 from?: components["parameters"]["from"];
                 /** @description End of the time, excluded, in the forms of from. Now unless given. */

@@ -21,7 +21,9 @@ export function Ledger({ status }: { status: Status | undefined }) {
   const [live, setLive] = useState(true)
   const q = new URLSearchParams(search)
   const f = readFilters(search)
-  const params = { ...apiRange(f), project: q.get('project') ?? undefined }
+  const projects = status?.projects ?? []
+  const one = q.get('project') || undefined
+  const params = { ...apiRange(f), ...(one ? { project: one } : { all: true }) }
   const opened = q.get('open') ?? ''
   const ledger = useQuery({
     queryKey: ['ledger', params],
@@ -51,6 +53,15 @@ export function Ledger({ status }: { status: Status | undefined }) {
           <button type="button" className="new" onClick={show}>
             {change.items > 0 ? `${count(change.items)} new ${change.items === 1 ? 'item' : 'items'}` : 'Show what changed'}
           </button>
+        )}
+        {projects.length > 1 && (
+          <nav className="chips" aria-label="Project">
+            {[{ id: '', name: 'All projects' }, ...projects].map((p) => (
+              <Link key={p.id} to={'?project=' + p.id} className="chip" aria-current={(one ?? '') === p.id ? 'true' : undefined}>
+                {p.name}
+              </Link>
+            ))}
+          </nav>
         )}
         {d && <span className="tag">as of {new Date(ledger.dataUpdatedAt).toLocaleTimeString('en-GB')}</span>}
         {d && <span className={'tag ' + (d.balanced ? 'ok' : 'bad')}>{d.balanced ? 'balanced' : 'not balanced'}</span>}
