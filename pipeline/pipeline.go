@@ -160,8 +160,10 @@ type Config struct {
 	// Otherwise such a partition stands still, and says so.
 	AcceptGaps bool
 
-	// RetentionDays is for how long events are kept, as other readers of topic
-	// events are told. Zero: they are not told.
+	// RetentionDays is for how long the store keeps rows, as other readers of topic
+	// events are told. What is older when it comes is treated as too old, as by
+	// Normalize.MaxAge: it would be counted as stored and could never be read. Zero:
+	// readers are not told, and nothing is too old for the store.
 	RetentionDays int
 
 	Normalize normalize.Config
@@ -179,6 +181,15 @@ func DefaultConfig() Config {
 		HandleTimeout: c.HandleTimeout, SessionTimeout: c.SessionTimeout,
 		Normalize: normalize.DefaultConfig(), Limits: ingest.DefaultLimits(),
 	}
+}
+
+// normalize is c.Normalize, with nothing taken that the store deletes at once.
+func (c Config) normalize() normalize.Config {
+	n := c.Normalize
+	if kept := time.Duration(c.RetentionDays) * 24 * time.Hour; kept > 0 && (n.MaxAge == 0 || n.MaxAge > kept) {
+		n.MaxAge = kept
+	}
+	return n
 }
 
 // Validate names every fault of c at once.
@@ -315,6 +326,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	cfg.Normalize = cfg.normalize()
 	metrics, err := persist.NewMetrics(reg)
 	if err != nil {
 		return nil, err

@@ -47,7 +47,7 @@ type memory struct {
 	events   map[row]int
 	points   map[row]int
 	ingested map[row]int
-	ids      map[schemas.EventID]bool
+	times    map[schemas.EventID]int64
 	payloads int
 	issues   map[schemas.Fingerprint]schemas.IssueID
 	writes   int
@@ -56,7 +56,7 @@ type memory struct {
 
 func newMemory() *memory {
 	return &memory{
-		spans: map[row]int{}, messages: map[row]int{}, events: map[row]int{}, points: map[row]int{}, ingested: map[row]int{}, ids: map[schemas.EventID]bool{},
+		spans: map[row]int{}, messages: map[row]int{}, events: map[row]int{}, points: map[row]int{}, ingested: map[row]int{}, times: map[schemas.EventID]int64{},
 		issues: map[schemas.Fingerprint]schemas.IssueID{},
 		fail:   func(int) (bool, error) { return true, nil },
 	}
@@ -100,7 +100,7 @@ func (m *memory) WriteEvents(_ context.Context, events []schemas.Event) error {
 	for i := range events {
 		m.events[row{events[i].Source, events[i].Position}]++
 		m.ingested[row{events[i].Ingest, schemas.Position{Offset: events[i].IngestOffset}}]++
-		m.ids[events[i].ID] = true
+		m.times[events[i].ID] = events[i].Time
 	}
 	return nil
 }
@@ -354,6 +354,23 @@ func TestRecordsOnTheTopicsBecomeRowsAndPoisonBecomesDeadLetters(t *testing.T) {
 	counts := testcontract.Check(t, l.cfg.Kafka, topics.IngestSpans, topics.IngestEvents, topics.IngestMetrics)
 	if counts[topics.IngestSpansDLQ] != 1 || counts[topics.IngestEventsDLQ] != 1 || counts[topics.IngestMetricsDLQ] != 1 {
 		t.Errorf("records by topic %v; want one dead letter of each", counts)
+	}
+}
+
+func TestWhatIsOlderThanTheStoreKeepsIsNotSaidToBeStored(t *testing.T) {
+	l, m := newLine(t), newMemory()
+	l.cfg.RetentionDays = 7
+	now := time.Now()
+	at := func(i, days int) []byte {
+		return fmt.Appendf(nil, `{"event_id":"%032x","message":"m","timestamp":%d}`, i, now.AddDate(0, 0, -days).Unix())
+	}
+	l.send(t, topics.IngestEvents, schemas.SchemaSentryEvent, at(6, 6), at(8, 8))
+	l.start(t, m)
+	wait(t, "2 events", func() bool { _, _, e := m.counts(t); return e == 2 })
+	for id, want := range map[byte]time.Time{6: now.AddDate(0, 0, -6), 8: now} {
+		if got := time.Unix(0, m.times[schemas.EventID{15: id}]); got.Sub(want).Abs() > time.Minute {
+			t.Errorf("the event of %d days ago is stored at %v; want %v", id, got, want)
+		}
 	}
 }
 
