@@ -351,15 +351,37 @@ func (k *Keeper) forecast(ctx context.Context, s exporters.SleepingIssue, set ex
 		known := int(max(today.Sub(seen)+time.Hour-1, 0) / time.Hour)
 		hours = hours[len(hours)-min(known, len(hours)):]
 		if known == 0 {
-			// It came up today: today's hours are all there is.
-			so, err := k.deps.Events.HourlyOf(ctx, s.Project, []exporters.EventSet{set}, today, 24)
-			if err != nil {
+			// It came up today: the hours until it was archived are all there is.
+			if hours, err = k.hoursUntil(ctx, s, set, today); err != nil {
 				return exporters.IssueForecast{}, err
 			}
-			hours = so[s.ID]
 		}
 	}
 	ceilings := issuestate.Forecast(hours, today)
 	f := exporters.IssueForecast{First: today.UnixNano(), Ceilings: ceilings[:]}
 	return f, k.deps.Issues.KeepForecast(ctx, s.ID, f)
+}
+
+// hoursUntil counts the events of each hour of today before the issue was archived.
+// What came after that is held against the forecast, and no part of it.
+func (k *Keeper) hoursUntil(ctx context.Context, s exporters.SleepingIssue, set exporters.EventSet, today time.Time) ([]uint64, error) {
+	archived := time.Unix(0, s.State.Archive.At).UTC()
+	whole := max(int(archived.Sub(today)/time.Hour), 0) // hours
+	var hours []uint64
+	if whole > 0 {
+		counts, err := k.deps.Events.HourlyOf(ctx, s.Project, []exporters.EventSet{set}, today, min(whole, 24))
+		if err != nil {
+			return nil, err
+		}
+		hours = counts[s.ID]
+	}
+	rest := exporters.Range{From: today.Add(time.Duration(whole) * time.Hour), To: archived}
+	if !rest.From.Before(rest.To) {
+		return hours, nil
+	}
+	stats, err := k.deps.Events.StatsOf(ctx, s.Project, []exporters.EventSet{set}, exporters.EventFilter{Range: rest})
+	if err != nil {
+		return nil, err
+	}
+	return append(hours, stats[s.ID].Events), nil
 }

@@ -234,7 +234,9 @@ func TestArchivedIssueEscalatesAboveItsForecast(t *testing.T) {
 		sleeper(2, month, schemas.Archive{Kind: schemas.UntilEscalating}),
 		sleeper(3, midnight.Add(-48*time.Hour), schemas.Archive{Kind: schemas.UntilEscalating}),
 		sleeper(4, midnight.Add(5*time.Hour), schemas.Archive{Kind: schemas.UntilEscalating}),
+		sleeper(5, noon.Add(-90*time.Minute), schemas.Archive{Kind: schemas.UntilEscalating}), // of today
 	}
+	w.asleep[4].State.Archive.At = noon.Add(-50 * time.Minute).UnixNano() // within an hour
 	for id := schemas.IssueID(1); id <= 2; id++ {
 		w.happened(id, 168*10, midnight.Add(-168*time.Hour), 6*time.Minute) // ten an hour: the ceiling is 60
 	}
@@ -243,13 +245,15 @@ func TestArchivedIssueEscalatesAboveItsForecast(t *testing.T) {
 	w.happened(3, 7, midnight.Add(-10*time.Hour), time.Minute) // less than a week: ten times the largest hour
 	w.happened(3, 70, noon.Add(-30*time.Minute), time.Second)
 	w.happened(4, 500, midnight.Add(6*time.Hour), time.Second) // before it was archived
+	w.happened(5, 3, noon.Add(-55*time.Minute), time.Second)
+	w.happened(5, 31, noon.Add(-30*time.Minute), time.Second) // a burst after it
 	if err := round(t, k); err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(map[schemas.IssueID]string{2: schemas.SubstatusEscalating}, w.woken); d != "" {
+	if d := cmp.Diff(map[schemas.IssueID]string{2: schemas.SubstatusEscalating, 5: schemas.SubstatusEscalating}, w.woken); d != "" {
 		t.Errorf("woken: got + want -:\n%s", d)
 	}
-	want := map[schemas.IssueID]uint64{1: 60, 2: 60, 3: 70, 4: 5000}
+	want := map[schemas.IssueID]uint64{1: 60, 2: 60, 3: 70, 4: 5000, 5: 30}
 	for id, ceiling := range want {
 		f := w.forecasts[id]
 		if f.First != midnight.UnixNano() || len(f.Ceilings) != 14 || f.Ceilings[0] != ceiling {
