@@ -94,7 +94,7 @@ const (
 )
 
 // ScrubBuiltins are the types that a rule can name.
-var ScrubBuiltins = []string{"anything", "bearer", "creditcard", "email", "ip", "pemkey", "urlauth"}
+var ScrubBuiltins = []string{"anything", "apikey", "bearer", "creditcard", "email", "ip", "pemkey", "urlauth"}
 
 // ScrubRule is a rule of a project.
 type ScrubRule struct {

@@ -22,9 +22,11 @@ const (
 	hasDash           // two in a row: -----BEGIN
 	hasToken          // the end of "Bearer " or "Basic ", the beginning of a JWT
 	hasUnicode        // a character written as \u and four digits
+	hasKey            // the beginning of a service's API key
 	// From here on a byte is looked at more closely.
 	perhapsDash
 	perhapsToken
+	perhapsKey
 	hasEscape  // of JSON
 	endsString // a quote
 )
@@ -36,6 +38,7 @@ var classOf = func() (t [256]uint16) {
 	}
 	t['@'], t['='], t[':'], t['-'], t['.'], t['\\'], t['"'] = hasAt, hasEquals, hasColon, perhapsDash, hasDot, hasEscape, endsString
 	t[' '], t['J'] = perhapsToken, perhapsToken
+	t['_'], t['I'], t['G'] = perhapsKey, perhapsKey, perhapsKey
 	return t
 }()
 
@@ -57,12 +60,37 @@ func closer(b []byte, i int, class uint16) uint16 {
 		if i > 0 && class == perhapsToken && b[i-1] == 'y' || i > 0 && class == perhapsDash && b[i-1] == '-' {
 			return hasToken | hasDash
 		}
+		if i > 0 && class != perhapsToken {
+			return hasKey
+		}
 		return 0
 	}
 	switch before := b[i-1]; {
 	case class == perhapsDash:
-		if before == '-' {
+		switch {
+		case before == '-':
 			return hasDash
+		case before == 'k' && b[i-2] == 's', before == 't' && b[i-2] == 'a' && b[i-3] == 'p', b[i-2] == 'x' && b[i-3] == 'o', before == 'p' && b[i-2] == 'p':
+			return hasKey // sk-, glpat-, xoxb-, xapp-
+		}
+	case class == perhapsKey:
+		switch b[i] {
+		case 'I': // AKIA, ASIA, AIza
+			if before == 'K' || before == 'S' || before == 'A' {
+				return hasKey
+			}
+		case 'G': // SG.
+			if before == 'S' {
+				return hasKey
+			}
+		default:
+			switch string(b[i-3 : i]) {
+			case "ghp", "gho", "ghu", "ghs", "ghr", "pat", "npm", "ive", "est", "sec":
+				return hasKey
+			}
+			if before == 'f' && b[i-2] == 'h' {
+				return hasKey
+			}
 		}
 	case class == perhapsToken && b[i] == ' ':
 		if before |= 0x20; before == 'r' && b[i-2]|0x20 == 'e' && b[i-3]|0x20 == 'r' || before == 'c' && b[i-2]|0x20 == 'i' && b[i-3]|0x20 == 's' {
@@ -287,6 +315,52 @@ func findBearers(t []byte, by *scrubRule, hits []hit) []hit {
 			hits = append(hits, hit{from, to, by})
 		}
 		at = max(to, from+3)
+	}
+	return hits
+}
+
+// apiKeys are beginnings that services give their secret keys so that they are
+// found, with the least and the most characters that follow. Public keys of
+// browsers are not among them.
+var apiKeys = []struct {
+	prefix      string
+	least, most int
+}{
+	{"AKIA", 16, 16}, {"ASIA", 16, 16}, // AWS
+	{"AIza", 35, 35}, // Google
+	{"ghp_", 36, 255}, {"gho_", 36, 255}, {"ghu_", 36, 255}, {"ghs_", 36, 255}, {"ghr_", 36, 255}, {"github_pat_", 50, 255},
+	{"glpat-", 20, 64},                                                                                              // GitLab
+	{"sk_live_", 16, 255}, {"sk_test_", 16, 255}, {"rk_live_", 16, 255}, {"rk_test_", 16, 255}, {"whsec_", 24, 255}, // Stripe
+	{"xoxb-", 20, 255}, {"xoxp-", 20, 255}, {"xoxa-", 20, 255}, {"xoxr-", 20, 255}, {"xoxs-", 20, 255}, {"xapp-", 20, 255}, // Slack
+	{"npm_", 36, 36},
+	{"shpat_", 32, 32}, // Shopify
+	{"SG.", 60, 80},    // SendGrid
+	{"sk-", 32, 255},   // OpenAI, Anthropic
+	{"hf_", 30, 64},    // Hugging Face
+}
+
+// findAPIKeys finds secret keys of services in free text, by how they begin.
+func findAPIKeys(t []byte, by *scrubRule, hits []hit) []hit {
+	for _, key := range apiKeys {
+		for at := 0; ; {
+			i := bytes.Index(t[at:], []byte(key.prefix))
+			if i < 0 {
+				break
+			}
+			from := at + i
+			body := from + len(key.prefix)
+			to := body
+			digits := false
+			for to < len(t) && (isDigit(t[to]) || isLetter(t[to]) || t[to] == '-' || t[to] == '_' || t[to] == '.' && key.prefix == "SG.") {
+				digits = digits || isDigit(t[to])
+				to++
+			}
+			// A name in code is made of letters; a key has digits among them.
+			if n := to - body; n >= key.least && n <= key.most && digits && (from == 0 || !isWord(t[from-1]) && t[from-1] != '-') {
+				hits = append(hits, hit{from, to, by})
+			}
+			at = max(to, body)
+		}
 	}
 	return hits
 }

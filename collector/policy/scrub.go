@@ -37,7 +37,7 @@ type scrubber struct {
 	patterns    []*scrubRule
 	hashKey     []byte
 
-	password, card, pem, bearer, userInfo, email, ip *scrubRule
+	password, card, pem, bearer, apiKey, userInfo, email, ip *scrubRule
 }
 
 // scrubRule is a rule, built in or a project's.
@@ -63,12 +63,13 @@ func newScrubber(settings *schemas.ProjectSettings) *scrubber {
 	}
 	s := &scrubber{
 		defaults: set.Defaults, emails: set.Emails, ips: set.IPAddresses, hashKey: []byte(settings.HashKey), safe: newWords(set.SafeFields),
-		password: built("password"), card: built("creditcard"), pem: built("pemkey"), bearer: built("bearer"),
+		password: built("password"), card: built("creditcard"), pem: built("pemkey"), bearer: built("bearer"), apiKey: built("apikey"),
 		userInfo: built("urlauth"), email: built("email"), ip: built("ip"),
 	}
 	s.userInfo.with = "***" // brackets would break the URL
 	if set.Defaults {
 		s.sensitive = newWords(sensitiveFields, set.SensitiveFields)
+		s.sensitive.ends = sensitiveEnds
 	} else {
 		s.sensitive = newWords(set.SensitiveFields)
 	}
@@ -108,6 +109,8 @@ func (s *scrubber) add(set *schemas.ScrubRule) {
 			r.glob = newGlob("*")
 			s.fields = append(s.fields, r)
 			return
+		case "apikey":
+			r.find, r.needs = findAPIKeys, hasKey
 		case "bearer":
 			r.find = findBearers
 		case "creditcard":
@@ -812,6 +815,9 @@ func (p *pass) find(text []byte, classes uint16, in place, hits []hit) []hit {
 		}
 		if classes&hasToken != 0 {
 			hits = findBearers(text, s.bearer, hits)
+		}
+		if classes&hasKey != 0 {
+			hits = findAPIKeys(text, s.apiKey, hits)
 		}
 		if classes&(hasAt|hasColon) == hasAt|hasColon {
 			hits = findUserInfo(text, s.userInfo, hits)

@@ -98,7 +98,7 @@ func TestSecretsGoAndMetaTellsIt(t *testing.T) {
 	for _, key := range []string{"passwords", "author", "tokens", "max_tokens", "authored_by", "secretary", "sessions", "cookies", "bypass", "keyboard"} {
 		f(`{"extra":{"`+key+`":"value"}}`, "")
 	}
-	for _, key := range []string{"password", "passwd", "secret", "api_key", "apikey", "auth", "credentials", "mysql_pwd", "privatekey", "private_key", "token", "bearer", "session", "csrf", "accessToken", "X-CSRF-Token", "user.password.old", "SECRET_KEY", "password2", "clientSecret"} {
+	for _, key := range []string{"password", "passwd", "secret", "api_key", "apikey", "auth", "credentials", "mysql_pwd", "privatekey", "private_key", "token", "bearer", "session", "csrf", "accessToken", "X-CSRF-Token", "user.password.old", "SECRET_KEY", "password2", "clientSecret", "passWord2", "PassPhrase", "userpassword", "PGPASSWORD", "stripeapikey"} {
 		f(`{"extra":{"`+key+`":"value"}}`, `{"extra":{"`+key+`":"[Filtered]"},"_meta":{"extra":{"`+key+`":{"":{"rem":[["@password:filter","s",0,10]],"len":5}}}}}`)
 	}
 	f(`{"modules":{"github.com/some/auth":"v1.2.3","flask-session":"0.4"},"extra":{"password":""},"tags":{"password":true}}`, "")
@@ -129,6 +129,25 @@ func TestSecretsGoAndMetaTellsIt(t *testing.T) {
 	f(`{"message":"Authorization: Basic dXNlcjpwYXNz"}`, `{"message":"Authorization: Basic [Filtered]","_meta":{"message":{"":{"rem":[["@bearer:filter","s",21,31]],"len":33}}}}`)
 	f(`{"message":"got eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl!"}`, `{"message":"got [Filtered]!","_meta":{"message":{"":{"rem":[["@bearer:filter","s",4,14]],"len":54}}}}`)
 	f(`{"message":"a bearer token is missing; basic authentication failed"}`, "")
+
+	// Keys of services, anywhere in a text. They are put together here, so that no scanner of code takes them for real ones.
+	for _, key := range []string{
+		"AKIA" + "IOSFODNN7EXAMPLE", "ASIA" + "IOSFODNN7EXAMPLE", "AIza" + strings.Repeat("Sy1", 11) + "AB", "ghp" + "_" + strings.Repeat("a1B2", 9),
+		"github" + "_pat_" + strings.Repeat("a1_B2", 12), "glpat" + "-" + strings.Repeat("x1Y2z", 4), "sk" + "_live_" + strings.Repeat("4eC3", 6), "rk" + "_test_" + strings.Repeat("4eC3", 6),
+		"xoxb" + "-123456789012-" + strings.Repeat("aB3", 8), "npm" + "_" + strings.Repeat("a1B2", 9), "SG" + "." + strings.Repeat("a1", 11) + "." + strings.Repeat("b2", 21) + "c",
+		"sk" + "-" + strings.Repeat("a1B2", 12), "hf" + "_" + strings.Repeat("a1B2", 9),
+	} {
+		for before, shown := range map[string]string{"": "", "key=": "key=", "refused by upstream: ": "refused by upstream: ", "a\\n": "a\\n"} {
+			n, at := len(before)+len(key)+len(", sorry"), len(before)
+			if before == "a\\n" {
+				n, at = n-1, at-1
+			}
+			f(`{"message":"`+before+key+`, sorry"}`, fmt.Sprintf(`{"message":"%s[Filtered], sorry","_meta":{"message":{"":{"rem":[["@apikey:filter","s",%d,%d]],"len":%d}}}}`, shown, at, at+10, n))
+		}
+	}
+	for _, text := range []string{"AKIAIOSFODNN7", "my_ghp_function", "task-" + strings.Repeat("a1B2", 12), "sk-learn-pipeline-of-many-words-and-more", "SG.a", "npm_lifecycle_event", "sk_test_case", "xoxb-"} {
+		f(`{"message":"`+text+`"}`, "")
+	}
 
 	// User info in URLs, and values of names in texts.
 	f(`{"request":{"url":"https://joe:pw@shop.example/a?x=1"}}`, `{"request":{"url":"https://***@shop.example/a?x=1"},"_meta":{"request":{"url":{"":{"rem":[["@urlauth:filter","s",8,11]],"len":33}}}}}`)

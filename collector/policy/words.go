@@ -8,7 +8,8 @@ import (
 // sensitiveFields are names whose values are secrets. A name fits a key that
 // has it as whole words: see appendWords.
 var sensitiveFields = []string{
-	"password", "passwd", "passphrase", "passcode", "pwd", "mysql_pwd", "pgpassword",
+	"password", "passwd", "passphrase", "passcode", "pwd", "mysql_pwd",
+	"pass_word", "pass_wd", "pass_phrase", "pass_code", // as passWord is split
 	"secret", "secrets", "secret_key", "secretkey", "client_secret", "clientsecret",
 	"api_key", "apikey", "access_key", "accesskey", "private_key", "privatekey", "encryption_key", "signing_key",
 	"auth", "authorization", "authentication", "authtoken", "credential", "credentials",
@@ -17,6 +18,10 @@ var sensitiveFields = []string{
 	"cookie", "connect_sid",
 	"credit_card", "creditcard", "card_number", "cardnumber", "cvv", "cvc", "ssn",
 }
+
+// sensitiveEnds are ends of words that are secrets as the whole word is:
+// userpassword, pgpassword, stripeapikey.
+var sensitiveEnds = []string{"password", "passwd", "passphrase", "apikey", "secretkey", "privatekey", "accesskey", "accesstoken", "authtoken"}
 
 // verdict is what a key says about its value.
 type verdict uint8
@@ -79,6 +84,7 @@ func slotOf(key []byte) int {
 // words finds names among the words of a key. The zero value finds none.
 type words struct {
 	byFirst map[string][]string // first word → names, each "_word_word_"
+	ends    []string            // of words
 }
 
 func newWords(names ...[]string) words {
@@ -104,8 +110,14 @@ func (w *words) find(split []byte) bool {
 		if n < 0 {
 			return false
 		}
-		for _, name := range w.byFirst[string(split[i+1:i+1+n])] {
+		word := split[i+1 : i+1+n]
+		for _, name := range w.byFirst[string(word)] {
 			if len(name) <= len(split)-i && string(split[i:i+len(name)]) == name {
+				return true
+			}
+		}
+		for _, end := range w.ends {
+			if n > len(end) && string(word[n-len(end):]) == end {
 				return true
 			}
 		}
