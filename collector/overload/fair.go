@@ -2,7 +2,8 @@
 // take, in this order: of one error that comes very often most are handed on as
 // short repeats, which still count exactly; then projects that take more than
 // their fair share are told to wait; what Kafka does not take goes to the spool
-// (package spool), and only when that is full all are told to wait. It reads no
+// (package spool); as that fills, attachments, replays and profiles are told to
+// wait, then spans, logs and metrics, and only when it is full all are. It reads no
 // request and writes no record.
 package overload
 

@@ -15,6 +15,7 @@ import (
 // Config of a Gate.
 type Config struct {
 	Fair    FairConfig    `yaml:"fair"`
+	Yield   YieldConfig   `yaml:"yield"`
 	Repeats RepeatsConfig `yaml:"repeats"`
 }
 
@@ -23,6 +24,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Fair:    FairConfig{Start: 0.5, Window: 10 * time.Second, MaxProjects: 10_000},
+		Yield:   YieldConfig{Bulk: 0.8, Data: 0.9},
 		Repeats: RepeatsConfig{Keep: 100, Burst: 10_000, Start: 0.25, MaxKinds: 50_000},
 	}
 }
@@ -39,6 +41,9 @@ func (c Config) Validate() error {
 	}
 	if c.Fair.MaxProjects < 1 {
 		bad("fair.max_projects is %d, want at least 1", c.Fair.MaxProjects)
+	}
+	if c.Yield.Bulk <= 0 || c.Yield.Data > 1 || c.Yield.Bulk > c.Yield.Data {
+		bad("yield: bulk and data are %v and %v, want above 0, at most 1, and bulk not above data", c.Yield.Bulk, c.Yield.Data)
 	}
 	if c.Repeats.Keep < 1 || c.Repeats.Burst < 1 || c.Repeats.MaxKinds < 1 {
 		bad("repeats: keep, burst and max_kinds are %d, %d and %d, want at least 1 each", c.Repeats.Keep, c.Repeats.Burst, c.Repeats.MaxKinds)
@@ -66,16 +71,21 @@ type Recorder interface {
 	Record(project uint64, key string, category schemas.Category, o schemas.Outcome, reason string, quantity int64, event schemas.EventID)
 }
 
-// reasonFair is the reason of outcomes and rate limits of unfair shares.
-const reasonFair = "fair_share"
+// Reasons of outcomes and rate limits: of unfair shares, and of categories that make
+// room for errors.
+const (
+	reasonFair  = "fair_share"
+	reasonYield = "overload"
+)
 
 // Gate is a policy.Gate for times of overload.
 type Gate struct {
 	deps    Deps
+	cfg     Config
 	fair    *Fair
 	repeats *Repeats
 
-	repeated, limited prometheus.Counter
+	repeated, limited, yielded prometheus.Counter
 }
 
 var _ policy.Gate = (*Gate)(nil)
@@ -86,14 +96,15 @@ func NewGate(cfg Config, deps Deps) (*Gate, error) {
 		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "hoptrace", Subsystem: "collector", Name: name, Help: help})
 	}
 	g := &Gate{
-		deps: deps, fair: NewFair(cfg.Fair), repeats: NewRepeats(cfg.Repeats),
+		deps: deps, cfg: cfg, fair: NewFair(cfg.Fair), repeats: NewRepeats(cfg.Repeats),
 		repeated: counter("events_repeated_total", "Events handed on as short repeats of an equal one: they count, their payload is the other's."),
 		limited:  counter("items_over_fair_share_total", "Items refused because their project took more than its fair share under pressure."),
+		yielded:  counter("items_yielded_total", "Items refused under pressure because what is left of the room is for errors."),
 	}
 	pressure := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: "hoptrace", Subsystem: "collector", Name: "pressure", Help: "How near the collector is to its bounds, from 0 to 1.",
 	}, deps.Pressure)
-	for _, m := range []prometheus.Collector{g.repeated, g.limited, pressure} {
+	for _, m := range []prometheus.Collector{g.repeated, g.limited, g.yielded, pressure} {
 		if err := deps.Registerer.Register(m); err != nil {
 			return nil, fmt.Errorf("cannot register a metric of overload: %w", err)
 		}
@@ -113,6 +124,10 @@ func (g *Gate) Item(ctx context.Context, from *policy.Sender, it policy.Item) po
 		return d
 	}
 	pressure := g.deps.Pressure()
+	if pressure >= g.cfg.Yield.from(it.Category) {
+		g.yielded.Inc()
+		return g.wait(from, it, schemas.ScopeOrganization, reasonYield, g.cfg.Fair.Window)
+	}
 	if it.Category == schemas.CategoryError && it.Type == "event" && d.Payload != nil {
 		d = g.repeat(from, it, d, pressure)
 	}
@@ -122,13 +137,18 @@ func (g *Gate) Item(ctx context.Context, from *policy.Sender, it policy.Item) po
 	}
 	if wait := g.fair.Take(from.Project.ID, size, pressure); wait > 0 {
 		g.limited.Inc()
-		g.deps.Outcomes.Record(from.Project.ID, from.Key, it.Category, schemas.OutcomeRateLimited, reasonFair, int64(it.Quantity), it.EventID)
-		return policy.Decision{
-			Outcome: schemas.OutcomeRateLimited, Reason: reasonFair,
-			Limit: &policy.RateLimit{Categories: []schemas.Category{it.Category}, Scope: schemas.ScopeProject, Reason: reasonFair, RetryAfter: wait.Round(time.Second)},
-		}
+		return g.wait(from, it, schemas.ScopeProject, reasonFair, wait)
 	}
 	return d
+}
+
+// wait refuses an item, and tells the sender when to send its category again.
+func (g *Gate) wait(from *policy.Sender, it policy.Item, scope, reason string, wait time.Duration) policy.Decision {
+	g.deps.Outcomes.Record(from.Project.ID, from.Key, it.Category, schemas.OutcomeRateLimited, reason, int64(it.Quantity), it.EventID)
+	return policy.Decision{
+		Outcome: schemas.OutcomeRateLimited, Reason: reason,
+		Limit: &policy.RateLimit{Categories: []schemas.Category{it.Category}, Scope: scope, Reason: reason, RetryAfter: wait.Round(time.Second)},
+	}
 }
 
 func (g *Gate) repeat(from *policy.Sender, it policy.Item, d policy.Decision, pressure float64) policy.Decision {
