@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,4 +88,90 @@ func feedbackIsReadBack(t *testing.T, h *harness.Hoptrace, s *sentKinds) {
 		t.Errorf("the feedback is %s, the program sent %s", found.ID, s.Feedback)
 	}
 	s.within(t, "the feedback", found.Received)
+}
+
+// checkInIsReadBack reads the job that checked in, with its schedule and its one run.
+// The browser has no jobs.
+func checkInIsReadBack(t *testing.T, h *harness.Hoptrace, s *sentKinds) {
+	if s.CheckIn == "" {
+		if !strings.HasPrefix(s.SDK, "sentry.javascript.browser") {
+			t.Errorf("%s checked in for nothing", s.SDK)
+		}
+		return
+	}
+	slug := "close-day-" + strings.TrimPrefix(t.Name()[:strings.LastIndexByte(t.Name(), '/')], "TestRealSDKsAreReadBack/")
+	var runs harness.CheckInList
+	harness.Until(t, "the end of the run of "+slug, 30*time.Second, func() error {
+		if err := h.Get("monitors/"+slug+"/check-ins", &runs); err != nil {
+			return err
+		}
+		if len(runs.CheckIns) != 1 || runs.CheckIns[0].Status != "ok" {
+			return fmt.Errorf("there are %+v", runs.CheckIns)
+		}
+		return nil
+	})
+	run := runs.CheckIns[0]
+	if id := strings.ReplaceAll(run.ID, "-", ""); id != strings.ReplaceAll(s.CheckIn, "-", "") {
+		t.Errorf("the run is %s, the program began %s", run.ID, s.CheckIn)
+	}
+	if run.Duration == nil || *run.Duration != strconv.FormatInt(int64(time.Second), 10) {
+		t.Errorf("the run took %v ns; the program said a second", run.Duration)
+	}
+	s.within(t, "the run", run.Time)
+	var m harness.Monitor
+	if err := h.Get("monitors/"+slug, &m); err != nil {
+		t.Fatal(err)
+	}
+	if c := m.Config; c.ScheduleType != "crontab" || c.Crontab != "*/5 * * * *" || c.Timezone != "UTC" || c.CheckInMargin != 2 || c.MaxRuntime != 10 {
+		t.Errorf("the job's configuration is %+v", m.Config)
+	}
+	if len(m.Environments) != 1 || m.Environments[0].Status != "ok" || m.Environments[0].Next == nil {
+		t.Errorf("the job's state is %+v", m.Environments)
+	}
+}
+
+// health is that of the one release that all programs say they are.
+func health(t *testing.T, h *harness.Hoptrace) harness.Health {
+	t.Helper()
+	var list harness.ReleaseList
+	if err := h.Get("releases", &list); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range list.Releases {
+		if r.Release == "shop@2.0.0" {
+			return r.Health
+		}
+	}
+	return harness.Health{}
+}
+
+// sessionsAreReadBack counts the sessions that the program added. sentry-go has none.
+func sessionsAreReadBack(t *testing.T, h *harness.Hoptrace, s *sentKinds) {
+	var want harness.Health
+	for sdk, n := range sessionsOf {
+		if strings.HasPrefix(s.SDK, sdk) {
+			want = n
+		}
+	}
+	harness.Until(t, "the sessions", 30*time.Second, func() error {
+		now := health(t, h)
+		added := harness.Health{
+			Sessions: now.Sessions - s.before.Sessions, Crashed: now.Crashed - s.before.Crashed, Abnormal: now.Abnormal - s.before.Abnormal,
+			Unhandled: now.Unhandled - s.before.Unhandled, Errored: now.Errored - s.before.Errored,
+		}
+		if added != want {
+			return fmt.Errorf("it added %+v, want %+v", added, want)
+		}
+		return nil
+	})
+}
+
+// sessionsOf is what the programs do: node a session of the process and one by hand,
+// python one of an application and one of a request, java one by hand, the page the
+// one of its opening, which fails by an uncaught error, and one by hand.
+var sessionsOf = map[string]harness.Health{
+	"sentry.javascript.node":    {Sessions: 2, Errored: 1},
+	"sentry.python":             {Sessions: 2},
+	"sentry.java/":              {Sessions: 1},
+	"sentry.javascript.browser": {Sessions: 2, Unhandled: 1},
 }

@@ -26,7 +26,7 @@ func TestRealSDKsAreReadBack(t *testing.T) {
 	env := []string{"HOPTRACE_DSN=" + dsn}
 	run := func(name string, send func(*testing.T) harness.Told) {
 		t.Run(name, func(t *testing.T) {
-			s := sentKinds{from: time.Now()}
+			s := sentKinds{from: time.Now(), before: health(t, h)}
 			s.Told = send(t)
 			s.to = time.Now()
 			t.Logf("real part: %s", s.SDK)
@@ -63,6 +63,7 @@ func TestRealSDKsAreReadBack(t *testing.T) {
 type sentKinds struct {
 	harness.Told
 	from, to time.Time
+	before   harness.Health // of the release, before the program ran
 }
 
 // within tells whether the API's nanoseconds lie in the time of sending. SDKs
@@ -89,6 +90,8 @@ var readBack = []struct {
 	{"metric", metricIsReadBack},
 	{"attachment", attachmentIsReadBack},
 	{"feedback", feedbackIsReadBack},
+	{"check-in", checkInIsReadBack},
+	{"session", sessionsAreReadBack},
 }
 
 // openPage opens the page of integration/browser, behind a proxy that sees what

@@ -260,6 +260,51 @@ type Feedback struct {
 	Event    string `json:"event"`
 }
 
+// ReleaseList is the answer to releases.
+type ReleaseList struct {
+	Releases []struct {
+		Release string `json:"release"`
+		Health  Health `json:"health"`
+	} `json:"releases"`
+}
+
+// Health counts the sessions of a release.
+type Health struct {
+	Sessions  int64 `json:"sessions"`
+	Crashed   int64 `json:"crashed"`
+	Abnormal  int64 `json:"abnormal"`
+	Unhandled int64 `json:"unhandled"`
+	Errored   int64 `json:"errored"`
+}
+
+// Monitor is a job that checks in.
+type Monitor struct {
+	Slug   string `json:"slug"`
+	Status string `json:"status"`
+	Config struct {
+		ScheduleType  string `json:"scheduleType"`
+		Crontab       string `json:"crontab"`
+		Timezone      string `json:"timezone"`
+		CheckInMargin int    `json:"checkInMargin"`
+		MaxRuntime    int    `json:"maxRuntime"`
+	} `json:"config"`
+	Environments []struct {
+		Name   string  `json:"name"`
+		Status string  `json:"status"`
+		Next   *string `json:"next"`
+	} `json:"environments"`
+}
+
+// CheckInList is the answer to monitors/{slug}/check-ins.
+type CheckInList struct {
+	CheckIns []struct {
+		ID       string  `json:"id"`
+		Status   string  `json:"status"`
+		Time     string  `json:"time"` // Unix ns
+		Duration *string `json:"duration"`
+	} `json:"checkIns"`
+}
+
 // Ledger is the answer to ledger.
 type Ledger struct {
 	Lines    []LedgerLine `json:"lines"`
