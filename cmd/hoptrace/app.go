@@ -128,6 +128,9 @@ func serve(ctx context.Context, r role, s *settings, log *slog.Logger) (err erro
 	}
 	a := &app{role: r, settings: s, log: log, registry: selftelemetry.NewRegistry(r.name)}
 	a.telemetry = selftelemetry.NewServer(s.Telemetry.Listen, a.registry, log)
+	if s.Telemetry.Pprof {
+		a.telemetry.EnableProfiles()
+	}
 	if a.metrics, err = kafka.NewMetrics(a.registry); err != nil {
 		return err
 	}

@@ -38,6 +38,7 @@ type settings struct {
 
 	Telemetry struct {
 		Listen string `yaml:"listen" help:"/metrics, /healthz and /readyz of this process"`
+		Pprof  bool   `yaml:"pprof" help:"serve /debug/pprof there, too, for go tool pprof"`
 	} `yaml:"telemetry"`
 
 	Kafka         kafka.Config         `yaml:"kafka"`

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -56,10 +57,14 @@ type events struct {
 // others are each an error that never came before. The load's own CPU is not counted.
 func BenchmarkEvents(b *testing.B) {
 	e := &events{line: line{b: b, metrics: map[string]map[string]float64{}, from: time.Now().Add(-time.Minute)}}
-	e.h = harness.StartHoptrace(b, harness.Options{Settings: map[string]string{
+	settings := map[string]string{
 		// Repeats are handed on whole, however many come: what is measured is 20 KB each.
 		"overload.repeats.burst": "1000000000", "overload.repeats.keep": "1000000000",
-	}})
+	}
+	if os.Getenv(profileTo) != "" {
+		settings["telemetry.pprof"] = "true"
+	}
+	e.h = harness.StartHoptrace(b, harness.Options{Settings: settings})
 	dsn := e.h.DSN(b)
 	u, err := url.Parse(dsn)
 	if err != nil {
@@ -225,6 +230,7 @@ func (e *events) queryable() {
 	defer cancel()
 	peak := e.watch()
 	before, engine, first := e.h.Process.Usage(e.b), e.h.Process.EngineCPU(e.b), e.sent.Load()
+	profiled := e.profile()
 	var left, waits atomic.Int64
 	left.Store(manyEvents)
 	failed := make([]error, connections)
@@ -244,6 +250,7 @@ func (e *events) queryable() {
 		e.b.Fatal(err)
 	}
 	accepted := time.Since(start)
+	profiled()
 	behind := e.sent.Load() - e.stored()
 	e.untilStored(e.sent.Load(), maxStoring)
 	took := time.Since(start)
@@ -264,6 +271,41 @@ func (e *events) queryable() {
 	e.report("queryable", "rss-MB", rss)
 	e.report("loaded", "rss-MB", rss)
 	e.report("loaded", "anon-MB", anonymous)
+}
+
+// profileTo names a file for a CPU profile of hoptrace, taken while events are sent.
+const profileTo = "BENCHPROFILE"
+
+// profile begins one, if it is wanted, and gives what waits for its end.
+func (e *events) profile() (wait func()) {
+	file := os.Getenv(profileTo)
+	if file == "" {
+		return func() {}
+	}
+	done := make(chan error, 1)
+	go func() {
+		done <- func() error {
+			req, err := http.NewRequestWithContext(e.b.Context(), http.MethodGet, e.h.Own+"/debug/pprof/profile?seconds=15", nil)
+			if err != nil {
+				return err
+			}
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(file, body, 0o600)
+		}()
+	}()
+	return func() {
+		if err := <-done; err != nil {
+			e.b.Errorf("no profile: %v", err)
+		}
+	}
 }
 
 // accounts asks the ledger.

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"os"
 	"runtime/debug"
 	"sync"
@@ -92,6 +93,7 @@ type Server struct {
 	listen   string
 	registry *prometheus.Registry
 	log      *slog.Logger
+	profiles bool
 	started  time.Time
 
 	mu      sync.Mutex // guards the following
@@ -106,6 +108,9 @@ type Server struct {
 func NewServer(listen string, registry *prometheus.Registry, log *slog.Logger) *Server {
 	return &Server{listen: listen, registry: registry, log: log}
 }
+
+// EnableProfiles serves /debug/pprof as well. Call it before Start.
+func (s *Server) EnableProfiles() { s.profiles = true }
 
 // Name is "telemetry".
 func (s *Server) Name() string { return "telemetry" }
@@ -146,6 +151,12 @@ func (s *Server) Start(ctx context.Context) error {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "ok", "version": Version()})
 	})
 	mux.HandleFunc("GET /readyz", s.readyz)
+	if s.profiles {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10}
 	done := make(chan struct{})
 	s.mu.Lock()

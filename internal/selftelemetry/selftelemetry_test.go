@@ -50,6 +50,9 @@ func TestReadyOnlyWhenServingAndEveryPartSaysSo(t *testing.T) {
 	if code, _ := get(t, url+"/healthz"); code != 200 {
 		t.Fatalf("/healthz = %d", code)
 	}
+	if code, _ := get(t, url+"/debug/pprof/"); code != 404 {
+		t.Fatalf("/debug/pprof/ = %d where nobody asked for it", code)
+	}
 	for range 2 {
 		if err := s.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
@@ -57,6 +60,20 @@ func TestReadyOnlyWhenServingAndEveryPartSaysSo(t *testing.T) {
 	}
 	if _, err := http.Get(url + "/healthz"); err == nil {
 		t.Fatal("the server answers after Shutdown")
+	}
+}
+
+func TestProfilesAreServedOnRequest(t *testing.T) {
+	s := NewServer("127.0.0.1:0", NewRegistry("test"), slog.New(slog.DiscardHandler))
+	s.EnableProfiles()
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Shutdown(context.Background()) }()
+	for path, want := range map[string]string{"": "goroutine", "goroutine?debug=1": "TestProfilesAreServedOnRequest"} {
+		if _, body := get(t, "http://"+s.Addr()+"/debug/pprof/"+path); !strings.Contains(body, want) {
+			t.Errorf("/debug/pprof/%s has no %q: %.200s", path, want, body)
+		}
 	}
 }
 
