@@ -122,7 +122,7 @@ func (n *network) oneTrace(t *testing.T, f foreign) {
 			l.isChild(send, l.one(shipping, "consumer", joined))
 			f.checkRead(t, l, told, root.Order, s+"-shipped", send)
 			l.hasHop(joined, shipping, l.one(goJoined, "producer", joined).SpanID, l.one(shipping, "consumer", joined).SpanID)
-			l.hasHop(sent, goJoined, "", l.one(goJoined, "consumer", sent).SpanID)
+			l.hasHop(sent, goJoined, producer.SpanID, l.one(goJoined, "consumer", sent).SpanID)
 			continue
 		}
 		l.hasHop(sent, goJoined, producer.SpanID, l.one(goJoined, "consumer", sent).SpanID)
@@ -299,7 +299,11 @@ func (l *line) find(service, kind, topic string) []harness.Span {
 
 func (l *line) want(service, kind, topic string) {
 	if len(l.find(service, kind, topic)) == 0 && l.missing == nil {
-		l.missing = fmt.Errorf("no %s span of %s over %s is there yet", kind, service, topic)
+		var there []string
+		for _, sp := range l.Spans {
+			there = append(there, fmt.Sprintf("%s %q of %s over %q", sp.Kind, sp.Name, sp.Service, destination(sp)))
+		}
+		l.missing = fmt.Errorf("no %s span of %s over %s is there yet, only %s", kind, service, topic, strings.Join(there, ", "))
 	}
 }
 

@@ -41,11 +41,11 @@ func nodeSDKMakesIssues(t *testing.T, h *harness.Hoptrace, dsn string) {
 	if empty.Platform != "node" {
 		t.Errorf("platform is %q, want node", empty.Platform)
 	}
-	if len(empty.Grouping) == 0 {
-		t.Error("the issue does not say why its events are one")
-	}
 	var detail harness.IssueDetail
 	h.MustGet(t, "issues/"+empty.ID, &detail)
+	if len(detail.Issue.Grouping) == 0 {
+		t.Error("the issue does not say why its events are one")
+	}
 	var ids []string
 	for _, e := range detail.Events {
 		ids = append(ids, e.ID)

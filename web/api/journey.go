@@ -113,49 +113,59 @@ func (w *journeyWalk) load(ctx context.Context, ids []schemas.TraceID) error {
 			add(r)
 		}
 	}
+	ask, ctx := errgroup.WithContext(ctx)
+	var sentOn, ofRecords, read [][]schemas.Message
 	// What was made of records that failed, where the trace does not lead there.
-	for chunk := range slices.Chunk(consumed, maxRefs) {
-		rows, err := w.h.deps.Messages.MessagesSentOn(ctx, w.project, chunk, maxRows)
-		if err != nil {
-			return fmt.Errorf("cannot read what was made of %d records: %w", len(chunk), err)
+	ask.Go(func() (err error) {
+		if sentOn, err = inChunks(ctx, w, consumed, w.h.deps.Messages.MessagesSentOn); err != nil {
+			return fmt.Errorf("cannot read what was made of %d records: %w", len(consumed), err)
 		}
-		w.add(rows)
+		return nil
+	})
+	ask.Go(func() (err error) {
+		if ofRecords, err = inChunks(ctx, w, records, w.h.deps.Messages.MessagesOfRecords); err != nil {
+			return fmt.Errorf("cannot read the rows of %d records: %w", len(records), err)
+		}
+		return nil
+	})
+	// Readers that do not tell which record they read, whoever else told it; and those
+	// of a producer that was told no offset.
+	sends := w.sends(own)
+	ask.Go(func() (err error) {
+		if read, err = inChunks(ctx, w, sends, w.h.deps.Messages.MessagesFrom); err != nil {
+			return fmt.Errorf("cannot read what %d spans sent: %w", len(sends), err)
+		}
+		return nil
+	})
+	if err := ask.Wait(); err != nil {
+		return err
 	}
-	for chunk := range slices.Chunk(records, maxRefs) {
-		rows, err := w.h.deps.Messages.MessagesOfRecords(ctx, w.project, chunk, maxRows)
-		if err != nil {
-			return fmt.Errorf("cannot read the rows of %d records: %w", len(chunk), err)
-		}
-		w.add(rows)
-	}
-	// Those whose record nobody read by its coordinates: its producer was told
-	// no offset, its reader tells none, or it was not read yet.
-	for chunk := range slices.Chunk(w.unread(own), maxRefs) {
-		rows, err := w.h.deps.Messages.MessagesFrom(ctx, w.project, chunk, maxRows)
-		if err != nil {
-			return fmt.Errorf("cannot read what %d spans sent: %w", len(chunk), err)
-		}
+	for _, rows := range slices.Concat(sentOn, ofRecords, read) {
 		w.add(rows)
 	}
 	return nil
 }
 
-// unread lists the sends whose record no row of a reader names, each once.
-func (w *journeyWalk) unread(own []schemas.Message) (refs []schemas.SpanRef) {
-	read := map[schemas.RecordRef]bool{}
-	for key := range w.rows {
-		if key.side.Reads() {
-			read[key.record] = true
+// inChunks asks for refs, as many at once as the contracts take.
+func inChunks[R any](ctx context.Context, w *journeyWalk, refs []R, ask func(context.Context, uint64, []R, int) ([]schemas.Message, error)) (out [][]schemas.Message, err error) {
+	for chunk := range slices.Chunk(refs, maxRefs) {
+		rows, err := ask(ctx, w.project, chunk, maxRows)
+		if err != nil {
+			return nil, err
 		}
+		out = append(out, rows)
 	}
+	return out, nil
+}
+
+// sends lists the contexts of what was sent, each once.
+func (w *journeyWalk) sends(own []schemas.Message) (refs []schemas.SpanRef) {
 	for i := range own {
 		m := &own[i]
-		ref := contextOf(m)
-		if m.Side != schemas.SideProduce || w.refs[ref] || hasRecord(m) && read[m.Record()] {
-			continue
+		if ref := contextOf(m); m.Side == schemas.SideProduce && !w.refs[ref] {
+			w.refs[ref] = true
+			refs = append(refs, ref)
 		}
-		w.refs[ref] = true
-		refs = append(refs, ref)
 	}
 	return refs
 }

@@ -68,6 +68,25 @@ func TestJourneyFollowsTheContextWhereNoOffsetIsKnown(t *testing.T) {
 	}
 }
 
+func TestAReaderThatTellsNoRecordIsFoundBesideOneThatDoes(t *testing.T) {
+	id := fakestore.TraceID
+	send := schemas.Message{Project: 1, Topic: "t", Side: schemas.SideProduce, TraceID: id(1), SpanID: schemas.SpanID{1}, Offset: 7, Start: 1, End: 5}
+	read := func(trace uint64, group string, partition int32, offset int64) schemas.Message {
+		return schemas.Message{
+			Project: 1, Topic: "t", Side: schemas.SideProcess, Group: group, TraceID: id(trace), SpanID: schemas.SpanID{byte(trace)}, Partition: partition, Offset: offset,
+			CreationTrace: send.TraceID, CreationSpan: send.SpanID, Start: 10, End: 15,
+		}
+	}
+	store := &fakestore.Store{AllProjects: []schemas.Project{{ID: 1}}, AllMessages: []schemas.Message{send, read(2, "told", 0, 7), read(3, "untold", schemas.Unknown, schemas.Unknown)}}
+	for _, m := range store.AllMessages {
+		store.AllSpans = append(store.AllSpans, schemas.Span{Project: 1, TraceID: m.TraceID, SpanID: m.SpanID, Name: "t", Service: "s", Start: m.Start, End: m.End})
+	}
+	j := get[Journey](t, newHandler(t, store), "/traces/"+id(1).String(), http.StatusOK)
+	if len(j.Traces) != 3 || len(j.Hops) != 2 || len(j.Spans) != 3 {
+		t.Errorf("the journey has %d traces, %d hops, %d spans; want those of both readers", len(j.Traces), len(j.Hops), len(j.Spans))
+	}
+}
+
 func TestUnreadRecordIsAHopWithoutConsumer(t *testing.T) {
 	h := newHandler(t, fakestore.Orders(testNow))
 	j := get[Journey](t, h, "/traces/"+fakestore.Unread.String(), http.StatusOK)
