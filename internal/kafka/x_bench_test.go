@@ -49,33 +49,33 @@ func BenchmarkCompression(b *testing.B) {
 }
 
 func benchmarkCodec(b *testing.B, name string, batch []byte) {
-	{
-		{
-			c, err := codec(name)
-			if err != nil {
-				b.Fatal(err)
-			}
-			compressor, err := kgo.DefaultCompressor(c)
-			if err != nil {
-				b.Fatal(err)
-			}
-			if compressor == nil {
-				b.Skip("nothing to do")
-			}
-			decompressor := kgo.DefaultDecompressor()
-			size := 0
-			b.SetBytes(int64(len(batch)))
-			for b.Loop() {
-				var buf bytes.Buffer
-				out, codec := compressor.Compress(&buf, batch)
-				size = len(out)
-				if _, err := decompressor.Decompress(out, codec); err != nil {
-					b.Fatal(err)
-				}
-			}
-			b.ReportMetric(float64(len(batch))/float64(size), "ratio")
+	c, err := codec(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	compressor, err := kgo.DefaultCompressor(c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if compressor == nil {
+		b.Skip("nothing to do")
+	}
+	benchmarkCodecs(b, compressor, kgo.DefaultDecompressor(), batch)
+}
+
+func benchmarkCodecs(b *testing.B, compressor kgo.Compressor, decompressor kgo.Decompressor, batch []byte) {
+	size := 0
+	var buf bytes.Buffer
+	b.SetBytes(int64(len(batch)))
+	for b.Loop() {
+		buf.Reset()
+		out, codec := compressor.Compress(&buf, batch)
+		size = len(out)
+		if _, err := decompressor.Decompress(out, codec); err != nil {
+			b.Fatal(err)
 		}
 	}
+	b.ReportMetric(float64(len(batch))/float64(size), "ratio")
 }
 
 // BenchmarkProduce gives records of OTLP size a second through the embedded
