@@ -130,45 +130,6 @@ func (s *scrubber) add(set *schemas.ScrubRule) {
 	s.patterns = append(s.patterns, r)
 }
 
-// remember puts a key's verdict into the table, unless its slot is taken.
-func (s *scrubber) remember(key string, v verdict) {
-	at := slotOf([]byte(key))
-	if s.known[at].key == "" {
-		s.known[at] = known{key, v | s.judge([]byte(key), new([]byte))}
-	}
-}
-
-// judge makes the verdict by the words of a key.
-func (s *scrubber) judge(key []byte, scratch *[]byte) verdict {
-	v := verdict(0)
-	if bytes.IndexByte(key, '\\') >= 0 {
-		key = appendUnescaped(nil, key)
-	}
-	*scratch = appendWords((*scratch)[:0], key)
-	if s.sensitive.find(*scratch) {
-		v |= isSensitive
-	}
-	if s.safe.find(*scratch) {
-		v |= isSafe
-	}
-	if len(s.fields) > 0 {
-		v |= isFieldRule
-	}
-	return v
-}
-
-func (s *scrubber) verdict(key []byte, scratch *[]byte) verdict {
-	k := &s.known[slotOf(key)]
-	if k.key == string(key) && len(key) > 0 {
-		return k.verdict
-	}
-	v := s.judge(key, scratch)
-	if extra, ok := structure[string(key)]; ok { // its slot was taken
-		v |= extra
-	}
-	return v
-}
-
 // pathGlob is a path of a rule: steps, * for any one, ** for any number.
 type pathGlob [][]byte
 
@@ -276,6 +237,7 @@ type pass struct {
 
 	text, scratch, built []byte
 	hits                 []hit
+	keys                 lastKeys
 
 	steps   []step // of changes
 	changes []change
@@ -501,7 +463,7 @@ func (p *pass) below(in place, key []byte) place {
 		in.verdict &= isSafe | isNames | isVersion
 		return in
 	}
-	v := p.s.verdict(key, &p.scratch)
+	v := p.verdict(key)
 	out := place{verdict: v, rule: in.rule}
 	if in.rule != nil {
 		// What describes an attribute is no secret.

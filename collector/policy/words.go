@@ -175,3 +175,77 @@ func appendWords(dst, key []byte) []byte {
 	}
 	return dst
 }
+
+// remember puts a key's verdict into the table, unless its slot is taken.
+func (s *scrubber) remember(key string, v verdict) {
+	at := slotOf([]byte(key))
+	if s.known[at].key == "" {
+		s.known[at] = known{key, v | s.judge([]byte(key), new([]byte))}
+	}
+}
+
+// judge makes the verdict by the words of a key.
+func (s *scrubber) judge(key []byte, scratch *[]byte) verdict {
+	v := verdict(0)
+	if bytes.IndexByte(key, '\\') >= 0 {
+		key = appendUnescaped(nil, key)
+	}
+	*scratch = appendWords((*scratch)[:0], key)
+	if s.sensitive.find(*scratch) {
+		v |= isSensitive
+	}
+	if s.safe.find(*scratch) {
+		v |= isSafe
+	}
+	if len(s.fields) > 0 {
+		v |= isFieldRule
+	}
+	return v
+}
+
+func (s *scrubber) verdict(key []byte, scratch *[]byte) verdict {
+	k := &s.known[slotOf(key)]
+	if k.key == string(key) && len(key) > 0 {
+		return k.verdict
+	}
+	v := s.judge(key, scratch)
+	if extra, ok := structure[string(key)]; ok { // its slot was taken
+		v |= extra
+	}
+	return v
+}
+
+// lastKeys remembers what was judged: the keys of one program's events come again
+// in each of them.
+type lastKeys struct {
+	of    *scrubber
+	slots [lastSlots]lastKey
+}
+
+const lastSlots = 256 // a power of two
+
+// lastKey is one key; longer ones are judged anew.
+type lastKey struct {
+	key  [47]byte
+	size uint8
+	verdict
+}
+
+// verdict is the scrubber's, remembered.
+func (p *pass) verdict(key []byte) verdict {
+	if len(key) == 0 || len(key) > len(lastKey{}.key) {
+		return p.s.verdict(key, &p.scratch)
+	}
+	if k := &p.s.known[slotOf(key)]; k.key == string(key) {
+		return k.verdict
+	}
+	if p.keys.of != p.s {
+		p.keys = lastKeys{of: p.s}
+	}
+	last := &p.keys.slots[slotOf(key)%lastSlots]
+	if string(last.key[:last.size]) != string(key) {
+		last.verdict = p.s.verdict(key, &p.scratch)
+		last.size = uint8(copy(last.key[:], key)) //nolint:gosec // at most 47
+	}
+	return last.verdict
+}
