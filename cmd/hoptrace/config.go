@@ -95,7 +95,7 @@ type settings struct {
 func defaultSettings() settings {
 	var s settings
 	s.Data = "./data"
-	s.MemoryLimit = 512 << 20
+	s.MemoryLimit = 448 << 20
 	s.Log.Level, s.Log.Format = "info", "auto"
 	s.Telemetry.Listen = "127.0.0.1:13133"
 	s.Kafka = kafka.DefaultConfig()
