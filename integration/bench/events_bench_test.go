@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -61,10 +60,7 @@ func BenchmarkEvents(b *testing.B) {
 		// Repeats are handed on whole, however many come: what is measured is 20 KB each.
 		"overload.repeats.burst": "1000000000", "overload.repeats.keep": "1000000000",
 	}
-	if os.Getenv(profileTo) != "" {
-		settings["telemetry.pprof"] = "true"
-	}
-	e.h = harness.StartHoptrace(b, harness.Options{Settings: settings})
+	e.h = harness.StartHoptrace(b, harness.Options{Settings: profiling(settings)})
 	dsn := e.h.DSN(b)
 	u, err := url.Parse(dsn)
 	if err != nil {
@@ -230,7 +226,7 @@ func (e *events) queryable() {
 	defer cancel()
 	peak := e.watch()
 	before, engine, first := e.h.Process.Usage(e.b), e.h.Process.EngineCPU(e.b), e.sent.Load()
-	profiled := e.profile()
+	profiled := e.profile(15)
 	var left, waits atomic.Int64
 	left.Store(manyEvents)
 	failed := make([]error, connections)
@@ -271,41 +267,6 @@ func (e *events) queryable() {
 	e.report("queryable", "rss-MB", rss)
 	e.report("loaded", "rss-MB", rss)
 	e.report("loaded", "anon-MB", anonymous)
-}
-
-// profileTo names a file for a CPU profile of hoptrace, taken while events are sent.
-const profileTo = "BENCHPROFILE"
-
-// profile begins one, if it is wanted, and gives what waits for its end.
-func (e *events) profile() (wait func()) {
-	file := os.Getenv(profileTo)
-	if file == "" {
-		return func() {}
-	}
-	done := make(chan error, 1)
-	go func() {
-		done <- func() error {
-			req, err := http.NewRequestWithContext(e.b.Context(), http.MethodGet, e.h.Own+"/debug/pprof/profile?seconds=15", nil)
-			if err != nil {
-				return err
-			}
-			resp, err := http.DefaultClient.Do(req)
-			if err != nil {
-				return err
-			}
-			defer resp.Body.Close()
-			body, err := io.ReadAll(resp.Body)
-			if err != nil {
-				return err
-			}
-			return os.WriteFile(file, body, 0o600)
-		}()
-	}()
-	return func() {
-		if err := <-done; err != nil {
-			e.b.Errorf("no profile: %v", err)
-		}
-	}
 }
 
 // accounts asks the ledger.

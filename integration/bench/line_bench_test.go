@@ -52,7 +52,7 @@ func (l *line) report(benchmark, unit string, value float64) {
 // load's own CPU is not counted: only hoptrace's process and its children are.
 func BenchmarkLine(b *testing.B) {
 	l := &line{b: b, metrics: map[string]map[string]float64{}, from: time.Now().Add(-time.Minute)}
-	l.h = harness.StartHoptrace(b, harness.Options{Settings: map[string]string{"log.level": "info"}})
+	l.h = harness.StartHoptrace(b, harness.Options{Settings: profiling(map[string]string{"log.level": "info"})})
 	l.report("idle", "ready-ms", float64(l.h.ReadyAfter.Milliseconds()))
 	l.idle()
 	l.visible()
@@ -215,6 +215,7 @@ func (l *line) queryable() {
 	before := l.h.Process.Usage(l.b)
 	start := time.Now()
 	first := counted.Load()
+	profiled := l.profile(8)
 	var retries atomic.Int64
 	var wg sync.WaitGroup
 	for i, s := range clients {
@@ -228,6 +229,7 @@ func (l *line) queryable() {
 	}
 	wg.Wait()
 	accepted := time.Since(start)
+	profiled()
 	harness.WaitDrained(l.b, l.h.Kafka, 3*time.Minute, "ingest-spans")
 	took := time.Since(start)
 	stored := l.h.Process.Usage(l.b)
