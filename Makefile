@@ -90,13 +90,6 @@ bench: build libchdb ## the whole line, measured; Go benchmark lines for benchst
 bench-events: build libchdb ## the line of error events, measured: 20 KB each, 70 % repeats
 	cd integration && go test -run '^$$' -bench '^BenchmarkEvents$$' -benchtime 1x -timeout 30m ./bench
 
-.PHONY: pgo
-pgo: ## profile the lines of spans and of events, for the compiler: cmd/hoptrace/default.pgo
-	@mkdir -p $(ARTEFACTS)
-	BENCHPROFILE=$(ARTEFACTS)/spans.pprof $(MAKE) bench
-	BENCHPROFILE=$(ARTEFACTS)/events.pprof $(MAKE) bench-events
-	go tool pprof -proto $(ARTEFACTS)/spans.pprof $(ARTEFACTS)/events.pprof > cmd/hoptrace/default.pgo
-
 .PHONY: bench-instrumentation
 bench-instrumentation: ## what instrumentation costs a Kafka client, ours and its peers': make bench-instrumentation BROKERS="stub kafka"
 	@mkdir -p $(ARTEFACTS)
