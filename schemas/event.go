@@ -1,6 +1,9 @@
 package schemas
 
-import "encoding/hex"
+import (
+	"encoding/hex"
+	"strings"
+)
 
 // EventID is a Sentry event id: a UUID.
 type EventID [16]byte
@@ -93,6 +96,19 @@ const (
 	OriginSentry Origin = "sentry" // an SDK's event
 	OriginOTel   Origin = "otel"   // an exception of a span or a log record
 )
+
+// SameErrorType tells whether two types of errors may be names of one: SDKs write them
+// with or without the package, and some leave them out.
+func SameErrorType(a, b string) bool {
+	a, b = errorName(a), errorName(b)
+	return a == b || a == "" || b == ""
+}
+
+// errorName is a type without its package.
+func errorName(kind string) string {
+	kind = strings.TrimLeft(kind, "*&")
+	return kind[strings.LastIndexAny(kind, ".:")+1:]
+}
 
 // Handled tells whether the program caught an error.
 type Handled uint8

@@ -109,6 +109,7 @@ var (
 	_ exporters.MessageReader    = (*Store)(nil)
 	_ exporters.EventReader      = (*Store)(nil)
 	_ exporters.IssueEventReader = (*Store)(nil)
+	_ exporters.TwinKeeper       = (*Store)(nil)
 	_ exporters.MetricWriter     = (*Store)(nil)
 	_ exporters.MetricReader     = (*Store)(nil)
 	_ exporters.LogWriter        = (*Store)(nil)

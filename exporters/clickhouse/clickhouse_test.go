@@ -146,6 +146,11 @@ func TestEventsOfIssuesPassTheContract(t *testing.T) {
 	exportertest.IssueEventStore(t, func(t *testing.T) exportertest.IssueEvents { return open(t, testConfig(p)) })
 }
 
+func TestTwinsPassTheContract(t *testing.T) {
+	p := engine(t)
+	exportertest.TwinStore(t, func(t *testing.T) exportertest.Twins { return open(t, testConfig(p)) })
+}
+
 func TestEventsAreJoinedWithMessagesByTheContract(t *testing.T) {
 	p := engine(t)
 	exportertest.JoinedStore(t, func(t *testing.T) exportertest.Joined { return open(t, testConfig(p)) })

@@ -319,3 +319,57 @@ func BenchmarkInsertEvents(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkTwins looks for errors that are stored twice among a million events of half
+// an hour, as the keeper does every ten seconds: where OpenTelemetry told nothing, and
+// where it told a hundredth, without and with an SDK's event in the same trace.
+func BenchmarkTwins(b *testing.B) {
+	const n, step = 1_000_000, 20_000
+	for _, of := range []struct {
+		name       string
+		otel, both uint64 // one in so many; zero means none
+	}{{"otel=0", 0, 0}, {"otel=1%", 100, 0}, {"otel=1%/twins=0.01%", 100, 10_000}} {
+		b.Run(of.name, func(b *testing.B) {
+			s := open(b, testConfig(engine(b)))
+			end := time.Now()
+			events := make([]schemas.Event, step)
+			for at := range uint64(n / step) {
+				for i := range events {
+					seed := at*step + uint64(i) + 1
+					hash := seed * 0x9e3779b97f4a7c15
+					e := &events[i]
+					*e = schemas.Event{
+						Project: 1 + seed%3, Issue: schemas.IssueID(hash % 500), Time: end.Add(-30 * time.Minute * time.Duration(n-seed) / n).UnixNano(), Type: "CardDeclined",
+						Value: "card of order " + strconv.FormatUint(hash, 10) + " declined", Origin: schemas.OriginSentry, Source: 9, Position: schemas.Position{Offset: int64(seed)},
+					}
+					e.Received = e.Time
+					if of.otel > 0 && seed%of.otel == 0 {
+						e.Origin = schemas.OriginOTel
+					}
+					for k := range 8 {
+						e.ID[k], e.TraceID[k] = byte(hash>>(8*k)), byte(hash>>(8*k))^0x5a
+					}
+					if of.both > 0 && seed%of.both == 0 { // the event before it is its twin
+						twin := &events[i-3]
+						twin.TraceID, twin.Value = e.TraceID, e.Value
+					}
+				}
+				if err := s.WriteEvents(b.Context(), events); err != nil {
+					b.Fatal(err)
+				}
+			}
+			settle(b, s)
+			want := 0
+			if of.both > 0 {
+				want = n / int(of.both)
+			}
+			defer engineTime(b)()
+			for b.Loop() {
+				twins, err := s.Twins(b.Context(), exporters.Range{From: end.Add(-30 * time.Minute), To: end.Add(time.Hour)}, exporters.MaxTwins)
+				if err != nil || len(twins) != want {
+					b.Fatalf("%d twins, %v; want %d", len(twins), err, want)
+				}
+			}
+		})
+	}
+}
