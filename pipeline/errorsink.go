@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/hoptrace/hoptrace/pipeline/ledger"
 	"github.com/hoptrace/hoptrace/pipeline/otelerrors"
 	"github.com/hoptrace/hoptrace/pipeline/persist"
 	"github.com/hoptrace/hoptrace/pipeline/process"
@@ -27,6 +28,7 @@ func (s errorSink) Send(ctx context.Context, errors []otelerrors.Event) error {
 	for i := range errors {
 		e := &errors[i]
 		m := wire.IngestEvent{Type: "event", Payload: e.Payload, StartTime: e.Time / 1e9, EventID: e.ID.String(), ProjectID: e.Project}
+		source, offset := ledger.PlaceOf(e.ID) // one that is sent twice has one line in the ledger
 		header := func(k, v string) kgo.RecordHeader { return kgo.RecordHeader{Key: k, Value: []byte(v)} }
 		records[i] = &kgo.Record{Topic: topics.IngestEvents, Key: bytes.Clone(e.ID[:]), Value: m.AppendMsgpack(nil), Headers: []kgo.RecordHeader{
 			header(schemas.HeaderSchema, schemas.SchemaIngestEvents),
@@ -35,6 +37,8 @@ func (s errorSink) Send(ctx context.Context, errors []otelerrors.Event) error {
 			header(schemas.HeaderEventID, m.EventID),
 			header(schemas.HeaderCategory, string(schemas.CategoryError)),
 			header(schemas.HeaderOrigin, string(schemas.OriginOTel)),
+			header(schemas.HeaderFirstSource, strconv.FormatUint(uint64(source), 10)),
+			header(schemas.HeaderFirstOffset, strconv.FormatInt(offset, 10)),
 		}}
 	}
 	return s.to.ProduceSync(ctx, records...)

@@ -24,8 +24,9 @@ const (
 	HeaderWeight = "weight"
 
 	// HeaderFirstSource and HeaderFirstOffset name the record that an event came in
-	// with, as a [Source] and an offset, decimal (topic "events"): an event that is
-	// handed on twice has them equal.
+	// with, as a [Source] and an offset, decimal (topics "events", and "ingest-events"
+	// of errors that were made of a span or a log): an event that is handed on twice
+	// has them equal.
 	HeaderFirstSource = "first-source"
 	HeaderFirstOffset = "first-offset"
 

@@ -7,6 +7,7 @@ package ledger
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"strconv"
 	"strings"
@@ -107,9 +108,13 @@ func (s *Stage) count(lines []schemas.Tally, batch []consume.Record, dead []cons
 				line.Position.Index++
 			}
 		}
-		for c, n := range notes.derived[place{source, r.Offset}] {
+		for _, d := range notes.derived[place{source, r.Offset}] {
 			other := line
-			other.Category, other.Outcome, other.Quantity, other.Position.Index = c, schemas.OutcomeAccepted, n, derivedIndex
+			other.Category, other.Outcome, other.Quantity = schemas.CategoryError, schemas.OutcomeAccepted, 1
+			other.Source, other.Position.Offset = PlaceOf(d.id)
+			if d.at > 0 { // as the record has it that carries the event
+				other.Time = d.at
+			}
 			lines = append(lines, other)
 		}
 		bytes := func(o schemas.Outcome, reason string) {
@@ -162,17 +167,18 @@ type notesKey struct{}
 // Notes are what a handler tells of items that it dropped.
 type Notes struct {
 	dropped map[place][]drop
-	derived map[place]map[schemas.Category]int64
+	derived map[place][]derived
 	stored  map[place]map[schemas.Category]int64
 }
-
-// derivedIndex keeps lines of what was made of a record's items apart from those
-// of the items.
-const derivedIndex = 1 << 16
 
 type place struct {
 	source schemas.Source
 	offset int64
+}
+
+type derived struct {
+	id schemas.EventID
+	at int64
 }
 
 type drop struct {
@@ -202,15 +208,19 @@ func Drop(ctx context.Context, source schemas.Source, offset int64, o schemas.Ou
 	notes.dropped[at] = append(notes.dropped[at], drop{o, reason, int64(n)})
 }
 
-// Derive tells that n items of another category were made of items of a record and
-// handed on: nobody else accepted them. A handler calls it for items that it finds
-// stored already, too.
-func Derive(ctx context.Context, source schemas.Source, offset int64, c schemas.Category, n int) {
+// Derive tells that an event was made of an item of a record and handed on, at its
+// time (Unix ns): nobody else accepted it. A handler calls it for items that it finds
+// stored already, too; one event is one line, also when a client sent the item twice.
+func Derive(ctx context.Context, source schemas.Source, offset int64, id schemas.EventID, at int64) {
 	notes, _ := ctx.Value(notesKey{}).(*Notes)
-	if notes == nil || n <= 0 {
+	if notes == nil {
 		return
 	}
-	notes.derived = plus(notes.derived, place{source, offset}, c, int64(n))
+	if notes.derived == nil {
+		notes.derived = make(map[place][]derived)
+	}
+	k := place{source, offset}
+	notes.derived[k] = append(notes.derived[k], derived{id, at})
 }
 
 // Stored tells that n of a category are stored of a record, where the stage's
@@ -233,4 +243,30 @@ func plus(m map[place]map[schemas.Category]int64, at place, c schemas.Category, 
 	}
 	m[at][c] += n
 	return m
+}
+
+// ReasonTwin is why an error of OpenTelemetry is left out of which a Sentry SDK sent
+// an event.
+const ReasonTwin = "sent_by_sdk"
+
+// removedIndex keeps a line that takes back from the one that it takes back.
+const removedIndex = 1 << 17
+
+// PlaceOf is where the lines of an event stand that was made of a span or a log: its
+// id follows from those, and the record that carries it may be written twice. It is
+// what [schemas.HeaderFirstSource] and [schemas.HeaderFirstOffset] say of it.
+func PlaceOf(id schemas.EventID) (source schemas.Source, offset int64) {
+	return schemas.Source(binary.BigEndian.Uint64(id[:])), int64(binary.BigEndian.Uint64(id[8:]) >> 1) //nolint:gosec // 63 bits
+}
+
+// Twin appends the lines of an event that was stored and is one too many: one takes
+// back that it is stored, the other says that it was left out, as if that had been
+// known in time. Either is the same however often it is written.
+func Twin(lines []schemas.Tally, t *exporters.Twin) []schemas.Tally {
+	line := schemas.Tally{Project: t.Project, Time: t.Received, Category: schemas.CategoryError}
+	line.Source, line.Position.Offset = PlaceOf(t.ID)
+	back := line
+	line.Outcome, line.Reason, line.Quantity = schemas.OutcomeFiltered, schemas.PipelineReason+ReasonTwin, 1
+	back.Outcome, back.Quantity, back.Position.Index = schemas.OutcomeStored, -1, removedIndex
+	return append(lines, line, back)
 }

@@ -3,11 +3,13 @@ package ledger
 import (
 	"context"
 	"errors"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/pipeline/consume"
 	"github.com/hoptrace/hoptrace/schemas"
 )
@@ -107,17 +109,58 @@ func TestDropWithoutALedgerIsHarmless(t *testing.T) {
 }
 
 func TestWhatIsMadeOfItemsWasAcceptedByTheStage(t *testing.T) {
+	one, two := schemas.EventID{7: 1, 15: 8}, schemas.EventID{7: 2, 15: 8}
 	inner := handler{func(ctx context.Context, _ []consume.Record) ([]consume.DeadLetter, error) {
-		Derive(ctx, 11, 1, schemas.CategoryError, 2)
-		Derive(ctx, 11, 1, schemas.CategoryError, 1)
+		Derive(ctx, 11, 1, one, 6000)
+		Derive(ctx, 11, 1, two, 0)
+		Derive(ctx, 11, 2, one, 6000) // its item was sent twice
 		return nil, nil
 	}}
 	s := &store{}
-	if _, err := Around(inner, config(true), s).Handle(t.Context(), []consume.Record{record(1, "10", "")}); err != nil {
+	if _, err := Around(inner, config(true), s).Handle(t.Context(), []consume.Record{record(1, "10", ""), record(2, "1", "")}); err != nil {
 		t.Fatal(err)
 	}
-	if len(s.lines) != 2 || s.lines[0].Category != schemas.CategoryError || s.lines[0].Outcome != schemas.OutcomeAccepted || s.lines[0].Quantity != 3 || s.lines[1].Quantity != 10 {
-		t.Errorf("lines are %+v", s.lines)
+	accepted := func(source schemas.Source, at int64) schemas.Tally {
+		return schemas.Tally{Project: 7, Time: at, Category: schemas.CategoryError, Outcome: schemas.OutcomeAccepted, Quantity: 1, Source: source, Position: schemas.Position{Offset: 4}}
+	}
+	stored := func(offset, n int64) schemas.Tally {
+		return schemas.Tally{Project: 7, Time: 5000, Category: schemas.CategorySpan, Outcome: schemas.OutcomeStored, Quantity: n, Source: 11, Position: schemas.Position{Offset: offset}}
+	}
+	if d := cmp.Diff([]schemas.Tally{accepted(1, 6000), accepted(2, 5000), stored(1, 10), accepted(1, 6000), stored(2, 1)}, s.lines); d != "" {
+		t.Errorf("lines (-want +got):\n%s", d)
+	}
+}
+
+func TestATwinThatIsRemovedIsAnEventThatWasLeftOut(t *testing.T) {
+	inner := handler{func(context.Context, []consume.Record) ([]consume.DeadLetter, error) { return nil, nil }}
+	twin := exporters.Twin{Project: 7, ID: schemas.EventID{7: 9, 15: 14}, Received: 5000}
+	source, offset := PlaceOf(twin.ID)
+	r := record(1, "1", "error")
+	r.Headers = append(r.Headers,
+		consume.Header{Key: schemas.HeaderFirstSource, Value: strconv.AppendUint(nil, uint64(source), 10)},
+		consume.Header{Key: schemas.HeaderFirstOffset, Value: strconv.AppendInt(nil, offset, 10)})
+	kept, left := &store{}, &store{}
+	if _, err := Around(inner, config(true), kept).Handle(t.Context(), []consume.Record{r}); err != nil {
+		t.Fatal(err)
+	}
+	leaving := handler{func(ctx context.Context, _ []consume.Record) ([]consume.DeadLetter, error) {
+		Drop(ctx, 11, 1, schemas.OutcomeFiltered, ReasonTwin, 1)
+		return nil, nil
+	}}
+	if _, err := Around(leaving, config(false), left).Handle(t.Context(), []consume.Record{r}); err != nil {
+		t.Fatal(err)
+	}
+	lines := Twin(nil, &twin)
+	if d := cmp.Diff(left.lines, lines[:1]); d != "" {
+		t.Errorf("it is not the line of one that was left out in time (-want +got):\n%s", d)
+	}
+	if len(kept.lines) != 1 {
+		t.Fatalf("lines are %+v", kept.lines)
+	}
+	back := kept.lines[0]
+	back.Quantity, back.Position.Index = -1, lines[1].Position.Index
+	if d := cmp.Diff(back, lines[1]); d != "" || back.Position.Index == 0 {
+		t.Errorf("what is taken back is not what was stored, at another index (-want +got):\n%s", d)
 	}
 }
 

@@ -45,8 +45,11 @@ func NewLogs(w exporters.LogWriter, sink ErrorSink, cfg normalize.Config, limits
 		},
 		At: func(l *schemas.Log) (schemas.Source, schemas.Position) { return l.Source, l.Position },
 		Seen: func(ctx context.Context, l *schemas.Log) {
-			if sink != nil {
-				ledger.Derive(ctx, l.Source, l.Position.Offset, schemas.CategoryError, len(otelerrors.OfLog(nil, l)))
+			if sink == nil {
+				return
+			}
+			for _, e := range otelerrors.OfLog(nil, l) {
+				ledger.Derive(ctx, l.Source, l.Position.Offset, e.ID, e.Time)
 			}
 		},
 		Before: func(ctx context.Context, logs []schemas.Log) error {

@@ -165,7 +165,9 @@ func (s *Spans) record(ctx context.Context, r *consume.Record) (refusal, err err
 		errorsBefore := len(s.found)
 		if s.errors != nil && from.schema == schemas.SchemaOTLPTraces && len(span.Events) > 0 {
 			s.found = otelerrors.OfSpan(s.found, span)
-			ledger.Derive(ctx, zone.source, r.Offset, schemas.CategoryError, len(s.found)-errorsBefore)
+			for _, e := range s.found[errorsBefore:] {
+				ledger.Derive(ctx, zone.source, r.Offset, e.ID, e.Time)
+			}
 		}
 		n := len(s.messages)
 		var bad int

@@ -27,6 +27,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/pipeline/ledger"
 	"github.com/hoptrace/hoptrace/pipeline/normalize"
 	"github.com/hoptrace/hoptrace/pipeline/persist"
 	"github.com/hoptrace/hoptrace/pipeline/symbolicate"
@@ -387,7 +388,7 @@ func (p *Processor) record(e *event) *kgo.Record {
 			{Key: schemas.HeaderReceived, Value: strconv.AppendInt(nil, r.Received, 10)},
 			{Key: schemas.HeaderEventID, Value: []byte(m.Event.EventID)},
 			{Key: schemas.HeaderCategory, Value: []byte(e.in.category())},
-			{Key: schemas.HeaderFirstSource, Value: strconv.AppendUint(nil, source, 10)},
+			{Key: schemas.HeaderFirstSource, Value: strconv.AppendUint(nil, uint64(source), 10)},
 			{Key: schemas.HeaderFirstOffset, Value: strconv.AppendInt(nil, offset, 10)},
 			{Key: schemas.HeaderRow, Value: row},
 		},
@@ -395,14 +396,12 @@ func (p *Processor) record(e *event) *kgo.Record {
 }
 
 // first names what the event came in with. One that was made of a span or a log may
-// lie on its ingest topic twice; its id, which follows from what it was made of,
-// tells it then.
-func (e *event) first() (source uint64, offset int64) {
+// lie on its ingest topic twice; its id tells it then.
+func (e *event) first() (source schemas.Source, offset int64) {
 	if e.row.Origin != schemas.OriginOTel {
-		return uint64(e.in.Ingest), e.in.Offset
+		return e.in.Ingest, e.in.Offset
 	}
-	id := e.row.ID
-	return binary.BigEndian.Uint64(id[:]), int64(binary.BigEndian.Uint64(id[8:]) >> 1) //nolint:gosec // 63 bits
+	return ledger.PlaceOf(e.row.ID)
 }
 
 func (in *Incoming) category() schemas.Category {

@@ -3,7 +3,6 @@ package process
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/hoptrace/hoptrace/pipeline/ledger"
 	"github.com/hoptrace/hoptrace/schemas"
@@ -13,8 +12,9 @@ import (
 // OpenTelemetry SDK records the exception on the span. The event has more in it, so
 // what OpenTelemetry told is left out when the SDK told of an equal error in the same
 // trace. SDKs send at once and spans come when they have ended, so the event is
-// nearly always there first; one turn to the end of the topic is for the rest. An
-// event that comes later still is kept, and its twin stays beside it.
+// nearly always there first; one turn to the end of the topic is for the rest. When
+// the event comes later still, or by another process, its twin is stored by then, and
+// package keeper removes it.
 
 const (
 	// maxTold is of how many events of SDKs it is known what they were about.
@@ -23,8 +23,6 @@ const (
 	maxAskedTraces = 100
 	// maxOfTraces is how many events of these are looked at.
 	maxOfTraces = 500
-
-	reasonTwin = "sent_by_sdk"
 )
 
 // told remembers errors that SDKs told of, by trace.
@@ -70,22 +68,9 @@ func (t *told) has(e *schemas.Event) bool {
 	return false
 }
 
-// equals compares what both kinds of SDK tell. They name types differently: with or
-// without the package.
+// equals compares what both kinds of SDK tell. [exporters.TwinKeeper] compares alike.
 func (x errorText) equals(e *schemas.Event) bool {
-	if x.value != e.Value {
-		return false
-	}
-	a, b := lastPart(x.kind), lastPart(e.Type)
-	return a == b || a == "" || b == ""
-}
-
-func lastPart(kind string) string {
-	kind = strings.TrimLeft(kind, "*&")
-	if i := strings.LastIndexAny(kind, ".:"); i >= 0 {
-		kind = kind[i+1:]
-	}
-	return kind
+	return x.value == e.Value && schemas.SameErrorType(x.kind, e.Type)
 }
 
 // twins leaves out errors of OpenTelemetry that an SDK told of.
@@ -142,5 +127,5 @@ func (p *Processor) twins(ctx context.Context, events []event) error {
 // drop ends an event that an SDK told of.
 func (p *Processor) drop(ctx context.Context, e *event) {
 	e.dropped = true
-	ledger.Drop(ctx, e.in.Ingest, e.in.Offset, schemas.OutcomeFiltered, reasonTwin, 1)
+	ledger.Drop(ctx, e.in.Ingest, e.in.Offset, schemas.OutcomeFiltered, ledger.ReasonTwin, 1)
 }

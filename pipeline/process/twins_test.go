@@ -40,7 +40,7 @@ func TestAnErrorThatTheSDKSentIsNotTakenFromOpenTelemetryToo(t *testing.T) {
 	}
 	var dropped []string
 	for _, o := range w.outcomes {
-		if strings.Contains(o, reasonTwin) {
+		if strings.Contains(o, ledger.ReasonTwin) {
 			dropped = append(dropped, o[strings.LastIndexByte(o, ' ')+1:])
 		}
 	}
