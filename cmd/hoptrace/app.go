@@ -372,7 +372,7 @@ func (a *app) keeper(context.Context) (lifecycle.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	k, err := keeper.New(keeper.Config{}, keeper.Deps{Issues: a.metadata, Events: a.store, Producer: producer}, a.registry, a.log)
+	k, err := keeper.New(keeper.Config{}, keeper.Deps{Issues: a.metadata, Events: a.store, Twins: a.store, Ledger: a.store, Producer: producer}, a.registry, a.log)
 	if err != nil {
 		closing, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()

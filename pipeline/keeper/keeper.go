@@ -1,7 +1,8 @@
-// Package keeper keeps issues: what time, counts and deletions do to them, and
-// the messages that tell others of their changes. Of all processes of the pipeline
-// one does it, by a lease in the metadata. It sees no event come in (see package
-// persist) and answers nobody (see package api).
+// Package keeper keeps issues: what time, counts and deletions do to them, the
+// messages that tell others of their changes, and that an error which a program told
+// of twice is one event. Of all processes of the pipeline one does it, by a lease in
+// the metadata. It sees no event come in (see package persist) and answers nobody
+// (see package api).
 package keeper
 
 import (
@@ -38,6 +39,9 @@ type Config struct {
 	// Every is how often timers and counts are looked at; Soon is the same for
 	// messages and deletions. Zero or less means a minute and two seconds.
 	Every, Soon time.Duration
+	// Twins is how often errors are looked for that are stored twice. Zero or less
+	// means ten seconds.
+	Twins time.Duration
 }
 
 // Producer is what Keeper sends by.
@@ -49,6 +53,8 @@ type Producer interface {
 type Deps struct {
 	Issues   exporters.IssueKeeper
 	Events   exporters.IssueEventReader
+	Twins    exporters.TwinKeeper
+	Ledger   exporters.LedgerWriter
 	Producer Producer
 }
 
@@ -60,6 +66,7 @@ type Keeper struct {
 	holder  string
 	now     func() time.Time
 	metrics *metrics
+	twins   twinTimes // of the job's goroutine
 
 	mu     sync.Mutex // guards the following
 	cancel context.CancelFunc
@@ -71,13 +78,14 @@ type metrics struct {
 	changed *prometheus.CounterVec
 	sent    prometheus.Counter
 	removed prometheus.Counter
+	twins   prometheus.Counter
 	failed  prometheus.Counter
 }
 
 // New makes the job and registers its metrics (hoptrace_issues_…).
 func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*Keeper, error) {
-	if deps.Issues == nil || deps.Events == nil || deps.Producer == nil {
-		return nil, errors.New("cannot make the keeper of issues: it needs issues, events and a producer")
+	if deps.Issues == nil || deps.Events == nil || deps.Twins == nil || deps.Ledger == nil || deps.Producer == nil {
+		return nil, errors.New("cannot make the keeper of issues: it needs issues, events, their twins, the ledger and a producer")
 	}
 	if cfg.Every <= 0 {
 		cfg.Every = time.Minute
@@ -85,14 +93,18 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*K
 	if cfg.Soon <= 0 {
 		cfg.Soon = 2 * time.Second
 	}
+	if cfg.Twins <= 0 {
+		cfg.Twins = 10 * time.Second
+	}
 	m := &metrics{
 		leader:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "hoptrace_issues_leader", Help: "1 while this process keeps the issues."}),
 		changed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "hoptrace_issues_changed_total", Help: "Issues that time or counts changed, by cause."}, []string{"cause"}),
 		sent:    prometheus.NewCounter(prometheus.CounterOpts{Name: "hoptrace_issues_replacements_sent_total", Help: "Messages sent to the topic event-replacements."}),
 		removed: prometheus.NewCounter(prometheus.CounterOpts{Name: "hoptrace_issues_hashes_removed_total", Help: "Hashes whose deleted events were removed."}),
+		twins:   prometheus.NewCounter(prometheus.CounterOpts{Name: "hoptrace_issues_twins_removed_total", Help: "Errors of OpenTelemetry removed because a Sentry SDK's event of the same error came later."}),
 		failed:  prometheus.NewCounter(prometheus.CounterOpts{Name: "hoptrace_issues_rounds_failed_total", Help: "Rounds of the job that failed and are tried again."}),
 	}
-	for _, c := range []prometheus.Collector{m.leader, m.changed, m.sent, m.removed, m.failed} {
+	for _, c := range []prometheus.Collector{m.leader, m.changed, m.sent, m.removed, m.twins, m.failed} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("cannot register the metrics of issues: %w", err)
 		}
@@ -187,6 +199,12 @@ func (k *Keeper) round(ctx context.Context, next *time.Time) error {
 		return err
 	}
 	now := k.now()
+	// Twins come last: that may take longer than the lease, and two may do it at once.
+	return errors.Join(k.look(ctx, now, next), k.removeTwins(ctx, now))
+}
+
+// look looks at timers and counts when they are due.
+func (k *Keeper) look(ctx context.Context, now time.Time, next *time.Time) error {
 	if now.Before(*next) {
 		return nil
 	}

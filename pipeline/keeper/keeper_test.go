@@ -44,6 +44,13 @@ type world struct {
 	sent      []string
 	times     map[schemas.IssueID][]time.Time // of events, each by a user of its own
 	broken    map[schemas.IssueID]bool        // cannot be counted
+	twins     []exporters.Twin
+	looks     []exporters.Range
+	tallies   map[schemas.Tally]int
+	maxLines  int // of the ledger at once; 0 means no bound
+	steps     []string
+	takes     func() // what a look for twins takes
+	failing   map[string]error
 	down      bool
 	crash     bool // after sending
 }
@@ -190,13 +197,13 @@ func (w *world) HashesWith(context.Context, uint64, exporters.EventFilter, int) 
 func newWorld() *world {
 	return &world{
 		now: func() time.Time { return noon }, woken: map[schemas.IssueID]string{}, forecasts: map[schemas.IssueID]exporters.IssueForecast{},
-		times: map[schemas.IssueID][]time.Time{}, broken: map[schemas.IssueID]bool{},
+		tallies: map[schemas.Tally]int{}, failing: map[string]error{}, times: map[schemas.IssueID][]time.Time{}, broken: map[schemas.IssueID]bool{},
 	}
 }
 
 func newKeeper(t *testing.T, w *world) *Keeper {
 	t.Helper()
-	k, err := New(Config{}, Deps{Issues: w, Events: w, Producer: w}, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
+	k, err := New(Config{}, Deps{Issues: w, Events: w, Twins: w, Ledger: w, Producer: w}, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
