@@ -41,6 +41,9 @@ type app struct {
 	registry  *prometheus.Registry
 	telemetry *selftelemetry.Server
 
+	// brokerFull tells that the embedded broker has no room; nil with another broker.
+	brokerFull func() bool
+
 	engine   *embeddedclickhouse.Process // nil with a server
 	store    *clickhouse.Store
 	metadata *metadata.Store
@@ -187,10 +190,14 @@ func (a *app) broker(context.Context) (lifecycle.Component, error) {
 	if cfg.Dir == "" {
 		cfg.Dir = filepath.Join(a.settings.Data, "kafka")
 	}
+	for _, stage := range pipeline.Stages {
+		cfg.Holds = append(cfg.Holds, embeddedkafka.Hold{Topic: a.settings.Kafka.Topics.Physical(stage.Topic), Group: stage.Group})
+	}
 	b, err := embeddedkafka.New(cfg, a.log)
 	if err != nil {
 		return nil, err
 	}
+	a.brokerFull = b.Full
 	return brokerPart{b, a}, nil
 }
 

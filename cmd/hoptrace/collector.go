@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/hoptrace/hoptrace/collector"
 	"github.com/hoptrace/hoptrace/collector/outcome"
 	"github.com/hoptrace/hoptrace/collector/overload"
@@ -106,6 +108,29 @@ func hasRules(p *schemas.Project) bool {
 	return p.Settings != nil && (p.Settings.GroupingRules != "" || p.Settings.FingerprintRules != "")
 }
 
+// roomy writes as long as the embedded broker has room for what is not read yet.
+// Meanwhile the spool takes it.
+type roomy struct {
+	produce.Client
+	full func() bool
+}
+
+var errBrokerFull = errors.New("the embedded broker's log is full of what the pipeline has not read (embedded_kafka.max_log_bytes)")
+
+func (r roomy) ProduceSync(ctx context.Context, records ...*kgo.Record) error {
+	if r.full() {
+		return errBrokerFull
+	}
+	return r.Client.ProduceSync(ctx, records...)
+}
+
+func (r roomy) Ping(ctx context.Context) error {
+	if r.full() {
+		return errBrokerFull
+	}
+	return r.Client.Ping(ctx)
+}
+
 func (a *app) collector(ctx context.Context) (_ lifecycle.Component, err error) {
 	producer, err := kafka.NewProducer(a.kafkaConfig(), kafka.DefaultProducerConfig(), a.log, a.metrics)
 	if err != nil {
@@ -120,6 +145,9 @@ func (a *app) collector(ctx context.Context) (_ lifecycle.Component, err error) 
 		}
 	}()
 	to := produce.FromKafka(producer)
+	if a.brokerFull != nil {
+		to = roomy{to, a.brokerFull}
+	}
 	if part.spool, err = a.openSpool(to); err != nil {
 		return nil, err
 	}

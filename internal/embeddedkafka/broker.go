@@ -30,6 +30,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -50,6 +51,7 @@ type Broker struct {
 	stopped  bool
 	lock     *dirlock.Lock
 	cluster  *kfake.Cluster
+	full     atomic.Bool
 	listener *listener
 	client   *kgo.Client
 	admin    *kadm.Client

@@ -19,16 +19,23 @@ const cleanTimeout = 30 * time.Second
 func (b *Broker) runCleaner(ctx context.Context) {
 	tick := time.NewTicker(b.cfg.CleanerInterval)
 	defer tick.Stop()
+	watch := time.NewTicker(watchEvery)
+	defer watch.Stop()
 	for {
 		passCtx, cancel := context.WithTimeout(ctx, cleanTimeout)
 		if err := b.clean(passCtx); err != nil && ctx.Err() == nil {
 			b.log.Error("retention pass failed; the log may grow until the next", "error", err)
 		}
 		cancel()
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
+		for due := false; !due; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				due = true
+			case <-watch.C: // it may grow fast
+				due = b.full.Load() || b.logSize() > b.cfg.MaxLogBytes
+			}
 		}
 	}
 }
@@ -41,7 +48,11 @@ type partition struct {
 	end      int64 // high watermark
 	segments []segment
 	delete   int64 // records before this offset go; start when none do
+	unread   int64 // records from this offset on stay; end when nobody holds them
 }
+
+// may tells that the oldest segment may go.
+func (p *partition) may() bool { return len(p.segments) > 1 && p.segments[1].base <= p.unread }
 
 func (p *partition) size() (n int64) {
 	for _, s := range p.segments {
@@ -91,6 +102,10 @@ func (b *Broker) clean(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	unread, err := b.unread(ctx, topics)
+	if err != nil {
+		return err
+	}
 
 	var all []*partition
 	compact := false
@@ -111,12 +126,15 @@ func (b *Broker) clean(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			p := &partition{topic: name, number: number, start: start.Offset, end: end.Offset, delete: start.Offset, segments: segments}
+			p := &partition{topic: name, number: number, start: start.Offset, end: end.Offset, delete: start.Offset, unread: end.Offset, segments: segments}
+			if first, held := unread.Lookup(name, number); held {
+				p.unread = max(first.At, start.Offset)
+			}
 			if young, ok := after.Lookup(name, number); ok && young.Err == nil {
-				p.delete = max(p.delete, young.Offset)
+				p.delete = max(p.delete, min(young.Offset, p.unread))
 			}
 			if r.deletes && r.bytes >= 0 {
-				for size := p.size(); len(p.segments) > 1 && size-p.segments[0].size >= r.bytes; {
+				for size := p.size(); p.may() && size-p.segments[0].size >= r.bytes; {
 					size -= p.segments[0].size
 					p.drop()
 				}
@@ -151,13 +169,14 @@ func (b *Broker) clean(ctx context.Context) error {
 			return err
 		}
 	}
-	b.stats.logBytes.Store(total)
+	b.fill(total)
 	b.stats.partitions.Store(int64(len(all)))
 	return nil
 }
 
 // boundTotal drops the oldest closed segments of any partition until all
-// together fit MaxLogBytes, and returns what is left.
+// together fit MaxLogBytes, with some slack, and returns what is left. What is
+// held stays.
 func (b *Broker) boundTotal(all []*partition) int64 {
 	var total int64
 	type closed struct {
@@ -167,8 +186,8 @@ func (b *Broker) boundTotal(all []*partition) int64 {
 	var candidates []closed
 	for _, p := range all {
 		total += p.size()
-		for _, s := range p.segments[:max(0, len(p.segments)-1)] {
-			candidates = append(candidates, closed{p, s})
+		for i := 1; i < len(p.segments) && p.segments[i].base <= p.unread; i++ {
+			candidates = append(candidates, closed{p, p.segments[i-1]})
 		}
 	}
 	if total <= b.cfg.MaxLogBytes {
@@ -177,7 +196,7 @@ func (b *Broker) boundTotal(all []*partition) int64 {
 	slices.SortStableFunc(candidates, func(x, y closed) int { return x.modified.Compare(y.modified) })
 	dropped := make(map[string]int64)
 	for _, c := range candidates {
-		if total <= b.cfg.MaxLogBytes {
+		if float64(total) <= float64(b.cfg.MaxLogBytes)*(1-slack) {
 			break
 		}
 		total -= c.segment.size

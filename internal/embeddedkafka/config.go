@@ -41,10 +41,13 @@ type Config struct {
 	RetentionBytes int64 `yaml:"retention_bytes" help:"how much a partition keeps unless its topic says otherwise; -1 means no bound"`
 
 	// MaxLogBytes bounds all partitions' logs together: beyond it the oldest
-	// closed segments go first, whichever topic they belong to, read or not.
-	// The last segment of each partition stays, so the disk may hold one
-	// SegmentBytes a partition more. A start takes about 0.6 s a GB.
-	MaxLogBytes int64 `yaml:"max_log_bytes" help:"all partitions together; beyond it the oldest files go first, read or not"`
+	// closed segments go first, whichever topic they belong to, read or not, but
+	// for what Holds keep. The last segment of each partition stays, so the disk
+	// may hold one SegmentBytes a partition more. A start takes about 0.6 s a GB.
+	MaxLogBytes int64 `yaml:"max_log_bytes" help:"all partitions together; beyond it the oldest files go first, but nothing that the pipeline has not read: then senders are told to wait"`
+
+	// Holds keep what was not read yet.
+	Holds []Hold `yaml:"-"`
 
 	// CleanerInterval is the time between two passes of retention.
 	CleanerInterval time.Duration `yaml:"cleaner_interval" help:"time between two passes of retention"`

@@ -26,12 +26,13 @@ var (
 	descBad     = prometheus.NewDesc("hoptrace_embedded_kafka_bad_requests_total", "Requests that were too large or not the Kafka protocol.", nil, nil)
 	descDeleted = prometheus.NewDesc("hoptrace_embedded_kafka_deleted_records_total", "Records deleted by retention.", nil, nil)
 	descBytes   = prometheus.NewDesc("hoptrace_embedded_kafka_log_bytes", "Bytes of all segment files, at the last pass of retention.", nil, nil)
+	descFull    = prometheus.NewDesc("hoptrace_embedded_kafka_full", "1: the log is full of records that the pipeline has not read, and nothing more is taken.", nil, nil)
 	descParts   = prometheus.NewDesc("hoptrace_embedded_kafka_partitions", "Partitions of all topics, at the last pass of retention.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descConns, descRefused, descBad, descDeleted, descBytes, descParts} {
+	for _, d := range []*prometheus.Desc{descConns, descRefused, descBad, descDeleted, descBytes, descFull, descParts} {
 		ch <- d
 	}
 }
@@ -51,5 +52,10 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(descBad, prometheus.CounterValue, float64(s.badRequests.Load()))
 	ch <- prometheus.MustNewConstMetric(descDeleted, prometheus.CounterValue, float64(s.deletedRecords.Load()))
 	ch <- prometheus.MustNewConstMetric(descBytes, prometheus.GaugeValue, float64(s.logBytes.Load()))
+	full := 0.0
+	if c.b.Full() {
+		full = 1
+	}
+	ch <- prometheus.MustNewConstMetric(descFull, prometheus.GaugeValue, full)
 	ch <- prometheus.MustNewConstMetric(descParts, prometheus.GaugeValue, float64(s.partitions.Load()))
 }
