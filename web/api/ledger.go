@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/schemas"
@@ -79,9 +80,20 @@ func (h *Handler) ledger(ctx context.Context, q *query) (any, error) {
 			out.Backlog[i] = LedgerBacklog(b)
 		}
 	}
-	out.Balanced, out.Verdict = verdict(out.Lines, backlog, h.deps.Backlogs != nil)
+	// What the stages have stored already of the last seconds, collectors may not have
+	// told of yet.
+	recent, err := h.deps.Ledger.Ledger(ctx, project, exporters.Range{From: q.now.Add(-untold), To: r.To})
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the ledger: %w", err)
+	}
+	out.Balanced, out.Verdict = verdict(out.Lines, ledgerLines(recent), backlog, h.deps.Backlogs != nil)
 	return out, nil
 }
+
+// untold is how long it takes at most, when all goes well, until what a collector took
+// is in the ledger: it tells once a second, and the stage of outcomes stores what it
+// has gathered.
+const untold = 10 * time.Second
 
 // ledgerLines makes a line a category of what became of its items: what the
 // collector accepted has no end yet unless a stage tells one.
@@ -132,14 +144,18 @@ func ledgerLines(in []exporters.LedgerLine) []LedgerLine {
 }
 
 // verdict says whether what is in flight is explained by what the stages have not
-// read.
-func verdict(lines []LedgerLine, backlog []exporters.Backlog, known bool) (balanced bool, text string) {
+// read, or collectors have not told yet: recent are the lines of the last seconds.
+func verdict(lines, recent []LedgerLine, backlog []exporters.Backlog, known bool) (balanced bool, text string) {
 	var unread, inFlight, inFlightBytes int64
 	for _, b := range backlog {
 		unread += b.Records
 	}
 	for _, l := range lines {
 		if l.InFlight < 0 {
+			i := slices.IndexFunc(recent, func(r LedgerLine) bool { return r.Category == l.Category })
+			if i >= 0 && recent[i].Stored+recent[i].Parked >= -l.InFlight {
+				return true, fmt.Sprintf("%d of %s, taken in the last seconds, have their end and are told of by collectors in a moment", -l.InFlight, l.Category)
+			}
 			return false, fmt.Sprintf("%d more of %s have an end than collectors told of: one was killed before it could tell what it took in its last second; nothing is lost", -l.InFlight, l.Category)
 		}
 		if schemas.Category(l.Category).InBytes() {

@@ -91,7 +91,7 @@ export function Ledger({ status }: { status: Status | undefined }) {
                 ))}
               </tr>
             </thead>
-            <tbody>{d ? d.lines.map((l) => <Line key={l.category} l={l} open={opened === l.category} toggle={() => toggle(l.category)} />) : <Ghosts rows={7} columns={9} />}</tbody>
+            <tbody>{d ? d.lines.map((l) => <Line key={l.category} l={l} balanced={d.balanced} open={opened === l.category} toggle={() => toggle(l.category)} />) : <Ghosts rows={7} columns={9} />}</tbody>
           </table>
         </div>
       )}
@@ -100,7 +100,7 @@ export function Ledger({ status }: { status: Status | undefined }) {
   )
 }
 
-function Line({ l, open, toggle }: { l: LedgerLine; open: boolean; toggle: () => void }) {
+function Line({ l, balanced, open, toggle }: { l: LedgerLine; balanced: boolean; open: boolean; toggle: () => void }) {
   const page = pageOf(l.category)
   const name = nameOf(l.category)
   return (
@@ -128,7 +128,7 @@ function Line({ l, open, toggle }: { l: LedgerLine; open: boolean; toggle: () =>
                 <Link to={page} aria-label={`${plain(shown)} ${name} stored`}>
                   {shown}
                 </Link>
-              ) : e.key === 'inFlight' && n < 0 ? (
+              ) : e.key === 'inFlight' && n < 0 && !balanced ? (
                 <span className="bad">{shown}</span>
               ) : (
                 shown
