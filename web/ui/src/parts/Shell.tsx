@@ -37,13 +37,15 @@ export interface ShellProps {
   back?: string
   /** The search field filters this page's list. */
   filters?: 'tokens' | 'text' | 'words'
+  /** The page shows all projects unless one is chosen. */
+  allProjects?: boolean
   /** The page has a time range. */
   ranged?: boolean
   live?: { on: boolean; set: (on: boolean) => void }
   children: ReactNode
 }
 
-export function Shell({ page, status, back, filters, ranged, live, children }: ShellProps) {
+export function Shell({ page, status, back, filters, allProjects, ranged, live, children }: ShellProps) {
   const [, go] = useLocation()
   const to = useTo()
   const [help, setHelp] = useState(false)
@@ -102,7 +104,7 @@ export function Shell({ page, status, back, filters, ranged, live, children }: S
       <div className="page">
         <header className="bar">
           <span className="crumb">{page}</span>
-          {status && status.projects.length > 1 && <ProjectPick status={status} />}
+          {status && status.projects.length > 1 && <ProjectPick status={status} all={allProjects} />}
           <Search ref={search} kind={filters} />
           {ranged && <RangePick />}
           {live && (
@@ -147,11 +149,13 @@ function ThemeButton() {
   )
 }
 
-function ProjectPick({ status }: { status: Status }) {
+/** The project that is shown. all: a page that shows all of them unless one is chosen. */
+function ProjectPick({ status, all }: { status: Status; all?: boolean }) {
   const search = useSearch()
   const [path, go] = useLocation()
   return (
-    <select className="pick" aria-label="Project" value={status.project} onChange={(e) => go(path + withParams(search, { project: e.target.value }))}>
+    <select className="pick" aria-label="Project" value={all ? (new URLSearchParams(search).get('project') ?? '') : status.project} onChange={(e) => go(path + withParams(search, { project: e.target.value }))}>
+      {all && <option value="">All projects</option>}
       {status.projects.map((p) => (
         <option key={p.id} value={p.id}>
           {p.name || p.slug}

@@ -21,7 +21,6 @@ export function Ledger({ status }: { status: Status | undefined }) {
   const [live, setLive] = useState(true)
   const q = new URLSearchParams(search)
   const f = readFilters(search)
-  const projects = status?.projects ?? []
   const one = q.get('project') || undefined
   const params = { ...apiRange(f), ...(one ? { project: one } : { all: true }) }
   const opened = q.get('open') ?? ''
@@ -47,21 +46,12 @@ export function Ledger({ status }: { status: Status | undefined }) {
   useRowKeys()
   useTitle(titleText(finding) || 'Ledger')
   return (
-    <Shell page="Ledger" status={status} ranged live={{ on: live, set: setLive }}>
+    <Shell page="Ledger" status={status} allProjects ranged live={{ on: live, set: setLive }}>
       <Finding finding={finding} failed={ledger.error && 'The ledger cannot be shown'}>
         {change?.moved && (
           <button type="button" className="new" onClick={show}>
             {change.items > 0 ? `${count(change.items)} new ${change.items === 1 ? 'item' : 'items'}` : 'Show what changed'}
           </button>
-        )}
-        {projects.length > 1 && (
-          <nav className="chips" aria-label="Project">
-            {[{ id: '', name: 'All projects' }, ...projects].map((p) => (
-              <Link key={p.id} to={'?project=' + p.id} className="chip" aria-current={(one ?? '') === p.id ? 'true' : undefined}>
-                {p.name}
-              </Link>
-            ))}
-          </nav>
         )}
         {d && <span className="tag">as of {new Date(ledger.dataUpdatedAt).toLocaleTimeString('en-GB')}</span>}
         {d && <span className={'tag ' + (d.balanced ? 'ok' : 'bad')}>{d.balanced ? 'balanced' : 'not balanced'}</span>}
