@@ -541,6 +541,14 @@ func TestTheGateIsAskedAndObeyed(t *testing.T) {
 	if got := a.header.Get("X-Sentry-Rate-Limits"); got != "7:session:project:quota, 9::key:fair" || a.header.Get("Retry-After") != "9" {
 		t.Errorf("%d: X-Sentry-Rate-Limits %q, Retry-After %q", a.code, got, a.header.Get("Retry-After"))
 	}
+	held := gate.limits
+	gate.limits = []policy.RateLimit{{Categories: []schemas.Category{schemas.CategoryError}, Scope: "project", Reason: "quota", RetryAfter: time.Minute}}
+	gate.drop["session"] = policy.Decision{Outcome: schemas.OutcomeRateLimited, Limit: &policy.RateLimit{Categories: []schemas.Category{schemas.CategorySession}, Scope: "project", Reason: "batch", RetryAfter: 9 * time.Second}}
+	a = h.post("/api/1/envelope/", headers, envelopeWith(withID, "{\"type\":\"session\"}\n{}", "{\"type\":\"session\"}\n{}"))
+	if got := a.header.Get("X-Sentry-Rate-Limits"); got != "60:error:project:quota, 9:session:project:batch" || a.header.Get("Retry-After") != "9" {
+		t.Errorf("%d: X-Sentry-Rate-Limits %q, Retry-After %q", a.code, got, a.header.Get("Retry-After"))
+	}
+	gate.limits = held
 	// A repeat is handed on as one, without its attachments, and told of when it is durable.
 	durable := 0
 	gate.drop = map[string]policy.Decision{"event": {Keep: true, Payload: []byte(`{"short":1}`), RepeatOf: schemas.EventID{1}, Kept: func() { durable++ }}}

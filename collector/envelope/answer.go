@@ -102,7 +102,12 @@ func (r *Receiver) refuse(w http.ResponseWriter, protocol string, err error, in 
 			// No category: all of them.
 			limits = append(limits, policy.RateLimit{Scope: schemas.ScopeOrganization, Reason: reason, RetryAfter: max(r.cfg.RetryAfter, time.Second)})
 		}
-		w.Header().Set("Retry-After", strconv.Itoa(policy.Seconds(limits)))
+		// By what refused it, where that is told: what else holds is about other categories.
+		by := limits
+		if in != nil && len(in.limits) > 0 {
+			by = in.limits
+		}
+		w.Header().Set("Retry-After", strconv.Itoa(policy.Seconds(by)))
 	case code >= http.StatusInternalServerError:
 		r.deps.Log.Error("cannot take events", "protocol", protocol, "reason", reason, "err", err)
 	default:

@@ -272,7 +272,7 @@ func (in *intake) ask(k *kind, quantity int, size int64, id schemas.EventID, pay
 // told keeps what the sender is to be told.
 func (in *intake) told(d *policy.Decision) {
 	if d.Limit != nil && len(in.limits) < maxLimits {
-		in.limits = append(in.limits, *d.Limit)
+		in.limits = policy.AddLimit(in.limits, *d.Limit)
 	}
 }
 
@@ -286,7 +286,10 @@ func (in *intake) allLimits() []policy.RateLimit {
 	}
 	limits := in.r.deps.Gate.Limits(in.ctx, &in.from)
 	if len(in.limits) > 0 {
-		limits = append(slices.Clone(limits), in.limits...)
+		limits = slices.Clone(limits)
+		for _, l := range in.limits {
+			limits = policy.AddLimit(limits, l)
+		}
 	}
 	return limits
 }

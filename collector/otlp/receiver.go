@@ -154,7 +154,7 @@ func (r *Receiver) take(ctx context.Context, signal Signal, from *policy.Sender,
 			if d.Outcome == schemas.OutcomeRateLimited {
 				limits := r.deps.Gate.Limits(ctx, from)
 				if d.Limit != nil {
-					limits = append(slices.Clone(limits), *d.Limit)
+					limits = policy.AddLimit(slices.Clone(limits), *d.Limit)
 				}
 				return Report{}, &limitedError{limits}
 			}

@@ -13,8 +13,8 @@ type Quota interface {
 	// Admit is Gate's.
 	Admit(ctx context.Context, from *Sender) (limits []RateLimit, refuse bool)
 	// Take charges an item that filters and sampling let pass. With ok false it
-	// is more than may be sent, for that reason.
-	Take(ctx context.Context, from *Sender, it *Item) (reason string, ok bool)
+	// is more than may be sent, by that limit.
+	Take(ctx context.Context, from *Sender, it *Item) (limit RateLimit, ok bool)
 	// Limits is Gate's.
 	Limits(ctx context.Context, from *Sender) []RateLimit
 }
@@ -31,7 +31,7 @@ type Unlimited struct{}
 func (Unlimited) Admit(context.Context, *Sender) ([]RateLimit, bool) { return nil, false }
 
 // Take takes everything.
-func (Unlimited) Take(context.Context, *Sender, *Item) (string, bool) { return "", true }
+func (Unlimited) Take(context.Context, *Sender, *Item) (RateLimit, bool) { return RateLimit{}, true }
 
 // Limits has none.
 func (Unlimited) Limits(context.Context, *Sender) []RateLimit { return nil }
@@ -186,8 +186,10 @@ func (p *Policy) Item(ctx context.Context, from *Sender, it Item) Decision {
 		}
 		it.Payload = out
 	}
-	if reason, ok := p.deps.Quota.Take(ctx, from, &it); !ok {
-		return drop(schemas.OutcomeRateLimited, reason)
+	if limit, ok := p.deps.Quota.Take(ctx, from, &it); !ok {
+		d := drop(schemas.OutcomeRateLimited, limit.Reason)
+		d.Limit = &limit
+		return d
 	}
 	if c.scrubber != nil && kind != opaque {
 		most := p.cfg.MaxEventBytes

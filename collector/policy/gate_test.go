@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/hoptrace/hoptrace/schemas"
 )
@@ -371,10 +372,10 @@ type limit struct {
 	asked []Item
 }
 
-func (l *limit) Take(_ context.Context, _ *Sender, it *Item) (string, bool) {
+func (l *limit) Take(_ context.Context, _ *Sender, it *Item) (RateLimit, bool) {
 	l.asked = append(l.asked, *it)
 	l.n--
-	return "too_many", l.n >= 0
+	return RateLimit{Categories: []schemas.Category{it.Category}, Scope: schemas.ScopeProject, Reason: "too_many", RetryAfter: time.Minute}, l.n >= 0
 }
 
 func TestQuotasAreChargedWhatFiltersLetPass(t *testing.T) {
@@ -391,6 +392,9 @@ func TestQuotasAreChargedWhatFiltersLetPass(t *testing.T) {
 	got := p.Item(context.Background(), from, item(`{"release":"1.1"}`))
 	if got.Keep || got.Outcome != schemas.OutcomeRateLimited || got.Reason != "too_many" || d.take() != "1 error rate_limited too_many" {
 		t.Errorf("beyond the quota: %+v", got)
+	}
+	if l := got.Limit; l == nil || len(l.Categories) != 1 || l.Categories[0] != schemas.CategoryError || l.RetryAfter != time.Minute {
+		t.Errorf("beyond the quota the sender is told %+v, want the quota's own limit", l)
 	}
 	report := Item{Type: "client_report", Payload: []byte(`{}`)}
 	if got := p.Item(context.Background(), from, report); !got.Keep || len(quota.asked) != 2 {

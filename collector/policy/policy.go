@@ -7,6 +7,7 @@ package policy
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/hoptrace/hoptrace/schemas"
@@ -62,6 +63,22 @@ type RateLimit struct {
 	Scope      string             // organization, project or key
 	Reason     string
 	RetryAfter time.Duration
+}
+
+// AddLimit adds a limit to those that a sender is told, each once. It may write into
+// limits' memory behind their end.
+func AddLimit(limits []RateLimit, l RateLimit) []RateLimit {
+	for i := range limits {
+		if have := &limits[i]; have.Scope == l.Scope && have.Reason == l.Reason && slices.Equal(have.Categories, l.Categories) {
+			if have.RetryAfter >= l.RetryAfter {
+				return limits
+			}
+			limits = slices.Clone(limits)
+			limits[i] = l
+			return limits
+		}
+	}
+	return append(limits, l)
 }
 
 // Gate is what receivers ask. Its methods may be called by many goroutines.

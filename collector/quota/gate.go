@@ -68,16 +68,16 @@ func (g *Gate) Admit(_ context.Context, from *policy.Sender) (limits []policy.Ra
 func whole(d time.Duration) time.Duration { return (d + time.Second - 1).Truncate(time.Second) }
 
 // Take charges an item. What a client tells of itself is never limited.
-func (g *Gate) Take(ctx context.Context, from *policy.Sender, it *policy.Item) (reason string, ok bool) {
+func (g *Gate) Take(ctx context.Context, from *policy.Sender, it *policy.Item) (limit policy.RateLimit, ok bool) {
 	if it.Category == schemas.CategoryInternal {
-		return "", true
+		return limit, true
 	}
 	n := int64(it.Quantity)
 	if it.Category == schemas.CategoryAttachment {
 		n = it.Size
 	}
-	limit, limited := g.limiter.Take(ctx, sender(from), quotas(from), it.Category, max(n, 1))
-	return limit.Reason, !limited
+	l, limited := g.limiter.Take(ctx, sender(from), quotas(from), it.Category, max(n, 1))
+	return told(l), !limited
 }
 
 // Limits are those that hold now.
@@ -90,7 +90,11 @@ func (g *Gate) held(from *policy.Sender) []policy.RateLimit {
 	}
 	out := make([]policy.RateLimit, 0, len(limits))
 	for _, l := range limits {
-		out = append(out, policy.RateLimit{Categories: l.Categories, Scope: l.Scope, Reason: l.Reason, RetryAfter: l.RetryAfter})
+		out = append(out, told(l))
 	}
 	return out
+}
+
+func told(l Limit) policy.RateLimit {
+	return policy.RateLimit{Categories: l.Categories, Scope: l.Scope, Reason: l.Reason, RetryAfter: l.RetryAfter}
 }
