@@ -99,6 +99,7 @@ type Deps struct {
 	Feedback exporters.FeedbackStore
 	Sessions exporters.SessionReader
 	Monitors exporters.MonitorStore
+	Topology exporters.TopologyReader // may be nil
 	// NewIssues counts the issues of releases; nil means that they are not told.
 	NewIssues exporters.ReleaseIssues
 }

@@ -427,6 +427,7 @@ func (a *app) web(context.Context) (lifecycle.Component, error) {
 		Sessions:    a.store,
 		NewIssues:   a.metadata,
 		Monitors:    a.metadata,
+		Topology:    a.store,
 	}, a.registry, a.log,
 		web.Mount{Prefix: sentryapi.Prefix, Handler: cli})
 	if err != nil {

@@ -116,6 +116,7 @@ var (
 	_ exporters.LogReader        = (*Store)(nil)
 	_ exporters.LedgerWriter     = (*Store)(nil)
 	_ exporters.LedgerReader     = (*Store)(nil)
+	_ exporters.TopologyReader   = (*Store)(nil)
 	_ exporters.Pinger           = (*Store)(nil)
 )
 

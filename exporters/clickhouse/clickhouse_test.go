@@ -80,6 +80,9 @@ func stopEngine() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	if day.store != nil {
+		_ = day.store.Close()
+	}
 	if loaded.store != nil {
 		_ = loaded.store.Close()
 	}
@@ -154,4 +157,9 @@ func TestTwinsPassTheContract(t *testing.T) {
 func TestEventsAreJoinedWithMessagesByTheContract(t *testing.T) {
 	p := engine(t)
 	exportertest.JoinedStore(t, func(t *testing.T) exportertest.Joined { return open(t, testConfig(p)) })
+}
+
+func TestTopologiesPassTheContract(t *testing.T) {
+	p := engine(t)
+	exportertest.TopologyStore(t, func(t *testing.T) exportertest.Topologies { return open(t, testConfig(p)) })
 }

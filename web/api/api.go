@@ -57,6 +57,8 @@ type Deps struct {
 	Feedback exporters.FeedbackStore
 	Sessions exporters.SessionReader
 	Monitors exporters.MonitorStore
+	// Topology sums up messages; nil means that this process cannot.
+	Topology exporters.TopologyReader
 	// NewIssues counts the issues of releases; nil means that they are not told.
 	NewIssues exporters.ReleaseIssues
 }
@@ -160,6 +162,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.feedbackRoutes()
 	h.releaseRoutes()
 	h.monitorRoutes()
+	h.topologyRoutes()
 	h.act(http.MethodPost, "/api/v1/projects/{id}/grouping/preview", h.groupingPreview)
 	h.handle("/api/v1/projects/{id}/events/{event}/grouping", nil, h.groupingOfEvent)
 	h.mux.HandleFunc("GET /api/v1/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {

@@ -117,6 +117,8 @@ func TestEveryTypeIsAsTheContractSays(t *testing.T) {
 		TraceList{},
 		Journey{},
 		TopicList{},
+		Topology{},
+		TopologySteps{},
 		HopList{},
 		LogList{},
 		Ledger{},

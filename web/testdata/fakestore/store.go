@@ -27,6 +27,7 @@ type Store struct {
 	AllIssues   []schemas.Issue
 	AllBlobs    map[string][]byte
 	AllNodes    map[schemas.NodeRef][]byte
+	AllFlows    []exporters.Flow // beside those that AllMessages make
 	// Err is what every question fails with, when set.
 	Err error
 	// Block makes every question wait for the end of its context.

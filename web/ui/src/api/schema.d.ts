@@ -112,6 +112,49 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/topology": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The graph of services, topics and groups, with what passed between them.
+         * @description An edge write leads from a service to a topic, read from a topic to a group,
+         *     process from a group to a service. Both ends of a record's way stand for
+         *     themselves, so one that waited for days is no less seen. The range is widened
+         *     to whole five minutes. What stood still in the range and did not within the
+         *     24 hours before it comes without messages. service, topic and group leave what
+         *     lies on a way through all of them: of a service, what it does, who wrote what it
+         *     reads, and who reads what it writes. Percentiles are known to 9 %.
+         */
+        get: operations["topology"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/topology/steps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What passed in each of at most 61 stretches of a time; those of nothing are left out. */
+        get: operations["topologySteps"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/ledger": {
         parameters: {
             query?: never;
@@ -1174,6 +1217,80 @@ export interface components {
             p99Ns: number;
             negative: number;
         };
+        /** @description Topology is the graph of services, topics and groups. The rates are over from to to; cutNodes are not in the answer, because they would be more than limit. */
+        Topology: {
+            finding: components["schemas"]["Finding"];
+            from: components["schemas"]["Nanos"];
+            to: components["schemas"]["Nanos"];
+            nodes: components["schemas"]["TopologyNode"][];
+            edges: components["schemas"]["TopologyEdge"][];
+            total: components["schemas"]["TopologyTotal"];
+            cutNodes: number;
+        };
+        /** @description TopologyTotal counts what there is, cut or not. */
+        TopologyTotal: {
+            services: number;
+            topics: number;
+            groups: number;
+            written: number;
+            read: number;
+            failed: number;
+        };
+        /** @description TopologyNode is a service, a topic or a group. The name of a group is empty when its readers told none. */
+        TopologyNode: {
+            id: string;
+            /** @enum {string} */
+            kind: "service" | "topic" | "group";
+            name: string;
+            written: number;
+            read: number;
+            failed: number;
+            lastSeen: components["schemas"]["Nanos"] | null;
+        };
+        /** @description TopologyEdge leads the way that records go. latency is, of a write, produce request written to answered; of a read, the record's time to handed out by the broker, which crosses two clocks; of processing, handed to the application to done. lagNs is, of a read, by how much the newest record read is older than the newest one written. */
+        TopologyEdge: {
+            id: string;
+            /** @enum {string} */
+            kind: "write" | "read" | "process";
+            from: string;
+            to: string;
+            messages: number;
+            failed: number;
+            perSecond: number;
+            lastSeen: components["schemas"]["Nanos"] | null;
+            latency: components["schemas"]["TopologyLatency"] | null;
+            lagNs: number | null;
+        };
+        /** @description TopologyLatency are percentiles, each known to 9 %. */
+        TopologyLatency: {
+            count: number;
+            p50Ns: number;
+            p95Ns: number;
+            p99Ns: number;
+            negative: number;
+            bars?: components["schemas"]["LatencyBar"][];
+        };
+        /** @description LatencyBar counts latencies from fromNs to below toNs. */
+        LatencyBar: {
+            fromNs: number;
+            toNs: number;
+            count: number;
+        };
+        /** @description TopologySteps is what passed in each stretch of a time, stepNs long. */
+        TopologySteps: {
+            from: components["schemas"]["Nanos"];
+            to: components["schemas"]["Nanos"];
+            stepNs: number;
+            steps: components["schemas"]["TopologyStep"][];
+        };
+        /** @description TopologyStep is one stretch; wait is from the records' times until the broker handed them out. */
+        TopologyStep: {
+            start: components["schemas"]["Nanos"];
+            written: number;
+            read: number;
+            failed: number;
+            wait: components["schemas"]["TopologyLatency"] | null;
+        };
         /** @description MetricList lists what clients measure. */
         MetricList: {
             metrics: components["schemas"]["Metric"][];
@@ -2208,6 +2325,14 @@ export type EventRef = components['schemas']['EventRef'];
 export type TopicList = components['schemas']['TopicList'];
 export type TopicStats = components['schemas']['TopicStats'];
 export type Quantiles = components['schemas']['Quantiles'];
+export type Topology = components['schemas']['Topology'];
+export type TopologyTotal = components['schemas']['TopologyTotal'];
+export type TopologyNode = components['schemas']['TopologyNode'];
+export type TopologyEdge = components['schemas']['TopologyEdge'];
+export type TopologyLatency = components['schemas']['TopologyLatency'];
+export type LatencyBar = components['schemas']['LatencyBar'];
+export type TopologySteps = components['schemas']['TopologySteps'];
+export type TopologyStep = components['schemas']['TopologyStep'];
 export type MetricList = components['schemas']['MetricList'];
 export type Metric = components['schemas']['Metric'];
 export type MetricDetail = components['schemas']['MetricDetail'];
@@ -2481,6 +2606,72 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HopList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    topology: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the time, included: RFC 3339, Unix nanoseconds, or before now as -1h30m. The beginning unless given. */
+                from?: components["parameters"]["from"];
+                /** @description End of the time, excluded, in the forms of from. Now unless given. */
+                to?: components["parameters"]["to"];
+                service?: string;
+                topic?: components["parameters"]["topic"];
+                group?: components["parameters"]["group"];
+                /** @description With the distribution of each latency. */
+                bars?: boolean;
+                /** @description At most so many nodes, those with the most messages. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Topology"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    topologySteps: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the time, included: RFC 3339, Unix nanoseconds, or before now as -1h30m. The beginning unless given. */
+                from?: components["parameters"]["from"];
+                /** @description End of the time, excluded, in the forms of from. Now unless given. */
+                to?: components["parameters"]["to"];
+                service?: string;
+                topic?: components["parameters"]["topic"];
+                group?: components["parameters"]["group"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopologySteps"];
                 };
             };
             default: components["responses"]["Error"];

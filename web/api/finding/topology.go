@@ -1,0 +1,130 @@
+package finding
+
+import (
+	"time"
+)
+
+// Topology is what the graph of services, topics and groups knows.
+type Topology struct {
+	Services, Topics, Groups int
+	CutNodes                 int
+	Filtered                 bool
+	Readings                 []Reading
+	Unread                   []string // topics that were written and that no group was seen to read
+	From, To                 string   // of the page, to keep its time in links
+}
+
+// Reading is what one group does with one topic.
+type Reading struct {
+	Edge             string // its id on the page
+	Topic, Group     string
+	Messages, Failed uint64
+	Wait             time.Duration // p99 until the broker handed it out; zero when unknown
+	Lag              time.Duration // by how much it has read less than was written; zero when unknown
+}
+
+// ForTopology says where records wait.
+func ForTopology(t Topology) Finding {
+	f := topologyFacts{Topology: t}
+	for _, r := range t.Readings {
+		if r.Messages == 0 && r.Lag > f.stopped.Lag {
+			f.stopped = r
+		}
+		if r.Messages == 0 && r.Lag > 0 {
+			f.stoppedAll++
+		}
+		if r.Lag > f.behind.Lag {
+			f.behind = r
+		}
+		if r.Lag >= muchBehind {
+			f.behindAll++
+		}
+		if r.Wait > f.slowest.Wait {
+			f.slowest = r
+		}
+		// The greatest share of failures.
+		if r.Failed > 0 && (f.failing.Messages == 0 || float64(r.Failed)*float64(f.failing.Messages) > float64(f.failing.Failed)*float64(r.Messages)) {
+			f.failing = r
+		}
+	}
+	out := first(topologyTitles, f)
+	out.Text = all(topologyTexts, f)
+	return out
+}
+
+type topologyFacts struct {
+	Topology
+	stopped, behind, slowest, failing Reading
+	stoppedAll, behindAll             int
+}
+
+// muchBehind is a lag that is worth a sentence: some records are always on
+// their way.
+const muchBehind = 10 * time.Second
+
+func (f topologyFacts) edge(r Reading) string {
+	return query("/topology", "from", f.From, "to", f.To, "sel", r.Edge)
+}
+
+func (f topologyFacts) messages(r Reading) string {
+	return query("/messages", "from", f.From, "to", f.To, "topic", r.Topic, "group", r.Group, "order", "slowest")
+}
+
+func group(r Reading) []Piece {
+	if r.Group == "" {
+		return say(text("readers without a group"))
+	}
+	return say(text("group "), strong(r.Group))
+}
+
+var topologyTitles = []rule[topologyFacts]{
+	{"no-match", func(f topologyFacts) bool { return f.Topics == 0 && f.Filtered }, ToneEmpty, func(topologyFacts) []Piece {
+		return say(text("no message passed this way in this time"))
+	}},
+	{"nothing", func(f topologyFacts) bool { return f.Topics == 0 }, ToneEmpty, func(topologyFacts) []Piece {
+		return say(text("no message passed a topic in this time"))
+	}},
+	{"stopped", func(f topologyFacts) bool { return f.stopped.Lag >= muchBehind }, ToneBad, func(f topologyFacts) []Piece {
+		return append(group(f.stopped), text(" has read nothing of "), strong(f.stopped.Topic), text(" and is "), duration(f.stopped.Lag).at(f.edge(f.stopped)), text(" behind"))
+	}},
+	{"behind", func(f topologyFacts) bool { return f.behind.Lag >= muchBehind }, ToneWarn, func(f topologyFacts) []Piece {
+		return append(group(f.behind), text(" is "), duration(f.behind.Lag).at(f.edge(f.behind)), text(" behind in "), strong(f.behind.Topic))
+	}},
+	{"wait", func(f topologyFacts) bool { return f.slowest.Wait > 0 }, ToneOK, func(f topologyFacts) []Piece {
+		return append(append(say(text("no group is behind; records wait longest between "), strong(f.slowest.Topic), text(" and ")), group(f.slowest)...),
+			text(": p99 "), duration(f.slowest.Wait).at(f.edge(f.slowest)))
+	}},
+	{"unread", func(f topologyFacts) bool { return f.Groups == 0 }, ToneWarn, func(topologyFacts) []Piece {
+		return say(text("records are written, and nobody has been seen to read them"))
+	}},
+	{"unknown", always[topologyFacts], ToneOK, func(f topologyFacts) []Piece {
+		return append(many(f.Groups, "group reads", "groups read"), text("; how long records wait is unknown"))
+	}},
+}
+
+var topologyTexts = []rule[topologyFacts]{
+	{"more-behind", func(f topologyFacts) bool { return f.behindAll > 1 }, "", func(f topologyFacts) []Piece {
+		return append(many(f.behindAll-1, "more reading is", "more readings are"), text(" behind by 10 seconds or more."))
+	}},
+	{"slowest", func(f topologyFacts) bool { return f.slowest.Wait > 0 && f.behind.Lag >= muchBehind }, "", func(f topologyFacts) []Piece {
+		return append(append(say(text("records wait longest between "), strong(f.slowest.Topic), text(" and ")), group(f.slowest)...), text(": p99 "), duration(f.slowest.Wait).at(f.messages(f.slowest)), text("."))
+	}},
+	{"failing", func(f topologyFacts) bool { return f.failing.Failed > 0 }, "", func(f topologyFacts) []Piece {
+		return append(group(f.failing), text(" fails on "), share(float64(f.failing.Failed), float64(f.failing.Messages)).at(f.edge(f.failing)), text(" of what it reads from "), strong(f.failing.Topic), text("."))
+	}},
+	{"unread", func(f topologyFacts) bool { return len(f.Unread) > 0 && f.Groups > 0 }, "", func(f topologyFacts) []Piece {
+		if len(f.Unread) == 1 {
+			return say(strong(f.Unread[0]), text(" is written and nobody has been seen to read it."))
+		}
+		return say(count(len(f.Unread)), text(" topics are written and nobody has been seen to read them, "), strong(f.Unread[0]), text(" among them."))
+	}},
+	{"counts", func(f topologyFacts) bool { return f.Topics > 0 }, "", func(f topologyFacts) []Piece {
+		s := append(many(f.Services, "service", "services"), text(", "))
+		s = append(append(s, many(f.Topics, "topic", "topics")...), text(", "))
+		s = append(s, many(f.Groups, "group", "groups")...)
+		if f.CutNodes == 0 {
+			return append(s, text("; nothing is left out."))
+		}
+		return append(s, text("; the "), count(f.CutNodes), text(" with the fewest messages are left out: filter to see them."))
+	}},
+}

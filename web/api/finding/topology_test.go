@@ -1,0 +1,34 @@
+package finding
+
+import (
+	"testing"
+	"time"
+)
+
+func TestTopologyFindings(t *testing.T) {
+	fine := Reading{Edge: "t:orders>g:payments", Topic: "orders", Group: "payments", Messages: 100, Wait: 9 * time.Millisecond, Lag: 40 * time.Millisecond}
+	late := Reading{Edge: "t:orders>g:audit", Topic: "orders", Group: "audit", Messages: 10, Failed: 1, Wait: time.Hour, Lag: 2 * time.Hour}
+	stopped := Reading{Edge: "t:orders>g:archive", Topic: "orders", Group: "archive", Lag: time.Hour}
+	f := func(rule string, tone Tone, in Topology, want string) {
+		t.Helper()
+		in.Services, in.Groups = 2, len(in.Readings)
+		if len(in.Readings)+len(in.Unread) > 0 {
+			in.Topics = 1
+		}
+		got := ForTopology(in)
+		if got.Rule != rule || got.Tone != tone || got.String() != want {
+			t.Errorf("%s (%s): %s\nwant %s (%s): %s", got.Rule, got.Tone, got, rule, tone, want)
+		}
+	}
+	f("nothing", ToneEmpty, Topology{}, "No message passed a topic in this time")
+	f("no-match", ToneEmpty, Topology{Filtered: true}, "No message passed this way in this time")
+	f("wait", ToneOK, Topology{Readings: []Reading{fine}},
+		"No group is behind; records wait longest between orders and group payments: p99 9ms | 2 services, one topic, one group; nothing is left out.")
+	f("behind", ToneWarn, Topology{Readings: []Reading{fine, late}, CutNodes: 12},
+		"Group audit is 2h0m0s behind in orders | Records wait longest between orders and group audit: p99 1h0m0s. Group audit fails on 10.00% of what it reads from orders. 2 services, one topic, 2 groups; the 12 with the fewest messages are left out: filter to see them.")
+	f("stopped", ToneBad, Topology{Readings: []Reading{fine, late, stopped}},
+		"Group archive has read nothing of orders and is 1h0m0s behind | One more reading is behind by 10 seconds or more. Records wait longest between orders and group audit: p99 1h0m0s. Group audit fails on 10.00% of what it reads from orders. 2 services, one topic, 3 groups; nothing is left out.")
+	f("unread", ToneWarn, Topology{Unread: []string{"logs"}}, "Records are written, and nobody has been seen to read them | 2 services, one topic, 0 groups; nothing is left out.")
+	f("unknown", ToneOK, Topology{Readings: []Reading{{Topic: "orders", Messages: 3}}, Unread: []string{"logs", "more"}},
+		"One group reads; how long records wait is unknown | 2 topics are written and nobody has been seen to read them, logs among them. 2 services, one topic, one group; nothing is left out.")
+}
