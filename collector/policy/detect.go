@@ -14,15 +14,16 @@ type hit struct {
 
 // What bytes of a text may be part of.
 const (
-	hasDigit   uint16 = 1 << iota
-	hasAt             // e-mail, user info
-	hasEquals         // key=value
-	hasColon          // IPv6, "key":"value"
-	hasDot            // IPv4, e-mail
-	hasDash           // two in a row: -----BEGIN
-	hasToken          // the end of "Bearer " or "Basic ", the beginning of a JWT
-	hasUnicode        // a character written as \u and four digits
-	hasKey            // the beginning of a service's API key
+	hasDigit      uint16 = 1 << iota
+	hasAt                // e-mail, user info
+	hasEquals            // key=value
+	hasColon             // IPv6, "key":"value"
+	hasDot               // IPv4, e-mail
+	hasDash              // two in a row: -----BEGIN
+	hasToken             // the end of "Bearer " or "Basic ", the beginning of a JWT
+	hasUnicode           // a character written as \u and four digits
+	hasKey               // the beginning of a service's API key
+	hasApostrophe        // 'key': 'value'
 	// From here on a byte is looked at more closely.
 	perhapsDash
 	perhapsToken
@@ -37,6 +38,7 @@ var classOf = func() (t [256]uint16) {
 		t[c] = hasDigit
 	}
 	t['@'], t['='], t[':'], t['-'], t['.'], t['\\'], t['"'] = hasAt, hasEquals, hasColon, perhapsDash, hasDot, hasEscape, endsString
+	t['\''] = hasApostrophe
 	t[' '], t['J'] = perhapsToken, perhapsToken
 	t['_'], t['I'], t['G'] = perhapsKey, perhapsKey, perhapsKey
 	return t
@@ -56,6 +58,9 @@ func classesOf(t []byte) (classes uint16) {
 
 // closer looks at a byte that may begin or end something, by the one before it.
 func closer(b []byte, i int, class uint16) uint16 {
+	if class == endsString {
+		return hasApostrophe // the other kind of quote, in what is no JSON
+	}
 	if i < 3 {
 		if i > 0 && class == perhapsToken && b[i-1] == 'y' || i > 0 && class == perhapsDash && b[i-1] == '-' {
 			return hasToken | hasDash
@@ -85,7 +90,7 @@ func closer(b []byte, i int, class uint16) uint16 {
 			}
 		default:
 			switch string(b[i-3 : i]) {
-			case "ghp", "gho", "ghu", "ghs", "ghr", "pat", "npm", "ive", "est", "sec":
+			case "ghp", "gho", "ghu", "ghs", "ghr", "pat", "npm", "ive", "est", "sec", "dop", "doo":
 				return hasKey
 			}
 			if before == 'f' && b[i-2] == 'h' {
@@ -333,10 +338,11 @@ var apiKeys = []struct {
 	{"sk_live_", 16, 255}, {"sk_test_", 16, 255}, {"rk_live_", 16, 255}, {"rk_test_", 16, 255}, {"whsec_", 24, 255}, // Stripe
 	{"xoxb-", 20, 255}, {"xoxp-", 20, 255}, {"xoxa-", 20, 255}, {"xoxr-", 20, 255}, {"xoxs-", 20, 255}, {"xapp-", 20, 255}, // Slack
 	{"npm_", 36, 36},
-	{"shpat_", 32, 32}, // Shopify
-	{"SG.", 60, 80},    // SendGrid
-	{"sk-", 32, 255},   // OpenAI, Anthropic
-	{"hf_", 30, 64},    // Hugging Face
+	{"shpat_", 32, 32},                       // Shopify
+	{"SG.", 40, 80},                          // SendGrid
+	{"dop_v1_", 64, 64}, {"doo_v1_", 64, 64}, // DigitalOcean
+	{"sk-", 32, 255}, // OpenAI, Anthropic
+	{"hf_", 30, 64},  // Hugging Face
 }
 
 // findAPIKeys finds secret keys of services in free text, by how they begin.

@@ -675,7 +675,7 @@ func (p *pass) string(i int, in place) int {
 	if in.verdict&isSafe != 0 || from == to {
 		return to + 1
 	}
-	const harmless = hasDot | hasEscape // by themselves
+	const harmless = hasDot | hasEscape | hasApostrophe // by themselves
 	if in.rule == nil && classes&^harmless == 0 && len(p.s.patterns) == 0 {
 		return to + 1
 	}
@@ -789,7 +789,7 @@ func (p *pass) find(text []byte, classes uint16, in place, hits []hit) []hit {
 		if classes&hasEquals != 0 {
 			hits = p.findPairs(text, hits)
 		}
-		if classes&(hasColon|hasEscape) == hasColon|hasEscape {
+		if classes&hasColon != 0 && classes&(hasEscape|hasApostrophe) != 0 {
 			hits = p.findQuoted(text, hits)
 		}
 	}
@@ -868,8 +868,9 @@ func (p *pass) findPairs(t []byte, hits []hit) []hit {
 	}
 }
 
-// findQuoted finds values of "name":"value" and "name":5 whose name is one of a
-// secret: JSON in a text.
+// findQuoted finds values of "name":"value", "name":5 and 'name': 'value' whose name is
+// one of a secret: JSON in a text, escaped as often as it may be, and what Python and
+// Ruby print of a map.
 func (p *pass) findQuoted(t []byte, hits []hit) []hit {
 	for at := 0; ; {
 		i := bytes.IndexByte(t[at:], ':')
@@ -882,46 +883,64 @@ func (p *pass) findQuoted(t []byte, hits []hit) []hit {
 		for k > 0 && (t[k-1] == ' ' || t[k-1] == '\t') {
 			k--
 		}
-		if k < 2 || t[k-1] != '"' {
+		if k < 2 || t[k-1] != '"' && t[k-1] != '\'' {
 			continue
 		}
-		from := k - 1
-		for from > 0 && k-from < 128 && t[from-1] != '"' {
+		quote := t[k-1]
+		k--
+		slashes := slashesBefore(t, k)
+		end := k - slashes
+		from := end
+		for from > 0 && end-from < 128 && t[from-1] != quote {
 			from--
 		}
-		p.scratch = appendWords(p.scratch[:0], t[from:k-1])
+		p.scratch = appendWords(p.scratch[:0], t[from:end])
 		if !p.s.sensitive.find(p.scratch) || p.s.safe.find(p.scratch) {
 			continue
 		}
-		from = at
-		for from < len(t) && (t[from] == ' ' || t[from] == '\t') {
-			from++
+		from, to := valueAfter(t, at, slashes)
+		if from == to {
+			continue
 		}
-		if from >= len(t) {
-			return hits
-		}
-		to := from
-		if t[from] == '"' {
-			from++
-			for to = from; to < len(t) && t[to] != '"'; to++ {
-				if t[to] == '\\' {
-					to++
-				}
-			}
-			to = min(to, len(t))
-		} else {
-			for to < len(t) && (isWord(t[to]) || t[to] == '.' || t[to] == '-' || t[to] == '+') {
-				to++
-			}
-			if v := string(t[from:to]); v == "true" || v == "false" || v == "null" {
-				continue
-			}
-		}
-		if to > from && string(t[from:to]) != filtered {
+		if v := string(t[from:to]); v != filtered && v != "true" && v != "false" && v != "null" && v != "None" && v != "nil" {
 			hits = append(hits, hit{from, to, p.s.password})
 		}
-		at = max(at, to)
+		at = to
 	}
+}
+
+// slashesBefore counts the backslashes that end at a position.
+func slashesBefore(t []byte, i int) (n int) {
+	for n < i && t[i-1-n] == '\\' {
+		n++
+	}
+	return n
+}
+
+// valueAfter is where the value of a name lies whose colon is before at: the inside of
+// a string whose quotes have so many backslashes before them, or a number or word.
+func valueAfter(t []byte, at, slashes int) (from, to int) {
+	for at < len(t) && (t[at] == ' ' || t[at] == '\t') {
+		at++
+	}
+	open := at
+	for open < len(t) && open-at < slashes && t[open] == '\\' {
+		open++
+	}
+	if open-at == slashes && open < len(t) && (t[open] == '"' || t[open] == '\'') {
+		for i := open + 1; i < len(t); i++ {
+			// A quote within the value has more backslashes than its own.
+			if t[i] == t[open] && slashesBefore(t[open+1:], i-open-1) <= slashes {
+				return open + 1, i - slashesBefore(t[open+1:i], i-open-1)
+			}
+		}
+		return open + 1, len(t)
+	}
+	to = at
+	for to < len(t) && (isWord(t[to]) || t[to] == '.' || t[to] == '-' || t[to] == '+') {
+		to++
+	}
+	return at, to
 }
 
 // parts replaces the hits in a text.

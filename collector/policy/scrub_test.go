@@ -149,6 +149,28 @@ func TestSecretsGoAndMetaTellsIt(t *testing.T) {
 		f(`{"message":"`+text+`"}`, "")
 	}
 
+	// Names and values in texts: escaped as often as it may be, and as Python and Ruby print them.
+	for text, want := range map[string]string{
+		`{'api_key': 'hunter2', 'n': 1}`:                     `{'api_key': '[Filtered]', 'n': 1}`,
+		`{'a': {'password':'it\\'s'}, 'b': 'c'}`:             `{'a': {'password':'[Filtered]'}, 'b': 'c'}`,
+		`{'token': None, 'secret': 5, 'names': ['x']}`:       `{'token': None, 'secret': [Filtered], 'names': ['x']}`,
+		`{\"password\":\"x\"}`:                               `{\"password\":\"[Filtered]\"}`,
+		`{\\\"password\\\": \\\"a\\\\\\\"b\\\",\\\"c\\\":1}`: `{\\\"password\\\": \\\"[Filtered]\\\",\\\"c\\\":1}`,
+		`{\"outer\":\"{\\\"secret\\\":\\\"x\\\"}\",\"d\":1}`: `{\"outer\":\"{\\\"secret\\\":\\\"[Filtered]\\\"}\",\"d\":1}`,
+		`don't: it's 'password' that 'x: y' lacks`:           ``,
+		`'password': `:  ``,
+		`'password': '`: ``,
+		`it said 'auth': true and 'token' : null`: ``,
+	} {
+		if want == "" {
+			f(`{"message":"`+text+`"}`, "")
+			continue
+		}
+		if got := textOf(t, scrubbed(t, `{"message":"`+text+`"}`)); got != textOf(t, `{"message":"`+want+`"}`) {
+			t.Errorf("%s\n gives %s\n  want %s", text, got, want)
+		}
+	}
+
 	// User info in URLs, and values of names in texts.
 	f(`{"request":{"url":"https://joe:pw@shop.example/a?x=1"}}`, `{"request":{"url":"https://***@shop.example/a?x=1"},"_meta":{"request":{"url":{"":{"rem":[["@urlauth:filter","s",8,11]],"len":33}}}}}`)
 	f(`{"message":"git clone ssh://git@github.com/a/b and https://medium.example/@joe"}`, "")
@@ -391,4 +413,24 @@ func FuzzScrub(f *testing.F) {
 			}
 		}
 	})
+}
+
+// scrubbed gives what the default settings leave of a payload.
+func scrubbed(t *testing.T, payload string) string {
+	t.Helper()
+	out, ok := scrubberOf(t, nil).scrub([]byte(payload), false, 1<<20)
+	if !ok {
+		t.Fatalf("%s is said to be broken", payload)
+	}
+	return string(out)
+}
+
+// textOf gives the message of an event.
+func textOf(t *testing.T, payload string) string {
+	t.Helper()
+	var e struct{ Message string }
+	if err := json.Unmarshal([]byte(payload), &e); err != nil {
+		t.Fatalf("%s: %v", payload, err)
+	}
+	return e.Message
 }
