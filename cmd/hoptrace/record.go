@@ -99,7 +99,7 @@ func runRecord(args []string, stdout, stderr io.Writer) int {
 		_, _ = stdout.Write(append(raw, '\n'))
 		return 0
 	}
-	printRecord(stdout, f.server, r)
+	printRecord(stdout, f, r)
 	return 0
 }
 
@@ -115,7 +115,11 @@ func askRecord(f recordFlags) (r api.RecordDetail, raw []byte, err error) {
 // shownEvents is how many of a record's events are printed.
 const shownEvents = 10
 
-func printRecord(w io.Writer, server string, r api.RecordDetail) {
+func printRecord(w io.Writer, f recordFlags, r api.RecordDetail) {
+	server, of := f.server, "" // the page is of the first project unless it is told
+	if f.project != "" {
+		of = "?project=" + f.project
+	}
 	fmt.Fprintf(w, "record %s/%d@%d\n", r.Topic, r.Partition, r.Offset)
 	for i := range r.Hops {
 		printHop(w, &r.Hops[i])
@@ -124,7 +128,7 @@ func printRecord(w io.Writer, server string, r api.RecordDetail) {
 		fmt.Fprintln(w, "\nno span about it is stored")
 	}
 	if r.Journey != "" {
-		fmt.Fprintf(w, "\ntrace %s\n  %s%s\n", r.Traces[0], server, r.Journey)
+		fmt.Fprintf(w, "\ntrace %s\n  %s%s%s\n", r.Traces[0], server, r.Journey, of)
 		for _, id := range r.Traces[1:] {
 			fmt.Fprintln(w, "trace", id)
 		}
@@ -141,7 +145,11 @@ func printRecord(w io.Writer, server string, r api.RecordDetail) {
 				n++
 			}
 		}
-		fmt.Fprintf(w, "\nissue %s %s: %s\n  %s/issues/%s\n  events on this record: %d; in all: %d from %d records\n", issue.ID, issue.Status, issue.Title, server, issue.ID, n, issue.Events, issue.Records)
+		fmt.Fprintf(w, "\nissue %s %s: %s\n  %s/issues/%s%s\n  events on this record: %d; in all: %d", issue.ID, issue.Status, issue.Title, server, issue.ID, of, n, issue.Events)
+		if issue.Records > 0 { // that events name themselves
+			fmt.Fprintf(w, " from %d records", issue.Records)
+		}
+		fmt.Fprintln(w)
 		shown := 0
 		for _, e := range r.Events {
 			if e.Issue != issue.ID {

@@ -147,8 +147,8 @@ func TestEventFindings(t *testing.T) {
 			}
 		}
 	}
-	f("a poison record", Event{Events: 78, Records: 1, Topic: "payments", Partition: 1}, "All 78 events come from one record: it is handed out again and again.")
-	f("a few", Event{Events: 312, Records: 4, Topic: "payments", Partition: 1}, "All 312 events come from 4 records, each handed out several times.")
+	f("a poison record", Event{Events: 78, Records: 1, Topic: "payments", Partition: 1}, "All 78 events come from one record.")
+	f("a few", Event{Events: 312, Records: 4, Topic: "payments", Partition: 1}, "All 312 events come from 4 records.")
 	f("many", Event{Events: 5, Records: 4, Topic: "payments", Partition: 1}, "5 events from 4 records.")
 	f("once", Event{Events: 1, Records: 1, Topic: "payments", Partition: schemas.Unknown}, "It happened once.")
 	f("not told", Event{Events: 3}, "none names its record itself", "This one names no Kafka message.")

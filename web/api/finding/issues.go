@@ -95,10 +95,10 @@ var eventTitles = []rule[Event]{
 
 var eventTexts = []rule[Event]{
 	{"one-record-many-times", func(f Event) bool { return f.Records == 1 && f.Events > 1 }, "", func(f Event) []Piece {
-		return say(text("all "), count(f.Events).bold(), text(" events come from "), strong("one record"), text(": it is handed out again and again."))
+		return say(text("all "), count(f.Events).bold(), text(" events come from "), strong("one record"), text("."))
 	}},
 	{"few-records", func(f Event) bool { return f.Records > 1 && f.Events >= 2*f.Records }, "", func(f Event) []Piece {
-		return say(text("all "), count(f.Events).bold(), text(" events come from "), count(f.Records).bold(), text(" records, each handed out several times."))
+		return say(text("all "), count(f.Events).bold(), text(" events come from "), count(f.Records).bold(), text(" records."))
 	}},
 	{"each-its-record", func(f Event) bool { return f.Records > 1 && f.Events < 2*f.Records }, "", func(f Event) []Piece {
 		return say(count(f.Events).bold(), text(" events from "), count(f.Records).bold(), text(" records."))

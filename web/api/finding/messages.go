@@ -158,6 +158,25 @@ func (f messagesFacts) worstHref() string {
 	return f.Href
 }
 
+// reads is how often the records of most events were read, by what is stored; zero when
+// one of them has no row.
+func (f messagesFacts) reads() (n uint64) {
+	for _, r := range f.Worst {
+		if r.Reads == 0 {
+			return 0
+		}
+		n += r.Reads
+	}
+	return n
+}
+
+func (f messagesFacts) worstEvents() (n uint64) {
+	for _, r := range f.Worst {
+		n += r.Events
+	}
+	return n
+}
+
 // whole is "all 312 events" or "300 of 312 events".
 func (f messagesFacts) whole() []Piece {
 	if f.Placed == f.Events {
@@ -205,12 +224,22 @@ var messageTitles = append([]rule[messagesFacts]{
 		return say(text("no message is known to have caused its "), count(f.Events).at(f.Href), text(" events"))
 	}},
 	{"one-record", func(f messagesFacts) bool { return f.Records == 1 && f.Placed >= minEach }, ToneBad, func(f messagesFacts) []Piece {
-		return append(f.whole(), text(" come from "), strong("one record").at(f.worstHref()), text(", retried again and again"))
+		s := append(f.whole(), text(" come from "), strong("one record").at(f.worstHref()))
+		switch reads := f.reads(); {
+		case reads == 1:
+			return append(s, text(", which was read once"))
+		case reads > 0 && reads < f.Placed:
+			return append(s, text(", which was read "), count(reads), text(" times"))
+		}
+		return append(s, text(", retried again and again"))
 	}},
 	{"few-records", func(f messagesFacts) bool {
 		return f.Records > 1 && f.Placed >= minEvents && f.Placed >= minEach*f.Records && f.FewestEvents >= 2
 	}, ToneBad, func(f messagesFacts) []Piece {
-		s := append(f.whole(), text(" come from "), count(f.Records).bold().at(f.worstHref()), text(" records, retried "))
+		s := append(f.whole(), text(" come from "), count(f.Records).bold().at(f.worstHref()), text(" records, "))
+		if f.reads() == 0 || f.reads() >= f.worstEvents() { // or each reading raised several
+			s = append(s, text("retried "))
+		}
 		if f.FewestEvents == f.MostEvents {
 			return append(s, count(f.MostEvents).at(f.worstHref()), text(" times each"))
 		}

@@ -65,6 +65,13 @@ func TestMessageFindings(t *testing.T) {
 	f("four poisoned records", failures(4, retried(312, 4, 78, 78)), "few-records", "All 312 events come from 4 records, retried 78 times each", "The record of most events is orders/3@7 with 78.")
 	f("retried unevenly", failures(4, retried(60, 4, 3, 40)), "few-records", "All 60 events come from 4 records, retried 3 to 40 times each")
 	f("one record", failures(1, retried(9, 1, 9, 9)), "one-record", "All 9 events come from one record")
+	read := func(times uint64, m func(*exporters.IssueMessages)) func(*exporters.IssueMessages) {
+		return func(x *exporters.IssueMessages) { m(x); x.Worst = x.Worst[:1]; x.Worst[0].Reads = times }
+	}
+	f("one record, read once", failures(1, read(1, retried(9, 1, 9, 9))), "one-record", "All 9 events come from one record, which was read once")
+	f("one record, read less often than it failed", failures(1, read(3, retried(9, 1, 9, 9))), "one-record", "one record, which was read 3 times")
+	f("one record, read as often", failures(1, read(9, retried(9, 1, 9, 9))), "one-record", "one record, retried again and again")
+	f("records read once", failures(4, read(1, retried(312, 4, 78, 78))), "few-records", "All 312 events come from 4 records, 78 times each")
 	f("twice is no loop", failures(1, retried(2, 1, 2, 2)), "too-few", "2 events from one record: too few")
 	f("a few events each", failures(6, retried(18, 6, 3, 3)), "nothing")
 	f("some of many", failures(40, func(m *exporters.IssueMessages) {
