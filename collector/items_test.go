@@ -342,10 +342,10 @@ func TestAttachmentsGoBeforeTheirEvent(t *testing.T) {
 func TestWhatIsMalformedBehindChunksLeavesThemOrphans(t *testing.T) {
 	l := &ledger{}
 	h := newHouseWith(t, nil, func(d *Deps) { d.Outcomes = l })
-	for _, end := range []string{"{\"type\":\"event\",\"length\":9}\n{}", "nonsense"} {
+	for end, torn := range map[string]string{"{\"type\":\"event\",\"length\":9}\n{}": "error", "nonsense": "default"} {
 		h.post("/api/1/envelope/", asShop, envelopeWith(withID, "{\"type\":\"session\"}\n{}", "{\"type\":\"attachment\",\"length\":3}\nabc", end)).want(t, 400, "invalid envelope")
 		h.wantRecords("ingest-attachments ingest-attachments/1 attachment: chunk 0 of " + eventID + ": 3 bytes")
-		l.want(t, map[string]int64{"session invalid invalid_envelope": 1, "attachment invalid invalid_envelope": 3, "attachment_item invalid invalid_envelope": 1})
+		l.want(t, map[string]int64{"session invalid invalid_envelope": 1, "attachment invalid invalid_envelope": 3, "attachment_item invalid invalid_envelope": 1, torn + " invalid invalid_envelope": 1})
 	}
 	// One that breaks off within.
 	h.post("/api/1/envelope/", asShop, envelopeWith(withID, "{\"type\":\"attachment\",\"length\":30}\nabc")).want(t, 400, "length is 30 where 3 bytes are left")

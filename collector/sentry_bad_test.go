@@ -143,6 +143,8 @@ func TestBrokenEnvelopesAreNamed(t *testing.T) {
 	f("{}\n{\"type\":\"event\",\"length\":100}\n{}", "length is 100 where 2 bytes are left")
 	f(`{"event_id":"x"}`, "no UUID")
 	h.wantMetric(4, "outcomes_total", "reason=invalid_envelope")
+	h.wantMetric(1, "item_outcomes_total", "category=error", "outcome=invalid", "reason=invalid_envelope")
+	h.wantMetric(3, "item_outcomes_total", "category=default", "outcome=invalid", "reason=invalid_envelope")
 	h.post("/api/1/envelope/", map[string]string{"Content-Encoding": "gzip", "X-Sentry-Auth": asShop["X-Sentry-Auth"]}, []byte(oneEvent)).want(t, 400, "cannot read the gzip body")
 	h.wantMetric(1, "outcomes_total", "reason=invalid_compression")
 	h.post("/api/1/envelope/", asShop, []byte("{}\n"+strings.Repeat("{\"type\":\"x\"}\n\n", 1001))).want(t, 413, "number of items is larger than 1000 items")

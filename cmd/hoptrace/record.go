@@ -116,10 +116,7 @@ func askRecord(f recordFlags) (r api.RecordDetail, raw []byte, err error) {
 const shownEvents = 10
 
 func printRecord(w io.Writer, f recordFlags, r api.RecordDetail) {
-	server, of := f.server, "" // the page is of the first project unless it is told
-	if f.project != "" {
-		of = "?project=" + f.project
-	}
+	server := f.server
 	fmt.Fprintf(w, "record %s/%d@%d\n", r.Topic, r.Partition, r.Offset)
 	for i := range r.Hops {
 		printHop(w, &r.Hops[i])
@@ -128,7 +125,7 @@ func printRecord(w io.Writer, f recordFlags, r api.RecordDetail) {
 		fmt.Fprintln(w, "\nno span about it is stored")
 	}
 	if r.Journey != "" {
-		fmt.Fprintf(w, "\ntrace %s\n  %s%s%s\n", r.Traces[0], server, r.Journey, of)
+		fmt.Fprintf(w, "\ntrace %s\n  %s%s\n", r.Traces[0], server, withProject(r.Journey, f.project))
 		for _, id := range r.Traces[1:] {
 			fmt.Fprintln(w, "trace", id)
 		}
@@ -145,7 +142,7 @@ func printRecord(w io.Writer, f recordFlags, r api.RecordDetail) {
 				n++
 			}
 		}
-		fmt.Fprintf(w, "\nissue %s %s: %s\n  %s/issues/%s%s\n  events on this record: %d; in all: %d", issue.ID, issue.Status, issue.Title, server, issue.ID, of, n, issue.Events)
+		fmt.Fprintf(w, "\nissue %s %s: %s\n  %s%s\n  events on this record: %d; in all: %d", issue.ID, issue.Status, issue.Title, server, withProject("/issues/"+issue.ID, f.project), n, issue.Events)
 		if issue.Records > 0 { // that events name themselves
 			fmt.Fprintf(w, " from %d records", issue.Records)
 		}
@@ -162,6 +159,17 @@ func printRecord(w io.Writer, f recordFlags, r api.RecordDetail) {
 			fmt.Fprintf(w, "  %s event %s, found by its %s\n", timeText(e.Event.Time), e.Event.ID, map[string]string{"event": "own word", "span": "span"}[e.FoundBy])
 		}
 	}
+}
+
+// withProject makes a page's path one of a project. Without it is of the first.
+func withProject(path, project string) string {
+	switch {
+	case project == "":
+		return path
+	case strings.Contains(path, "?"):
+		return path + "&project=" + project
+	}
+	return path + "?project=" + project
 }
 
 func printHop(w io.Writer, h *api.Hop) {

@@ -152,13 +152,28 @@ func (in *intake) envelope(body *Reader) error {
 			return nil
 		}
 		if err != nil {
+			in.torn(schemas.CategoryDefault, err)
 			return err
 		}
 		in.items++
 		if err := in.item(body, &h); err != nil {
+			in.torn(kindOf(h.Type).category, err)
 			return err
 		}
 	}
+}
+
+// torn counts the item at which an envelope ends that cannot be read further; what
+// came before it is abandon's. What comes behind it nobody can count.
+func (in *intake) torn(c schemas.Category, err error) {
+	code, reason := codeOf(err)
+	if code != http.StatusBadRequest && code != http.StatusRequestEntityTooLarge || errors.Is(err, produce.ErrTooLarge) {
+		return // the sender may come again, or the item is charged already
+	}
+	if c == schemas.CategoryAttachment { // of which bytes are counted
+		c = schemas.CategoryAttachmentItem
+	}
+	in.r.record(in, c, schemas.OutcomeInvalid, reason, 1, in.id)
 }
 
 // item takes one item. An error ends the whole request; what is wrong with the

@@ -232,6 +232,7 @@ func (r *Receiver) takeEnvelope(in *intake, rq *request) (reply, error) {
 	defer body.Close()
 	h, err := body.Header()
 	if err != nil {
+		in.torn(schemas.CategoryDefault, err)
 		return reply{}, err
 	}
 	if err := r.compareDSN(in, rq, h.DSN); err != nil {
