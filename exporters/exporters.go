@@ -140,7 +140,8 @@ type MessageReader interface {
 	// with the smallest offset at or after it, among at least the next 16,384, and
 	// those that link to the row's span or to the context that its record carried.
 	Settles(ctx context.Context, project uint64, consumers []schemas.Message) ([]schemas.Message, error)
-	// Hops lists hops, by the time the consumer was done, newest or slowest first.
+	// Hops lists hops, by the time the consumer was done, newest or slowest first;
+	// or records as they were sent.
 	Hops(ctx context.Context, q HopQuery) ([]schemas.Hop, error)
 	// Topics gives the parts of each topic and group, topics sorted.
 	Topics(ctx context.Context, project uint64, r Range) ([]TopicStats, error)
@@ -152,8 +153,17 @@ type HopQuery struct {
 	Range   Range
 	Topic   string
 	Group   string
-	Slowest bool // order by end-to-end, largest first; otherwise newest first
-	Limit   int  // 1 to 500; zero means 50
+	// Partition and the offsets from OffsetFrom to before OffsetTo, which is without
+	// end when zero, select records. What has no known partition or offset is left
+	// out by them.
+	Partition            *int32
+	OffsetFrom, OffsetTo int64
+	Slowest              bool // order by end-to-end, largest first; otherwise newest first
+	// Sent lists records as their producers told, oldest first, read or not: the
+	// hops have no consumer, Group and Slowest mean nothing. It is for what a group
+	// has not read yet.
+	Sent  bool
+	Limit int // 1 to 500; zero means 50
 }
 
 // TopicStats are the parts of one topic as one group sees it. Group is empty

@@ -83,6 +83,7 @@ type Deps struct {
 	Logs     exporters.LogReader
 	Ledger   exporters.LedgerReader
 	Backlogs exporters.BacklogReader // may be nil
+	Lag      exporters.LagReader     // nil: no cluster is watched
 	Events   exporters.EventReader
 	Issues   exporters.IssueStore
 	// IssueEvents counts and searches what issues are made of.

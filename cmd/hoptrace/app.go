@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/hoptrace/hoptrace/collector/lagwatch"
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/exporters/blobs"
 	"github.com/hoptrace/hoptrace/exporters/clickhouse"
@@ -50,6 +51,7 @@ type app struct {
 	blobs    *blobs.Store
 	nodes    *blobs.Nodes
 	metrics  *kafka.Metrics
+	lag      *lagwatch.Watcher // nil when no cluster is watched
 }
 
 // part is a component made of two functions; either may be nil.
@@ -169,6 +171,7 @@ func serve(ctx context.Context, r role, s *settings, log *slog.Logger) (err erro
 		add(&janitor{a: a})
 	}
 	if r.web {
+		add(part{"lag watcher", a.startLag, a.stopLag})
 		add(&later{name: "web", make: a.web})
 	}
 	if r.collector { // last to start and first to stop: it accepts only what the others take
@@ -407,8 +410,13 @@ func (a *app) web(context.Context) (lifecycle.Component, error) {
 	if len(a.settings.Kafka.Brokers) > 0 {
 		unread = backlogs{a}
 	}
+	var lag exporters.LagReader
+	if a.lag != nil {
+		lag = a.lag
+	}
 	server, err := web.New(cfg, web.Deps{
 		Backlogs:    unread,
+		Lag:         lag,
 		Spans:       a.store,
 		Messages:    a.store,
 		Metrics:     a.store,

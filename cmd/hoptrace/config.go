@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hoptrace/hoptrace/collector"
+	"github.com/hoptrace/hoptrace/collector/lagwatch"
 	"github.com/hoptrace/hoptrace/collector/overload"
 	"github.com/hoptrace/hoptrace/collector/quota"
 	"github.com/hoptrace/hoptrace/internal/config"
@@ -86,6 +87,8 @@ type settings struct {
 		AcceptGaps bool          `yaml:"accept_gaps" help:"go on at the earliest record when a group's offset fell out of retention; the loss is counted"`
 	} `yaml:"pipeline"`
 
+	LagWatch lagwatch.Config `yaml:"lagwatch"`
+
 	Web struct {
 		Listen       string   `yaml:"listen" help:"the UI and its API"`
 		AllowedHosts []string `yaml:"allowed_hosts" help:"host names besides loopback that the UI may be called by"`
@@ -111,6 +114,7 @@ func defaultSettings() settings {
 	s.Spool.MaxBytes = 512 << 20
 	s.Pipeline.BatchWait = 500 * time.Millisecond
 	s.Pipeline.BatchSpans = 50_000
+	s.LagWatch = lagwatch.DefaultConfig()
 	s.Web.Listen = "127.0.0.1:8090"
 	return s
 }
@@ -156,7 +160,7 @@ func (s *settings) validate(r role) error {
 	if len(broker.Brokers) == 0 {
 		broker.Brokers = []string{s.EmbeddedKafka.Listen}
 	}
-	faults = append(faults, broker.Validate(), s.EmbeddedKafka.Validate(), s.Collector.Validate(), s.Quota.Abuse.Validate(), s.Overload.Validate())
+	faults = append(faults, broker.Validate(), s.EmbeddedKafka.Validate(), s.Collector.Validate(), s.Quota.Abuse.Validate(), s.Overload.Validate(), s.LagWatch.Validate())
 	atLeast := func(key string, got, least config.Bytes) {
 		if got < least {
 			have, _ := got.MarshalText()

@@ -30,6 +30,7 @@ const usage = `hoptrace shows where every Kafka message spends its time, and wha
   hoptrace tokens       create, list, revoke: what sentry-cli shows to upload source maps
   hoptrace projects     list, create, show, set: projects; keys, key-create, key-disable …: their DSNs
   hoptrace ledger       where every item went that senders handed over
+  hoptrace lag          how far consumer groups are behind, when they have caught up, when records are lost
   hoptrace record       TOPIC/PARTITION@OFFSET: a record's way, its trace and what failed on it
   hoptrace config       print every setting, its value and where it came from
   hoptrace version
@@ -65,6 +66,9 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 			case "ledger":
 				_, _ = io.WriteString(stdout, ledgerUsage)
 				return 0
+			case "lag":
+				_, _ = io.WriteString(stdout, lagUsage)
+				return 0
 			case "record":
 				_, _ = io.WriteString(stdout, recordUsage)
 				return 0
@@ -82,6 +86,8 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return 0
 	case "ledger":
 		return runLedger(args, stdout, stderr)
+	case "lag":
+		return runLag(args, stdout, stderr)
 	case "record":
 		return runRecord(args, stdout, stderr)
 	case "grouping":

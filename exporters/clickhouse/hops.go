@@ -17,6 +17,9 @@ import (
 // leaves out hops whose end-to-end time is unknown.
 func (s *Store) Hops(ctx context.Context, q exporters.HopQuery) ([]schemas.Hop, error) {
 	limit := limited(q.Limit, 50, 500)
+	if q.Sent {
+		return s.sent(ctx, q, limit)
+	}
 	list := s.newest
 	if q.Slowest {
 		list = s.slowest
@@ -45,7 +48,46 @@ func (p *params) filter(q exporters.HopQuery) string {
 		p.text("group", q.Group)
 		where += " AND consumer_group = {group:String}"
 	}
+	return where + p.records(q)
+}
+
+// records is the condition for partition and offsets of a query.
+func (p *params) records(q exporters.HopQuery) (where string) {
+	if q.Partition != nil {
+		p.int("partition", int64(*q.Partition))
+		where += " AND partition = {partition:Int32}"
+	}
+	if q.OffsetFrom > 0 || q.OffsetTo > 0 {
+		p.int("offset_from", q.OffsetFrom)
+		where += " AND offset >= {offset_from:Int64}"
+	}
+	if q.OffsetTo > 0 {
+		p.int("offset_to", q.OffsetTo)
+		where += " AND offset < {offset_to:Int64}"
+	}
 	return where
+}
+
+// sent gives producers' rows, oldest first, each record once.
+func (s *Store) sent(ctx context.Context, q exporters.HopQuery, limit int64) ([]schemas.Hop, error) {
+	var ps params
+	ps.uint("project", q.Project)
+	ps.stretch(q.Range)
+	ps.int("limit", limit)
+	where := "project = {project:UInt64} AND side = 1 AND " + inStretch
+	if q.Topic != "" {
+		ps.text("topic", q.Topic)
+		where += " AND topic = {topic:String}"
+	}
+	rows, err := s.messages(ctx, "PREWHERE "+where+ps.records(q)+once, ps)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list sent records: %w", err)
+	}
+	hops := make([]schemas.Hop, len(rows))
+	for i := range rows {
+		hops[i].Produce = &rows[i]
+	}
+	return hops, nil
 }
 
 // newest gives the latest delivery of each record, by its end, newest first.

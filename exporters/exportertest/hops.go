@@ -297,7 +297,7 @@ func hopQueries(t *testing.T, s Spans) {
 		noError(t, what, err)
 		equal(t, what, got, w.hops(q))
 	}
-	some := exporters.Range{From: start.Add(30 * time.Minute), To: start.Add(90 * time.Minute)}
+	some, one := exporters.Range{From: start.Add(30 * time.Minute), To: start.Add(90 * time.Minute)}, int32(1)
 	for _, slowest := range []bool{false, true} {
 		f(exporters.HopQuery{Slowest: slowest})
 		f(exporters.HopQuery{Slowest: slowest, Limit: 500})
@@ -308,7 +308,13 @@ func hopQueries(t *testing.T, s Spans) {
 		f(exporters.HopQuery{Slowest: slowest, Group: "group-1", Limit: 20})
 		f(exporters.HopQuery{Slowest: slowest, Topic: "topic-2", Group: "group-0", Range: some})
 		f(exporters.HopQuery{Slowest: slowest, Topic: "nothing"})
+		f(exporters.HopQuery{Slowest: slowest, Topic: "topic-1", Partition: &one, Limit: 500})
+		f(exporters.HopQuery{Slowest: slowest, Topic: "topic-1", Partition: &one, OffsetFrom: 3, OffsetTo: 40, Limit: 500})
+		f(exporters.HopQuery{Slowest: slowest, OffsetTo: 2, Limit: 500})
 	}
+	f(exporters.HopQuery{Sent: true})
+	f(exporters.HopQuery{Sent: true, Topic: "topic-1", Partition: &one, OffsetFrom: 10, Limit: 20})
+	f(exporters.HopQuery{Sent: true, Topic: "topic-2", Range: some, Limit: 500})
 }
 
 func topicPercentiles(t *testing.T, s Spans) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hoptrace/hoptrace/exporters"
@@ -191,6 +192,9 @@ func (w *world) find(q exporters.TraceQuery) []exporters.TraceSummary {
 
 // hops is Hops, with producers found by record only.
 func (w *world) hops(q exporters.HopQuery) []schemas.Hop {
+	if q.Sent {
+		return w.sent(q)
+	}
 	from, to := bounds(q.Range)
 	type key struct {
 		record schemas.RecordRef
@@ -204,7 +208,7 @@ func (w *world) hops(q exporters.HopQuery) []schemas.Hop {
 			producers[m.Record()] = m
 			continue
 		}
-		if m.End < from || m.End >= to || q.Topic != "" && m.Topic != q.Topic || q.Group != "" && m.Group != q.Group {
+		if m.End < from || m.End >= to || q.Topic != "" && m.Topic != q.Topic || q.Group != "" && m.Group != q.Group || !ofRecords(q, m) {
 			continue
 		}
 		k := key{m.Record(), m.Group}
@@ -231,4 +235,26 @@ func (w *world) hops(q exporters.HopQuery) []schemas.Hop {
 		limit = 50
 	}
 	return out[:min(limit, len(out))]
+}
+
+// ofRecords tells whether a row is about one of the records of a query.
+func ofRecords(q exporters.HopQuery, m *schemas.Message) bool {
+	return (q.Partition == nil || m.Partition == *q.Partition) && (q.OffsetFrom == 0 && q.OffsetTo == 0 || m.Offset >= q.OffsetFrom) && (q.OffsetTo == 0 || m.Offset < q.OffsetTo)
+}
+
+func (w *world) sent(q exporters.HopQuery) []schemas.Hop {
+	from, to := bounds(q.Range)
+	var out []schemas.Hop
+	for i := range w.rows {
+		m := &w.rows[i]
+		if m.Side == schemas.SideProduce && m.End >= from && m.End < to && (q.Topic == "" || m.Topic == q.Topic) && ofRecords(q, m) {
+			out = append(out, schemas.Hop{Produce: m})
+		}
+	}
+	slices.SortFunc(out, func(a, b schemas.Hop) int {
+		x, y := a.Produce, b.Produce
+		return cmp.Or(cmp.Compare(x.Start, y.Start), slices.Compare(x.TraceID[:], y.TraceID[:]), slices.Compare(x.SpanID[:], y.SpanID[:]), strings.Compare(x.Topic, y.Topic),
+			cmp.Compare(x.Partition, y.Partition), cmp.Compare(x.Offset, y.Offset))
+	})
+	return out[:min(cmp.Or(q.Limit, 50), len(out))]
 }

@@ -40,8 +40,10 @@ type Deps struct {
 	Ledger   exporters.LedgerReader
 	// Backlogs may be nil: this process knows no broker.
 	Backlogs exporters.BacklogReader
-	Events   exporters.EventReader
-	Issues   exporters.IssueStore
+	// Lag may be nil: no cluster is watched.
+	Lag    exporters.LagReader
+	Events exporters.EventReader
+	Issues exporters.IssueStore
 	// IssueEvents counts and searches what issues are made of.
 	IssueEvents exporters.IssueEventReader
 	// Joined tells what messages events are about.
@@ -146,7 +148,9 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.handle("/api/v1/traces", []string{"from", "to", "service", "topic", "group", "min_latency", "errors", "before", "limit"}, h.traces)
 	h.handle("/api/v1/traces/{id}", nil, h.journey)
 	h.handle("/api/v1/topics", []string{"from", "to"}, h.topics)
-	h.handle("/api/v1/hops", []string{"from", "to", "topic", "group", "order", "limit"}, h.hops)
+	h.handle("/api/v1/hops", []string{"from", "to", "topic", "group", "partition", "offset_from", "offset_to", "order", "limit"}, h.hops)
+	h.handle("/api/v1/lag", []string{"from", "cluster", "group", "topic", "state", "text", "sort", "skip", "limit"}, h.lag)
+	h.handle("/api/v1/lag/{group}", []string{"from", "cluster", "topic", "partition"}, h.lagGroup)
 	h.handle("/api/v1/ledger", []string{"from", "to", "all"}, h.ledger)
 	h.handle("/api/v1/logs", []string{"from", "to", "service", "trace", "level", "text", "before", "skip", "limit"}, h.logs)
 	h.handle("/api/v1/metrics", []string{"from", "to"}, h.metricNames)

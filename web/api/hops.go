@@ -333,9 +333,14 @@ func findingHop(j joined) finding.Hop {
 
 // hops lists hops of a topic and group.
 func (h *Handler) hops(ctx context.Context, q *query) (any, error) {
+	order := q.oneOf("order", "newest", "slowest", "sent")
 	hq := exporters.HopQuery{
 		Project: q.project.ID, Range: q.timeRange(), Topic: q.text("topic"), Group: q.text("group"),
-		Slowest: q.oneOf("order", "newest", "slowest") == "slowest", Limit: q.limit(50),
+		Partition: q.partition("partition"), OffsetFrom: q.offset("offset_from"), OffsetTo: q.offset("offset_to"),
+		Slowest: order == "slowest", Sent: order == "sent", Limit: q.limit(50),
+	}
+	if hq.OffsetTo > 0 && hq.OffsetTo <= hq.OffsetFrom {
+		q.refuse("offset_to", q.text("offset_to"), "an offset behind offset_from")
 	}
 	if q.fault != nil {
 		return nil, q.fault
@@ -359,6 +364,18 @@ func (h *Handler) hops(ctx context.Context, q *query) (any, error) {
 		out.Hops = append(out.Hops, hopJSON(j))
 		facts = append(facts, findingHop(j))
 	}
-	out.Finding = finding.ForHops(facts, hq.Slowest)
+	if hq.Sent {
+		out.Finding = finding.ForSent(len(facts), len(facts) == hq.Limit, oldest(found), q.now)
+	} else {
+		out.Finding = finding.ForHops(facts, hq.Slowest)
+	}
 	return out, nil
+}
+
+// oldest is when the first of records that were sent began; zero without one.
+func oldest(hops []schemas.Hop) int64 {
+	if len(hops) == 0 || hops[0].Produce == nil {
+		return 0
+	}
+	return hops[0].Produce.Start
 }

@@ -120,6 +120,8 @@ func TestEveryTypeIsAsTheContractSays(t *testing.T) {
 		Topology{},
 		TopologySteps{},
 		HopList{},
+		LagList{},
+		LagDetail{},
 		LogList{},
 		Ledger{},
 		FileList{},

@@ -71,6 +71,20 @@ func (p *params) uint(name string) uint64 {
 	return v
 }
 
+// offset reads an offset of a log; zero when it is not given.
+func (p *params) offset(name string) int64 {
+	s := p.values.Get(name)
+	if s == "" {
+		return 0
+	}
+	v, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || v < 0 {
+		p.refuse(name, s, "an offset: a whole number of zero or more")
+		return 0
+	}
+	return v
+}
+
 // most is the largest limit, as the contracts have it.
 const most = 500
 

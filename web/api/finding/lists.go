@@ -130,6 +130,29 @@ var hopTexts = []rule[hopsFacts]{
 	}},
 }
 
+// ForSent says how old the records on the page are.
+func ForSent(n int, more bool, oldest int64, now time.Time) Finding {
+	return first(sentTitles, sentFacts{n, more, now.Sub(time.Unix(0, oldest))})
+}
+
+type sentFacts struct {
+	n    int
+	more bool
+	age  time.Duration
+}
+
+var sentTitles = []rule[sentFacts]{
+	{"nothing", func(f sentFacts) bool { return f.n == 0 }, ToneEmpty, func(sentFacts) []Piece {
+		return say(text("no producer told of these records"))
+	}},
+	{"more", func(f sentFacts) bool { return f.more }, ToneOK, func(f sentFacts) []Piece {
+		return append(append(say(text("the oldest ")), many(f.n, "record", "records")...), text(" of these; the first was sent "), duration(f.age), text(" ago"))
+	}},
+	{"all", always[sentFacts], ToneOK, func(f sentFacts) []Piece {
+		return append(append(say(text("producers told of ")), many(f.n, "record", "records")...), text(" of these; the first was sent "), duration(f.age), text(" ago"))
+	}},
+}
+
 // ForTopics says where messages wait longest.
 func ForTopics(stats []exporters.TopicStats) Finding {
 	f := topicsFacts{n: len(stats)}

@@ -286,8 +286,18 @@ func (s *Store) Hops(ctx context.Context, q exporters.HopQuery) ([]schemas.Hop, 
 		return nil, err
 	}
 	var out []schemas.Hop
+	if q.Sent {
+		for i := range s.AllMessages {
+			m := &s.AllMessages[i]
+			if m.Side == schemas.SideProduce && m.Project == q.Project && within(m.End, q.Range) && (q.Topic == "" || m.Topic == q.Topic) && ofRecords(q, m) {
+				out = append(out, schemas.Hop{Produce: m})
+			}
+		}
+		slices.SortStableFunc(out, func(a, b schemas.Hop) int { return cmp.Compare(a.Produce.Start, b.Produce.Start) })
+		return out[:min(len(out), cmp.Or(q.Limit, 50))], nil
+	}
 	for _, h := range s.allHops(q.Project) {
-		if c := h.Consume; c != nil && within(c.End, q.Range) && (q.Topic == "" || c.Topic == q.Topic) && (q.Group == "" || c.Group == q.Group) {
+		if c := h.Consume; c != nil && within(c.End, q.Range) && (q.Topic == "" || c.Topic == q.Topic) && (q.Group == "" || c.Group == q.Group) && ofRecords(q, c) {
 			out = append(out, h)
 		}
 	}
@@ -298,6 +308,11 @@ func (s *Store) Hops(ctx context.Context, q exporters.HopQuery) ([]schemas.Hop, 
 		return cmp.Compare(b.Consume.End, a.Consume.End)
 	})
 	return out[:min(len(out), cmp.Or(q.Limit, 50))], nil
+}
+
+// ofRecords tells whether a row is about one of the records of a query.
+func ofRecords(q exporters.HopQuery, m *schemas.Message) bool {
+	return (q.Partition == nil || m.Partition == *q.Partition) && (q.OffsetFrom == 0 && q.OffsetTo == 0 || m.Offset >= q.OffsetFrom) && (q.OffsetTo == 0 || m.Offset < q.OffsetTo)
 }
 
 // Topics is exporters.MessageReader's.

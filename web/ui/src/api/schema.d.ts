@@ -102,7 +102,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Hops, newest or slowest first. */
+        /**
+         * Hops, newest or slowest first, or records as they were sent.
+         * @description With order sent, records are listed as their producers told, oldest first,
+         *     whether a group has read them or not; group means nothing then.
+         */
         get: operations["hops"];
         put?: never;
         post?: never;
@@ -147,6 +151,52 @@ export interface paths {
         };
         /** What passed in each of at most 61 stretches of a time; those of nothing are left out. */
         get: operations["topologySteps"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/lag": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How far consumer groups are behind, a line each group and topic.
+         * @description What a watcher saw last of Kafka clusters, of now whatever the time asked
+         *     for; from is about behind, time behind over time, alone. States, rates and
+         *     forecasts are found over the last windowNs. A cluster that does not answer
+         *     keeps what it told last; asked says how old that is. Groups belong to
+         *     clusters, not to projects.
+         */
+        get: operations["lag"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/lag/{group}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One group's partitions, and its lag over time.
+         * @description Without topic and partition series has a line each topic of the group; with
+         *     both it is of that partition. Of a partition points are kept while it is
+         *     behind. Records are numbers of records, seconds the age of the oldest unread.
+         */
+        get: operations["lagGroup"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1656,6 +1706,135 @@ export interface components {
             traceId: string;
             release: string;
         };
+        /** @description LagList tells how far consumer groups are behind. */
+        LagList: {
+            finding: components["schemas"]["Finding"];
+            now: components["schemas"]["Nanos"];
+            /** @description what states and rates are found over */
+            windowNs: number;
+            clusters: components["schemas"]["LagCluster"][];
+            lines: components["schemas"]["LagLine"][];
+            /** @description Total counts the lines that the filters leave, States all of them by state. */
+            total: number;
+            states: components["schemas"]["LagCount"][];
+            /** @description Time behind over time, of each line: slots of StepNs from From. */
+            from: components["schemas"]["Nanos"];
+            stepNs: number;
+            /** @description HistoryError says why lag over time is not told; empty when it is. */
+            historyError: string;
+        };
+        /** @description LagCount is how many lines are in a state. */
+        LagCount: {
+            /** @enum {string} */
+            state: "ok" | "warn" | "rewind" | "stall" | "stop";
+            count: number;
+        };
+        /** @description LagCluster is one Kafka cluster that is watched. */
+        LagCluster: {
+            name: string;
+            brokers: string[];
+            /** @description when it answered last; null when it never did */
+            asked: components["schemas"]["Nanos"] | null;
+            /** @description why it does not answer now; empty when it does */
+            error: string;
+            failedSince: components["schemas"]["Nanos"] | null;
+            groups: number;
+            /** @description more than the settings allow */
+            leftOutGroups: number;
+            leftOutPartitions: number;
+        };
+        /** @description LagLine is one topic of one group, its partitions together. */
+        LagLine: {
+            cluster: string;
+            group: string;
+            topic: string;
+            /** @enum {string} */
+            state: "ok" | "warn" | "rewind" | "stall" | "stop";
+            reason: string;
+            kafkaState: string;
+            /** @description null when the broker does not tell */
+            members: number | null;
+            asked: components["schemas"]["Nanos"];
+            /** @description why the group could not be asked now */
+            error: string;
+            partitions: number;
+            /** @description partitions with unread records */
+            lagging: number;
+            /** @description records */
+            lag: number;
+            /** @description deleted by retention before they were read */
+            lost: number;
+            behindNs: number | null;
+            /** @description records a second; null while too little was seen */
+            written: number | null;
+            read: number | null;
+            /** @description when the last unread record is read */
+            drained: components["schemas"]["LagForecast"];
+            /** @description when retention deletes the first unread record */
+            deleted: components["schemas"]["LagForecast"];
+            /** @description when it would if nothing was read */
+            spare: components["schemas"]["LagForecast"];
+            retention: components["schemas"]["LagForecast"];
+            /** @description s, over time; null where nothing is known */
+            behind: (number | null)[];
+        };
+        /** @description LagForecast is a time from now: in ns, never at the present rates, or unknown. */
+        LagForecast: {
+            /**
+             * @description in, never or unknown
+             * @enum {string}
+             */
+            when: "in" | "never" | "unknown";
+            ns: number;
+        };
+        /** @description LagDetail is one group. */
+        LagDetail: {
+            finding: components["schemas"]["Finding"];
+            now: components["schemas"]["Nanos"];
+            windowNs: number;
+            cluster: components["schemas"]["LagCluster"];
+            group: string;
+            lines: components["schemas"]["LagLine"][];
+            partitions: components["schemas"]["LagPartition"][];
+            from: components["schemas"]["Nanos"];
+            to: components["schemas"]["Nanos"];
+            stepNs: number;
+            /** @description Series holds what was asked for: a line each topic, or one partition. */
+            series: components["schemas"]["LagSeries"][];
+            historyError: string;
+        };
+        /** @description LagPartition is one partition as the group sees it. */
+        LagPartition: {
+            topic: string;
+            partition: number;
+            /** @enum {string} */
+            state: "ok" | "warn" | "rewind" | "stall" | "stop";
+            reason: string;
+            /** @description client id of the member that has it */
+            owner: string;
+            ownerHost: string;
+            committed: number;
+            /** @description at the begin of the window */
+            committedBefore: number;
+            logStart: number;
+            logEnd: number;
+            lag: number;
+            lost: number;
+            behindNs: number | null;
+            written: number | null;
+            read: number | null;
+            drained: components["schemas"]["LagForecast"];
+            deleted: components["schemas"]["LagForecast"];
+            spare: components["schemas"]["LagForecast"];
+        };
+        /** @description LagSeries is lag over time, in slots of the answer's step. */
+        LagSeries: {
+            topic: string;
+            /** @description null: all of the topic */
+            partition: number | null;
+            records: (number | null)[];
+            seconds: (number | null)[];
+        };
         /** @description HopList is a list of hops. */
         HopList: {
             finding: components["schemas"]["Finding"];
@@ -2372,6 +2551,14 @@ export type MonitorCreate = components['schemas']['MonitorCreate'];
 export type MonitorUpdate = components['schemas']['MonitorUpdate'];
 export type CheckInList = components['schemas']['CheckInList'];
 export type CheckIn = components['schemas']['CheckIn'];
+export type LagList = components['schemas']['LagList'];
+export type LagCount = components['schemas']['LagCount'];
+export type LagCluster = components['schemas']['LagCluster'];
+export type LagLine = components['schemas']['LagLine'];
+export type LagForecast = components['schemas']['LagForecast'];
+export type LagDetail = components['schemas']['LagDetail'];
+export type LagPartition = components['schemas']['LagPartition'];
+export type LagSeries = components['schemas']['LagSeries'];
 export type HopList = components['schemas']['HopList'];
 export type IssueList = components['schemas']['IssueList'];
 export type Issue = components['schemas']['Issue'];
@@ -2590,7 +2777,12 @@ export interface operations {
                 to?: components["parameters"]["to"];
                 topic?: components["parameters"]["topic"];
                 group?: components["parameters"]["group"];
-                order?: "newest" | "slowest";
+                partition?: number;
+                /** @description First offset, included. */
+                offset_from?: number;
+                /** @description Offset behind the last. */
+                offset_to?: number;
+                order?: "newest" | "slowest" | "sent";
                 limit?: components["parameters"]["limit"];
             };
             header?: never;
@@ -2672,6 +2864,75 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TopologySteps"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    lag: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the time behind over time, in the forms of other routes; two hours ago unless given. */
+                from?: string;
+                cluster?: string;
+                group?: components["parameters"]["group"];
+                topic?: components["parameters"]["topic"];
+                state?: "any" | "ok" | "warn" | "rewind" | "stall" | "stop" | "not-ok";
+                /** @description Contained in group, topic or cluster, without regard to case. */
+                text?: string;
+                /** @description What comes first: the worst state, or the largest or soonest. */
+                sort?: "state" | "behind" | "lag" | "deleted" | "drained" | "group" | "topic";
+                /** @description How many lines of the order to pass over. */
+                skip?: number;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LagList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    lagGroup: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the series, in the forms of other routes; two hours ago unless given. */
+                from?: string;
+                /** @description Name of the cluster; the first that has the group unless given. */
+                cluster?: string;
+                topic?: components["parameters"]["topic"];
+                partition?: number;
+            };
+            header?: never;
+            path: {
+                group: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LagDetail"];
                 };
             };
             default: components["responses"]["Error"];
