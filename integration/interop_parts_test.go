@@ -86,6 +86,12 @@ type relayed struct {
 	// that it sent while it sent the first order.
 	Spans []harness.Span `json:"spans"`
 	Event string         `json:"event"`
+	// Failed is the event of the first record that it read, with the span around it.
+	Failed struct {
+		Event   string `json:"event"`
+		TraceID string `json:"traceId"`
+		SpanID  string `json:"spanId"`
+	} `json:"failed"`
 }
 
 // sentOrder is one order with the span around its sending.

@@ -132,6 +132,7 @@ func (n *network) oneTrace(t *testing.T, f foreign) {
 	}
 	if f.sentry {
 		n.eventIsOnTheWay(t, told)
+		n.eventKnowsItsRecord(t, told)
 	}
 
 	// From Go to the program.
@@ -241,6 +242,29 @@ func (n *network) eventIsOnTheWay(t *testing.T, told relayed) {
 			}
 		}
 		return fmt.Errorf("event %s is not among %v", told.Event, j.Events)
+	})
+}
+
+// eventKnowsItsRecord: the error that the Sentry SDK sent while its program read a
+// record tells no record by itself; the span around it does.
+func (n *network) eventKnowsItsRecord(t *testing.T, told relayed) {
+	t.Helper()
+	i := slices.IndexFunc(told.Read, func(r readRecord) bool {
+		return r.TraceID == told.Failed.TraceID && r.SpanID == told.Failed.SpanID
+	})
+	if i < 0 || told.Failed.Event == "" {
+		t.Fatalf("event %q was of no record that was read", told.Failed.Event)
+	}
+	found := eventsByID(t, n.h, []string{told.Failed.Event})[told.Failed.Event]
+	harness.Until(t, "the event knows its record of "+told.Read[i].Topic, 20*time.Second, func() error {
+		var e harness.EventDetail
+		if err := n.h.Get("issues/"+found.issue.ID+"/events/"+told.Failed.Event, &e); err != nil {
+			return err
+		}
+		if m := e.Message; m == nil || m.FoundBy != "span" || m.Hop.Topic != told.Read[i].Topic {
+			return fmt.Errorf("its message is %+v", m)
+		}
+		return nil
 	})
 }
 

@@ -1,6 +1,7 @@
 // kafkajs under the Sentry SDK for Node.js, as its users set it up. Prints the
 // ids of the spans that the SDK made, since it sends them in Sentry's own form,
-// and the event that it sent from inside the first order.
+// the event that it sent from inside the first order, and the one of the first
+// record that it read.
 import { createRequire } from "node:module";
 import * as Sentry from "@sentry/node";
 import { need, relay } from "./relay.mjs";
@@ -33,7 +34,7 @@ const ids = (span) => {
   const { traceId, spanId } = span.spanContext();
   return { traceId, spanId };
 };
-let event;
+let event, failed;
 const seen = await relay({
   kafkajs,
   clientId: need("HOPTRACE_SERVICE"),
@@ -46,11 +47,16 @@ const seen = await relay({
     ),
   activeSpan: () => {
     const span = Sentry.getActiveSpan();
-    return span ? ids(span) : {};
+    if (!span) {
+      return {};
+    }
+    // The handler of the first record fails.
+    failed ??= { event: Sentry.captureException(new Error("the order cannot be read")), ...ids(span) };
+    return ids(span);
   },
 });
 if (!(await Sentry.flush(20_000))) {
   throw new Error("the event was not sent within 20 s");
 }
-console.log(JSON.stringify({ ...seen, spans, event, parts: ["kafkajs", "@sentry/node"].map(version) }));
+console.log(JSON.stringify({ ...seen, spans, event, failed, parts: ["kafkajs", "@sentry/node"].map(version) }));
 await Sentry.close(5_000);
