@@ -261,7 +261,9 @@ func (c *Client) send(ctx context.Context, records []*kgo.Record) error {
 	}
 	fresh := make([]*kgo.Record, len(records)) // Kafka's client writes into what it is given
 	for i, r := range records {
-		fresh[i] = &kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: r.Headers, Timestamp: r.Timestamp}
+		// Their time is that of now; headers tell when they came. By the time they came
+		// Kafka's client would give them up, and retention would delete them the sooner.
+		fresh[i] = &kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: r.Headers}
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Retry)
 	defer cancel()
