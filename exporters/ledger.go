@@ -29,6 +29,10 @@ type LedgerReader interface {
 	Ledger(ctx context.Context, project uint64, r Range) ([]LedgerLine, error)
 }
 
+// StageSpool stands for the spool of a collector among the stages: requests that Kafka
+// has not taken yet. Of them nothing is in the ledger.
+const StageSpool = "spool"
+
 // Backlog is what one stage has not read yet of its topic.
 type Backlog struct {
 	Stage, Topic string

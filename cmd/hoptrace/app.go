@@ -44,6 +44,8 @@ type app struct {
 
 	// brokerFull tells that the embedded broker has no room; nil with another broker.
 	brokerFull func() bool
+	// spoolHolds tells how many requests wait in this process's spool; nil without one.
+	spoolHolds func() int64
 
 	engine   *embeddedclickhouse.Process // nil with a server
 	store    *clickhouse.Store

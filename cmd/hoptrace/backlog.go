@@ -31,7 +31,7 @@ func (b backlogs) Backlogs(ctx context.Context) ([]exporters.Backlog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot ask the brokers for the lag of the stages: %w: %w", exporters.ErrUnavailable, err)
 	}
-	out := make([]exporters.Backlog, len(pipeline.Stages))
+	out := make([]exporters.Backlog, len(pipeline.Stages), len(pipeline.Stages)+1)
 	for i, stage := range pipeline.Stages {
 		out[i] = exporters.Backlog{Stage: stage.Name, Topic: stage.Topic}
 		group, ok := lags[stage.Group]
@@ -44,6 +44,9 @@ func (b backlogs) Backlogs(ctx context.Context) ([]exporters.Backlog, error) {
 		for _, l := range group.Lag[cfg.Topics.Physical(stage.Topic)] {
 			out[i].Records += max(l.Lag, 0)
 		}
+	}
+	if held := b.a.spoolHolds; held != nil { // of this process
+		out = append(out, exporters.Backlog{Stage: exporters.StageSpool, Records: held()})
 	}
 	return out, nil
 }

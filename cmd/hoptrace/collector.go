@@ -153,6 +153,10 @@ func (a *app) collector(ctx context.Context) (_ lifecycle.Component, err error) 
 	}
 	if part.spool != nil {
 		to = part.spool
+		a.spoolHolds = func() int64 {
+			_, entries := part.spool.queue.Size()
+			return entries
+		}
 	}
 	quotas, err := a.quotas(ctx, &part)
 	if err != nil {

@@ -146,9 +146,13 @@ func ledgerLines(in []exporters.LedgerLine) []LedgerLine {
 // verdict says whether what is in flight is explained by what the stages have not
 // read, or collectors have not told yet: recent are the lines of the last seconds.
 func verdict(lines, recent []LedgerLine, backlog []exporters.Backlog, known bool) (balanced bool, text string) {
-	var unread, inFlight, inFlightBytes int64
+	var unread, spooled, inFlight, inFlightBytes int64
 	for _, b := range backlog {
-		unread += b.Records
+		if b.Stage == exporters.StageSpool {
+			spooled += b.Records
+		} else {
+			unread += b.Records
+		}
 	}
 	for _, l := range lines {
 		if l.InFlight < 0 {
@@ -169,6 +173,8 @@ func verdict(lines, recent []LedgerLine, backlog []exporters.Backlog, known bool
 		what = fmt.Sprintf("%d items and %d bytes", inFlight, inFlightBytes)
 	}
 	switch {
+	case spooled > 0:
+		return true, fmt.Sprintf("%d requests wait in the collector's spool until Kafka takes them, and are counted then; besides, %s are in flight", spooled, what)
 	case inFlight == 0 && inFlightBytes == 0:
 		return true, "everything that was received has its end"
 	case !known:

@@ -67,6 +67,13 @@ func (n unread) Backlogs(context.Context) ([]exporters.Backlog, error) {
 	return []exporters.Backlog{{Stage: "persist-events", Topic: "events", Records: int64(n)}}, nil
 }
 
+// spooled is a spool that holds seven requests.
+type spooled struct{}
+
+func (spooled) Backlogs(context.Context) ([]exporters.Backlog, error) {
+	return []exporters.Backlog{{Stage: "persist-events", Topic: "events"}, {Stage: exporters.StageSpool, Records: 7}}, nil
+}
+
 func TestTheLedgerAddsUp(t *testing.T) {
 	line := func(o schemas.Outcome, reason string, n int64) exporters.LedgerLine {
 		return exporters.LedgerLine{Category: schemas.CategoryError, Outcome: o, Reason: reason, Quantity: n}
@@ -116,6 +123,7 @@ func TestTheLedgerAddsUp(t *testing.T) {
 	logged := exporters.LedgerLine{Category: schemas.CategoryLogByte, Outcome: schemas.OutcomeAccepted, Quantity: 4000}
 	f(append(base[:len(base):len(base)], logged), unread(6), 6, true, "6 items and 4000 bytes are in flight;")
 	f(base, nil, 6, false, "cannot ask the broker")
+	f(base, spooled{}, 6, true, "7 requests wait in the collector's spool")
 	f(append(base[:len(base):len(base)], line(schemas.OutcomeStored, "", 6)), unread(0), 0, true, "everything that was received has its end")
 	f(append(base[:len(base):len(base)], line(schemas.OutcomeStored, "", 8)), unread(0), -2, false, "nothing is lost")
 }
