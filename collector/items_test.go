@@ -623,3 +623,23 @@ func TestTheSendersClockIsHandedOn(t *testing.T) {
 		t.Errorf("sent-at is %q", got)
 	}
 }
+
+func TestTheCheckInsOfAMonitorKeepTheirOrder(t *testing.T) {
+	h := newHouse(t, nil)
+	key := func(slug string) string {
+		t.Helper()
+		h.post("/api/1/envelope/", asShop, envelopeWith("{}", `{"type":"check_in"}`+"\n"+`{"check_in_id":"`+eventID+`","monitor_slug":"`+slug+`","status":"ok"}`)).want(t, 200)
+		r := h.kafka.all()
+		if len(r) != 1 || len(r[0].Key) != 8 {
+			t.Fatalf("%d records for %s", len(r), slug)
+		}
+		return string(r[0].Key)
+	}
+	nightly := key("nightly-close")
+	if key("nightly-close") != nightly || key("Nightly Close") != nightly {
+		t.Error("two check-ins of one monitor have two keys")
+	}
+	if key("hourly") == nightly {
+		t.Error("two monitors have one key")
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,12 +16,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/hoptrace/hoptrace/collector/bound"
 	"github.com/hoptrace/hoptrace/collector/otlp"
 	"github.com/hoptrace/hoptrace/collector/policy"
 	"github.com/hoptrace/hoptrace/collector/produce"
+	"github.com/hoptrace/hoptrace/internal/monitor"
 	"github.com/hoptrace/hoptrace/schemas"
 	"github.com/hoptrace/hoptrace/schemas/topics"
 	"github.com/hoptrace/hoptrace/schemas/wire"
@@ -735,10 +738,28 @@ func (in *intake) checkIn(k *kind, payload []byte) error {
 	if !ok {
 		return nil
 	}
-	record := wire.CheckIn{
+	value := wire.CheckIn{
 		Type: "check_in", Payload: d.Payload, StartTime: in.received.Unix(), SDK: short(in.sdk, 255), RetentionDays: retentionDays, ProjectID: in.from.Project.ID,
 	}
-	return in.add(in.record(k.topic, k.schema, schemas.EventID{}, k.category, 0, record.AppendMsgpack(nil)), charge{k.category, 1, schemas.EventID{}})
+	record := in.record(k.topic, k.schema, schemas.EventID{}, k.category, 0, value.AppendMsgpack(nil))
+	record.Key = monitorKey(in.from.Project.ID, payload)
+	return in.add(record, charge{k.category, 1, schemas.EventID{}})
+}
+
+// monitorKey is a hash of a check-in's project and monitor, so that the check-ins of
+// one keep their order.
+func monitorKey(projectID uint64, payload []byte) []byte {
+	h := xxhash.New()
+	_, _ = h.Write(binary.BigEndian.AppendUint64(nil, projectID)) // never fails
+	_ = bound.Members(payload, maxHeaderDepth, func(key, value []byte) error {
+		if string(key) == "monitor_slug" {
+			if slug, ok := bound.Text(value); ok {
+				_, _ = h.WriteString(monitor.Slug(slug)) // never fails
+			}
+		}
+		return nil
+	}) // it was found to be an object
+	return binary.BigEndian.AppendUint64(nil, h.Sum64())
 }
 
 // jsonContainer is a container of an envelope: {"version":2,"items":[…]}.
