@@ -318,7 +318,7 @@ type IssueEventReader interface {
 type EventStats struct {
 	Events  uint64
 	Users   uint64 // different ones, of the events that told one
-	Records uint64 // different Kafka records that caused them, as far as told
+	Records uint64 // different Kafka records that caused them, as far as told; a retried one is that which failed first
 	First   int64  // Unix ns, of the first event
 	Last    int64
 	FirstID schemas.EventID

@@ -223,7 +223,8 @@ func (s *Store) EventsOf(ctx context.Context, project uint64, set exporters.Even
 // counts at the time of its first copy.
 const distinct = `
 	SELECT ` + owner + ` AS issue, id, min(toUnixTimestamp64Nano(time)) AS at, max(weight) AS w, max(user_hash) AS user,
-		min(tuple(topic, partition, offset)) AS record
+		min(if(original_topic != '' AND original_partition >= 0 AND original_offset >= 0,
+			tuple(CAST(original_topic, 'String'), original_partition, original_offset), tuple(CAST(topic, 'String'), partition, offset))) AS record
 	FROM events WHERE `
 
 // The events of the last hours and days by number, as two arrays each.

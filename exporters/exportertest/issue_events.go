@@ -78,6 +78,9 @@ func statsOf(t *testing.T, s IssueEvents) {
 	add(3, time.Hour, 9, 9)                     // of the other set
 	add(4, time.Hour, 9, 9)                     // of none
 	all[2].Weight = 5                           // stands for five
+	// It failed first as the record of the others, and came by a retry topic.
+	all[2].OriginalTopic, all[2].OriginalPartition, all[2].OriginalOffset = "orders", 1, 1
+	all[2].Topic, all[2].Partition, all[2].Offset = "orders.retry", 0, 77
 	foreign := hashed(90, 1, to.Add(-time.Minute))
 	foreign.Project = 2
 	writeTwice(t, s, append(all, foreign)...)
