@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/hoptrace/hoptrace/schemas"
@@ -25,6 +26,8 @@ var (
 	anyValue  = &message{kind: isAnyValue}
 	attribute = &message{kind: isKeyValue}
 	under     = func(field uint64, m *message) *message { return &message{fields: map[uint64]*message{field: m}} }
+	// Of logs the attributes alone: what is looked for is never in a body.
+	ofErrors  = exported(&message{fields: map[uint64]*message{6: attribute}})
 	ofTraces  = exported(&message{fields: map[uint64]*message{9: attribute, 11: under(3, attribute), 13: under(4, attribute)}})
 	ofLogs    = exported(&message{fields: map[uint64]*message{5: anyValue, 6: attribute}})
 	ofMetrics = exported(&message{fields: map[uint64]*message{
@@ -43,11 +46,16 @@ func exported(item *message) *message {
 
 // ScrubOTLP gives an OTLP request (protobuf) without what the sender's project
 // wants out of attributes and of the bodies of logs; kind is span, log or
-// trace_metric, as in Item. It is data itself when there is nothing to change,
-// the project does not ask for it, or data is broken.
+// trace_metric, as in Item. The texts of exceptions become events, and are scrubbed as
+// those of other events are; all else only where the project asks for it. It is data
+// itself when there is nothing to change, or data is broken.
 func (p *Policy) ScrubOTLP(from *Sender, kind string, data []byte) []byte {
 	settings := from.Project.Settings
-	if settings == nil || !settings.Scrubbing.OTLP {
+	if settings == nil {
+		return data
+	}
+	all := settings.Scrubbing.OTLP
+	if !all && (kind == "trace_metric" || !bytes.Contains(data, exceptionKey)) {
 		return data
 	}
 	c := p.of(&from.Project)
@@ -55,14 +63,25 @@ func (p *Policy) ScrubOTLP(from *Sender, kind string, data []byte) []byte {
 	if c.scrubber == nil || root == nil {
 		return data
 	}
+	if !all && kind == "log" {
+		root = ofErrors
+	}
 	w := passes.Get().(*pass)
 	w.begin(c.scrubber, nil, maxGrowth)
+	w.onlyErrors = !all
 	out, changed, ok := w.message(data, root, place{})
 	w.end()
 	if !ok || !changed {
 		return data
 	}
 	return out
+}
+
+var exceptionKey = []byte("exception.")
+
+// ofException tells the attributes that hold the text of an exception.
+func ofException(key []byte) bool {
+	return string(key) == "exception.message" || string(key) == "exception.stacktrace"
 }
 
 // message rewrites one message. Without a change out is nil. ok is false when it
@@ -84,6 +103,10 @@ func (p *pass) message(b []byte, m *message, in place) (out []byte, changed, ok 
 				key = b[from:to]
 			}
 			i = to
+		}
+		if p.onlyErrors && !ofException(key) {
+			p.depth--
+			return nil, false, true
 		}
 		p.path = append(p.path, step{key: key})
 		in = p.below(in, key)

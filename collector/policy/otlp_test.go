@@ -143,3 +143,32 @@ func FuzzScrubOTLP(f *testing.F) {
 		}
 	})
 }
+
+// TestTextsOfExceptionsAreScrubbedUnasked: they become events, and an error that two
+// SDKs tell of must read the same.
+func TestTextsOfExceptionsAreScrubbedUnasked(t *testing.T) {
+	put := func(secret string) func(pcommon.Map) {
+		return func(m pcommon.Map) {
+			m.PutStr("exception.type", "ChargeError")
+			m.PutStr("exception.message", "refused: password="+secret)
+			m.PutStr("exception.stacktrace", "ChargeError: refused: password="+secret+"\n\tat x")
+			m.PutStr("db.password", "hunter2") // of the span, which nobody asked for
+		}
+	}
+	p, _ := newPolicy(t, nil)
+	from := sender(t, func(s *schemas.ProjectSettings) { s.Scrubbing.Enabled, s.Scrubbing.Defaults = true, true })
+	for kind, with := range map[string]func(*testing.T, func(pcommon.Map)) []byte{"span": tracesWith, "log": func(t *testing.T, put func(pcommon.Map)) []byte { return logsWith(t, put, "body") }} {
+		got := p.ScrubOTLP(from, kind, with(t, put("hunter2")))
+		if bytes.Contains(got, []byte("password=hunter2")) || !bytes.Contains(got, []byte("password="+filtered)) || !bytes.Contains(got, []byte("db.password")) || !bytes.Contains(got, []byte("hunter2")) {
+			t.Errorf("%s: %q", kind, got)
+		}
+	}
+	plain := tracesWith(t, secret)
+	if got := p.ScrubOTLP(from, "span", plain); &got[0] != &plain[0] {
+		t.Error("spans without an exception were changed")
+	}
+	off := sender(t, func(s *schemas.ProjectSettings) { s.Scrubbing.Enabled = false })
+	if raw := tracesWith(t, put("hunter2")); !bytes.Equal(p.ScrubOTLP(off, "span", raw), raw) {
+		t.Error("a project that scrubs nothing was scrubbed")
+	}
+}
