@@ -26,8 +26,6 @@ var (
 	anyValue  = &message{kind: isAnyValue}
 	attribute = &message{kind: isKeyValue}
 	under     = func(field uint64, m *message) *message { return &message{fields: map[uint64]*message{field: m}} }
-	// Of logs the attributes alone: what is looked for is never in a body.
-	ofErrors  = exported(&message{fields: map[uint64]*message{6: attribute}})
 	ofTraces  = exported(&message{fields: map[uint64]*message{9: attribute, 11: under(3, attribute), 13: under(4, attribute)}})
 	ofLogs    = exported(&message{fields: map[uint64]*message{5: anyValue, 6: attribute}})
 	ofMetrics = exported(&message{fields: map[uint64]*message{
@@ -62,9 +60,6 @@ func (p *Policy) ScrubOTLP(from *Sender, kind string, data []byte) []byte {
 	root := map[string]*message{"span": ofTraces, "log": ofLogs, "trace_metric": ofMetrics}[kind]
 	if c.scrubber == nil || root == nil {
 		return data
-	}
-	if !all && kind == "log" {
-		root = ofErrors
 	}
 	w := passes.Get().(*pass)
 	w.begin(c.scrubber, nil, maxGrowth)
@@ -104,9 +99,9 @@ func (p *pass) message(b []byte, m *message, in place) (out []byte, changed, ok 
 			}
 			i = to
 		}
-		if p.onlyErrors && !ofException(key) {
-			p.depth--
-			return nil, false, true
+		if p.onlyErrors && !p.inError && ofException(key) {
+			p.inError = true
+			defer func() { p.inError = false }()
 		}
 		p.path = append(p.path, step{key: key})
 		in = p.below(in, key)
@@ -120,7 +115,9 @@ func (p *pass) message(b []byte, m *message, in place) (out []byte, changed, ok 
 		hit := false
 		if child, text := m.child(number); wire == 2 && (child != nil || text) {
 			if text {
-				new, hit = p.plain(b[from:to], in)
+				if !p.onlyErrors || p.inError {
+					new, hit = p.plain(b[from:to], in)
+				}
 			} else if new, hit, ok = p.message(b[from:to], child, in); !ok {
 				return nil, false, false
 			}

@@ -236,6 +236,7 @@ type pass struct {
 	quiet   bool
 	// onlyErrors leaves all attributes of OTLP alone but the texts of exceptions.
 	onlyErrors bool
+	inError    bool // within one
 
 	text, scratch, built []byte
 	hits                 []hit
@@ -288,7 +289,7 @@ func (p *pass) begin(s *scrubber, payload []byte, growth int) {
 func (p *pass) end() {
 	const most = 256 << 10 // what a pool may hold on to
 	p.s, p.in, p.out, p.copied, p.base, p.depth, p.quiet = nil, nil, p.out[:0], 0, 0, 0, false
-	p.onlyErrors = false
+	p.onlyErrors, p.inError = false, false
 	clear(p.path[:cap(p.path)])
 	clear(p.steps[:cap(p.steps)])
 	p.path, p.steps, p.changes, p.remarks, p.hits = p.path[:0], p.steps[:0], p.changes[:0], p.remarks[:0], p.hits[:0]
