@@ -281,7 +281,8 @@ func TestFilesCanFollowTheirEvent(t *testing.T) {
 }
 
 func TestACheckInNeedsNothingButCurl(t *testing.T) {
-	h := newHouse(t, nil)
+	l := &ledger{}
+	h := newHouseWith(t, nil, func(d *Deps) { d.Outcomes = l })
 	f := func(method, path, body, want string) {
 		t.Helper()
 		a := h.do(method, path, nil, strings.NewReader(body))
@@ -293,6 +294,7 @@ func TestACheckInNeedsNothingButCurl(t *testing.T) {
 		if got := describe(t, r[0]); got != "ingest-monitors ingest-monitors/1 monitor: check_in by : "+want {
 			t.Errorf("%s: %s; want %s", path, got, want)
 		}
+		l.want(t, map[string]int64{"monitor accepted": 1})
 	}
 	const zero = "00000000000000000000000000000000"
 	by := "sentry_key=" + shopKey
@@ -305,18 +307,33 @@ func TestACheckInNeedsNothingButCurl(t *testing.T) {
 	bad := func(path, body string, code int, want string) {
 		t.Helper()
 		h.post(path, nil, []byte(body)).want(t, code, want)
+		h.wantRecords()
 	}
-	bad("/api/1/cron/nightly/?"+by, "", 400, `status is \"\", want ok, error or in_progress`)
-	bad("/api/1/cron/nightly/?status=fine&"+by, "", 400, "status is")
-	bad("/api/1/cron/ni%20ghtly/?status=ok&"+by, "", 400, "slug")
-	bad("/api/1/cron/nightly/?status=ok&duration=-1&"+by, "", 400, "duration")
-	bad("/api/1/cron/nightly/?status=ok&check_in_id=x&"+by, "", 400, "check_in_id")
-	bad("/api/1/cron/nightly/?"+by, "[]", 400, "the body: not a JSON object")
+	// Of a sender that is known, what is refused is counted.
+	invalid := func(path, body string, code int, want, reason string) {
+		t.Helper()
+		bad(path, body, code, want)
+		l.want(t, map[string]int64{"monitor invalid " + reason: 1})
+	}
+	invalid("/api/1/cron/nightly/?"+by, "", 400, `status is \"\", want ok, error or in_progress`, "invalid_check_in")
+	invalid("/api/1/cron/nightly/?status=fine&"+by, "", 400, "status is", "invalid_check_in")
+	invalid("/api/1/cron/nightly/"+shopKey+"/?status=fine", "", 400, "status is", "invalid_check_in")
+	invalid("/api/1/cron/ni%20ghtly/?status=ok&"+by, "", 400, "slug", "invalid_check_in")
+	invalid("/api/1/cron/"+strings.Repeat("s", 51)+"/?status=ok&"+by, "", 400, "slug", "invalid_check_in")
+	invalid("/api/1/cron/nightly/?status=ok&duration=-1&"+by, "", 400, "duration", "invalid_check_in")
+	invalid("/api/1/cron/nightly/?status=ok&check_in_id=x&"+by, "", 400, "check_in_id", "invalid_check_in")
+	invalid("/api/1/cron/nightly/?status=ok&environment=a%2Fb&"+by, "", 400, `environment \"\\\"a/b\\\"\"`, "invalid_check_in")
+	invalid("/api/1/cron/nightly/?status=ok&environment="+strings.Repeat("e", 65)+"&"+by, "", 400, "environment", "invalid_check_in")
+	invalid("/api/1/cron/nightly/?"+by, `{"status":"ok","environment":"a\nb"}`, 400, "environment", "invalid_check_in")
+	invalid("/api/1/cron/nightly/?"+by, `{"status":"ok","environment":7}`, 400, "environment", "invalid_check_in")
+	invalid("/api/1/cron/nightly/?"+by, "[]", 400, "the body: not a JSON object", "invalid_check_in")
+	invalid("/api/1/cron/nightly/?status=ok&"+by, strings.Repeat(" ", 101<<10), 413, "check_in is larger", "too_large:check_in")
 	bad("/api/1/cron/nightly/short/?status=ok", "", 400, "32 hex digits")
 	bad("/api/1/cron/nightly/?status=ok", "", 401, "no DSN key")
 	bad("/api/1/cron//?status=ok", "", 404, "unknown path")
 	bad("/api/1/cron/a/"+shopKey+"/c/?status=ok", "", 404, "unknown path")
 	h.do(http.MethodDelete, "/api/1/cron/nightly/", nil, nil).want(t, 405)
+	l.want(t, nil) // of strangers nothing is
 }
 
 func TestBrowsersReportViolations(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/hoptrace/hoptrace/collector/bound"
 	"github.com/hoptrace/hoptrace/collector/outcome"
@@ -16,6 +17,9 @@ import (
 // ErrBadCheckIn means that a check-in by URL lacks something.
 var ErrBadCheckIn = errors.New("invalid check-in")
 
+// maxEnvironment is the most bytes that the name of an environment has.
+const maxEnvironment = 64
+
 var validSlug = regexp.MustCompile(`^[A-Za-z0-9_-]{1,50}$`)
 
 // Cron takes a check-in that a shell script can send: slug names the monitor,
@@ -23,20 +27,25 @@ var validSlug = regexp.MustCompile(`^[A-Za-z0-9_-]{1,50}$`)
 // monitor_config in the query or in a body of JSON, which counts more.
 func (r *Receiver) Cron(w http.ResponseWriter, req *http.Request, projectID, slug, key string) {
 	r.serve(w, req, door{protocol: outcome.Cron, project: projectID, key: key, take: func(in *intake, rq *request) (reply, error) {
-		if !validSlug.MatchString(slug) {
-			return reply{}, fmt.Errorf("%w: the monitor's slug %q is not 1 to 50 letters, digits, hyphens and underscores", ErrBadCheckIn, clip(slug, 64))
-		}
-		body, err := in.readBody(rq, "check_in", r.cfg.MaxCheckInBytes)
+		k := kinds["check_in"]
+		payload, id, err := in.cron(rq, slug)
 		if err != nil {
-			return reply{}, err
-		}
-		payload, id, err := checkInOf(slug, rq.URL.Query(), body)
-		if err != nil {
-			return reply{}, err
+			return reply{}, in.unreadable(k, err)
 		}
 		in.items = 1
-		return reply{code: http.StatusAccepted, id: id}, in.checkIn(kinds["check_in"], payload)
+		return reply{code: http.StatusAccepted, id: id}, in.checkIn(k, payload)
 	}})
+}
+
+func (in *intake) cron(rq *request, slug string) (payload []byte, id schemas.EventID, err error) {
+	if !validSlug.MatchString(slug) {
+		return nil, id, fmt.Errorf("%w: the monitor's slug %q is not 1 to 50 letters, digits, hyphens and underscores", ErrBadCheckIn, clip(slug, 64))
+	}
+	body, err := in.readBody(rq, "check_in", in.r.cfg.MaxCheckInBytes)
+	if err != nil {
+		return nil, id, err
+	}
+	return checkInOf(slug, rq.URL.Query(), body)
 }
 
 // checkInOf is the check-in of a query and a body, which may be empty. Without
@@ -74,6 +83,12 @@ func checkInOf(slug string, query url.Values, body []byte) (payload []byte, id s
 		text, _ := bound.Text(v)
 		if id, err = ParseID(text); err != nil {
 			return nil, id, fmt.Errorf("%w: check_in_id %q is no UUID", ErrBadCheckIn, clip(text, 64))
+		}
+	}
+	if v, has := members["environment"]; has {
+		text, ok := bound.Text(v)
+		if !ok || len(text) > maxEnvironment || strings.ContainsAny(text, "/\r\n") {
+			return nil, id, fmt.Errorf("%w: environment %q is no text of at most %d bytes without slashes and line ends", ErrBadCheckIn, clip(string(v), 80), maxEnvironment)
 		}
 	}
 	if v, has := members["duration"]; has {

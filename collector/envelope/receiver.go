@@ -285,8 +285,8 @@ func (r *Receiver) takeStore(in *intake, rq *request) (reply, error) {
 	return reply{}, in.event(k, payload)
 }
 
-// unreadable counts an event that is not in the body's form as invalid, and gives
-// the error back. Where the server is short of memory, the sender is to come again.
+// unreadable counts what is no event or check-in, as the body or the URL tells it, as
+// invalid, and gives the error back. Where the server is short of memory, the sender is to come again.
 func (in *intake) unreadable(k *kind, err error) error {
 	code, reason := codeOf(err)
 	if code == http.StatusTooManyRequests {
