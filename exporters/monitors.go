@@ -57,6 +57,9 @@ type MonitorIncident struct {
 	Opened      int64           // Unix ns, of that check-in
 }
 
+// MonitorIssues is the category of issues that incidents make.
+const MonitorIssues = "monitor"
+
 // MonitorKeeper is the side of monitors that the pipeline writes. Everything it does
 // follows from the check-ins and the clock that it is given, whatever their order.
 type MonitorKeeper interface {
@@ -67,14 +70,21 @@ type MonitorKeeper interface {
 	// CheckInProgress gives the progress of all sources.
 	CheckInProgress(ctx context.Context) (map[schemas.Source]Progress, error)
 	// AdvanceMonitors marks what was missed and what timed out up to clock (Unix ns): all
-	// check-ins before it must have been applied. It does at most limit environments and
-	// check-ins at once, and tells whether there is more.
+	// check-ins before it must have been applied. Each run that is due is judged once, and
+	// a check-in stands for one of them (see package monitor). It does at most limit
+	// environments and check-ins at once, and tells whether there is more.
 	AdvanceMonitors(ctx context.Context, clock int64, limit int) (more bool, err error)
-	// UntoldIncidents lists those of monitors that are not muted whose issue nobody has
-	// made yet, oldest first, at most limit.
+	// UntoldIncidents lists those of active monitors whose issue nobody has made yet,
+	// oldest first, at most limit, and of each environment the first alone.
 	UntoldIncidents(ctx context.Context, limit int) ([]MonitorIncident, error)
-	// IncidentTold notes that the issue was made, with this event.
-	IncidentTold(ctx context.Context, id int64, event schemas.EventID) error
+	// IncidentTold notes that the issue was made, with this event; hash is what it was
+	// grouped by, or zero when no issue came of it.
+	IncidentTold(ctx context.Context, id int64, event schemas.EventID, hash schemas.Fingerprint) error
+	// ResolveIncidents resolves the issues of at most limit incidents of active monitors
+	// that were told and are over, each once, and tells how many it saw to. An issue that
+	// somebody resolved or archived meanwhile, that is about something else as well
+	// since it was merged, or of which another incident goes on, is left as it is.
+	ResolveIncidents(ctx context.Context, now time.Time, limit int) (int, error)
 	// ExpireCheckIns removes at most limit that began before a time (Unix ns).
 	ExpireCheckIns(ctx context.Context, before int64, limit int) (int, error)
 	// Lease is IssueKeeper's.

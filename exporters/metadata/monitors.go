@@ -7,12 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/internal/issuestate"
 	"github.com/hoptrace/hoptrace/internal/monitor"
 	"github.com/hoptrace/hoptrace/schemas"
 )
@@ -36,9 +38,10 @@ type monitorRow struct {
 	status   schemas.MonitorStatus
 	config   schemas.MonitorConfig
 	schedule *monitor.Schedule
+	changed  bool // by the update that is applied
 }
 
-func (m *monitorRow) margin() int64  { return m.config.CheckInMargin * int64(time.Minute) }
+func (m *monitorRow) margin() int64  { return m.schedule.Margin() }
 func (m *monitorRow) runtime() int64 { return m.config.MaxRuntime * int64(time.Minute) }
 
 func (m *monitorRow) read(config string) (err error) {
@@ -98,9 +101,15 @@ func applyCheckIn(ctx context.Context, tx issueTx, u *exporters.CheckInUpdate) (
 		return refusal, err
 	}
 	env := clip(text(u.Environment))
+	if u.ID != (schemas.EventID{}) { // a run stays where it began
+		err := tx.QueryRowContext(ctx, "SELECT environment FROM check_ins WHERE monitor = $1 AND id = $2", m.id, u.ID.String()).Scan(&env)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return nil, err
+		}
+	}
 	// The row of the environment is the lock of its check-ins.
-	var next int64
-	err = tx.QueryRowContext(ctx, "SELECT next FROM monitor_environments WHERE monitor = $1 AND name = $2"+tx.lock(), m.id, env).Scan(&next)
+	var known int64
+	err = tx.QueryRowContext(ctx, "SELECT 1 FROM monitor_environments WHERE monitor = $1 AND name = $2"+tx.lock(), m.id, env).Scan(&known)
 	if errors.Is(err, sql.ErrNoRows) {
 		var n int64
 		if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM monitor_environments WHERE monitor = $1", m.id).Scan(&n); err != nil {
@@ -109,8 +118,11 @@ func applyCheckIn(ctx context.Context, tx issueTx, u *exporters.CheckInUpdate) (
 		if n >= exporters.MaxMonitorEnvironments {
 			return exporters.ErrTooManyEnvirons, nil
 		}
-		next = m.schedule.Next(u.Received)
-		_, err = tx.ExecContext(ctx, "INSERT INTO monitor_environments (monitor, name, status, last, next, due) VALUES ($1, $2, '', 0, $3, $4)", m.id, env, next, next+m.margin())
+		next, taken := m.schedule.First(u.Received)
+		_, err = tx.ExecContext(ctx, "INSERT INTO monitor_environments (monitor, name, status, last, next, due, taken) VALUES ($1, $2, '', 0, $3, $4, $5)", m.id, env, next, next+m.margin(), taken)
+	} else if err == nil && m.changed {
+		next, taken := m.schedule.First(u.Received)
+		err = setNext(ctx, tx, m, env, next, taken)
 	}
 	if err != nil {
 		return nil, err
@@ -119,10 +131,15 @@ func applyCheckIn(ctx context.Context, tx issueTx, u *exporters.CheckInUpdate) (
 		return nil, err
 	}
 	over, err := putCheckIn(ctx, tx, m, env, u)
-	if err != nil || !over {
+	if err != nil || over == nil {
 		return nil, err
 	}
-	return nil, judge(ctx, tx, m, env)
+	return nil, judge(ctx, tx, m, env, *over)
+}
+
+func setNext(ctx context.Context, tx issueTx, m *monitorRow, env string, next, taken int64) error {
+	_, err := tx.ExecContext(ctx, "UPDATE monitor_environments SET next = $1, due = $2, taken = $3 WHERE monitor = $4 AND name = $5", next, next+m.margin(), taken, m.id, env)
+	return err
 }
 
 // monitorOf finds the monitor of an update, and makes or changes it when the update
@@ -156,7 +173,7 @@ func monitorOf(ctx context.Context, tx issueTx, u *exporters.CheckInUpdate) (m *
 		return nil, nil, err
 	}
 	if u.Config != nil && *u.Config != m.config {
-		m.config = *u.Config
+		m.config, m.changed = *u.Config, true
 		if m.schedule, err = monitor.Parse(m.config); err != nil {
 			return nil, nil, err
 		}
@@ -198,12 +215,23 @@ func setConfig(ctx context.Context, tx issueTx, m *monitorRow, now int64) error 
 		return err
 	}
 	next := m.schedule.Next(now)
-	_, err = tx.ExecContext(ctx, "UPDATE monitor_environments SET next = $1, due = $2 WHERE monitor = $3", next, next+m.margin(), m.id)
+	if _, err = tx.ExecContext(ctx, "UPDATE monitor_environments SET next = $1, due = $2 WHERE monitor = $3", next, next+m.margin(), m.id); err == nil && m.schedule.Interval() {
+		_, err = tx.ExecContext(ctx, "UPDATE monitor_environments SET taken = $1 WHERE monitor = $2", now, m.id)
+	}
 	return err
 }
 
-// putCheckIn stores what an update says of a run, and tells whether it made one end.
-func putCheckIn(ctx context.Context, tx issueTx, m *monitorRow, env string, u *exporters.CheckInUpdate) (over bool, err error) {
+// run is one that is over.
+type run struct {
+	id     string
+	time   int64 // Unix ns, when it began or was due
+	failed bool
+	status string
+}
+
+// putCheckIn stores what an update says of a run, and gives the run when that made it
+// end.
+func putCheckIn(ctx context.Context, tx issueTx, m *monitorRow, env string, u *exporters.CheckInUpdate) (over *run, err error) {
 	id, where := u.ID.String(), "id = $2"
 	arg := any(id)
 	if u.ID == (schemas.EventID{}) {
@@ -213,85 +241,133 @@ func putCheckIn(ctx context.Context, tx issueTx, m *monitorRow, env string, u *e
 		}
 	}
 	var found, status string
-	var timeoutAt int64
-	err = tx.QueryRowContext(ctx, "SELECT id, status, timeout_at FROM check_ins WHERE monitor = $1 AND "+where, m.id, arg).Scan(&found, &status, &timeoutAt)
+	var at, timeoutAt int64
+	err = tx.QueryRowContext(ctx, "SELECT id, status, time, timeout_at FROM check_ins WHERE monitor = $1 AND "+where, m.id, arg).Scan(&found, &status, &at, &timeoutAt)
 	until := int64(0)
 	if u.Status == schemas.CheckInInProgress {
 		until = u.Received + m.runtime()
+	}
+	end := func(id string, at int64, status schemas.CheckInStatus) *run {
+		if status == schemas.CheckInInProgress {
+			return nil
+		}
+		return &run{id, at, status.Failed(), string(status)}
 	}
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		_, err = tx.ExecContext(ctx, `
 INSERT INTO check_ins (monitor, id, environment, status, time, updated, timeout_at, duration, trace, release) VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8, $9)`,
 			m.id, id, env, string(u.Status), u.Received, until, u.Duration, hexOrNone(u.Trace), clip(text(u.Release)))
-		return u.Status != schemas.CheckInInProgress, err
+		return end(id, u.Received, u.Status), err
 	case err != nil:
-		return false, err
+		return nil, err
+	case status == string(schemas.CheckInTimeout): // it stays one; how long it took is worth knowing
+		_, err = tx.ExecContext(ctx, "UPDATE check_ins SET duration = $1 WHERE monitor = $2 AND id = $3 AND duration < 0", u.Duration, m.id, found)
+		return nil, err
 	case status != string(schemas.CheckInInProgress):
-		return false, nil // it is over
+		return nil, nil // it is over
 	case u.Received > timeoutAt:
-		_, err = tx.ExecContext(ctx, "UPDATE check_ins SET status = 'timeout', updated = timeout_at, timeout_at = 0 WHERE monitor = $1 AND id = $2", m.id, found)
-		return true, err
+		_, err = tx.ExecContext(ctx, "UPDATE check_ins SET status = 'timeout', updated = timeout_at, timeout_at = 0, duration = $1 WHERE monitor = $2 AND id = $3", u.Duration, m.id, found)
+		return end(found, at, schemas.CheckInTimeout), err
 	}
 	_, err = tx.ExecContext(ctx, "UPDATE check_ins SET status = $1, updated = $2, timeout_at = $3, duration = CASE WHEN CAST($4 AS BIGINT) >= 0 THEN CAST($4 AS BIGINT) ELSE duration END WHERE monitor = $5 AND id = $6",
 		string(u.Status), u.Received, until, u.Duration, m.id, found)
-	return u.Status != schemas.CheckInInProgress, err
+	return end(found, at, u.Status), err
 }
 
-// judge opens or closes the incident of an environment by its last runs that are over.
-func judge(ctx context.Context, tx issueTx, m *monitorRow, env string) error {
-	need := max(m.config.FailureThreshold, m.config.RecoveryThreshold)
-	rows, err := tx.QueryContext(ctx, "SELECT id, status, time FROM check_ins WHERE monitor = $1 AND environment = $2 AND status <> 'in_progress' ORDER BY time DESC, id DESC LIMIT $3", m.id, env, need)
+// aheadAtMost bounds the runs after one that are looked at when it ends: those that
+// ended before the clock came to it.
+const aheadAtMost = 2 * monitor.MaxThreshold
+
+// judge opens or closes an incident by a run that is over now. Others that began later
+// may be over already, as what is missed is found out late: the incidents are those that
+// would be if all had ended in the order in which they began.
+func judge(ctx context.Context, tx issueTx, m *monitorRow, env string, over run) error {
+	before, err := runsBeside(ctx, tx, m, env, over, false, max(m.config.FailureThreshold, m.config.RecoveryThreshold)-1)
 	if err != nil {
 		return err
 	}
-	var last, lastStatus string
-	var lastTime, n, failed, well int64
-	err = func() error {
-		defer rows.Close()
-		for rows.Next() {
-			var id, status string
-			var at int64
-			if err := rows.Scan(&id, &status, &at); err != nil {
-				return err
-			}
-			if n == 0 {
-				last, lastStatus, lastTime = id, status, at
-			}
-			if bad := schemas.CheckInStatus(status).Failed(); bad && failed == n {
-				failed++
-			} else if !bad && well == n {
-				well++
-			}
-			n++
-		}
-		return rows.Err()
-	}()
-	if err != nil || n == 0 {
+	after, err := runsBeside(ctx, tx, m, env, over, true, aheadAtMost)
+	if err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, "UPDATE monitor_environments SET status = $1 WHERE monitor = $2 AND name = $3", lastStatus, m.id, env); err != nil {
-		return err
-	}
-	switch {
-	case failed >= m.config.FailureThreshold:
-		var open int64
-		if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM monitor_incidents WHERE monitor = $1 AND environment = $2 AND closed = 0", m.id, env).Scan(&open); err != nil || open > 0 {
+	slices.Reverse(before)
+	start := len(before)
+	runs := append(append(before, over), after...)
+	if len(after) < aheadAtMost {
+		if _, err := tx.ExecContext(ctx, "UPDATE monitor_environments SET status = $1 WHERE monitor = $2 AND name = $3", runs[len(runs)-1].status, m.id, env); err != nil {
 			return err
 		}
-		id, err := take(ctx, tx, "monitor_incidents", 1)
-		if err != nil {
-			return err
+	}
+	// The runs beside it that ended alike.
+	end := start
+	for start > 0 && runs[start-1].failed == over.failed {
+		start--
+	}
+	for end+1 < len(runs) && runs[end+1].failed == over.failed {
+		end++
+	}
+	if !over.failed {
+		if end-start+1 < int(m.config.RecoveryThreshold) {
+			return nil
 		}
-		_, err = tx.ExecContext(ctx, `
-INSERT INTO monitor_incidents (id, monitor, environment, check_in, failures, opened, closed, event) VALUES ($1, $2, $3, $4, $5, $6, 0, '') ON CONFLICT DO NOTHING`,
-			id, m.id, env, last, failed, lastTime)
-		return err
-	case well >= m.config.RecoveryThreshold:
-		_, err := tx.ExecContext(ctx, "UPDATE monitor_incidents SET closed = $1 WHERE monitor = $2 AND environment = $3 AND closed = 0", lastTime, m.id, env)
+		_, err := tx.ExecContext(ctx, "UPDATE monitor_incidents SET closed = $1 WHERE monitor = $2 AND environment = $3 AND closed = 0 AND opened <= $4",
+			runs[start+int(m.config.RecoveryThreshold)-1].time, m.id, env, runs[start].time)
 		return err
 	}
-	return nil
+	if end-start+1 < int(m.config.FailureThreshold) {
+		return nil
+	}
+	var there int64
+	if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM monitor_incidents WHERE monitor = $1 AND environment = $2 AND opened <= $3 AND (closed = 0 OR closed > $4)",
+		m.id, env, runs[end].time, runs[start].time).Scan(&there); err != nil || there > 0 {
+		return err
+	}
+	at := start + int(m.config.FailureThreshold) - 1
+	var closed, well int64
+	for i := at + 1; i < len(runs) && closed == 0; i++ {
+		if well++; runs[i].failed {
+			well = 0
+		}
+		if well == m.config.RecoveryThreshold {
+			closed = runs[i].time
+		}
+	}
+	id, err := take(ctx, tx, "monitor_incidents", 1)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `
+INSERT INTO monitor_incidents (id, monitor, environment, check_in, failures, opened, closed, event) VALUES ($1, $2, $3, $4, $5, $6, $7, '') ON CONFLICT DO NOTHING`,
+		id, m.id, env, runs[at].id, m.config.FailureThreshold, runs[at].time, closed)
+	return err
+}
+
+// runsBeside gives those that are over and began before a run, or after it, the nearest
+// first.
+func runsBeside(ctx context.Context, tx issueTx, m *monitorRow, env string, of run, after bool, limit int64) ([]run, error) {
+	if limit <= 0 {
+		return nil, nil
+	}
+	query := "SELECT id, status, time FROM check_ins WHERE monitor = $1 AND environment = $2 AND status <> 'in_progress' AND (time < $3 OR time = $3 AND id < $4) ORDER BY time DESC, id DESC LIMIT $5"
+	if after {
+		query = "SELECT id, status, time FROM check_ins WHERE monitor = $1 AND environment = $2 AND status <> 'in_progress' AND (time > $3 OR time = $3 AND id > $4) ORDER BY time, id LIMIT $5"
+	}
+	rows, err := tx.QueryContext(ctx, query, m.id, env, of.time, of.id, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []run
+	for rows.Next() {
+		var r run
+		if err := rows.Scan(&r.id, &r.status, &r.time); err != nil {
+			return nil, err
+		}
+		r.failed = schemas.CheckInStatus(r.status).Failed()
+		out = append(out, r)
+	}
+	return out, rows.Err()
 }
 
 // CheckInProgress gives the progress of all sources.
@@ -381,8 +457,8 @@ func advance(ctx context.Context, tx issueTx, id int64, env, checkIn string, clo
 	if err := m.read(config); err != nil {
 		return false, err
 	}
-	var last, next, wasDue int64
-	err = tx.QueryRowContext(ctx, "SELECT last, next, due FROM monitor_environments WHERE monitor = $1 AND name = $2"+tx.lock(), id, env).Scan(&last, &next, &wasDue)
+	var next, taken int64
+	err = tx.QueryRowContext(ctx, "SELECT next, taken FROM monitor_environments WHERE monitor = $1 AND name = $2"+tx.lock(), id, env).Scan(&next, &taken)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -390,53 +466,59 @@ func advance(ctx context.Context, tx issueTx, id int64, env, checkIn string, clo
 		return false, err
 	}
 	if checkIn != "" {
-		n, err := affected(tx.ExecContext(ctx, `UPDATE check_ins SET status = 'timeout', updated = timeout_at, timeout_at = 0
-WHERE monitor = $1 AND id = $2 AND timeout_at > 0 AND timeout_at <= $3`, id, checkIn, clock))
-		if err != nil || n == 0 {
+		over := run{id: checkIn, failed: true, status: string(schemas.CheckInTimeout)}
+		err := tx.QueryRowContext(ctx, `UPDATE check_ins SET status = 'timeout', updated = timeout_at, timeout_at = 0
+WHERE monitor = $1 AND id = $2 AND timeout_at > 0 AND timeout_at <= $3 RETURNING time`, id, checkIn, clock).Scan(&over.time)
+		if errors.Is(err, sql.ErrNoRows) {
+			return false, nil
+		}
+		if err != nil {
 			return false, err
 		}
-		return false, judge(ctx, tx, m, env)
+		return false, judge(ctx, tx, m, env, over)
 	}
 	if status == string(schemas.MonitorDisabled) {
 		return false, nil
 	}
-	if next < clock-missedAtMost {
-		next = m.schedule.Next(clock - missedAtMost)
+	if oldest := clock - missedAtMost - m.margin(); next < oldest {
+		if next = oldest; !m.schedule.Interval() {
+			next = m.schedule.Next(oldest)
+		}
 	}
 	slots := 0
 	for ; next+m.margin() <= clock && slots < slotsAtOnce; slots++ {
-		if next, err = m.slot(ctx, tx, env, next); err != nil {
+		if next, taken, err = m.slot(ctx, tx, env, next, taken); err != nil {
 			return false, err
 		}
 	}
-	_, err = tx.ExecContext(ctx, "UPDATE monitor_environments SET next = $1, due = $2 WHERE monitor = $3 AND name = $4", next, next+m.margin(), id, env)
-	return slots == slotsAtOnce, err
+	return slots == slotsAtOnce, setNext(ctx, tx, m, env, next, taken)
 }
 
-// slot judges the run that was due at a time and gives the one after it.
-func (m *monitorRow) slot(ctx context.Context, tx issueTx, env string, at int64) (next int64, err error) {
-	next = m.schedule.Next(at)
-	early := (next - at) / 2 // a job's clock may be ahead of ours
-	if !m.schedule.Interval() {
-		early = min(early, m.margin())
+// slot judges the run that was due at a time, and gives the one after it and the last
+// check-in that stands for one; taken is the last before. See package monitor.
+func (m *monitorRow) slot(ctx context.Context, tx issueTx, env string, at, taken int64) (next, by int64, err error) {
+	from, which := taken, "MAX"
+	if next = m.schedule.Next(at); !m.schedule.Interval() {
+		from, which = max(taken, at-m.schedule.Early(at)-1), "MIN"
 	}
-	var latest sql.NullInt64
-	if err := tx.QueryRowContext(ctx, "SELECT MAX(time) FROM check_ins WHERE monitor = $1 AND environment = $2 AND status <> 'missed' AND time > $3 AND time <= $4",
-		m.id, env, at-early, at+m.margin()).Scan(&latest); err != nil {
-		return 0, err
+	var found sql.NullInt64
+	if err := tx.QueryRowContext(ctx, "SELECT "+which+"(time) FROM check_ins WHERE monitor = $1 AND environment = $2 AND status <> 'missed' AND time > $3 AND time < $4",
+		m.id, env, from, at+m.margin()).Scan(&found); err != nil {
+		return 0, 0, err
 	}
-	if latest.Valid {
+	if found.Valid {
 		if m.schedule.Interval() { // counts from the run
-			return max(m.schedule.Next(latest.Int64), at+1), nil
+			next = max(m.schedule.Next(found.Int64), at+1)
 		}
-		return next, nil
+		return next, found.Int64, nil
 	}
+	over := run{id: missedID(m.id, env, at).String(), time: at, failed: true, status: string(schemas.CheckInMissed)}
 	if _, err := tx.ExecContext(ctx, `
-INSERT INTO check_ins (monitor, id, environment, status, time, updated, timeout_at, duration, trace, release) VALUES ($1, $2, $3, 'missed', $4, $4, 0, -1, '', '') ON CONFLICT DO NOTHING`,
-		m.id, missedID(m.id, env, at).String(), env, at); err != nil {
-		return 0, err
+INSERT INTO check_ins (monitor, id, environment, status, time, updated, timeout_at, duration, trace, release) VALUES ($1, $2, $3, 'missed', $4, $5, 0, -1, '', '') ON CONFLICT DO NOTHING`,
+		m.id, over.id, env, at, at+m.margin()); err != nil {
+		return 0, 0, err
 	}
-	return next, judge(ctx, tx, m, env)
+	return next, taken, judge(ctx, tx, m, env, over)
 }
 
 // missedID names the run that did not come: the same whoever finds it.
@@ -454,7 +536,9 @@ func (s *Store) UntoldIncidents(ctx context.Context, limit int) ([]exporters.Mon
 	rows, err := s.read.QueryContext(ctx, `
 SELECT i.id, m.project, m.slug, m.name, i.environment, i.failures, i.opened, c.id, c.status, c.time, c.updated, c.duration, c.trace, c.release
 FROM monitor_incidents i JOIN monitors m ON m.id = i.monitor JOIN check_ins c ON c.monitor = i.monitor AND c.id = i.check_in
-WHERE i.event = '' AND m.status = 'active' ORDER BY i.id LIMIT $1`, limit)
+WHERE i.event = '' AND m.status = 'active'
+AND NOT EXISTS (SELECT 1 FROM monitor_incidents b JOIN check_ins d ON d.monitor = b.monitor AND d.id = b.check_in WHERE b.monitor = i.monitor AND b.environment = i.environment AND b.event = '' AND b.id < i.id)
+ORDER BY i.id LIMIT $1`, limit)
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the incidents of monitors: %w", classify(err))
 	}
@@ -490,11 +574,113 @@ func (h hexInto) Scan(v any) (err error) {
 }
 
 // IncidentTold notes that the issue was made.
-func (s *Store) IncidentTold(ctx context.Context, id int64, event schemas.EventID) error {
-	if _, err := s.write.ExecContext(ctx, "UPDATE monitor_incidents SET event = $1 WHERE id = $2", event.String(), id); err != nil {
+func (s *Store) IncidentTold(ctx context.Context, id int64, event schemas.EventID, hash schemas.Fingerprint) error {
+	by := ""
+	if hash != (schemas.Fingerprint{}) {
+		by = hash.String()
+	}
+	if _, err := s.write.ExecContext(ctx, "UPDATE monitor_incidents SET event = $1, hash = $2 WHERE id = $3", event.String(), by, id); err != nil {
 		return fmt.Errorf("cannot note that incident %d was told: %w", id, classify(err))
 	}
 	return nil
+}
+
+// ResolveIncidents resolves the issues of what is over.
+func (s *Store) ResolveIncidents(ctx context.Context, now time.Time, limit int) (n int, err error) {
+	list, err := func() (list []int64, err error) {
+		rows, err := s.read.QueryContext(ctx, `
+SELECT i.id FROM monitor_incidents i JOIN monitors m ON m.id = i.monitor
+WHERE i.closed > 0 AND i.resolved = 0 AND i.event <> '' AND m.status = 'active' ORDER BY i.id LIMIT $1`, limit)
+		if err != nil {
+			return nil, err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var id int64
+			if err := rows.Scan(&id); err != nil {
+				return nil, err
+			}
+			list = append(list, id)
+		}
+		return list, rows.Err()
+	}()
+	if err != nil {
+		return 0, fmt.Errorf("cannot list incidents of monitors that are over: %w", classify(err))
+	}
+	for _, id := range list {
+		err := errMoved
+		for try := 0; try < attempts && errors.Is(err, errMoved); try++ {
+			err = s.inIssueTx(ctx, func(tx issueTx) error { return resolveIncident(ctx, tx, id, now) })
+		}
+		if errors.Is(err, errMoved) {
+			err = fmt.Errorf("%w: %w", exporters.ErrUnavailable, err)
+		}
+		if err != nil {
+			return n, fmt.Errorf("cannot resolve the issue of incident %d: %w", id, classify(err))
+		}
+		n++
+	}
+	return n, nil
+}
+
+// resolveIncident sees to one, in the transaction that notes it.
+func resolveIncident(ctx context.Context, tx issueTx, id int64, now time.Time) error {
+	n, err := affected(tx.ExecContext(ctx, "UPDATE monitor_incidents SET resolved = $1 WHERE id = $2 AND closed > 0 AND resolved = 0", now.UnixNano(), id))
+	if err != nil || n == 0 {
+		return err // another process was faster, or the monitor was deleted
+	}
+	var project, at int64
+	var slug, env, hash string
+	// The event of what was found out late has a later time than the run that went well.
+	err = tx.QueryRowContext(ctx, `
+SELECT m.project, m.slug, i.environment, i.hash, CASE WHEN c.updated > i.closed THEN c.updated ELSE i.closed END
+FROM monitor_incidents i JOIN monitors m ON m.id = i.monitor JOIN check_ins c ON c.monitor = i.monitor AND c.id = i.check_in WHERE i.id = $1`, id).
+		Scan(&project, &slug, &env, &hash, &at)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && hash == "" {
+		return nil // it has expired, or no issue came of it
+	}
+	if err != nil {
+		return err
+	}
+	issueOf := func() (issue int64, err error) {
+		err = tx.QueryRowContext(ctx, "SELECT issue FROM issue_hashes WHERE project = $1 AND hash = $2", project, hash).Scan(&issue)
+		if errors.Is(err, sql.ErrNoRows) {
+			err = nil
+		}
+		return issue, err
+	}
+	issue, err := issueOf()
+	if err != nil || issue == 0 {
+		return err
+	}
+	rows, err := lockIssues(ctx, tx, []schemas.IssueID{schemas.IssueID(issue)}) //nolint:gosec // made positive
+	if err != nil {
+		return err
+	}
+	if again, err := issueOf(); err != nil {
+		return err
+	} else if again != issue || len(rows) == 1 && rows[0].MergedInto != 0 {
+		return errMoved
+	}
+	if len(rows) == 0 || rows[0].deleted != 0 || rows[0].Category != exporters.MonitorIssues {
+		return nil
+	}
+	var others int64
+	err = tx.QueryRowContext(ctx, `
+SELECT COUNT(*) FROM monitor_incidents i JOIN monitors m ON m.id = i.monitor JOIN issue_hashes h ON h.project = m.project AND h.hash = i.hash
+WHERE i.closed = 0 AND i.hash <> '' AND h.project = $1 AND h.issue = $2`, project, issue).Scan(&others)
+	if err != nil || others > 0 {
+		return err
+	}
+	next, change, changed := issuestate.Recovered(rows[0].IssueState, at, slug, env)
+	if !changed {
+		return nil
+	}
+	rows[0].IssueState = next
+	if err := updateIssues(ctx, tx, []*issueRow{&rows[0]}); err != nil {
+		return err
+	}
+	return addActivity(ctx, tx, []activityRow{{issue: rows[0].ID, change: change, at: now}})
 }
 
 // ExpireCheckIns removes old ones, and the closed incidents of that time.
@@ -633,6 +819,12 @@ func (s *Store) UpdateMonitor(ctx context.Context, m schemas.Monitor, now int64)
 		}
 		if _, err := tx.ExecContext(ctx, "UPDATE monitors SET name = $1, status = $2 WHERE id = $3", clip(text(m.Name)), string(m.Status), row.id); err != nil {
 			return err
+		}
+		if status != string(schemas.MonitorActive) && m.Status == schemas.MonitorActive {
+			// What began and ended while nobody wanted to hear of it is not told now.
+			if _, err := tx.ExecContext(ctx, "DELETE FROM monitor_incidents WHERE monitor = $1 AND closed > 0 AND event = ''", row.id); err != nil {
+				return err
+			}
 		}
 		var old schemas.MonitorConfig
 		if err := json.Unmarshal([]byte(config), &old); err != nil {

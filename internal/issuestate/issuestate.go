@@ -145,6 +145,16 @@ func Resolve(s schemas.IssueState, r schemas.Resolution) (next schemas.IssueStat
 	return next, Change{Kind: SetResolved, Data: data("in", r.Kind, "release", r.Release)}, true, nil
 }
 
+// Recovered resolves an open issue because the job that it is about runs well again, as
+// of at (Unix ns). What a person resolved or archived meanwhile stays as it is.
+func Recovered(s schemas.IssueState, at int64, job, environment string) (next schemas.IssueState, c Change, changed bool) {
+	if s.Status != schemas.StatusUnresolved {
+		return s, Change{}, false
+	}
+	next = schemas.IssueState{Status: schemas.StatusResolved, Since: at, Resolution: schemas.Resolution{Kind: schemas.ResolvedNow, At: at}}
+	return next, Change{Kind: SetResolved, Data: data("in", schemas.ResolvedNow, "because", "recovered", "monitor", job, "environment", environment)}, true
+}
+
 // Unresolve opens a resolved or archived issue again.
 func Unresolve(s schemas.IssueState, now time.Time) (next schemas.IssueState, c Change, changed bool) {
 	if s.Status == schemas.StatusUnresolved {

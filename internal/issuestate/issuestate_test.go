@@ -178,6 +178,28 @@ func TestActionsAreIdempotent(t *testing.T) {
 	}
 }
 
+func TestAJobThatRecoversResolvesWhatIsOpenAndNothingElse(t *testing.T) {
+	s, c, changed := Recovered(New(now), at(5), "nightly", "production")
+	if !changed || s.Status != schemas.StatusResolved || s.Resolution.At != at(5) || s.Since != at(5) || c.Kind != SetResolved || c.Data["because"] != "recovered" || c.Data["monitor"] != "nightly" || c.Data["environment"] != "production" {
+		t.Fatalf("Recovered = %+v, %+v, %v", s, c, changed)
+	}
+	if _, _, changed := See(s, Sighting{LastSeen: at(5)}, release.Release{}, now); changed {
+		t.Error("what was before it opened it again")
+	}
+	if next, c, changed := See(s, Sighting{LastSeen: at(6)}, release.Release{}, now); !changed || next.Substatus != schemas.SubstatusRegressed {
+		t.Errorf("the next failure = %+v, %+v, %v; want regressed", next, c, changed)
+	}
+	archived, _, _, err := Archived(New(now), schemas.Archive{Kind: schemas.UntilForever, At: at(1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, was := range []schemas.IssueState{s, archived} {
+		if next, _, changed := Recovered(was, at(9), "nightly", "production"); changed || next != was {
+			t.Errorf("Recovered of what is %s = %+v; want it as it was", was.Status, next)
+		}
+	}
+}
+
 func TestForecastFollowsTheTwoLimits(t *testing.T) {
 	week := func(f func(h int) uint64) []uint64 {
 		out := make([]uint64, forecastHours)

@@ -18,9 +18,6 @@ import (
 	"github.com/hoptrace/hoptrace/schemas/wire"
 )
 
-// IssueCategory is that of issues of jobs that fail.
-const IssueCategory = "monitor"
-
 const (
 	// grace is how long a check-in may be on its way from the collector to the topic.
 	grace = 10 * time.Second
@@ -180,47 +177,66 @@ func (k *Keeper) clock(ctx context.Context, now time.Time) (int64, error) {
 // incidentSource names incidents where others name a partition.
 const incidentSource = schemas.Source(0x6d6f6e69746f7273)
 
-// tell makes the issues of jobs that fail, and notes that they are made. A crash
-// between the two makes the same event again, which changes nothing.
+// tell makes the issues of jobs that fail, and resolves those of jobs that recovered, in
+// the order in which they did. What is over is resolved before the next failure
+// is told, so that this one is a regression.
 func (k *Keeper) tell(ctx context.Context) error {
 	for {
+		for {
+			n, err := k.deps.Store.ResolveIncidents(ctx, time.Now(), atOnce)
+			k.metrics.recovered.Add(float64(n))
+			if err != nil {
+				return err
+			}
+			if n < atOnce {
+				break
+			}
+		}
 		list, err := k.deps.Store.UntoldIncidents(ctx, atOnce)
 		if err != nil || len(list) == 0 {
 			return err
 		}
-		in := make([]process.Incoming, len(list))
-		tallies := make([]schemas.Tally, len(list))
-		for i := range list {
-			if in[i], err = incoming(&list[i]); err != nil {
-				return err
-			}
-			tallies[i] = schemas.Tally{
-				Project: in[i].ProjectID, Time: in[i].Received, Category: in[i].Category, Outcome: schemas.OutcomeAccepted, Quantity: 1,
-				Source: in[i].Ingest, Position: schemas.Position{Offset: in[i].Offset},
-			}
-		}
-		if k.deps.Ledger != nil { // nobody else accepted them
-			if err := k.deps.Ledger.WriteTallies(ctx, tallies); err != nil {
-				return fmt.Errorf("cannot count the events of %d incidents: %w", len(list), err)
-			}
-		}
-		refusals, err := k.deps.Tell.Process(ctx, in)
-		if err != nil {
-			return fmt.Errorf("cannot make the issues of %d incidents: %w", len(list), err)
-		}
-		for _, r := range refusals {
-			k.log.Error("no issue could be made of a job that fails", "monitor", list[r.Index].Slug, "error", r.Err)
-		}
-		for i := range list {
-			if err := k.deps.Store.IncidentTold(ctx, list[i].ID, in[i].ID); err != nil {
-				return err
-			}
-			k.metrics.incidents.Inc()
-		}
-		if len(list) < atOnce {
-			return nil
+		if err := k.makeIssues(ctx, list); err != nil {
+			return err
 		}
 	}
+}
+
+// makeIssues makes them, and notes that they are made. A crash between the two makes the
+// same event again, which changes nothing.
+func (k *Keeper) makeIssues(ctx context.Context, list []exporters.MonitorIncident) (err error) {
+	in := make([]process.Incoming, len(list))
+	tallies := make([]schemas.Tally, len(list))
+	hashes := make([]schemas.Fingerprint, len(list))
+	for i := range list {
+		if in[i], err = incoming(&list[i]); err != nil {
+			return err
+		}
+		in[i].Seen = func(s exporters.Seen) { hashes[i] = s.Hash }
+		tallies[i] = schemas.Tally{
+			Project: in[i].ProjectID, Time: in[i].Received, Category: in[i].Category, Outcome: schemas.OutcomeAccepted, Quantity: 1,
+			Source: in[i].Ingest, Position: schemas.Position{Offset: in[i].Offset},
+		}
+	}
+	if k.deps.Ledger != nil { // nobody else accepted them
+		if err := k.deps.Ledger.WriteTallies(ctx, tallies); err != nil {
+			return fmt.Errorf("cannot count the events of %d incidents: %w", len(list), err)
+		}
+	}
+	refusals, err := k.deps.Tell.Process(ctx, in)
+	if err != nil {
+		return fmt.Errorf("cannot make the issues of %d incidents: %w", len(list), err)
+	}
+	for _, r := range refusals {
+		k.log.Error("no issue could be made of a job that fails", "monitor", list[r.Index].Slug, "error", r.Err)
+	}
+	for i := range list {
+		if err := k.deps.Store.IncidentTold(ctx, list[i].ID, in[i].ID, hashes[i]); err != nil {
+			return err
+		}
+		k.metrics.incidents.Inc()
+	}
+	return nil
 }
 
 // failures are how a run that failed is put in words.
@@ -232,6 +248,8 @@ var failures = map[schemas.CheckInStatus]string{
 // fingerprint is the job and the environment, so that a job has one issue in each.
 func incoming(i *exporters.MonitorIncident) (process.Incoming, error) {
 	id := idOf(uint64(incidentSource), uint64(i.ID)) //nolint:gosec // its bits are all that counts
+	// When it was known: an issue that was resolved while the job ran comes back.
+	known := max(i.Opened, i.CheckIn.Updated)
 	trace := map[string]any{}
 	if !i.CheckIn.Trace.IsZero() {
 		trace["trace_id"] = i.CheckIn.Trace.String()
@@ -239,7 +257,7 @@ func incoming(i *exporters.MonitorIncident) (process.Incoming, error) {
 	}
 	event := map[string]any{
 		"event_id": id.String(), "level": "error", "platform": "other", "logger": "monitors",
-		"timestamp":   time.Unix(0, i.Opened).UTC().Format(time.RFC3339Nano),
+		"timestamp":   time.Unix(0, known).UTC().Format(time.RFC3339Nano),
 		"message":     fmt.Sprintf("Monitor failure: %s (%s): %s", i.Name, i.Environment, failures[i.CheckIn.Status]),
 		"environment": i.Environment, "fingerprint": []string{"monitor", i.Slug, i.Environment},
 		"tags": map[string]string{"monitor.slug": i.Slug, "monitor.status": string(i.CheckIn.Status), "monitor.incident": strconv.FormatInt(i.ID, 10)},
@@ -258,8 +276,8 @@ func incoming(i *exporters.MonitorIncident) (process.Incoming, error) {
 		return process.Incoming{}, errors.Join(fmt.Errorf("cannot write the event of incident %d", i.ID), err)
 	}
 	return process.Incoming{
-		IngestEvent: wire.IngestEvent{Type: "event", Payload: payload, EventID: id.String(), ProjectID: i.Project, StartTime: i.Opened / int64(time.Second)},
-		ID:          id, Received: i.Opened, Weight: 1, Category: schemas.CategoryError, IssueCategory: IssueCategory,
+		IngestEvent: wire.IngestEvent{Type: "event", Payload: payload, EventID: id.String(), ProjectID: i.Project, StartTime: known / int64(time.Second)},
+		ID:          id, Received: known, Weight: 1, Category: schemas.CategoryError, IssueCategory: exporters.MonitorIssues,
 		Topic: topics.IngestMonitors, Ingest: incidentSource, Offset: i.ID,
 	}, nil
 }

@@ -11,8 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,6 +40,8 @@ const maxEnvironment = 64
 type Metrics struct {
 	checkIns  *prometheus.CounterVec // by what became of them
 	incidents prometheus.Counter
+	recovered prometheus.Counter
+	configs   prometheus.Counter
 	behind    prometheus.Gauge
 }
 
@@ -50,12 +54,18 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		incidents: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "hoptrace_monitors_incidents_total", Help: "Jobs that failed as often as makes an issue.",
 		}),
+		recovered: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "hoptrace_monitors_recoveries_total", Help: "Incidents that are over and whose issue was seen to: resolved, or left as a person had it.",
+		}),
+		configs: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "hoptrace_monitors_invalid_configs_total", Help: "Check-ins whose monitor_config is wrong and was left out.",
+		}),
 		behind: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "hoptrace_monitors_clock_behind_seconds", Help: "How far the clock that misses are judged by is behind the time of day: what is not read yet holds it.",
 		}),
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.checkIns, m.incidents, m.behind} {
+	for _, c := range []prometheus.Collector{m.checkIns, m.incidents, m.recovered, m.configs, m.behind} {
 		if err := reg.Register(c); err != nil {
 			errs = append(errs, fmt.Errorf("cannot register a metric of the monitors: %w", err))
 		}
@@ -70,11 +80,28 @@ type CheckIns struct {
 	metrics *Metrics
 	log     *slog.Logger
 	doc     document.Document
+	warned  map[job]time.Time // of a bad configuration
+	now     func() time.Time
 }
+
+// job names a monitor.
+type job struct {
+	project uint64
+	slug    string
+}
+
+const (
+	// ReasonConfig is why a check-in is invalid that would have made its monitor.
+	ReasonConfig = "invalid_monitor_config"
+	// warnEvery is how often a configuration that is wrong is told of, and maxWarned of
+	// how many jobs that is remembered.
+	warnEvery = time.Hour
+	maxWarned = 1000
+)
 
 // New makes the handler.
 func New(store exporters.MonitorKeeper, m *Metrics, log *slog.Logger) *CheckIns {
-	return &CheckIns{store: store, metrics: m, log: log}
+	return &CheckIns{store: store, metrics: m, log: log, warned: make(map[job]time.Time), now: time.Now}
 }
 
 // Assigned has nothing to ask: the store knows what it has applied.
@@ -87,13 +114,14 @@ func (c *CheckIns) Revoked(context.Context, []consume.Partition) {}
 func (c *CheckIns) Handle(ctx context.Context, batch []consume.Record) (dead []consume.DeadLetter, err error) {
 	defer c.doc.Reset()
 	updates := make([]exporters.CheckInUpdate, 0, len(batch))
+	faults := make(map[int]error) // of configurations, by the update
 	progress := make(map[schemas.Source]exporters.Progress)
 	for i := range batch {
 		r := &batch[i]
 		source := persist.Source(r.Topic, r.TopicID, r.Partition)
 		// Also of what is parked: it must not hold the clock.
 		progress[source] = exporters.Progress{Source: source, Offset: r.Offset, Time: r.Timestamp.UnixNano()}
-		u, err := c.read(r)
+		u, fault, err := c.read(r)
 		if err != nil {
 			c.metrics.checkIns.WithLabelValues("parked").Inc()
 			c.log.Debug("check-in refused", "topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "error", err)
@@ -101,6 +129,9 @@ func (c *CheckIns) Handle(ctx context.Context, batch []consume.Record) (dead []c
 			continue
 		}
 		u.Source, u.Offset = source, r.Offset
+		if fault != nil {
+			faults[len(updates)] = fault
+		}
 		updates = append(updates, u)
 	}
 	list := make([]exporters.Progress, 0, len(progress))
@@ -112,31 +143,60 @@ func (c *CheckIns) Handle(ctx context.Context, batch []consume.Record) (dead []c
 		return nil, err
 	}
 	for i, refusal := range refusals {
+		reason := ""
+		if refusal != nil {
+			reason = refusal.Error()
+		}
+		if fault := faults[i]; fault != nil {
+			if errors.Is(refusal, exporters.ErrNoMonitor) {
+				reason = ReasonConfig
+			}
+			c.warn(&updates[i], refusal == nil, fault)
+		}
 		if refusal == nil {
 			c.metrics.checkIns.WithLabelValues("applied").Inc()
 			continue
 		}
-		c.metrics.checkIns.WithLabelValues(refusal.Error()).Inc()
+		c.metrics.checkIns.WithLabelValues(reason).Inc()
 		o := schemas.OutcomeInvalid
 		if errors.Is(refusal, exporters.ErrMonitorDisabled) {
 			o = schemas.OutcomeFiltered
 		}
-		ledger.Drop(ctx, updates[i].Source, updates[i].Offset, o, refusal.Error(), 1)
+		ledger.Drop(ctx, updates[i].Source, updates[i].Offset, o, reason, 1)
 	}
 	return dead, nil
 }
 
-// read makes an update of a record.
-func (c *CheckIns) read(r *consume.Record) (u exporters.CheckInUpdate, err error) {
-	fail := func(format string, args ...any) (exporters.CheckInUpdate, error) {
-		return u, fmt.Errorf("%s: payload: "+format, append([]any{topics.IngestMonitors}, args...)...)
+// warn tells of a configuration that is left out, of each monitor once in a while.
+func (c *CheckIns) warn(u *exporters.CheckInUpdate, applied bool, fault error) {
+	c.metrics.configs.Inc()
+	k, now := job{u.Project, u.Slug}, c.now()
+	if last, is := c.warned[k]; is && now.Sub(last) < warnEvery {
+		return
+	}
+	if len(c.warned) >= maxWarned {
+		clear(c.warned)
+	}
+	c.warned[k] = now
+	what := "check-ins of no monitor are dropped: their monitor_config, which would make it, is wrong"
+	if applied {
+		what = "check-ins are applied without their monitor_config, which is wrong"
+	}
+	c.log.Warn(what, "project", u.Project, "monitor", u.Slug, "error", fault)
+}
+
+// read makes an update of a record. fault is what is wrong with the configuration that
+// it tells, which is left out then.
+func (c *CheckIns) read(r *consume.Record) (u exporters.CheckInUpdate, fault, err error) {
+	fail := func(format string, args ...any) (exporters.CheckInUpdate, error, error) {
+		return u, nil, fmt.Errorf("%s: payload: "+format, append([]any{topics.IngestMonitors}, args...)...)
 	}
 	if schema, ok := r.Header(schemas.HeaderSchema); ok && string(schema) != schemas.SchemaIngestMonitors {
-		return u, fmt.Errorf("schema is %.64q, this stage reads %q", schema, schemas.SchemaIngestMonitors)
+		return u, nil, fmt.Errorf("schema is %.64q, this stage reads %q", schema, schemas.SchemaIngestMonitors)
 	}
 	var m wire.CheckIn
 	if err := m.DecodeMsgpack(r.Value); err != nil {
-		return u, err
+		return u, nil, err
 	}
 	root, err := c.doc.Parse(m.Payload)
 	if err != nil {
@@ -176,20 +236,30 @@ func (c *CheckIns) read(r *consume.Record) (u exporters.CheckInUpdate, err error
 	if id, err := schemas.ParseTraceID(text(root.Get("contexts").Get("trace"), "trace_id")); err == nil {
 		u.Trace = id
 	}
-	if n := root.Get("monitor_config"); n.Is('{') {
+	if n := root.Get("monitor_config"); n != nil && !n.Is('n') {
 		config, err := configOf(n)
 		if err != nil {
-			return fail("monitor_config: %w", err)
+			return u, err, nil
 		}
 		u.Config = &config
 	}
-	return u, nil
+	return u, nil, nil
 }
 
-// configOf reads how an SDK writes a configuration.
-func configOf(n *document.Node) (schemas.MonitorConfig, error) {
+// configPaths are where the fields of a configuration stand in a check-in.
+var configPaths = map[string]string{
+	monitor.FieldType: "schedule.type", monitor.FieldCrontab: "schedule.value", monitor.FieldEvery: "schedule.value", monitor.FieldUnit: "schedule.unit",
+	monitor.FieldTimezone: "timezone", monitor.FieldMargin: "checkin_margin", monitor.FieldMaxRuntime: "max_runtime",
+	monitor.FieldFailureThreshold: "failure_issue_threshold", monitor.FieldRecoveryThreshold: "recovery_threshold",
+}
+
+// configOf reads how an SDK writes a configuration. The error names the path of each fault.
+func configOf(n *document.Node) (c schemas.MonitorConfig, err error) {
+	if !n.Is('{') {
+		return c, errors.New("monitor_config: want an object")
+	}
 	schedule := n.Get("schedule")
-	c := schemas.MonitorConfig{ScheduleType: strings.Clone(text(schedule, "type")), Timezone: strings.Clone(text(n, "timezone"))}
+	c = schemas.MonitorConfig{ScheduleType: strings.Clone(text(schedule, "type")), Timezone: strings.Clone(text(n, "timezone"))}
 	value := schedule.Get("value").Scalar()
 	if c.ScheduleType == "interval" {
 		c.Every, _ = strconv.ParseInt(value, 10, 64) // what is none is refused as 0
@@ -197,19 +267,33 @@ func configOf(n *document.Node) (schemas.MonitorConfig, error) {
 	} else {
 		c.Crontab = strings.Clone(value)
 	}
+	var errs []error
 	for _, f := range []struct {
-		key string
-		to  *int64
+		field string
+		to    *int64
 	}{
-		{"checkin_margin", &c.CheckInMargin}, {"max_runtime", &c.MaxRuntime}, {"failure_issue_threshold", &c.FailureThreshold}, {"recovery_threshold", &c.RecoveryThreshold},
+		{monitor.FieldMargin, &c.CheckInMargin}, {monitor.FieldMaxRuntime, &c.MaxRuntime},
+		{monitor.FieldFailureThreshold, &c.FailureThreshold}, {monitor.FieldRecoveryThreshold, &c.RecoveryThreshold},
 	} {
-		if v, err := strconv.ParseFloat(n.Get(f.key).Scalar(), 64); err == nil && v > -1e9 && v < 1e9 {
-			*f.to = int64(v)
+		v := n.Get(configPaths[f.field])
+		if v == nil || v.Is('n') {
+			continue
 		}
+		number, err := strconv.ParseFloat(v.Scalar(), 64)
+		if err != nil || number != math.Trunc(number) || math.Abs(number) > 1e9 {
+			errs = append(errs, fmt.Errorf("monitor_config.%s: want a whole number, got %.80q", configPaths[f.field], v.Scalar()))
+			continue
+		}
+		*f.to = int64(number)
 	}
 	c = monitor.WithDefaults(c)
-	_, err := monitor.Parse(c)
-	return c, err
+	if _, err := monitor.Parse(c); err != nil {
+		faults, _ := errors.AsType[monitor.Faults](err)
+		for _, f := range faults {
+			errs = append(errs, fmt.Errorf("monitor_config.%s: %w", configPaths[f.Field], f.Err))
+		}
+	}
+	return c, errors.Join(errs...)
 }
 
 func text(n *document.Node, key string) string {

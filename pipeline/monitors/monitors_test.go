@@ -3,6 +3,7 @@ package monitors
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -11,10 +12,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/pipeline/consume"
+	"github.com/hoptrace/hoptrace/pipeline/ledger"
 	"github.com/hoptrace/hoptrace/pipeline/persist"
 	"github.com/hoptrace/hoptrace/pipeline/process"
 	"github.com/hoptrace/hoptrace/schemas"
@@ -46,6 +49,8 @@ type store struct {
 	more      int
 	incidents []exporters.MonitorIncident
 	told      map[int64]schemas.EventID
+	over      int      // incidents to be resolved
+	steps     []string // of incidents
 	lease     bool
 	fail      error
 }
@@ -88,12 +93,20 @@ func (s *store) UntoldIncidents(context.Context, int) (out []exporters.MonitorIn
 	return out, nil
 }
 
-func (s *store) IncidentTold(_ context.Context, id int64, event schemas.EventID) error {
+func (s *store) IncidentTold(_ context.Context, id int64, event schemas.EventID, hash schemas.Fingerprint) error {
 	if s.fail != nil {
 		return s.fail
 	}
 	s.told[id] = event
+	s.steps = append(s.steps, fmt.Sprintf("told %d by %x", id, hash[:2]))
 	return nil
+}
+
+func (s *store) ResolveIncidents(_ context.Context, _ time.Time, limit int) (int, error) {
+	n := min(s.over, limit)
+	s.over -= n
+	s.steps = append(s.steps, fmt.Sprintf("resolved %d", n))
+	return n, nil
 }
 
 func (s *store) ExpireCheckIns(context.Context, int64, int) (int, error) { return 0, nil }
@@ -125,7 +138,7 @@ func TestCheckInsAreReadAsSDKsAndScriptsSendThem(t *testing.T) {
 		record(3, `{"monitor_slug":"job","status":"great"}`),
 		record(4, `{"monitor_slug":"☃","status":"ok"}`),
 		record(5, `{"monitor_slug":"job","status":"ok","check_in_id":"x"}`),
-		record(6, `{"monitor_slug":"job","status":"ok","monitor_config":{"schedule":{"type":"crontab","value":"never"}}}`),
+		record(6, `{"monitor_slug":"job","status":[]}`),
 		record(7, `{"monitor_slug"`),
 		record(8, `{"monitor_slug":"job","status":"ok","environment":"`+strings.Repeat("e", 65)+`"}`),
 	}
@@ -133,7 +146,7 @@ func TestCheckInsAreReadAsSDKsAndScriptsSendThem(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantReasons := []string{`"great"`, `"☃"`, `"x"`, "never", "broken JSON", "environment"}
+	wantReasons := []string{`"great"`, `"☃"`, `"x"`, `status: want ok`, "broken JSON", "environment"}
 	if len(dead) != len(wantReasons) {
 		t.Fatalf("%d dead letters, want %d", len(dead), len(wantReasons))
 	}
@@ -172,6 +185,76 @@ func TestCheckInsAreReadAsSDKsAndScriptsSendThem(t *testing.T) {
 	}
 }
 
+// notes is a ledger that keeps its lines.
+type notes struct{ lines []schemas.Tally }
+
+func (n *notes) WriteTallies(_ context.Context, lines []schemas.Tally) error {
+	n.lines = append(n.lines, lines...)
+	return nil
+}
+
+func TestABadConfigurationIsLeftOutAndTheCheckInIsNot(t *testing.T) {
+	s := newStore()
+	s.refuse["unknown"], s.refuse["off"] = exporters.ErrNoMonitor, exporters.ErrMonitorDisabled
+	m := metrics()
+	var log strings.Builder
+	c := New(s, m, slog.New(slog.NewTextHandler(&log, nil)))
+	now := received
+	c.now = func() time.Time { return now }
+	n := &notes{}
+	stage := ledger.Around(c, ledger.Config{Final: true, Category: schemas.CategoryMonitor, Source: persist.Source}, n)
+	bad := `"monitor_config":{"schedule":{"type":"crontab","value":"0 25 * * *"},"timezone":"Mars/Olympus","checkin_margin":-1,"max_runtime":"long"}`
+	batch := []consume.Record{
+		record(0, `{"monitor_slug":"job","status":"ok",`+bad+`}`),
+		record(1, `{"monitor_slug":"unknown","status":"ok",`+bad+`}`),
+		record(2, `{"monitor_slug":"unknown","status":"ok"}`),
+		record(3, `{"monitor_slug":"off","status":"ok",`+bad+`}`),
+		record(4, `{"monitor_slug":"job","status":"error",`+bad+`}`),
+		record(5, `{"monitor_slug":"job","status":"ok","monitor_config":null}`),
+		record(6, `{"monitor_slug":"job","status":"ok","monitor_config":"daily"}`),
+	}
+	dead, err := stage.Handle(t.Context(), batch)
+	if err != nil || len(dead) > 0 {
+		t.Fatalf("Handle = %+v, %v; want nothing parked", dead, err)
+	}
+	if len(s.updates) != len(batch) {
+		t.Fatalf("%d updates, want %d", len(s.updates), len(batch))
+	}
+	for i, u := range s.updates {
+		if u.Config != nil {
+			t.Errorf("update %d has the configuration %+v", i, *u.Config)
+		}
+	}
+	got := make([]string, 0, len(n.lines))
+	for _, l := range n.lines {
+		got = append(got, fmt.Sprintf("%d %s %s %s", l.Position.Offset, l.Category, l.Outcome, l.Reason))
+	}
+	if d := cmp.Diff([]string{
+		"0 monitor stored ", "1 monitor invalid pipeline:invalid_monitor_config", "2 monitor invalid pipeline:no_monitor", "3 monitor filtered pipeline:monitor_disabled",
+		"4 monitor stored ", "5 monitor stored ", "6 monitor stored ",
+	}, got); d != "" {
+		t.Errorf("ledger (-want +got):\n%s", d)
+	}
+	for _, want := range []string{`monitor_config.schedule.value: \"0 25 * * *\": hour \"25\": want 0 to 23`, `monitor_config.timezone: want a name`, `monitor_config.checkin_margin: want 1 to 40320, got -1`, `monitor_config.max_runtime: want a whole number, got \"long\"`} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not say %s: %s", want, log.String())
+		}
+	}
+	if n := strings.Count(log.String(), "\n"); n != 3 {
+		t.Errorf("the log has %d lines, want one of each monitor:\n%s", n, log.String())
+	}
+	if got := testutil.ToFloat64(m.configs); got != 5 {
+		t.Errorf("%v bad configurations are counted, want 5", got)
+	}
+	now = now.Add(warnEvery)
+	if _, err := stage.Handle(t.Context(), []consume.Record{record(7, `{"monitor_slug":"job","status":"ok","monitor_config":[]}`)}); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(log.String(), "\n"); n != 4 || !strings.Contains(log.String(), "monitor_config: want an object") {
+		t.Errorf("an hour later the log has %d lines, want one more:\n%s", n, log.String())
+	}
+}
+
 func TestABatchIsNotDoneBeforeItIsApplied(t *testing.T) {
 	s := newStore()
 	s.fail = exporters.ErrUnavailable
@@ -192,6 +275,11 @@ type teller struct {
 
 func (t *teller) Process(_ context.Context, in []process.Incoming) ([]process.Refusal, error) {
 	t.in = append(t.in, in...)
+	for i := range in {
+		if in[i].Seen != nil {
+			in[i].Seen(exporters.Seen{Issue: 3, Hash: schemas.Fingerprint{0xab, byte(in[i].Offset)}})
+		}
+	}
 	return nil, t.err
 }
 
@@ -228,10 +316,10 @@ func TestABacklogHoldsTheClock(t *testing.T) {
 
 func TestIncidentsAreToldOnceAndAgainOnlyAsTheSameEvent(t *testing.T) {
 	s := newStore()
-	s.more = 2
+	s.more, s.over = 2, atOnce+1
 	s.incidents = []exporters.MonitorIncident{{
 		ID: 7, Project: 42, Slug: "job", Name: "Job", Environment: "production", Failures: 2, Opened: received.UnixNano(),
-		CheckIn: schemas.CheckIn{ID: schemas.EventID{1}, Status: schemas.CheckInMissed, Release: "job@1"},
+		CheckIn: schemas.CheckIn{ID: schemas.EventID{1}, Status: schemas.CheckInMissed, Release: "job@1", Updated: received.Add(time.Minute).UnixNano()},
 	}}
 	tell := &teller{}
 	k := NewKeeper(KeeperDeps{Store: s, Topic: ends{{1, 0, 0}}, Tell: tell}, 0, metrics(), quiet)
@@ -249,12 +337,18 @@ func TestIncidentsAreToldOnceAndAgainOnlyAsTheSameEvent(t *testing.T) {
 		t.Fatalf("told %+v as %+v; want the same event twice: before the crash and after", s.told, tell.in)
 	}
 	in := tell.in[0]
-	for _, want := range []string{`"fingerprint":["monitor","job","production"]`, "did not begin in time", `"release":"job@1"`} {
+	if d := cmp.Diff([]string{
+		"resolved 100", "resolved 1", // what is over, before what failed later is told
+		"resolved 0", "told 7 by ab07", "resolved 0", "resolved 0",
+	}, s.steps); d != "" {
+		t.Errorf("steps (-want +got):\n%s", d)
+	}
+	for _, want := range []string{`"timestamp":"2026-11-23T12:01:00Z"`, `"fingerprint":["monitor","job","production"]`, "did not begin in time", `"release":"job@1"`} {
 		if !strings.Contains(string(in.Payload), want) {
 			t.Errorf("the event has no %s: %s", want, in.Payload)
 		}
 	}
-	if in.IssueCategory != IssueCategory || in.ProjectID != 42 {
+	if in.IssueCategory != exporters.MonitorIssues || in.ProjectID != 42 {
 		t.Errorf("the event is %+v", in)
 	}
 	if len(s.clocks) < 3 {

@@ -82,6 +82,9 @@ type Incoming struct {
 	Origin   schemas.Origin // empty: an SDK of Sentry sent it
 	// IssueCategory is what issues of it are; empty means "error".
 	IssueCategory string
+	// Seen, when it is not nil, is told which issue the event is of, once it lies on
+	// topic events; of what is refused or discarded it is not called.
+	Seen func(exporters.Seen)
 	// Topic, Ingest and Offset are where the record lies.
 	Topic  string
 	Ingest schemas.Source
@@ -183,6 +186,8 @@ func (p *Processor) Process(ctx context.Context, in []Incoming) ([]Refusal, erro
 	for i := range events {
 		if events[i].refusal != nil {
 			refusals = append(refusals, Refusal{i, events[i].refusal})
+		} else if events[i].sighting >= 0 && in[i].Seen != nil {
+			in[i].Seen(events[i].grouping.seen)
 		}
 	}
 	p.metrics.events.Add(float64(len(events) - len(refusals)))

@@ -21,6 +21,7 @@ import (
 	"github.com/hoptrace/hoptrace/pipeline/symbolicate"
 	"github.com/hoptrace/hoptrace/schemas"
 	"github.com/hoptrace/hoptrace/schemas/topics"
+	"github.com/hoptrace/hoptrace/schemas/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -169,6 +170,28 @@ func TestEventsOfADiscardedIssueAreCountedAndGoNoFurther(t *testing.T) {
 	if d := cmp.Diff([]string{"42 error filtered pipeline:discarded 20", "42 error filtered pipeline:discarded 21"}, w.outcomes); d != "" {
 		t.Errorf("outcomes (-want +got):\n%s", d)
 	}
+}
+
+func TestWhoAsksIsToldTheIssueOfAnEvent(t *testing.T) {
+	f := func(w *world, payload string, want int) {
+		t.Helper()
+		var seen []exporters.Seen
+		in := Incoming{
+			IngestEvent: wire.IngestEvent{Type: "event", ProjectID: 42, Payload: []byte(payload)}, ID: schemas.EventID{1}, Received: received.UnixNano(),
+			Seen: func(s exporters.Seen) { seen = append(seen, s) },
+		}
+		if _, err := newStage(t, w).p.Process(t.Context(), []Incoming{in}); err != nil {
+			t.Fatal(err)
+		}
+		if len(seen) != want || want > 0 && (seen[0].Issue == 0 || seen[0].Hash == (schemas.Fingerprint{})) {
+			t.Errorf("of %s it was told %+v, want %d", payload, seen, want)
+		}
+	}
+	f(newWorld(), `{"message":"m"}`, 1)
+	f(newWorld(), `{`, 0)
+	discards := newWorld()
+	discards.discard = true
+	f(discards, `{"message":"m"}`, 0)
 }
 
 func TestARepeatBelongsWhereTheEventBelongsThatItRepeats(t *testing.T) {

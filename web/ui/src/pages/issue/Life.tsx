@@ -16,7 +16,7 @@ const WORDS: Record<string, (d: Data) => string> = {
   set_regression: (d) => 'came back' + (d['release'] ? ` in ${String(d['release'])}` : '') + (d['resolvedIn'] ? `, resolved in ${String(d['resolvedIn'])}` : ''),
   set_ongoing: (d) => (d['until'] ? `woke: the condition (${String(d['until'])}) was met` : `is ongoing${d['was'] ? `, was ${String(d['was'])}` : ''}`),
   set_escalating: (d) => `escalated: ${plain(count(Number(d['events'])))} events today, ${plain(count(Number(d['forecast'])))} were forecast`,
-  set_resolved: (d) => 'resolved it' + (d['in'] === 'in_next_release' ? ' in the next release' : d['release'] ? ` in ${String(d['release'])}` : ''),
+  set_resolved: (d) => 'resolved it' + (d['in'] === 'in_next_release' ? ' in the next release' : d['release'] ? ` in ${String(d['release'])}` : '') + (d['because'] === 'recovered' ? ` because the job ${String(d['monitor'])} recovered in ${String(d['environment'])}` : ''),
   set_unresolved: () => 'reopened it',
   set_archived: (d) => `archived it until ${String(d['until']) === 'forever' ? 'somebody reopens it' : String(d['until'])}`,
   set_priority: (d) => `made its priority ${String(d['to'])}`,
