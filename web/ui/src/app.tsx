@@ -1,5 +1,5 @@
 import { useQuery } from '@tanstack/react-query'
-import { Component, type ReactNode } from 'react'
+import { Component, lazy, Suspense, type ReactNode } from 'react'
 import { Redirect, Route, Switch, useSearch } from 'wouter'
 import { ask } from './api/client'
 import type { Status } from './api/types'
@@ -19,6 +19,9 @@ import { Link } from './parts/Link'
 import { Shell } from './parts/Shell'
 import { Empty, Failed } from './parts/States'
 
+// Its own file, so that the first page stays small.
+const Topology = lazy(() => import('./pages/topology/Topology').then((m) => ({ default: m.TopologyPage })))
+
 export function App() {
   const project = new URLSearchParams(useSearch()).get('project') ?? undefined
   const status = useQuery({
@@ -29,7 +32,7 @@ export function App() {
     staleTime: Infinity,
   })
   const s = status.data
-  const list = (page: ReactNode, name: 'Messages' | 'Traces' | 'Topics' | 'Issues') => {
+  const list = (page: ReactNode, name: 'Messages' | 'Traces' | 'Topology' | 'Topics' | 'Issues') => {
     if (status.error && !s) {
       return (
         <Shell page={name} status={s}>
@@ -49,6 +52,20 @@ export function App() {
         <Route path="/traces">{list(<Traces status={s} />, 'Traces')}</Route>
         <Route path="/traces/:id">{(p) => <Waterfall key={p.id} id={p.id} status={s} />}</Route>
         <Route path="/messages">{list(<Messages status={s} />, 'Messages')}</Route>
+        <Route path="/topology">
+          {list(
+            <Suspense
+              fallback={
+                <Shell page="Topology" status={s} ranged>
+                  <Finding finding={undefined} />
+                </Shell>
+              }
+            >
+              <Topology status={s} />
+            </Suspense>,
+            'Topology',
+          )}
+        </Route>
         <Route path="/topics">{list(<Topics status={s} />, 'Topics')}</Route>
         <Route path="/issues">{list(<Issues status={s} />, 'Issues')}</Route>
         <Route path="/issues/discarded">
@@ -78,7 +95,7 @@ function NotFound({ status }: { status: Status | undefined }) {
     <Shell page="Traces" status={status}>
       <Finding finding={undefined} failed="There is no such page" />
       <Empty title="These there are">
-        <p> <Link to="/traces">traces</Link>, <Link to="/messages">messages</Link>, <Link to="/topics">topics</Link>, <Link to="/issues">issues</Link>, <Link to="/logs">logs</Link>, the <Link to="/ledger">ledger</Link> or <Link to="/settings">settings</Link>.
+        <p> <Link to="/traces">traces</Link>, <Link to="/messages">messages</Link>, the <Link to="/topology">topology</Link>, <Link to="/topics">topics</Link>, <Link to="/issues">issues</Link>, <Link to="/logs">logs</Link>, the <Link to="/ledger">ledger</Link> or <Link to="/settings">settings</Link>.
         </p>
       </Empty>
     </Shell>

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ago, bytes, count, duration, minus, plain, share, short, time } from './format'
+import { ago, bytes, count, duration, minus, plain, rate, share, short, time } from './format'
 
 const s = 1e9
 
@@ -89,3 +89,21 @@ describe('times', () => {
 })
 
 it('short keeps both ends of an id', () => expect(short('4f6c9e0b000000019e3779b97f4a7c15')).toBe('4f6c9e0b…7c15'))
+
+describe('rate', () => {
+  it('has three digits, and a longer time for what is rare', () => {
+    const cases: [number, string][] = [
+      [0, '0/s'],
+      [1203.6, '1 204/s'],
+      [999.6, '1 000/s'],
+      [402, '402/s'],
+      [18.44, '18.4/s'],
+      [0.35, '0.35/s'],
+      [0.05, '3.00/min'],
+      [0.001, '3.60/h'],
+      [0.000001, '< 0.01/h'],
+      [NaN, 'unknown'],
+    ]
+    for (const [n, want] of cases) expect(plain(rate(n))).toBe(want)
+  })
+})

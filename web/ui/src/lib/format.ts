@@ -67,6 +67,20 @@ export function share(x: number): string {
   return s + THIN + '%'
 }
 
+/** 1 204/s, 18.4/s, 0.35/s; what is rarer by the minute or the hour. */
+export function rate(perSecond: number): string {
+  if (!Number.isFinite(perSecond)) return 'unknown'
+  for (const [size, unit] of [
+    [1, '/s'],
+    [60, '/min'],
+    [3600, '/h'],
+  ] as const) {
+    const value = perSecond * size
+    if (value >= 0.1 || (unit === '/h' && value > 0)) return (value >= 999.5 ? count(value) : value < 0.01 ? '< 0.01' : value.toPrecision(value < 1 ? 2 : 3)) + unit
+  }
+  return '0/s'
+}
+
 /** 940 B, 1.18 kB, 12.4 MB: powers of 1000. */
 export function bytes(n: number): string {
   let value = n

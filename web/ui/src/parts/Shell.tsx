@@ -12,6 +12,7 @@ import { Link, useTo } from './Link'
 export const PAGES = [
   { name: 'Messages', path: '/messages', key: 'm', icon: 'M3 5h14v9H9l-4 3v-3H3z' },
   { name: 'Traces', path: '/traces', key: 't', icon: 'M3 5h9M6 10h9M9 15h8' },
+  { name: 'Topology', path: '/topology', key: 'y', icon: 'M5 7a2 2 0 1 1 0 4 2 2 0 0 1 0-4zM15 3a2 2 0 1 1 0 4 2 2 0 0 1 0-4zM15 13a2 2 0 1 1 0 4 2 2 0 0 1 0-4zM7 8.3l6-2.6M7 9.8l6 4.3' },
   { name: 'Topics', path: '/topics', key: 'p', icon: 'M3 4h14v4H3zM3 12h14v4H3z' },
   { name: 'Issues', path: '/issues', key: 'i', icon: 'M10 3l8 14H2zM10 8v4M10 14.5v.1' },
   { name: 'Logs', path: '/logs', key: 'o', icon: 'M4 3h12v14H4zM7 7h6M7 10h6M7 13h4' },
