@@ -65,8 +65,10 @@ const MonitorIssues = "monitor"
 type MonitorKeeper interface {
 	// ApplyCheckIns applies updates and notes progress, all in one transaction. What
 	// lies at or before the progress of its source is passed over, so a replay changes
-	// nothing. The result has one element an update: nil, or why it was left out.
-	ApplyCheckIns(ctx context.Context, updates []CheckInUpdate, progress []Progress) ([]error, error)
+	// nothing. The result has one element an update: nil, or why it was left out. One
+	// of no monitor waits half a minute for the one that makes it, which may come second: then
+	// it is applied, and is among revived.
+	ApplyCheckIns(ctx context.Context, updates []CheckInUpdate, progress []Progress) (refusals []error, revived []CheckInUpdate, err error)
 	// CheckInProgress gives the progress of all sources.
 	CheckInProgress(ctx context.Context) (map[schemas.Source]Progress, error)
 	// AdvanceMonitors marks what was missed and what timed out up to clock (Unix ns): all

@@ -401,7 +401,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 				return nil, err
 			}
 			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchEvents, cfg.EventBatchWait
-			handler = monitors.New(deps.Monitors, monitorMetrics, stageLog)
+			handler = monitors.New(deps.Monitors, deps.Ledger, monitorMetrics, stageLog)
 			p.ends = &checkInEnds{}
 			p.monitors = monitors.NewKeeper(monitors.KeeperDeps{Store: deps.Monitors, Topic: p.ends, Tell: processor(stageLog), Ledger: deps.Ledger}, 0, monitorMetrics, stageLog)
 		default:

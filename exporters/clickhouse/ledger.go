@@ -102,7 +102,7 @@ func (s *Store) Ledger(ctx context.Context, project uint64, r exporters.Range) (
 	err := s.query(ctx, `
 SELECT category, outcome, reason, sum(quantity) AS total FROM outcomes FINAL
 WHERE `+where+`
-GROUP BY category, outcome, reason ORDER BY category, outcome, total DESC, reason LIMIT 10000`, ps,
+GROUP BY category, outcome, reason HAVING total != 0 ORDER BY category, outcome, total DESC, reason LIMIT 10000`, ps,
 		proto.Results{{Name: "category", Data: category}, {Name: "outcome", Data: &outcome}, {Name: "reason", Data: reason}, {Name: "total", Data: &quantity}},
 		func() { out = out[:0] },
 		func() {

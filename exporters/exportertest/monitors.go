@@ -27,6 +27,7 @@ func Monitors(t *testing.T, open func(t *testing.T) MonitorStore) {
 		t.Run(name, func(t *testing.T) { f(t, &cronWorld{t: t, s: open(t)}) })
 	}
 	run("ACheckInWithAConfigurationMakesItsMonitor", cronUpsert)
+	run("AnEndThatOvertookItsBeginningIsKept", cronOvertaken)
 	run("ARunIsInProgressAndThenOver", cronRun)
 	run("WhatComesAgainChangesNothing", cronReplay)
 	run("RunsThatDoNotComeAreMissedWhateverTheOrderOfCheckIns", cronMissed)
@@ -62,6 +63,8 @@ type cronWorld struct {
 	t      *testing.T
 	s      MonitorStore
 	offset int64
+
+	revived []exporters.CheckInUpdate // of the last apply
 }
 
 // update is a check-in of the monitor "job", in production.
@@ -76,8 +79,9 @@ func (w *cronWorld) update(id byte, status schemas.CheckInStatus, d time.Duratio
 func (w *cronWorld) apply(us ...exporters.CheckInUpdate) []error {
 	w.t.Helper()
 	last := us[len(us)-1]
-	out, err := w.s.ApplyCheckIns(testContext(w.t), us, []exporters.Progress{{Source: last.Source, Offset: last.Offset, Time: last.Received}})
+	out, revived, err := w.s.ApplyCheckIns(testContext(w.t), us, []exporters.Progress{{Source: last.Source, Offset: last.Offset, Time: last.Received}})
 	noError(w.t, "ApplyCheckIns", err)
+	w.revived = revived
 	return out
 }
 
@@ -132,6 +136,30 @@ func (w *cronWorld) environment() schemas.MonitorEnvironment {
 		w.t.Fatalf("the monitor has the environments %+v, want one", m.Environments)
 	}
 	return m.Environments[0]
+}
+
+// cronOvertaken: the end of the first run comes before its beginning, which makes the
+// monitor, as when a sender's two requests overtake each other.
+func cronOvertaken(t *testing.T, w *cronWorld) {
+	stale := w.update(7, schemas.CheckInOK, -time.Minute)
+	end, begin := w.update(1, schemas.CheckInOK, 0), w.update(1, schemas.CheckInInProgress, 5*time.Millisecond)
+	begin.Config = hourly()
+	if out := w.apply(stale, end); !errors.Is(out[1], exporters.ErrNoMonitor) || len(w.revived) != 0 {
+		t.Errorf("before there is a monitor: %v, revived %v", out, w.revived)
+	}
+	if out := w.apply(begin); out[0] != nil || len(w.revived) != 1 || w.revived[0].Offset != end.Offset || w.revived[0].Source != end.Source {
+		t.Fatalf("the beginning: %v, revived %+v", out, w.revived)
+	}
+	list, err := w.s.CheckIns(testContext(t), 1, "job", "", 0, schemas.EventID{}, 10)
+	noError(t, "CheckIns", err)
+	if len(list) != 1 || list[0].ID != begin.ID || list[0].Status != schemas.CheckInOK {
+		t.Errorf("the runs are %+v, want one that is over", list)
+	}
+	later := w.update(2, schemas.CheckInInProgress, time.Second)
+	later.Config = hourly()
+	if w.apply(later); len(w.revived) != 0 {
+		t.Errorf("revived twice: %+v", w.revived)
+	}
 }
 
 func cronUpsert(t *testing.T, w *cronWorld) {

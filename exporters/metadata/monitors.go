@@ -55,9 +55,9 @@ func (m *monitorRow) read(config string) (err error) {
 }
 
 // ApplyCheckIns applies updates, all in one transaction.
-func (s *Store) ApplyCheckIns(ctx context.Context, updates []exporters.CheckInUpdate, progress []exporters.Progress) (out []error, err error) {
+func (s *Store) ApplyCheckIns(ctx context.Context, updates []exporters.CheckInUpdate, progress []exporters.Progress) (out []error, revived []exporters.CheckInUpdate, err error) {
 	err = s.inIssueTx(ctx, func(tx issueTx) error {
-		out = make([]error, len(updates))
+		out, revived = make([]error, len(updates)), nil
 		done := make(map[schemas.Source]int64)
 		for _, p := range progress {
 			// The row is also the lock that keeps one who lost the partition from writing.
@@ -79,18 +79,30 @@ func (s *Store) ApplyCheckIns(ctx context.Context, updates []exporters.CheckInUp
 			if last, ok := done[updates[i].Source]; ok && updates[i].Offset <= last {
 				continue
 			}
-			refusal, err := applyCheckIn(ctx, tx, &updates[i])
+			u := &updates[i]
+			refusal, err := applyCheckIn(ctx, tx, u)
 			if err != nil {
 				return err
 			}
 			out[i] = refusal
+			switch {
+			case errors.Is(refusal, exporters.ErrNoMonitor):
+				err = hold(ctx, tx, u)
+			case refusal == nil && u.Config != nil:
+				var found []exporters.CheckInUpdate
+				found, err = revive(ctx, tx, u)
+				revived = append(revived, found...)
+			}
+			if err != nil {
+				return err
+			}
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("cannot apply %d check-ins: %w", len(updates), classify(err))
+		return nil, nil, fmt.Errorf("cannot apply %d check-ins: %w", len(updates), classify(err))
 	}
-	return out, nil
+	return out, revived, nil
 }
 
 func sourceText(s schemas.Source) string { return strconv.FormatUint(uint64(s), 10) }

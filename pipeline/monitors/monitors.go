@@ -77,6 +77,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 // goroutine at a time.
 type CheckIns struct {
 	store   exporters.MonitorKeeper
+	ledger  exporters.LedgerWriter // nil: nobody counts
 	metrics *Metrics
 	log     *slog.Logger
 	doc     document.Document
@@ -100,8 +101,8 @@ const (
 )
 
 // New makes the handler.
-func New(store exporters.MonitorKeeper, m *Metrics, log *slog.Logger) *CheckIns {
-	return &CheckIns{store: store, metrics: m, log: log, warned: make(map[job]time.Time), now: time.Now}
+func New(store exporters.MonitorKeeper, l exporters.LedgerWriter, m *Metrics, log *slog.Logger) *CheckIns {
+	return &CheckIns{store: store, ledger: l, metrics: m, log: log, warned: make(map[job]time.Time), now: time.Now}
 }
 
 // Assigned has nothing to ask: the store knows what it has applied.
@@ -138,8 +139,11 @@ func (c *CheckIns) Handle(ctx context.Context, batch []consume.Record) (dead []c
 	for _, p := range progress {
 		list = append(list, p)
 	}
-	refusals, err := c.store.ApplyCheckIns(ctx, updates, list)
+	refusals, revived, err := c.store.ApplyCheckIns(ctx, updates, list)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.revive(ctx, revived); err != nil {
 		return nil, err
 	}
 	for i, refusal := range refusals {
@@ -165,6 +169,37 @@ func (c *CheckIns) Handle(ctx context.Context, batch []consume.Record) (dead []c
 		ledger.Drop(ctx, updates[i].Source, updates[i].Offset, o, reason, 1)
 	}
 	return dead, nil
+}
+
+// Places of a revived check-in's lines among those of its record.
+const (
+	noLonger = 1<<17 + iota // invalid, less one
+	kept                    // stored, one more
+)
+
+// revive counts check-ins that were left out and are applied now, since the one that
+// makes their monitor came behind them.
+func (c *CheckIns) revive(ctx context.Context, revived []exporters.CheckInUpdate) error {
+	if len(revived) == 0 {
+		return nil
+	}
+	c.metrics.checkIns.WithLabelValues("revived").Add(float64(len(revived)))
+	if c.ledger == nil {
+		return nil
+	}
+	lines := make([]schemas.Tally, 0, 2*len(revived))
+	for i := range revived {
+		u := &revived[i]
+		line := schemas.Tally{Project: u.Project, Time: u.Received, Category: schemas.CategoryMonitor, Source: u.Source, Position: schemas.Position{Offset: u.Offset, Index: noLonger}}
+		line.Outcome, line.Reason, line.Quantity = schemas.OutcomeInvalid, schemas.PipelineReason+exporters.ErrNoMonitor.Error(), -1
+		lines = append(lines, line)
+		line.Position.Index, line.Outcome, line.Reason, line.Quantity = kept, schemas.OutcomeStored, "", 1
+		lines = append(lines, line)
+	}
+	if err := c.ledger.WriteTallies(ctx, lines); err != nil {
+		return fmt.Errorf("cannot count %d check-ins that found their monitor: %w", len(revived), err)
+	}
+	return nil
 }
 
 // warn tells of a configuration that is left out, of each monitor once in a while.

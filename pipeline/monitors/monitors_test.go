@@ -49,7 +49,8 @@ type store struct {
 	more      int
 	incidents []exporters.MonitorIncident
 	told      map[int64]schemas.EventID
-	over      int      // incidents to be resolved
+	over      int // incidents to be resolved
+	revived   []exporters.CheckInUpdate
 	steps     []string // of incidents
 	lease     bool
 	fail      error
@@ -59,9 +60,9 @@ func newStore() *store {
 	return &store{progress: map[schemas.Source]exporters.Progress{}, refuse: map[string]error{}, told: map[int64]schemas.EventID{}, lease: true}
 }
 
-func (s *store) ApplyCheckIns(_ context.Context, us []exporters.CheckInUpdate, ps []exporters.Progress) ([]error, error) {
+func (s *store) ApplyCheckIns(_ context.Context, us []exporters.CheckInUpdate, ps []exporters.Progress) ([]error, []exporters.CheckInUpdate, error) {
 	if s.fail != nil {
-		return nil, s.fail
+		return nil, nil, s.fail
 	}
 	s.updates = append(s.updates, us...)
 	for _, p := range ps {
@@ -71,7 +72,7 @@ func (s *store) ApplyCheckIns(_ context.Context, us []exporters.CheckInUpdate, p
 	for i := range us {
 		out[i] = s.refuse[us[i].Slug]
 	}
-	return out, nil
+	return out, s.revived, nil
 }
 
 func (s *store) CheckInProgress(context.Context) (map[schemas.Source]exporters.Progress, error) {
@@ -129,7 +130,7 @@ func record(offset int64, payload string) consume.Record {
 func TestCheckInsAreReadAsSDKsAndScriptsSendThem(t *testing.T) {
 	const id, trace = "9ec79c33ec9942ab8353589fcb2e04dc", "4bf92f3577b34da6a3ce929d0e0e4736"
 	s := newStore()
-	c := New(s, metrics(), quiet)
+	c := New(s, nil, metrics(), quiet)
 	batch := []consume.Record{
 		record(0, `{"check_in_id":"`+id+`","monitor_slug":"Nightly Job","status":"in_progress","environment":"staging","release":"job@1","contexts":{"trace":{"trace_id":"`+trace+`"}},
 "monitor_config":{"schedule":{"type":"crontab","value":"0 3 * * *"},"timezone":"Europe/Vienna","checkin_margin":5,"max_runtime":20,"failure_issue_threshold":2}}`),
@@ -198,7 +199,7 @@ func TestABadConfigurationIsLeftOutAndTheCheckInIsNot(t *testing.T) {
 	s.refuse["unknown"], s.refuse["off"] = exporters.ErrNoMonitor, exporters.ErrMonitorDisabled
 	m := metrics()
 	var log strings.Builder
-	c := New(s, m, slog.New(slog.NewTextHandler(&log, nil)))
+	c := New(s, nil, m, slog.New(slog.NewTextHandler(&log, nil)))
 	now := received
 	c.now = func() time.Time { return now }
 	n := &notes{}
@@ -258,7 +259,7 @@ func TestABadConfigurationIsLeftOutAndTheCheckInIsNot(t *testing.T) {
 func TestABatchIsNotDoneBeforeItIsApplied(t *testing.T) {
 	s := newStore()
 	s.fail = exporters.ErrUnavailable
-	c := New(s, metrics(), quiet)
+	c := New(s, nil, metrics(), quiet)
 	if _, err := c.Handle(t.Context(), []consume.Record{record(0, `{"monitor_slug":"job","status":"ok"}`)}); !errors.Is(err, exporters.ErrUnavailable) {
 		t.Errorf("Handle = %v, want the store's error", err)
 	}
@@ -370,5 +371,33 @@ func TestTheKeeperStopsAndMayBeStoppedTwice(t *testing.T) {
 		if err := k.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// tallies remembers lines of the ledger.
+type tallies []schemas.Tally
+
+func (l *tallies) WriteTallies(_ context.Context, lines []schemas.Tally) error {
+	*l = append(*l, lines...)
+	return nil
+}
+
+func TestACheckInThatFindsItsMonitorLaterIsNoLongerCountedAsInvalid(t *testing.T) {
+	s, l := newStore(), &tallies{}
+	s.revived = []exporters.CheckInUpdate{{Project: 7, Slug: "job", Received: 50, Source: 3, Offset: 9}}
+	if _, err := New(s, l, metrics(), quiet).Handle(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	sums := map[string]int64{}
+	places := map[schemas.Position]bool{}
+	for _, x := range *l {
+		sums[x.Outcome.String()+" "+x.Reason] += x.Quantity
+		places[x.Position] = true
+		if x.Project != 7 || x.Source != 3 || x.Position.Offset != 9 || x.Time != 50 {
+			t.Errorf("line %+v", x)
+		}
+	}
+	if d := cmp.Diff(map[string]int64{"invalid " + schemas.PipelineReason + "no_monitor": -1, "stored ": 1}, sums); d != "" || len(places) != 2 {
+		t.Errorf("%d places; sums (-want +got):\n%s", len(places), d)
 	}
 }
