@@ -435,9 +435,22 @@ func cronLate(t *testing.T, w *cronWorld) {
 	if e := w.environment(); e.Failing || e.Status != schemas.CheckInOK {
 		t.Errorf("environment = %+v, want one that has recovered", e)
 	}
-	// One more failure before it belongs to it, and what goes well between two does not end it.
+	// A failure that stands alone is none.
 	w.apply(w.update(4, schemas.CheckInError, 30*time.Minute), w.update(5, schemas.CheckInOK, 40*time.Minute))
 	w.untold(1)
+	// A run that began before the incident, and went well in between, is of the same one.
+	c.FailureThreshold = 1
+	u := w.update(6, schemas.CheckInInProgress, 5*time.Hour)
+	u.Config = c
+	w.apply(u, w.update(7, schemas.CheckInOK, 5*time.Hour+time.Minute), w.update(8, schemas.CheckInError, 5*time.Hour+2*time.Minute))
+	noError(t, "IncidentTold", w.s.IncidentTold(testContext(t), i.ID, schemas.EventID{9}, schemas.Fingerprint{}))
+	i = w.untold(1)[0]
+	noError(t, "IncidentTold", w.s.IncidentTold(testContext(t), i.ID, schemas.EventID{9}, schemas.Fingerprint{}))
+	w.apply(w.update(6, schemas.CheckInError, 5*time.Hour+3*time.Minute))
+	w.untold(0)
+	if e := w.environment(); !e.Failing || e.Status != schemas.CheckInError {
+		t.Errorf("environment = %+v, want one that is failing", e)
+	}
 }
 
 // see is the sighting of an incident's event, as the keeper makes it.

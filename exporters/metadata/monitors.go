@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -330,20 +331,22 @@ func judge(ctx context.Context, tx issueTx, m *monitorRow, env string, over run)
 	if end-start+1 < int(m.config.FailureThreshold) {
 		return nil
 	}
-	var there int64
-	if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM monitor_incidents WHERE monitor = $1 AND environment = $2 AND opened <= $3 AND (closed = 0 OR closed > $4)",
-		m.id, env, runs[end].time, runs[start].time).Scan(&there); err != nil || there > 0 {
-		return err
-	}
 	at := start + int(m.config.FailureThreshold) - 1
 	var closed, well int64
+	until := int64(math.MaxInt64) // the end of the incident
 	for i := at + 1; i < len(runs) && closed == 0; i++ {
 		if well++; runs[i].failed {
 			well = 0
 		}
 		if well == m.config.RecoveryThreshold {
-			closed = runs[i].time
+			closed, until = runs[i].time, runs[i].time
 		}
+	}
+	// One that began before and goes on, or that began later and is the same.
+	var there int64
+	if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM monitor_incidents WHERE monitor = $1 AND environment = $2 AND opened < $3 AND (closed = 0 OR closed > $4)",
+		m.id, env, until, runs[start].time).Scan(&there); err != nil || there > 0 {
+		return err
 	}
 	id, err := take(ctx, tx, "monitor_incidents", 1)
 	if err != nil {

@@ -79,23 +79,23 @@ const (
 	FieldRecoveryThreshold = "recoveryThreshold"
 )
 
-// Fault is what is wrong with one field of a configuration.
-type Fault struct {
+// FieldError is what is wrong with one field of a configuration.
+type FieldError struct {
 	Field string // one of the Field constants
 	Err   error
 }
 
 // Error names the field.
-func (f *Fault) Error() string { return f.Field + ": " + f.Err.Error() }
+func (f *FieldError) Error() string { return f.Field + ": " + f.Err.Error() }
 
 // Unwrap gives the cause.
-func (f *Fault) Unwrap() error { return f.Err }
+func (f *FieldError) Unwrap() error { return f.Err }
 
-// Faults joins what is wrong with fields of one configuration.
-type Faults []*Fault
+// FieldErrors joins what is wrong with fields of one configuration.
+type FieldErrors []*FieldError
 
 // Error names all fields.
-func (fs Faults) Error() string {
+func (fs FieldErrors) Error() string {
 	texts := make([]string, len(fs))
 	for i, f := range fs {
 		texts[i] = f.Error()
@@ -104,11 +104,11 @@ func (fs Faults) Error() string {
 }
 
 // Parse reads the schedule of a configuration and names every fault of it. An error is
-// of type Faults.
+// of type FieldErrors.
 func Parse(c schemas.MonitorConfig) (*Schedule, error) {
-	var faults Faults
+	var faults FieldErrors
 	bad := func(field, format string, args ...any) {
-		faults = append(faults, &Fault{field, fmt.Errorf(format, args...)})
+		faults = append(faults, &FieldError{field, fmt.Errorf(format, args...)})
 	}
 	s := &Schedule{zone: time.UTC}
 	var err error

@@ -307,8 +307,10 @@ func configOf(n *document.Node) (c schemas.MonitorConfig, err error) {
 		field string
 		to    *int64
 	}{
-		{monitor.FieldMargin, &c.CheckInMargin}, {monitor.FieldMaxRuntime, &c.MaxRuntime},
-		{monitor.FieldFailureThreshold, &c.FailureThreshold}, {monitor.FieldRecoveryThreshold, &c.RecoveryThreshold},
+		{monitor.FieldMargin, &c.CheckInMargin},
+		{monitor.FieldMaxRuntime, &c.MaxRuntime},
+		{monitor.FieldFailureThreshold, &c.FailureThreshold},
+		{monitor.FieldRecoveryThreshold, &c.RecoveryThreshold},
 	} {
 		v := n.Get(configPaths[f.field])
 		if v == nil || v.Is('n') {
@@ -323,7 +325,7 @@ func configOf(n *document.Node) (c schemas.MonitorConfig, err error) {
 	}
 	c = monitor.WithDefaults(c)
 	if _, err := monitor.Parse(c); err != nil {
-		faults, _ := errors.AsType[monitor.Faults](err)
+		faults, _ := errors.AsType[monitor.FieldErrors](err)
 		for _, f := range faults {
 			errs = append(errs, fmt.Errorf("monitor_config.%s: %w", configPaths[f.Field], f.Err))
 		}
