@@ -70,6 +70,7 @@ type intake struct {
 	mem *memory
 
 	// What became of the items.
+	recorded bool // of at least one the ledger was told
 	items    int
 	kept     int
 	refused  []string           // why items were left out

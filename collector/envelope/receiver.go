@@ -146,6 +146,10 @@ func (r *Receiver) serve(w http.ResponseWriter, req *http.Request, d door) {
 	}
 	if err != nil {
 		in.abandon(err)
+		if code, reason := codeOf(err); !in.recorded && in.from.Project.ID != 0 && code >= 400 && code < 500 && code != http.StatusTooManyRequests {
+			// Nothing of it could be told apart.
+			r.record(in, schemas.CategoryDefault, schemas.OutcomeInvalid, reason, 1, in.id)
+		}
 		r.refuse(w, d.protocol, err, in, wire)
 		return
 	}
@@ -211,7 +215,13 @@ func (r *Receiver) admit(in *intake, rq *request) error {
 		return fmt.Errorf("%w (project %d was addressed)", project.ErrMismatch, rq.wanted)
 	}
 	in.from.Project, in.from.Key, in.from.KeyID, in.from.KeyLimit = found.Project, rq.key, found.Key.ID, found.Key.Limit
-	if _, refuse := r.deps.Gate.Admit(in.ctx, &in.from); refuse {
+	if limits, refuse := r.deps.Gate.Admit(in.ctx, &in.from); refuse {
+		reason := "rate_limited"
+		if len(limits) > 0 {
+			in.limits, reason = limits, limits[0].Reason
+		}
+		// What is in it is not read, and counts as one.
+		r.record(in, schemas.CategoryDefault, schemas.OutcomeAbuse, reason, 1, schemas.EventID{})
 		return ErrRateLimited
 	}
 	return nil
@@ -220,6 +230,7 @@ func (r *Receiver) admit(in *intake, rq *request) error {
 // record tells an outcome of what in hands over.
 func (r *Receiver) record(in *intake, cat schemas.Category, o schemas.Outcome, reason string, n int64, id schemas.EventID) {
 	if n > 0 {
+		in.recorded = true
 		r.deps.Outcomes.Record(in.from.Project.ID, in.from.Key, cat, o, reason, n, id)
 	}
 }
@@ -232,7 +243,6 @@ func (r *Receiver) takeEnvelope(in *intake, rq *request) (reply, error) {
 	defer body.Close()
 	h, err := body.Header()
 	if err != nil {
-		in.torn(schemas.CategoryDefault, err)
 		return reply{}, err
 	}
 	if err := r.compareDSN(in, rq, h.DSN); err != nil {

@@ -75,8 +75,8 @@ func closer(b []byte, i int, class uint16) uint16 {
 		switch {
 		case before == '-':
 			return hasDash
-		case before == 'k' && b[i-2] == 's', before == 't' && b[i-2] == 'a' && b[i-3] == 'p', b[i-2] == 'x' && b[i-3] == 'o', before == 'p' && b[i-2] == 'p':
-			return hasKey // sk-, glpat-, xoxb-, xapp-
+		case before == 'k' && b[i-2] == 's', before == 't' && b[i-2] == 'a' && b[i-3] == 'p', b[i-2] == 'x' && b[i-3] == 'o', before == 'p' && b[i-2] == 'p', before == 'i' && b[i-2] == 'p':
+			return hasKey // sk-, glpat-, xoxb-, xapp-, pypi-
 		}
 	case class == perhapsKey:
 		switch b[i] {
@@ -337,7 +337,7 @@ var apiKeys = []struct {
 	{"glpat-", 20, 64},                                                                                              // GitLab
 	{"sk_live_", 16, 255}, {"sk_test_", 16, 255}, {"rk_live_", 16, 255}, {"rk_test_", 16, 255}, {"whsec_", 24, 255}, // Stripe
 	{"xoxb-", 20, 255}, {"xoxp-", 20, 255}, {"xoxa-", 20, 255}, {"xoxr-", 20, 255}, {"xoxs-", 20, 255}, {"xapp-", 20, 255}, // Slack
-	{"npm_", 36, 36},
+	{"npm_", 36, 36}, {"pypi-", 60, 255},
 	{"shpat_", 32, 32},                       // Shopify
 	{"SG.", 40, 80},                          // SendGrid
 	{"dop_v1_", 64, 64}, {"doo_v1_", 64, 64}, // DigitalOcean

@@ -830,7 +830,8 @@ func (p *pass) find(text []byte, classes uint16, in place, hits []hit) []hit {
 }
 
 // findPairs finds values of name=value whose name is one of a secret: in query
-// strings, forms, cookies and connection strings.
+// strings, forms, cookies and connection strings, and of :name => "value" and
+// "name" => "value" as Ruby and PHP print them.
 func (p *pass) findPairs(t []byte, hits []hit) []hit {
 	for at := 0; ; {
 		i := bytes.IndexByte(t[at:], '=')
@@ -839,15 +840,29 @@ func (p *pass) findPairs(t []byte, hits []hit) []hit {
 		}
 		sign := at + i
 		at = sign + 1
-		from := sign
-		for from > 0 && sign-from < 128 && (isWord(t[from-1]) || t[from-1] == '-' || t[from-1] == '.' || t[from-1] == '[' || t[from-1] == ']' || t[from-1] == '%') {
+		end := sign
+		if at < len(t) && t[at] == '>' {
+			at++
+			for at < len(t) && t[at] == ' ' {
+				at++
+			}
+			for end > 0 && t[end-1] == ' ' {
+				end--
+			}
+			if end > 0 && (t[end-1] == '"' || t[end-1] == '\'') {
+				end--
+				end -= slashesBefore(t, end)
+			}
+		}
+		from := end
+		for from > 0 && end-from < 128 && (isWord(t[from-1]) || t[from-1] == '-' || t[from-1] == '.' || t[from-1] == '[' || t[from-1] == ']' || t[from-1] == '%') {
 			from--
 		}
-		p.scratch = appendWords(p.scratch[:0], t[from:sign])
+		p.scratch = appendWords(p.scratch[:0], t[from:end])
 		if !p.s.sensitive.find(p.scratch) || p.s.safe.find(p.scratch) {
 			continue
 		}
-		from = sign + 1
+		from = at
 		quote := byte(0)
 		if from < len(t) && (t[from] == '"' || t[from] == '\'') {
 			quote = t[from]

@@ -98,7 +98,7 @@ func TestSecretsGoAndMetaTellsIt(t *testing.T) {
 	for _, key := range []string{"passwords", "author", "tokens", "max_tokens", "authored_by", "secretary", "sessions", "cookies", "bypass", "keyboard"} {
 		f(`{"extra":{"`+key+`":"value"}}`, "")
 	}
-	for _, key := range []string{"password", "passwd", "secret", "api_key", "apikey", "auth", "credentials", "mysql_pwd", "privatekey", "private_key", "token", "bearer", "session", "csrf", "accessToken", "X-CSRF-Token", "user.password.old", "SECRET_KEY", "password2", "clientSecret", "passWord2", "PassPhrase", "userpassword", "PGPASSWORD", "stripeapikey"} {
+	for _, key := range []string{"password", "passwd", "secret", "api_key", "apikey", "auth", "credentials", "mysql_pwd", "privatekey", "private_key", "token", "bearer", "session", "csrf", "accessToken", "X-CSRF-Token", "user.password.old", "SECRET_KEY", "password2", "clientSecret", "passWord2", "PassPhrase", "userpassword", "PGPASSWORD", "stripeapikey", "stripetoken"} {
 		f(`{"extra":{"`+key+`":"value"}}`, `{"extra":{"`+key+`":"[Filtered]"},"_meta":{"extra":{"`+key+`":{"":{"rem":[["@password:filter","s",0,10]],"len":5}}}}}`)
 	}
 	f(`{"modules":{"github.com/some/auth":"v1.2.3","flask-session":"0.4"},"extra":{"password":""},"tags":{"password":true}}`, "")
@@ -134,7 +134,7 @@ func TestSecretsGoAndMetaTellsIt(t *testing.T) {
 	for _, key := range []string{
 		"AKIA" + "IOSFODNN7EXAMPLE", "ASIA" + "IOSFODNN7EXAMPLE", "AIza" + strings.Repeat("Sy1", 11) + "AB", "ghp" + "_" + strings.Repeat("a1B2", 9),
 		"github" + "_pat_" + strings.Repeat("a1_B2", 12), "glpat" + "-" + strings.Repeat("x1Y2z", 4), "sk" + "_live_" + strings.Repeat("4eC3", 6), "rk" + "_test_" + strings.Repeat("4eC3", 6),
-		"xoxb" + "-123456789012-" + strings.Repeat("aB3", 8), "npm" + "_" + strings.Repeat("a1B2", 9), "SG" + "." + strings.Repeat("a1", 11) + "." + strings.Repeat("b2", 21) + "c",
+		"xoxb" + "-123456789012-" + strings.Repeat("aB3", 8), "npm" + "_" + strings.Repeat("a1B2", 9), "pypi" + "-" + strings.Repeat("a1B2", 20), "SG" + "." + strings.Repeat("a1", 11) + "." + strings.Repeat("b2", 21) + "c",
 		"sk" + "-" + strings.Repeat("a1B2", 12), "hf" + "_" + strings.Repeat("a1B2", 9),
 	} {
 		for before, shown := range map[string]string{"": "", "key=": "key=", "refused by upstream: ": "refused by upstream: ", "a\\n": "a\\n"} {
@@ -157,6 +157,9 @@ func TestSecretsGoAndMetaTellsIt(t *testing.T) {
 		`{\"password\":\"x\"}`:                               `{\"password\":\"[Filtered]\"}`,
 		`{\\\"password\\\": \\\"a\\\\\\\"b\\\",\\\"c\\\":1}`: `{\\\"password\\\": \\\"[Filtered]\\\",\\\"c\\\":1}`,
 		`{\"outer\":\"{\\\"secret\\\":\\\"x\\\"}\",\"d\":1}`: `{\"outer\":\"{\\\"secret\\\":\\\"[Filtered]\\\"}\",\"d\":1}`,
+		`{:password => \"hunter2\", :n => 1}`:                `{:password => \"[Filtered]\", :n => 1}`,
+		`array('api_key' => 'hunter2', 'x' => 2)`:            `array('api_key' => '[Filtered]', 'x' => 2)`,
+		`if a >= b and secret => none`:                       `if a >= b and secret => [Filtered]`,
 		`don't: it's 'password' that 'x: y' lacks`:           ``,
 		`'password': `:  ``,
 		`'password': '`: ``,

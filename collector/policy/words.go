@@ -21,7 +21,7 @@ var sensitiveFields = []string{
 
 // sensitiveEnds are ends of words that are secrets as the whole word is:
 // userpassword, pgpassword, stripeapikey.
-var sensitiveEnds = []string{"password", "passwd", "passphrase", "apikey", "secretkey", "privatekey", "accesskey", "accesstoken", "authtoken"}
+var sensitiveEnds = []string{"password", "passwd", "passphrase", "apikey", "secretkey", "privatekey", "accesskey", "token"}
 
 // verdict is what a key says about its value.
 type verdict uint8

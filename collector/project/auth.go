@@ -118,11 +118,15 @@ func parseSentry(s string) (Credentials, error) {
 		s = rest
 	}
 	var key, version, client string
+	keys := 0
 	for pair := range strings.SplitSeq(s, ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
 		value = strings.TrimSpace(value)
 		switch strings.TrimSpace(name) {
 		case "sentry_key":
+			if keys++; keys > 1 && value != key {
+				return Credentials{}, ErrMultipleAuth
+			}
 			key = value
 		case "sentry_version":
 			version = value

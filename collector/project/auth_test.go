@@ -35,6 +35,7 @@ func TestCredentialsAreReadFromAllPlaces(t *testing.T) {
 	f("", "", "sentry_key="+key+"&sentry_version=7&sentry_client=js%2F1", Credentials{key, "js/1"}, nil)
 	f("", "", "", Credentials{}, ErrNoAuth)
 	f("Sentry sentry_key="+key, "Sentry sentry_key="+key, "", Credentials{}, ErrMultipleAuth)
+	f("Sentry sentry_key="+key+", sentry_key="+strings.Repeat("0", len(key)), "", "", Credentials{}, ErrMultipleAuth)
 	f("Sentry sentry_key="+key, "", "sentry_key="+key, Credentials{}, ErrMultipleAuth)
 	f("Sentry sentry_version=7", "", "", Credentials{}, ErrBadAuth)
 	f("Sentry sentry_key=short", "", "", Credentials{}, ErrBadAuth)

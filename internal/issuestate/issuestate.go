@@ -133,7 +133,7 @@ func Resolve(s schemas.IssueState, r schemas.Resolution) (next schemas.IssueStat
 		r.Release = ""
 	case schemas.ResolvedInRelease, schemas.ResolvedInNextRelease:
 		if r.Release == "" {
-			return s, Change{}, false, fmt.Errorf("resolve %s: no release is named and none was seen; name one, or resolve now", r.Kind)
+			return s, Change{}, false, fmt.Errorf("resolve %s: no release is named; name one, or resolve now", r.Kind)
 		}
 	default:
 		return s, Change{}, false, fmt.Errorf("resolution %q: want %s, %s or %s", r.Kind, schemas.ResolvedNow, schemas.ResolvedInRelease, schemas.ResolvedInNextRelease)
