@@ -97,7 +97,7 @@ type LagGroup struct {
 	Topics     []LagTopic
 }
 
-// LagTopic is one topic that a group has committed offsets of.
+// LagTopic is one topic that a group has committed offsets of, or has members for.
 type LagTopic struct {
 	Topic          string
 	Retention      time.Duration // LagUnknown when it cannot be asked; LagNever without a limit
@@ -113,6 +113,10 @@ type LagPartition struct {
 	Owner     string // client id of the member that it is assigned to
 	OwnerHost string
 
+	// Uncommitted: a member has the partition, and no offset was ever committed.
+	// Committed stands for the end of the log when it was first seen: what came
+	// since is unread for certain.
+	Uncommitted                 bool
 	Committed, LogStart, LogEnd int64
 	Lag                         int64 // records from the committed offset, or the log's start when that is later, to the end
 	Lost                        int64 // records between the committed offset and the log's start: deleted unread

@@ -37,9 +37,11 @@ type groupSeen struct {
 	kafkaState string
 	members    int
 	settled    bool
-	committed  map[place]int64
+	committed  map[place]int64 // schemas.Unknown where a member has a partition and nothing was committed
 	owners     map[place]owner
-	err        error
+
+	uncommitted map[place]bool // committed was set from the log's end
+	err         error
 }
 
 type owner struct{ client, host string }
@@ -148,17 +150,26 @@ func (c *cluster) askCommitted(ctx context.Context, names []string, out *seen) [
 			g.err = fmt.Errorf("cannot read its committed offsets: %w", errors.Join(r.Err, ctx.Err()))
 			continue
 		}
-		for _, o := range r.Fetched.Sorted() {
-			if o.Err != nil || o.At < 0 || !chosen(o.Topic, c.cfg.Topics, c.cfg.ExcludeTopics) {
-				continue
-			}
-			if count == c.cfg.MaxPartitions {
+		note := func(at place, committed int64) {
+			switch {
+			case !chosen(at.topic, c.cfg.Topics, c.cfg.ExcludeTopics):
+			case count == c.cfg.MaxPartitions:
 				out.leftOut.Partitions++
-				continue
+			default:
+				count++
+				g.committed[at] = committed
+				topics[at.topic] = struct{}{}
 			}
-			count++
-			g.committed[place{o.Topic, o.Partition}] = o.At
-			topics[o.Topic] = struct{}{}
+		}
+		for _, o := range r.Fetched.Sorted() {
+			if o.Err == nil && o.At >= 0 {
+				note(place{o.Topic, o.Partition}, o.At)
+			}
+		}
+		for at := range g.owners {
+			if o, ok := r.Fetched.Lookup(at.topic, at.partition); !ok || o.Err == nil && o.At < 0 {
+				note(at, schemas.Unknown)
+			}
 		}
 	}
 	sorted := make([]string, 0, len(topics))

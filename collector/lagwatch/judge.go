@@ -21,6 +21,7 @@ func (s sample) lag() int64 { return max(s.end-max(s.committed, s.start), 0) }
 // windows of it.
 type track struct {
 	samples []sample
+	from    int64  // one more than what an uncommitted partition is counted from; 0 for a committed one
 	starts  []mark // when the log's start moved, for what retention by size does
 }
 
@@ -33,7 +34,13 @@ const forecastWindows = 5
 const maxStarts = 16
 
 // add appends a sample and drops what is too old.
+//
+// The first commit of an uncommitted partition begins the window anew: what it
+// was counted from is no offset to go back from.
 func (t *track) add(s sample, window time.Duration) {
+	if t.from > 0 && s.committed != t.from-1 {
+		*t = track{}
+	}
 	if n := len(t.samples); n > 0 && s.end < t.samples[n-1].end {
 		*t = track{} // the topic was made anew
 	}
@@ -70,10 +77,13 @@ const minSamples = 3
 //
 //	rewind  a committed offset is smaller than one before it
 //	ok      nothing is unread, or nothing was at some time within the window
-//	stop    nothing was committed in the whole window, and no member is there for it
+//	stop    nothing was committed in the whole window, and no member is there for it;
+//	        or in a part of it, when the unread is older than the window
 //	stall   nothing was committed in the whole window, and a member has it
 //	warn    offsets are committed, and the lag never shrank and has grown
 //	warn    retention deletes the first unread record before it is read
+//	warn    the unread is older than the window, nothing is committed, and it was
+//	        watched for less than that
 //	ok      otherwise: it catches up, or keeps its distance
 //
 // A lag that returns to zero now and then is healthy however large it is in
@@ -88,15 +98,23 @@ func (t *track) judge(p *exporters.LagPartition, f facts) {
 	if p.Lag == 0 {
 		p.Behind = 0
 	}
-	rate := func(of func(sample) float64) float64 { return steady(recent, t.samples, of) }
+	rate := func(of func(sample) float64) float64 { v, _ := steady(recent, t.samples, of); return v }
+	// A growth that is not told from nothing is nothing: no forecast is made of noise.
+	growth := func(of func(sample) float64) float64 {
+		v, slack := steady(recent, t.samples, of)
+		if math.Abs(v) <= 2*slack {
+			return 0
+		}
+		return v
+	}
 	p.Written = rate(func(s sample) float64 { return float64(s.end) })
 	p.Read = max(rate(func(s sample) float64 { return float64(s.committed) }), 0)
-	net := rate(func(s sample) float64 { return float64(s.lag()) })
+	net := growth(func(s sample) float64 { return float64(s.lag()) })
 	whole := last.at-first.at >= int64(f.window-f.interval)
 	moved := last.committed != first.committed
 	aging := 1.0 // by how many seconds the oldest unread record gets older a second
 	if moved {
-		aging = max(rate(func(s sample) float64 {
+		aging = max(growth(func(s sample) float64 {
 			if s.behind == exporters.LagUnknown {
 				return math.NaN()
 			}
@@ -104,9 +122,12 @@ func (t *track) judge(p *exporters.LagPartition, f facts) {
 		}), 0)
 	}
 	f.forecast(p, t.starts, net, aging)
-	p.State, p.Reason = judge(recent, p, f, whole, moved, net)
-	if p.State == exporters.LagOK && (p.Lag == 0 || p.Behind >= 0 && p.Behind <= 2*f.interval) {
+	if moved && (p.Lag == 0 || p.Behind >= 0 && p.Behind <= 2*f.interval) {
 		p.Drained, p.Deleted = 0, exporters.LagNever // it keeps up: what is unread is on its way
+	}
+	p.State, p.Reason = judge(recent, p, f, whole, moved, net)
+	if p.Uncommitted && p.State == exporters.LagOK {
+		p.Reason = "nothing was committed yet; what came since it is watched is counted"
 	}
 }
 
@@ -123,15 +144,15 @@ func (t *track) recent(window time.Duration) []sample {
 // steady is how much a value grows a second: over all samples when what the
 // recent ones say is no surprise to them, otherwise over the recent ones alone.
 // It is NaN while too little was seen.
-func steady(recent, all []sample, of func(sample) float64) float64 {
-	short, slack := slope(recent, of)
-	if len(all) == len(recent) || math.IsNaN(short) {
-		return short
+func steady(recent, all []sample, of func(sample) float64) (growth, slack float64) {
+	growth, slack = slope(recent, of)
+	if len(all) == len(recent) || math.IsNaN(growth) {
+		return growth, slack
 	}
-	if long, _ := slope(all, of); math.Abs(long-short) <= 3*slack+0.02*math.Abs(short) {
-		return long
+	if long, itsSlack := slope(all, of); math.Abs(long-growth) <= 3*slack+0.02*math.Abs(growth) {
+		return long, itsSlack
 	}
-	return short
+	return growth, slack
 }
 
 // slope fits a line by least squares, and tells its standard error. The
@@ -175,7 +196,7 @@ func judge(samples []sample, p *exporters.LagPartition, f facts, whole, moved bo
 		return exporters.LagOK, "nothing is unread"
 	case caughtUp:
 		return exporters.LagOK, "it had read all within the window"
-	case !moved && whole && f.members == 0:
+	case !moved && f.members == 0 && (whole || len(samples) >= minSamples && p.Behind > f.window):
 		return exporters.LagStop, "nothing was committed, and the group has no member"
 	case !moved && whole && f.settled && !f.owned:
 		return exporters.LagStop, "nothing was committed, and no member has the partition"
@@ -183,8 +204,10 @@ func judge(samples []sample, p *exporters.LagPartition, f facts, whole, moved bo
 		return exporters.LagStall, "nothing was committed, though the group has members"
 	case moved && whole && !shrank && net > 0:
 		return exporters.LagWarn, "it reads slower than is written"
-	case p.Deleted != exporters.LagUnknown && p.Deleted != exporters.LagNever && (p.Drained == exporters.LagNever || p.Drained > p.Deleted):
+	case p.Deleted != exporters.LagUnknown && p.Deleted != exporters.LagNever && p.Behind > 2*f.interval && (p.Drained == exporters.LagNever || p.Drained > p.Deleted) && moved && whole:
 		return exporters.LagWarn, "retention deletes records before they are read"
+	case !whole && !moved && len(samples) >= minSamples && p.Behind > f.window:
+		return exporters.LagWarn, "its unread records are older than the window, and it is not watched for long enough to say why"
 	case !whole:
 		return exporters.LagOK, "watched for less than the window"
 	case shrank && net < 0:

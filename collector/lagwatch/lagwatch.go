@@ -251,6 +251,7 @@ func (c *cluster) learn(ctx context.Context, s *seen) error {
 		}
 		c.logs[at].add(now, l.end)
 	}
+	c.place(s)
 	err := c.dateUnread(ctx, s)
 
 	c.mu.Lock()
@@ -288,6 +289,28 @@ func (c *cluster) learn(ctx context.Context, s *seen) error {
 
 func indexGroup(groups []exporters.LagGroup, name string) int {
 	return slices.IndexFunc(groups, func(g exporters.LagGroup) bool { return g.Group == name })
+}
+
+// place gives partitions without a committed offset one to count from: the end of
+// the log when the group was first seen to have them.
+func (c *cluster) place(s *seen) {
+	for name, g := range s.groups {
+		g.uncommitted = map[place]bool{}
+		for at, committed := range g.committed {
+			if committed != schemas.Unknown {
+				continue
+			}
+			l, ok := s.logs[at]
+			if !ok {
+				continue
+			}
+			g.uncommitted[at] = true
+			g.committed[at] = l.end
+			if t := c.tracks[name][at]; t != nil && t.from > 0 && t.from-1 <= l.end {
+				g.committed[at] = t.from - 1
+			}
+		}
+	}
 }
 
 // dateUnread finds the time of what is unread where the marks do not tell.
@@ -350,9 +373,13 @@ func (c *cluster) group(s *seen, name string, g *groupSeen) exporters.LagGroup {
 			}
 		}
 		t.add(x, c.cfg.Window)
+		t.from = 0
+		if g.uncommitted[at] {
+			t.from = committed + 1
+		}
 		k := c.keptOf(at.topic)
 		o, owned := g.owners[at]
-		p := exporters.LagPartition{Partition: at.partition, Owner: o.client, OwnerHost: o.host}
+		p := exporters.LagPartition{Partition: at.partition, Uncommitted: g.uncommitted[at], Owner: o.client, OwnerHost: o.host}
 		t.judge(&p, facts{
 			interval: c.cfg.Interval, window: c.cfg.Window, members: g.members, owned: owned, settled: g.settled && g.members > 0,
 			retention: k.retention, retentionBytes: k.bytes, size: c.sizes[at],

@@ -285,6 +285,8 @@ func TestStatesFollowFromTheSamplesOfAWindow(t *testing.T) {
 	f("stands with members", exporters.LagStall, nil, steps(13, still))
 	f("stands, and nothing more is written", exporters.LagStall, nil, steps(13, func(int64) [2]int64 { return [2]int64{100, 200} }))
 	f("stands for a short time", exporters.LagOK, nil, steps(8, still))
+	f("stands for a short time, and its unread is old", exporters.LagWarn, func(x *facts) { x.window = 50 * time.Second }, steps(4, still))
+	f("nobody reads the old", exporters.LagStop, func(x *facts) { x.window, x.members = 50*time.Second, 0 }, steps(4, still))
 	f("stands without members", exporters.LagStop, func(x *facts) { x.members, x.owned, x.settled = 0, false, false }, steps(13, still))
 	f("stands, members unknown", exporters.LagStall, func(x *facts) { x.members, x.owned, x.settled = schemas.Unknown, false, false }, steps(13, still))
 	f("its members do not have the partition", exporters.LagStop, func(x *facts) { x.owned = false }, steps(13, still))
@@ -310,6 +312,59 @@ func TestAGroupThatRetentionOvertakesIsWarnedOf(t *testing.T) {
 	}
 	f(time.Hour+10*time.Minute, exporters.LagWarn)
 	f(7*24*time.Hour, exporters.LagOK)
+}
+
+func TestNoForecastIsMadeOfNoise(t *testing.T) {
+	tr := &track{}
+	noise := []int64{7, 31, 12, 4, 25, 19, 2, 33, 11, 28, 6, 15, 22}
+	for i, n := range noise {
+		tr.add(sample{at: int64(i) * 10e9, committed: int64(1000*i) - n, end: int64(1000 * i), behind: time.Duration(n) * 2 * time.Second}, 2*time.Minute)
+	}
+	var p exporters.LagPartition
+	tr.judge(&p, facts{interval: 10 * time.Second, window: 2 * time.Minute, members: 1, owned: true, retention: time.Hour, retentionBytes: schemas.Unknown})
+	if p.State != exporters.LagOK || p.Deleted != exporters.LagNever {
+		t.Errorf("state %s (%s), deleted in %s; want ok, never", p.State, p.Reason, p.Deleted)
+	}
+}
+
+func TestAPartitionThatIsNeverCommittedIsCountedFromWhenItWasSeen(t *testing.T) {
+	kf, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "jobs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(kf.Close)
+	cl := client(t, kf.ListenAddrs())
+	write := func() {
+		if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: "jobs", Value: []byte("x")}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write()
+	member := client(t, kf.ListenAddrs(), kgo.ConsumerGroup("forgetful"), kgo.ConsumeTopics("jobs"), kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	fetches := member.PollFetches(t.Context())
+	if err := fetches.Err(); err != nil {
+		t.Fatal(err)
+	}
+	w := watch(t, kf.ListenAddrs(), nil)
+	now := time.Now()
+	w.round(t.Context(), w.clusters[0], now)
+	if p := only(t, w, "forgetful", "jobs"); !p.Uncommitted || p.Lag != 0 || p.State != exporters.LagOK {
+		t.Errorf("at first: %+v", p)
+	}
+	write()
+	for i := 1; i < 15; i++ {
+		w.round(t.Context(), w.clusters[0], now.Add(time.Duration(i)*10*time.Second))
+	}
+	if p := only(t, w, "forgetful", "jobs"); p.Lag != 1 || p.State != exporters.LagStall {
+		t.Errorf("after a record: lag %d, %s (%s); want 1, stall", p.Lag, p.State, p.Reason)
+	}
+	if err := member.CommitRecords(t.Context(), fetches.Records()...); err != nil {
+		t.Fatal(err)
+	}
+	w.round(t.Context(), w.clusters[0], now.Add(150*time.Second))
+	if p := only(t, w, "forgetful", "jobs"); p.Uncommitted || p.State == exporters.LagRewind {
+		t.Errorf("after the first commit: %+v", p)
+	}
 }
 
 func TestATopicMadeAnewIsNoRewind(t *testing.T) {

@@ -108,7 +108,8 @@ type LagPartition struct {
 	Reason          string      `json:"reason"`
 	Owner           string      `json:"owner"` // client id of the member that has it
 	OwnerHost       string      `json:"ownerHost"`
-	Committed       int64       `json:"committed"`
+	Uncommitted     bool        `json:"uncommitted"`     // nothing was ever committed; lag counts what came since the partition was first seen
+	Committed       int64       `json:"committed"`       // or what the lag is counted from
 	CommittedBefore int64       `json:"committedBefore"` // at the begin of the window
 	LogStart        int64       `json:"logStart"`
 	LogEnd          int64       `json:"logEnd"`
@@ -437,7 +438,7 @@ func (h *Handler) lagDetail(ctx context.Context, q *query, r exporters.LagReport
 			}
 			out.Partitions = append(out.Partitions, LagPartition{
 				Topic: l.Topic, Partition: p.Partition, State: string(p.State), Reason: p.Reason, Owner: p.Owner, OwnerHost: p.OwnerHost,
-				Committed: p.Committed, CommittedBefore: p.CommittedBefore, LogStart: p.LogStart, LogEnd: p.LogEnd, Lag: p.Lag, Lost: p.Lost, BehindNs: knownDuration(p.Behind),
+				Uncommitted: p.Uncommitted, Committed: p.Committed, CommittedBefore: p.CommittedBefore, LogStart: p.LogStart, LogEnd: p.LogEnd, Lag: p.Lag, Lost: p.Lost, BehindNs: knownDuration(p.Behind),
 				Written: finite(p.Written), Read: finite(p.Read), Drained: forecast(p.Drained), Deleted: forecast(p.Deleted), Spare: forecast(p.Spare),
 			})
 		}

@@ -7,6 +7,8 @@ import { FirstRun } from './pages/firstrun/FirstRun'
 import { IssuePage } from './pages/issue/Issue'
 import { Discarded } from './pages/issues/Discarded'
 import { Issues } from './pages/issues/Issues'
+import { Lag } from './pages/lag/Lag'
+import { LagGroup } from './pages/lag/LagGroup'
 import { Ledger } from './pages/ledger/Ledger'
 import { Logs } from './pages/logs/Logs'
 import { Messages } from './pages/messages/Messages'
@@ -73,6 +75,12 @@ export function App() {
         </Route>
         <Route path="/issues/:id">{(p) => <IssuePage key={p.id} id={p.id} event="latest" status={s} />}</Route>
         <Route path="/issues/:id/events/:event">{(p) => <IssuePage key={p.id} id={p.id} event={p.event} status={s} />}</Route>
+        <Route path="/lag">
+          <Lag status={s} />
+        </Route>
+        <Route path="/lag/group">
+          <LagGroup status={s} />
+        </Route>
         <Route path="/logs">
           <Logs status={s} />
         </Route>
@@ -95,7 +103,7 @@ function NotFound({ status }: { status: Status | undefined }) {
     <Shell page="Traces" status={status}>
       <Finding finding={undefined} failed="There is no such page" />
       <Empty title="These there are">
-        <p> <Link to="/traces">traces</Link>, <Link to="/messages">messages</Link>, the <Link to="/topology">topology</Link>, <Link to="/topics">topics</Link>, <Link to="/issues">issues</Link>, <Link to="/logs">logs</Link>, the <Link to="/ledger">ledger</Link> or <Link to="/settings">settings</Link>.
+        <p> <Link to="/traces">traces</Link>, <Link to="/messages">messages</Link>, the <Link to="/topology">topology</Link>, <Link to="/topics">topics</Link>, <Link to="/lag">lag</Link>, <Link to="/issues">issues</Link>, <Link to="/logs">logs</Link>, the <Link to="/ledger">ledger</Link> or <Link to="/settings">settings</Link>.
         </p>
       </Empty>
     </Shell>

@@ -1813,6 +1813,9 @@ export interface components {
             /** @description client id of the member that has it */
             owner: string;
             ownerHost: string;
+            /** @description nothing was ever committed; lag counts what came since the partition was first seen */
+            uncommitted: boolean;
+            /** @description or what the lag is counted from */
             committed: number;
             /** @description at the begin of the window */
             committedBefore: number;

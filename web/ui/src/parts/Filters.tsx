@@ -1,4 +1,5 @@
 import { useQuery } from '@tanstack/react-query'
+import type { ReactNode } from 'react'
 import { useLocation, useSearch } from 'wouter'
 import { ask } from '../api/client'
 import { apiRange, readFilters, withParams } from '../lib/filters'
@@ -16,7 +17,7 @@ const LATENCIES: [string, string][] = [
 ]
 
 /** The filters of a list; each change is a new URL. */
-export function Filters({ with: fields }: { with: readonly Field[] }) {
+export function Filters({ with: fields, children }: { with: readonly Field[]; children?: ReactNode }) {
   const search = useSearch()
   const [path, go] = useLocation()
   const f = readFilters(search)
@@ -58,6 +59,7 @@ export function Filters({ with: fields }: { with: readonly Field[] }) {
         <select className="pick" aria-label="Order" value={f.order || 'newest'} onChange={(e) => set({ order: e.target.value === 'newest' ? '' : e.target.value })}>
           <option value="newest">newest first</option>
           <option value="slowest">slowest first</option>
+          <option value="sent">as sent, read or not</option>
         </select>
       )}
       {fields.includes('errors') && (
@@ -65,6 +67,7 @@ export function Filters({ with: fields }: { with: readonly Field[] }) {
           <input type="checkbox" checked={f.errors} onChange={(e) => set({ errors: e.target.checked })} /> Errors only
         </label>
       )}
+      {children}
     </div>
   )
 }

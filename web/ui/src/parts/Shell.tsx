@@ -14,6 +14,7 @@ export const PAGES = [
   { name: 'Traces', path: '/traces', key: 't', icon: 'M3 5h9M6 10h9M9 15h8' },
   { name: 'Topology', path: '/topology', key: 'y', icon: 'M5 7a2 2 0 1 1 0 4 2 2 0 0 1 0-4zM15 3a2 2 0 1 1 0 4 2 2 0 0 1 0-4zM15 13a2 2 0 1 1 0 4 2 2 0 0 1 0-4zM7 8.3l6-2.6M7 9.8l6 4.3' },
   { name: 'Topics', path: '/topics', key: 'p', icon: 'M3 4h14v4H3zM3 12h14v4H3z' },
+  { name: 'Lag', path: '/lag', key: 'a', icon: 'M3 15l5-5 3 3 6-8M12 5h5v5' },
   { name: 'Issues', path: '/issues', key: 'i', icon: 'M10 3l8 14H2zM10 8v4M10 14.5v.1' },
   { name: 'Logs', path: '/logs', key: 'o', icon: 'M4 3h12v14H4zM7 7h6M7 10h6M7 13h4' },
   { name: 'Ledger', path: '/ledger', key: 'l', icon: 'M10 3v14M6 17h8M4 6h12M4 6l-2 5h4zM16 6l-2 5h4z' },
@@ -38,6 +39,8 @@ export interface ShellProps {
   back?: string
   /** The search field filters this page's list. */
   filters?: 'tokens' | 'text' | 'words'
+  /** What words are looked for, where that is not the text of a log. */
+  wanted?: string
   /** The page shows all projects unless one is chosen. */
   allProjects?: boolean
   /** The page has a time range. */
@@ -46,7 +49,7 @@ export interface ShellProps {
   children: ReactNode
 }
 
-export function Shell({ page, status, back, filters, allProjects, ranged, live, children }: ShellProps) {
+export function Shell({ page, status, back, filters, wanted, allProjects, ranged, live, children }: ShellProps) {
   const [, go] = useLocation()
   const to = useTo()
   const [help, setHelp] = useState(false)
@@ -106,7 +109,7 @@ export function Shell({ page, status, back, filters, allProjects, ranged, live, 
         <header className="bar">
           <span className="crumb">{page}</span>
           {status && status.projects.length > 1 && <ProjectPick status={status} all={allProjects} />}
-          <Search ref={search} kind={filters} />
+          <Search ref={search} kind={filters} wanted={wanted} />
           {ranged && <RangePick />}
           {live && (
             <button type="button" className={'pick' + (live.on ? ' on' : '')} aria-pressed={live.on} onClick={() => live.set(!live.on)}>
@@ -195,7 +198,7 @@ function useShiftRange(ranged: boolean): (step: number) => void {
   }
 }
 
-function Search({ kind, ref }: { kind: ShellProps['filters']; ref: React.Ref<HTMLInputElement> }) {
+function Search({ kind, wanted, ref }: { kind: ShellProps['filters']; wanted: string | undefined; ref: React.Ref<HTMLInputElement> }) {
   const search = useSearch()
   const [path, go] = useLocation()
   const to = useTo()
@@ -227,7 +230,7 @@ function Search({ kind, ref }: { kind: ShellProps['filters']; ref: React.Ref<HTM
         aria-label="Search"
         aria-invalid={fault ? true : undefined}
         aria-describedby={fault ? 'search-fault' : undefined}
-        placeholder={kind === 'words' ? 'words of the text, or a trace id' : kind === 'text' ? 'is:unresolved level:error release:>=1.2.0 topic:orders, words, or a trace id' : 'service:… topic:… group:… min:100ms errors:true, or a trace id'}
+        placeholder={kind === 'words' ? (wanted ?? 'words of the text') + ', or a trace id' : kind === 'text' ? 'is:unresolved level:error release:>=1.2.0 topic:orders, words, or a trace id' : 'service:… topic:… group:… min:100ms errors:true, or a trace id'}
         value={typed}
         maxLength={1000}
         spellCheck={false}

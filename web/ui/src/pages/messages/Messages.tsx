@@ -3,7 +3,7 @@ import { useState } from 'react'
 import { useSearch } from 'wouter'
 import { ask } from '../../api/client'
 import type { Hop, Status } from '../../api/types'
-import { apiRange, readFilters } from '../../lib/filters'
+import { apiRange, readFilters, withParams } from '../../lib/filters'
 import { count, duration, fullTime, time } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
@@ -22,20 +22,23 @@ export function Messages({ status }: { status: Status | undefined }) {
   const cache = useQueryClient()
   const [live, setLive] = useState(true)
   const f = readFilters(search)
-  const project = new URLSearchParams(search).get('project') ?? undefined
-  const params = { ...apiRange(f), project, topic: f.topic, group: f.group }
-  const slowest = f.order === 'slowest'
+  const q = new URLSearchParams(search)
+  const project = q.get('project') ?? undefined
+  // Offsets of one partition: what the lag desk leads to.
+  const records = { partition: q.get('partition') ?? '', offset_from: q.get('offset_from') ?? '', offset_to: q.get('offset_to') ?? '' }
+  const params = { ...apiRange(f), project, topic: f.topic, group: f.group, ...records }
+  const still = f.order === 'slowest' || f.order === 'sent'
   const hops = useQuery({
     queryKey: ['hops', params, f.order],
     queryFn: ({ signal }) => ask<'/api/v1/hops'>('/hops', { ...params, order: f.order, limit: 100 }, signal),
     placeholderData: keepPreviousData,
   })
   const list = hops.data?.hops
-  const newest = slowest ? undefined : list?.[0]?.end
+  const newest = still ? undefined : list?.[0]?.end
   const fresh = useQuery({
     queryKey: ['hops-since', params, newest],
     queryFn: ({ signal }) => ask<'/api/v1/hops'>('/hops', { ...params, from: newest ? String(BigInt(newest) + 1n) : params.from, to: undefined, limit: 500 }, signal),
-    enabled: live && !slowest && !f.to && !!hops.data && !hops.isPlaceholderData,
+    enabled: live && !still && !f.to && !!hops.data && !hops.isPlaceholderData,
     refetchInterval: 5000,
     staleTime: 5000,
     retry: false,
@@ -47,7 +50,14 @@ export function Messages({ status }: { status: Status | undefined }) {
       <Finding finding={hops.data?.finding} failed={hops.error && 'Messages cannot be shown'}>
         <NewOnes many={fresh.data?.hops.length ?? 0} what={fresh.data?.hops.length === 1 ? 'message' : 'messages'} show={() => void showNew(cache, 'hops')} />
       </Finding>
-      <Filters with={['topic', 'group', 'order']} />
+      <Filters with={['topic', 'group', 'order']}>
+        {(records.partition || records.offset_from || records.offset_to) && (
+          <Link to={'/messages' + withParams(search, { partition: '', offset_from: '', offset_to: '', ...(f.order === 'sent' ? { order: '' } : {}) })} className="pick on" aria-label="Show all partitions and offsets">
+            {records.partition && 'p' + records.partition}
+            {(records.offset_from || records.offset_to) && ` offsets ${records.offset_from || '0'} to ${records.offset_to ? String(BigInt(records.offset_to) - 1n) : 'the end'}`} ✕
+          </Link>
+        )}
+      </Filters>
       {hops.error && !hops.data ? (
         <Failed error={hops.error} retry={() => void hops.refetch()} retrying={hops.isFetching} />
       ) : list && list.length === 0 ? (
