@@ -141,17 +141,18 @@ type LagPartition struct {
 
 // LagTotal is a topic as a group sees it, all partitions together.
 type LagTotal struct {
-	State                    LagState
-	Reason                   string
-	Worst                    int32 // the partition that gave the state
-	Partitions, Lagging      int
-	Lag, Lost                int64
-	Behind                   time.Duration // the largest
-	Written, Read            float64       // summed; NaN when none is known
-	Drained                  time.Duration // of the last partition
-	Deleted, Spare           time.Duration // of the first
-	DeletedPartition, LostOf int32         // schemas.Unknown when there is none
-	DeletedOffset            int64
+	State  LagState
+	Reason string
+	Worst  int32 // the partition that gave the state
+	// Partitions are all, Lagging those with unread records, InState those in State.
+	Partitions, Lagging, InState int
+	Lag, Lost                    int64
+	Behind                       time.Duration // the largest
+	Written, Read                float64       // summed; NaN when none is known
+	Drained                      time.Duration // of the last partition
+	Deleted, Spare               time.Duration // of the first
+	DeletedPartition, LostOf     int32         // schemas.Unknown when there is none
+	DeletedOffset                int64
 }
 
 // Total adds the partitions up.
@@ -160,6 +161,7 @@ func (t *LagTopic) Total() LagTotal {
 		State: LagOK, Worst: schemas.Unknown, Partitions: len(t.Partitions), Written: math.NaN(), Read: math.NaN(), Deleted: LagNever, Spare: LagNever,
 		DeletedPartition: schemas.Unknown, LostOf: schemas.Unknown,
 	}
+	var byState [8]int
 	add := func(sum *float64, v float64) {
 		switch {
 		case math.IsNaN(v):
@@ -177,6 +179,7 @@ func (t *LagTopic) Total() LagTotal {
 		if p.Lag > 0 {
 			out.Lagging++
 		}
+		byState[max(p.State.Rank(), 0)]++
 		if p.Lost > 0 {
 			out.LostOf = p.Partition
 		}
@@ -202,5 +205,6 @@ func (t *LagTopic) Total() LagTotal {
 			out.Spare = min(out.Spare, p.Spare)
 		}
 	}
+	out.InState = byState[max(out.State.Rank(), 0)]
 	return out
 }

@@ -7,13 +7,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/hoptrace/hoptrace/integration/harness"
 )
 
 // The UI in a real Chromium: first on a server where nothing has arrived, then
 // on the example's data. The screenshots stay among the artefacts.
 func TestUI(t *testing.T) {
-	h := harness.StartHoptrace(t, harness.Options{})
+	h := harness.StartHoptrace(t, harness.Options{Settings: map[string]string{"lagwatch.interval": "2s", "lagwatch.window": "10s"}})
 	browser := harness.Chromium(t)
 	version, err := exec.CommandContext(t.Context(), browser, "--version").Output()
 	if err != nil {
@@ -27,7 +30,28 @@ func TestUI(t *testing.T) {
 	playwright(t, h, browser, "pages")
 	playwright(t, h, browser, "topology")
 	playwright(t, h, browser, "errors")
+	stopGroup(t, h, "ui-stopped", "orders")
+	playwright(t, h, browser, "lag")
 	stopClean(t, h)
+}
+
+// stopGroup leaves a consumer group that has committed the begin of a topic and has
+// no member.
+func stopGroup(t *testing.T, h *harness.Hoptrace, group, topic string) {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(h.Kafka))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	adm := kadm.NewClient(cl)
+	starts, err := adm.ListStartOffsets(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := adm.CommitAllOffsets(t.Context(), group, starts.Offsets()); err != nil {
+		t.Fatalf("cannot commit for group %s: %v", group, err)
+	}
 }
 
 // playwright runs one file of integration/ui/tests.
@@ -37,7 +61,7 @@ func playwright(t *testing.T, h *harness.Hoptrace, browser, file string) {
 	installNode(t, dir)
 	p := harness.Start(t, harness.Command{
 		Name: "playwright-" + file, Path: filepath.Join(dir, "node_modules", ".bin", "playwright"), Dir: dir,
-		Args: []string{"test", file},
+		Args: []string{"test", file + ".spec"}, // it is looked for in the whole path
 		Env: []string{
 			"HOPTRACE_WEB=" + h.Web, "HOPTRACE_OTLP_HTTP=" + h.HTTP, "HOPTRACE_SHOTS=" + filepath.Join(harness.Artefacts(t), "screenshots"),
 			"CHROMIUM=" + browser, "CI=1", "FORCE_COLOR=0",

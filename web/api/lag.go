@@ -65,6 +65,7 @@ type LagLine struct {
 	Error      string      `json:"error"` // why the group could not be asked now
 	Partitions int         `json:"partitions"`
 	Lagging    int         `json:"lagging"` // partitions with unread records
+	InState    int         `json:"inState"` // partitions in the state, which is the worst of them
 	Lag        int64       `json:"lag"`     // records
 	Lost       int64       `json:"lost"`    // deleted by retention before they were read
 	BehindNs   *int64      `json:"behindNs"`
@@ -324,7 +325,7 @@ func knownDuration(d time.Duration) *int64 {
 func (l *lagLine) json() LagLine {
 	out := LagLine{
 		Cluster: l.Cluster, Group: l.Group, Topic: l.Topic, State: string(l.State), Reason: l.Reason, KafkaState: l.group.KafkaState, Asked: nanos(l.group.Asked.UnixNano()), Error: l.group.Error,
-		Partitions: l.LagTotal.Partitions, Lagging: l.Lagging, Lag: l.Lag, Lost: l.LagTotal.Lost, BehindNs: knownDuration(l.LagTotal.Behind), Written: finite(l.Written), Read: finite(l.Read),
+		Partitions: l.LagTotal.Partitions, Lagging: l.Lagging, InState: l.InState, Lag: l.Lag, Lost: l.LagTotal.Lost, BehindNs: knownDuration(l.LagTotal.Behind), Written: finite(l.Written), Read: finite(l.Read),
 		Drained: forecast(l.Drained), Deleted: forecast(l.Deleted), Spare: forecast(l.Spare), Retention: forecast(l.topic.Retention), Behind: []*float64{},
 	}
 	if m := l.group.Members; m != schemas.Unknown {
@@ -481,6 +482,31 @@ func (h *Handler) lagSeries(ctx context.Context, project uint64, cluster, group,
 			}
 		}
 	}
+	if partition != nil && len(out) > 0 {
+		// A partition that keeps up is told once and then not any more: where its
+		// topic has points, nothing is behind.
+		mq.Partition, mq.Name = nil, exporters.MetricLagSum
+		watched, err := h.deps.Metrics.MetricSeries(ctx, mq)
+		if err != nil {
+			return []LagSeries{}, h.noHistory(err)
+		}
+		for i := range watched {
+			if at, ok := byTopic[watched[i].Topic]; ok {
+				known := slots(watched[i].Steps, r, step)
+				out[at].Records, out[at].Seconds = caughtUp(out[at].Records, known), caughtUp(out[at].Seconds, known)
+			}
+		}
+	}
 	slices.SortFunc(out, func(a, b LagSeries) int { return strings.Compare(a.Topic, b.Topic) })
 	return out, ""
+}
+
+// caughtUp puts zero where nothing is told, though something was seen.
+func caughtUp(values, seen []*float64) []*float64 {
+	for i := range values {
+		if values[i] == nil && i < len(seen) && seen[i] != nil {
+			values[i] = new(float64)
+		}
+	}
+	return values
 }

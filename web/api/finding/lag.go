@@ -109,7 +109,7 @@ var lagTitles = []rule[lagFacts]{
 		return append(append(append(say(text("retention deleted ")), many(uint64(f.lost.LagTotal.Lost), "record", "records")...), text(" unread by ")), lagGroup(f.lost)...)
 	}},
 	{"stall", func(f lagFacts) bool { return f.stall != nil }, ToneBad, func(f lagFacts) []Piece {
-		return append(append(lagGroup(f.stall), text(" stands still")), behindBy(f.stall)...)
+		return append(append(lagGroup(f.stall), stands(f.stall)...), behindBy(f.stall)...)
 	}},
 	{"stop", func(f lagFacts) bool { return f.stop != nil }, ToneBad, func(f lagFacts) []Piece {
 		return append(append(lagGroup(f.stop), text(" has stopped: nobody reads for it")), behindBy(f.stop)...)
@@ -136,6 +136,14 @@ var lagTitles = []rule[lagFacts]{
 		}
 		return say(text("all "), count(f.Groups), text(" groups keep up"))
 	}},
+}
+
+// stands says how much of a group does.
+func stands(l *LagLine) []Piece {
+	if l.InState == l.Partitions || l.InState == 0 {
+		return say(text(" stands still"))
+	}
+	return say(text(" stands still in "), count(l.InState).at(l.href()), text(" of "), count(l.LagTotal.Partitions), text(" partitions"))
 }
 
 // behindBy is ", 41 s behind" where that is known.

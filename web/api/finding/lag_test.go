@@ -43,6 +43,7 @@ func TestLagSaysWhichGroupNeedsSomebody(t *testing.T) {
 	f(lines(ok, ok), "ok: All 2 groups keep up")
 	f(lines(ok, stall), "stall: Group payments stands still, 2h0m0s behind", "It reads 2.2 records/s of 18.4 written to orders.", "Partition 1: the reason.", "deletes its first record in 5h0m0s")
 	f(lines(lagTotal(exporters.LagWarn, func(t *exporters.LagTotal) { t.Behind, t.Read = exporters.LagUnknown, math.NaN() })), "warn: Group payments falls behind, 3120 records behind")
+	f(lines(lagTotal(exporters.LagStall, func(t *exporters.LagTotal) { t.InState = 1 })), "stall: Group payments stands still in 1 of 2 partitions, 2h0m0s behind")
 	f(lines(lagTotal(exporters.LagStop, nil), stall), "stall:", "One more line is not OK.")
 	f(lines(lagTotal(exporters.LagStop, nil)), "stop: Group payments has stopped: nobody reads for it, 2h0m0s behind")
 	f(lines(lagTotal(exporters.LagRewind, nil)), "rewind: Group payments reads records again")

@@ -193,8 +193,7 @@ export interface paths {
         /**
          * One group's partitions, and its lag over time.
          * @description Without topic and partition series has a line each topic of the group; with
-         *     both it is of that partition. Of a partition points are kept while it is
-         *     behind. Records are numbers of records, seconds the age of the oldest unread.
+         *     both it is of that partition. Records are numbers of records, seconds the age of the oldest unread.
          */
         get: operations["lagGroup"];
         put?: never;
@@ -1760,6 +1759,8 @@ export interface components {
             partitions: number;
             /** @description partitions with unread records */
             lagging: number;
+            /** @description partitions in the state, which is the worst of them */
+            inState: number;
             /** @description records */
             lag: number;
             /** @description deleted by retention before they were read */

@@ -100,7 +100,7 @@ export function Lag({ status }: { status: Status | undefined }) {
                 <Head by="behind" sort={sort} set={set} label="Time behind" first="descending" num />
                 <th className="num wide">Read / written per s</th>
                 <Head by="drained" sort={sort} set={set} label="Caught up" first="descending" />
-                <Head by="deleted" sort={sort} set={set} label="Unread records deleted in" first="ascending" />
+                <Head by="deleted" sort={sort} set={set} label="Unread deleted in" first="ascending" />
                 <th className="wide">Time behind, {rangeName}</th>
               </tr>
             </thead>
@@ -199,7 +199,7 @@ function Line({ l, gone, clusters, now }: { l: LagLine; gone: boolean; clusters:
   const old = Number(BigInt(now) - BigInt(l.asked)) > 60e9
   return (
     <tr className={gone ? 'stale' : undefined}>
-      <td data-label="Group">
+      <td data-label="Group" className="name">
         <Link to={groupPage(l)} data-row className="rowlink" aria-label={`${l.group}, ${l.topic}`}>
           {l.group}
         </Link>{' '}
@@ -211,9 +211,16 @@ function Line({ l, gone, clusters, now }: { l: LagLine; gone: boolean; clusters:
           </span>
         )}
       </td>
-      <td data-label="Topic">{l.topic}</td>
+      <td data-label="Topic" className="name">
+        {l.topic}
+      </td>
       <td data-label="State">
         <StateMark state={l.state} reason={l.reason} />
+        {l.state !== 'ok' && l.inState < l.partitions && (
+          <span className="muted small gap" title="partitions in this state, of all">
+            {count(l.inState)} of {count(l.partitions)}
+          </span>
+        )}
         {l.lost > 0 && <span className="tag bad gap">{count(l.lost)} lost</span>}
       </td>
       <td className="num" data-label="Records behind">

@@ -231,14 +231,14 @@ function Messages({ title, p, group, stretch, order, project }: { title: string;
   const all = '/messages?' + new URLSearchParams({ ...Object.fromEntries(Object.entries(query).map(([k, v]) => [k, String(v)])), from: 'all' }).toString()
   return (
     <section className="lagmessages" aria-label={title}>
-      <h3>
+      <h2>
         {title}{' '}
         {!none && (
           <span className="muted">
             offsets <span className="mono">{count(from)}</span> to <span className="mono">{count(to - 1)}</span>
           </span>
         )}
-      </h3>
+      </h2>
       {none ? (
         <p className="muted">{order === 'sent' ? 'Nothing is unread.' : 'It has read nothing yet.'}</p>
       ) : hops.error ? (
@@ -249,7 +249,7 @@ function Messages({ title, p, group, stretch, order, project }: { title: string;
         </p>
       ) : (
         <>
-          <HopTable hops={list} label={`${title}, ${p.topic} partition ${p.partition}`} />
+          <HopTable hops={list} ghosts={5} label={`${title}, ${p.topic} partition ${p.partition}`} />
           <p>
             <Link to={all}>All messages of these offsets</Link>
           </p>
@@ -294,17 +294,17 @@ function Pair({ s, d, name }: { s: LagSeries; d: LagDetail; name: string }) {
   return (
     <div className="pairs">
       <div>
-        <h3>
+        <h2>
           {name} <span className="muted">time behind</span>
-        </h3>
+        </h2>
         <Suspense fallback={<div className="timechart" />}>
           <TimeChart label={plain(`Time behind of ${name}: last ${time(last(s.seconds))}, at most ${time(most(s.seconds))}`)} times={times} values={pad(s.seconds, slots)} format={time} steps={DURATIONS} token="backlog" />
         </Suspense>
       </div>
       <div>
-        <h3>
+        <h2>
           {name} <span className="muted">records behind</span>
-        </h3>
+        </h2>
         <Suspense fallback={<div className="timechart" />}>
           <TimeChart label={plain(`Records behind of ${name}: last ${count(last(s.records))}, at most ${count(most(s.records))}`)} times={times} values={pad(s.records, slots)} format={(v) => count(v)} token="backlog" />
         </Suspense>

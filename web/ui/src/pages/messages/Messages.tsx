@@ -75,7 +75,7 @@ export function Messages({ status }: { status: Status | undefined }) {
   )
 }
 
-export function HopTable({ hops, label }: { hops: readonly Hop[] | undefined; label: string }) {
+export function HopTable({ hops, label, ghosts = 10 }: { hops: readonly Hop[] | undefined; label: string; ghosts?: number }) {
   return (
     <table aria-label={label}>
       <thead>
@@ -89,7 +89,7 @@ export function HopTable({ hops, label }: { hops: readonly Hop[] | undefined; la
           <th className="num wide">Behind</th>
         </tr>
       </thead>
-      <tbody>{hops ? hops.map((h) => <Line key={h.id} h={h} />) : <Ghosts rows={10} columns={7} />}</tbody>
+      <tbody>{hops ? hops.map((h) => <Line key={h.id} h={h} />) : <Ghosts rows={ghosts} columns={7} />}</tbody>
     </table>
   )
 }
@@ -112,7 +112,7 @@ function Line({ h }: { h: Hop }) {
         {h.failed && <span className="tag bad gap">failed</span>}
       </td>
       <td className="wide">
-        {h.producer?.service || <span className="unknown-word">unknown</span>} <span className="muted">→</span> {h.group || <span className="muted">no group</span>}
+        {h.producer?.service || <span className="unknown-word">unknown</span>} <span className="muted">→</span> {h.group || <span className="muted">{h.consumer ? 'no group' : 'as sent'}</span>}
       </td>
       <td className="num">{h.endToEnd.known ? duration(h.endToEnd.ns) : <span className="unknown-word">unknown</span>}</td>
       <td>
