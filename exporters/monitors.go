@@ -26,6 +26,7 @@ type CheckInUpdate struct {
 	Trace       schemas.TraceID
 	Release     string
 	Config      *schemas.MonitorConfig // makes or changes the monitor; valid
+	BadConfig   bool                   // it told a configuration that is wrong and is left out
 	Received    int64                  // Unix ns
 	Source      schemas.Source
 	Offset      int64
@@ -65,9 +66,10 @@ const MonitorIssues = "monitor"
 type MonitorKeeper interface {
 	// ApplyCheckIns applies updates and notes progress, all in one transaction. What
 	// lies at or before the progress of its source is passed over, so a replay changes
-	// nothing. The result has one element an update: nil, or why it was left out. One
-	// of no monitor waits half a minute for the one that makes it, which may come second: then
-	// it is applied, and is among revived.
+	// nothing. The result has one element an update: nil, or why it was left out; of what
+	// comes again, by what is known of its monitor now. One of no monitor waits half a
+	// minute for the one that makes it, which may come second: then it is applied, and is
+	// among revived.
 	ApplyCheckIns(ctx context.Context, updates []CheckInUpdate, progress []Progress) (refusals []error, revived []CheckInUpdate, err error)
 	// CheckInProgress gives the progress of all sources.
 	CheckInProgress(ctx context.Context) (map[schemas.Source]Progress, error)

@@ -210,10 +210,16 @@ func cronReplay(t *testing.T, w *cronWorld) {
 	w.made(hourly())
 	batch := []exporters.CheckInUpdate{
 		w.update(0, schemas.CheckInInProgress, time.Hour), w.update(0, schemas.CheckInError, time.Hour+time.Minute),
-		w.update(0, schemas.CheckInInProgress, 2*time.Hour),
+		w.update(0, schemas.CheckInInProgress, 2*time.Hour), w.update(0, schemas.CheckInOK, 2*time.Hour),
 	}
+	batch[3].Slug = "unknown"
 	for range 3 { // a crash before the commit, twice
-		w.apply(batch...)
+		out := w.apply(batch...)
+		for i, want := range []error{nil, nil, nil, exporters.ErrNoMonitor} { // to be counted, also when it comes again
+			if !errors.Is(out[i], want) {
+				t.Errorf("update %d: %v, want %v", i, out[i], want)
+			}
+		}
 	}
 	w.runs("0 ok", "60 error", "120 in_progress")
 	w.untold(1)

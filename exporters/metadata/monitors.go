@@ -78,6 +78,9 @@ func (s *Store) ApplyCheckIns(ctx context.Context, updates []exporters.CheckInUp
 		}
 		for i := range updates {
 			if last, ok := done[updates[i].Source]; ok && updates[i].Offset <= last {
+				if out[i], err = refusalOf(ctx, tx, &updates[i]); err != nil {
+					return err
+				}
 				continue
 			}
 			u := &updates[i]
@@ -104,6 +107,22 @@ func (s *Store) ApplyCheckIns(ctx context.Context, updates []exporters.CheckInUp
 		return nil, nil, fmt.Errorf("cannot apply %d check-ins: %w", len(updates), classify(err))
 	}
 	return out, revived, nil
+}
+
+// refusalOf tells of an update that comes again why it was left out, if it was: a crash
+// may have come before that was counted.
+func refusalOf(ctx context.Context, tx issueTx, u *exporters.CheckInUpdate) (refusal, err error) {
+	var status string
+	err = tx.QueryRowContext(ctx, "SELECT status FROM monitors WHERE project = $1 AND slug = $2", projectArg(u.Project), u.Slug).Scan(&status)
+	switch {
+	case errors.Is(err, sql.ErrNoRows) && u.Config != nil:
+		return exporters.ErrTooManyMonitors, nil
+	case errors.Is(err, sql.ErrNoRows):
+		return exporters.ErrNoMonitor, nil
+	case status == string(schemas.MonitorDisabled):
+		return exporters.ErrMonitorDisabled, err
+	}
+	return nil, err
 }
 
 func sourceText(s schemas.Source) string { return strconv.FormatUint(uint64(s), 10) }

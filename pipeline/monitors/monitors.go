@@ -130,7 +130,7 @@ func (c *CheckIns) Handle(ctx context.Context, batch []consume.Record) (dead []c
 			continue
 		}
 		u.Source, u.Offset = source, r.Offset
-		if fault != nil {
+		if u.BadConfig = fault != nil; u.BadConfig {
 			faults[len(updates)] = fault
 		}
 		updates = append(updates, u)
@@ -191,7 +191,11 @@ func (c *CheckIns) revive(ctx context.Context, revived []exporters.CheckInUpdate
 	for i := range revived {
 		u := &revived[i]
 		line := schemas.Tally{Project: u.Project, Time: u.Received, Category: schemas.CategoryMonitor, Source: u.Source, Position: schemas.Position{Offset: u.Offset, Index: noLonger}}
-		line.Outcome, line.Reason, line.Quantity = schemas.OutcomeInvalid, schemas.PipelineReason+exporters.ErrNoMonitor.Error(), -1
+		reason := exporters.ErrNoMonitor.Error()
+		if u.BadConfig {
+			reason = ReasonConfig
+		}
+		line.Outcome, line.Reason, line.Quantity = schemas.OutcomeInvalid, schemas.PipelineReason+reason, -1
 		lines = append(lines, line)
 		line.Position.Index, line.Outcome, line.Reason, line.Quantity = kept, schemas.OutcomeStored, "", 1
 		lines = append(lines, line)

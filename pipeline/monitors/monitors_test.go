@@ -222,8 +222,8 @@ func TestABadConfigurationIsLeftOutAndTheCheckInIsNot(t *testing.T) {
 		t.Fatalf("%d updates, want %d", len(s.updates), len(batch))
 	}
 	for i, u := range s.updates {
-		if u.Config != nil {
-			t.Errorf("update %d has the configuration %+v", i, *u.Config)
+		if bad := i != 2 && i != 5; u.Config != nil || u.BadConfig != bad {
+			t.Errorf("update %d has the configuration %+v, a bad one: %v, want %v", i, u.Config, u.BadConfig, bad)
 		}
 	}
 	got := make([]string, 0, len(n.lines))
@@ -399,5 +399,13 @@ func TestACheckInThatFindsItsMonitorLaterIsNoLongerCountedAsInvalid(t *testing.T
 	}
 	if d := cmp.Diff(map[string]int64{"invalid " + schemas.PipelineReason + "no_monitor": -1, "stored ": 1}, sums); d != "" || len(places) != 2 {
 		t.Errorf("%d places; sums (-want +got):\n%s", len(places), d)
+	}
+	*l = nil
+	s.revived[0].BadConfig = true // it was counted as that
+	if _, err := New(s, l, metrics(), quiet).Handle(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if x := (*l)[0]; x.Reason != schemas.PipelineReason+ReasonConfig || x.Quantity != -1 {
+		t.Errorf("with a bad configuration the first line is %+v", x)
 	}
 }
