@@ -254,4 +254,8 @@ test("500 nodes stay usable", async ({ page, request }) => {
   test.info().annotations.push({ type: "frames", description: `median ${median.toFixed(1)} ms, p95 ${(frames[Math.floor(frames.length * 0.95)] ?? 0).toFixed(1)} ms` });
   console.log(`drag over ${frames.length} frames: median ${median.toFixed(1)} ms, p95 ${(frames[Math.floor(frames.length * 0.95)] ?? 0).toFixed(1)} ms`);
   expect(median).toBeLessThan(100);
+  // All of it fits again.
+  await page.keyboard.press("Escape");
+  await page.getByRole("button", { name: "Fit" }).click();
+  await expect(page.getByText(/nodes in view$/)).toHaveCount(0);
 });

@@ -1,6 +1,6 @@
 import { memo, useEffect, useMemo, useRef, useState, type KeyboardEvent, type PointerEvent } from 'react'
 import type { Topology, TopologyEdge, TopologyNode } from '../../api/types'
-import { around, edgeLines, edgeName, firstView, fit, fitName, inView, nextNode, nodeLine, nodeName, nodeStates, nameOf, toneOf, widthOf, zoom, type Arrow, type NodeState, type View } from './graph'
+import { around, edgeLines, edgeName, firstView, fit, fitName, inView, nextNode, nodeLine, nodeName, nodeStates, nameOf, toneOf, widthOf, zoom, type Arrow, type Neighbourhood, type NodeState, type View } from './graph'
 import { middleOf, NODE_HEIGHT as H, NODE_WIDTH as W, pathOf, type Layout, type Point } from './layout'
 
 /** Smaller than this, what cannot be read is left out. */
@@ -96,10 +96,8 @@ export function Graph({ graph, seconds, layout, selected, select, view: wanted, 
     if (selected && !wanted) show.current(selected, 0.7)
   }, [selected, wanted, size.width])
 
-  const states = useMemo(() => nodeStates(graph), [graph])
   const lit = hover || focus || selected
   const near = useMemo(() => (lit ? around(lit, graph.edges) : undefined), [lit, graph.edges])
-  const isFound = (id: string) => found?.has(id) ?? false
   const entry = layout.nodes.has(focus) ? focus : layout.nodes.has(selected) ? selected : (graph.nodes.find((n) => layout.nodes.has(n.id))?.id ?? '')
 
   const onKey = (e: KeyboardEvent) => {
@@ -189,9 +187,32 @@ export function Graph({ graph, seconds, layout, selected, select, view: wanted, 
         </defs>
         {size.width > 0 && (
           <g transform={`translate(${view.x} ${view.y}) scale(${view.k})`}>
+            <Scene graph={graph} seconds={seconds} layout={layout} selected={selected} select={select} found={found} near={near} entry={entry} names={names} labels={labels} hover={setHover} focus={setFocus} />
+          </g>
+        )}
+      </svg>
+    </div>
+  )
+}
+
+interface SceneProps extends Pick<GraphProps, 'graph' | 'seconds' | 'layout' | 'selected' | 'select' | 'found'> {
+  near: Neighbourhood | undefined
+  entry: string
+  names: boolean
+  labels: boolean
+  hover: (id: string) => void
+  focus: (id: string) => void
+}
+
+/** All that is drawn; a move or a zoom does not draw it anew. */
+const Scene = memo(function Scene({ graph, seconds, layout, selected, select, found, near, entry, names, labels, hover, focus }: SceneProps) {
+  const states = useMemo(() => nodeStates(graph), [graph])
+  const isFound = (id: string) => found?.has(id) ?? false
+  return (
+    <>
             {graph.edges.map((e) => {
               const points = layout.edges.get(e.id)
-              return points && <Edge key={e.id} e={e} points={points} hot={near?.edges.has(e.id) ?? false} selected={e.id === selected} select={select} hover={setHover} label={labels || (near !== undefined && near.edges.size < 40 && near.edges.has(e.id) && names)} />
+              return points && <Edge key={e.id} e={e} points={points} hot={near?.edges.has(e.id) ?? false} selected={e.id === selected} select={select} hover={hover} label={labels || (near !== undefined && near.edges.size < 40 && near.edges.has(e.id) && names)} />
             })}
             {graph.nodes.map((n) => {
               const at = layout.nodes.get(n.id)
@@ -210,18 +231,15 @@ export function Graph({ graph, seconds, layout, selected, select, view: wanted, 
                     entry={n.id === entry}
                     names={names || (isFound(n.id) && (found?.size ?? 0) < 30)}
                     select={select}
-                    hover={setHover}
-                    focus={setFocus}
+                    hover={hover}
+                    focus={focus}
                   />
                 )
               )
             })}
-          </g>
-        )}
-      </svg>
-    </div>
+    </>
   )
-}
+})
 
 interface EdgeProps {
   e: TopologyEdge

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { Topology, TopologyEdge, TopologyNode } from '../../api/types'
 import { plain } from '../../lib/format'
 import { around, edgeLabel, edgeName, firstView, fit, fitName, inView, nextNode, nodeLine, nodeStates, numbersAt, readView, sortEdges, toneOf, viewText, widthOf, worst, zoom } from './graph'
-import { layersOf, layout, middleOf, NODE_WIDTH, pathOf } from './layout'
+import { layersOf, layout, middleOf, NODE_WIDTH, pathOf, rowsOf } from './layout'
 import { clockOf, stepsOf } from './steps'
 
 const SECOND = 1e9
@@ -147,10 +147,11 @@ describe('time travel', () => {
 
 describe('the layout', () => {
   it('leads from left to right and is the same whatever the order', () => {
-    const a = layout(graph.nodes, edges)
-    const b = layout([...graph.nodes].reverse(), [...edges].reverse())
-    expect([...a.nodes].sort()).toEqual([...b.nodes].sort())
-    for (const e of edges) {
+    expect(layout(graph.nodes, edges)).toEqual(layout([...graph.nodes].reverse(), [...edges].reverse()))
+    const short = edges.slice(0, 5)
+    const nodes = [...new Set(short.flatMap((e) => [e.from, e.to]))].map((id) => node(id))
+    const a = layout(nodes, short)
+    for (const e of short) {
       const from = a.nodes.get(e.from)!
       const to = a.nodes.get(e.to)!
       expect(to.x - from.x).toBeGreaterThan(NODE_WIDTH)
@@ -158,13 +159,34 @@ describe('the layout', () => {
       expect(way[0]!.x).toBe(from.x + NODE_WIDTH / 2)
       expect(way[way.length - 1]!.x).toBe(to.x - NODE_WIDTH / 2)
     }
-    expect(a.width).toBeGreaterThan(1000)
   })
   it('leaves room for words where edges carry them', () => {
     const l = layout(graph.nodes, edges)
     const gap = (a: string, b: string) => l.nodes.get(b)!.x - l.nodes.get(a)!.x - NODE_WIDTH
     expect(gap('t:orders', 'g:audit')).toBeGreaterThan(100)
     expect(gap('g:payments', 's:payments')).toBeLessThan(80)
+  })
+  it('is folded like a text where it is long and low', () => {
+    expect(rowsOf(10, 2200, 100)).toBe(2)
+    expect(rowsOf(4, 900, 100)).toBe(1)
+    expect(rowsOf(60, 9600, 5800)).toBe(1)
+    const chain: TopologyEdge[] = []
+    for (let i = 0; i < 20; i++) chain.push(edge(`s:${i}`, `t:${i}`), edge(`t:${i}`, `g:${i}`), edge(`g:${i}`, `s:${i + 1}`))
+    const nodes = [...new Set(chain.flatMap((e) => [e.from, e.to]))].map((id) => node(id))
+    const l = layout(nodes, chain)
+    expect(l.width / l.height).toBeLessThan(6)
+    const rows = new Set([...l.nodes.values()].map((p) => Math.round(p.y)))
+    expect(rows.size).toBeGreaterThan(2)
+    for (const n of nodes) {
+      const p = l.nodes.get(n.id)!
+      expect(p.x).toBeGreaterThan(NODE_WIDTH / 2)
+      expect(p.x).toBeLessThan(l.width)
+      expect(p.y).toBeLessThan(l.height)
+    }
+    // Lines are read from the left: the next row begins below the one before.
+    expect(l.nodes.get('s:0')!.y).toBe(Math.min(...[...l.nodes.values()].map((p) => p.y)))
+    expect(l.nodes.get('s:20')!.y).toBe(Math.max(...[...l.nodes.values()].map((p) => p.y)))
+    for (const e of chain) expect(l.edges.get(e.id)!.length).toBeGreaterThan(1)
   })
   it('takes circles, and 500 nodes in a moment', () => {
     const circle = [edge('s:a', 't:a'), edge('t:a', 'g:a'), edge('g:a', 's:a')]

@@ -104,6 +104,59 @@ export function layout(nodes: readonly LaidNode[], edges: readonly LaidEdge[]): 
     }
     if (back && inner.length >= 3) out.edges.set(e.id, [edgeOf(from, inner[0]!), ...inner, edgeOf(to, inner[inner.length - 1]!)])
   }
+  return folded(out, sortedEdges)
+}
+
+/** The frame that a layout is folded for: about that of the page at 1280 px. */
+const FRAME = { width: 840, height: 400 }
+/** Between two rows of a folded layout; edges from row to row run here. */
+const ROW_GAP = 90
+
+/** In how many rows a layout can be read; where in none, in how many it is largest, if that is much. */
+export function rowsOf(columns: number, width: number, height: number): number {
+  const size = (rows: number) => Math.min(1, FRAME.width / (width / rows), FRAME.height / (rows * (height + ROW_GAP) - ROW_GAP))
+  let best = 1
+  for (let rows = 1; rows <= Math.min(columns, 40); rows++) {
+    if (size(rows) >= 0.72) return rows
+    if (size(rows) > size(best)) best = rows
+  }
+  return size(best) > 1.3 * size(1) ? best : 1
+}
+
+/** A long, low layout in rows, as a text has lines. */
+function folded(l: Layout, edges: readonly LaidEdge[]): Layout {
+  const xs = [...new Set([...l.nodes.values()].map((p) => p.x))].sort((a, b) => a - b)
+  const rows = rowsOf(xs.length, l.width, l.height)
+  if (rows === 1) return l
+  const most = Math.ceil(xs.length / rows)
+  const rowOf = new Map(xs.map((x, i) => [x, Math.floor(i / most)]))
+  const left = (row: number) => xs[row * most]! - NODE_WIDTH / 2 - 24
+  const move = (p: Point, row: number) => ({ x: p.x - left(row), y: p.y + row * (l.height - 24 + ROW_GAP) })
+  const out: Layout = { nodes: new Map(), edges: new Map(), width: 0, height: 0 }
+  const rowOfNode = new Map<string, number>()
+  for (const [id, p] of l.nodes) {
+    const row = rowOf.get(p.x)!
+    rowOfNode.set(id, row)
+    out.nodes.set(id, move(p, row))
+  }
+  for (const e of edges) {
+    const way = l.edges.get(e.id)
+    if (!way) continue
+    const a = rowOfNode.get(e.from)!
+    const b = rowOfNode.get(e.to)!
+    if (a === b) {
+      out.edges.set(e.id, way.map((p) => move(p, a)))
+      continue
+    }
+    const from = side(out.nodes.get(e.from)!, 1)
+    const to = side(out.nodes.get(e.to)!, -1)
+    const between = Math.max(a, b) * (l.height - 24 + ROW_GAP) - ROW_GAP / 2 + 12
+    out.edges.set(e.id, [from, { x: from.x + 26, y: between }, { x: to.x - 26, y: between }, to])
+  }
+  for (const p of [...out.nodes.values()].map(({ x, y }) => ({ x: x + NODE_WIDTH / 2, y: y + NODE_HEIGHT / 2 })).concat(...out.edges.values())) {
+    out.width = Math.max(out.width, p.x + 24)
+    out.height = Math.max(out.height, p.y + 24)
+  }
   return out
 }
 
