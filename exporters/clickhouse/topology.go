@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/schemas"
@@ -84,32 +85,51 @@ func wholeSlots(r exporters.Range) (from, to int64) {
 }
 
 // Topology reads three sums: who wrote and read, what waited, and what was
-// worked on; and who did before the range.
+// worked on; and who did before the range. It asks for all of them at once, since
+// each keeps about one core busy.
 func (s *Store) Topology(ctx context.Context, q exporters.TopologyQuery) ([]exporters.Flow, error) {
 	if q.LookBack < 0 || q.LookBack > maxLookBack {
 		return nil, fmt.Errorf("cannot read the topology with a look back of %v: want 0 to %v", q.LookBack, maxLookBack)
 	}
 	from, to := wholeSlots(q.Range)
-	flows := newFlowSet()
-	err := s.sumFlows(ctx, q.Project, from, to, flows, true)
-	if err != nil {
-		return nil, fmt.Errorf("cannot sum up what services wrote and read: %w", err)
-	}
-	if len(flows.all) > 0 {
-		err = s.sumClasses(ctx, q.Project, from, to, flowWaitsSQL, func(flow uint64) *exporters.Latencies { return &flows.of(flow).Wait })
-		if err != nil {
-			return nil, fmt.Errorf("cannot sum up how long records waited: %w", err)
+	flows, before := newFlowSet(), newFlowSet()
+	var waits, work map[uint64]exporters.Latencies
+	all, ctx := errgroup.WithContext(ctx)
+	all.Go(func() error {
+		if err := s.sumFlows(ctx, q.Project, from, to, flows); err != nil {
+			return fmt.Errorf("cannot sum up what services wrote and read: %w", err)
 		}
-		err = s.sumClasses(ctx, q.Project, from, to, flowWorkSQL, func(flow uint64) *exporters.Latencies { return &flows.of(flow).Work })
-		if err != nil {
-			return nil, fmt.Errorf("cannot sum up how long services worked: %w", err)
+		return nil
+	})
+	all.Go(func() (err error) {
+		if waits, err = s.sumClasses(ctx, q.Project, from, to, flowWaitsSQL); err != nil {
+			return fmt.Errorf("cannot sum up how long records waited: %w", err)
 		}
-	}
+		return nil
+	})
+	all.Go(func() (err error) {
+		if work, err = s.sumClasses(ctx, q.Project, from, to, flowWorkSQL); err != nil {
+			return fmt.Errorf("cannot sum up how long services worked: %w", err)
+		}
+		return nil
+	})
 	if back := int64(q.LookBack / time.Second); back > 0 && from > 0 {
-		if err := s.sumFlows(ctx, q.Project, max(from-back, 0)/slotSeconds*slotSeconds, from, flows, false); err != nil {
-			return nil, fmt.Errorf("cannot sum up what was there before the range: %w", err)
-		}
+		all.Go(func() error {
+			if err := s.sumFlows(ctx, q.Project, max(from-back, 0)/slotSeconds*slotSeconds, from, before); err != nil {
+				return fmt.Errorf("cannot sum up what was there before the range: %w", err)
+			}
+			return nil
+		})
 	}
+	if err := all.Wait(); err != nil {
+		return nil, err
+	}
+	// The sums are of one time to within a moment: a flow that is in one of them
+	// alone is left to the next question.
+	for number, f := range flows.byNumber {
+		f.Wait, f.Work = append(f.Wait, waits[number]...), append(f.Work, work[number]...)
+	}
+	flows.addBefore(before)
 	out := make([]exporters.Flow, 0, len(flows.all))
 	for _, f := range flows.all {
 		f.Wait, f.Work = sorted(f.Wait), sorted(f.Work)
@@ -166,17 +186,20 @@ func (f *flowSet) add(k flowKey, number uint64) *exporters.Flow {
 	return flow
 }
 
-// of gives a flow that is thrown away for one that came after the names were read.
-func (f *flowSet) of(number uint64) *exporters.Flow {
-	if flow := f.byNumber[number]; flow != nil {
-		return flow
+// addBefore adds what was before the range, without its messages.
+func (f *flowSet) addBefore(before *flowSet) {
+	for k, old := range before.all {
+		flow := f.all[k]
+		if flow == nil {
+			flow = &exporters.Flow{Topic: k.topic, Service: k.service, Reads: k.reads, Group: k.group}
+			f.all[k] = flow
+		}
+		flow.LastSeen, flow.NewestRecord = max(flow.LastSeen, old.LastSeen), max(flow.NewestRecord, old.NewestRecord)
 	}
-	return &exporters.Flow{}
 }
 
-// sumFlows adds who wrote and read. What was before the range is told without
-// its messages.
-func (s *Store) sumFlows(ctx context.Context, project uint64, from, to int64, flows *flowSet, inRange bool) error {
+// sumFlows adds who wrote and read.
+func (s *Store) sumFlows(ctx context.Context, project uint64, from, to int64, flows *flowSet) error {
 	var (
 		ps                    params
 		side                  proto.ColUInt8
@@ -188,24 +211,19 @@ func (s *Store) sumFlows(ctx context.Context, project uint64, from, to int64, fl
 	return s.sumRows(ctx, flowsSQL, ps,
 		proto.Results{
 			{Name: "side", Data: &side}, {Name: "topic", Data: topic}, {Name: "consumer_group", Data: group}, {Name: "service", Data: service},
-			{Name: "flow", Data: &flow}, {Name: "n", Data: &n}, {Name: "failures", Data: &failed}, {Name: "oldest", Data: &first}, {Name: "last", Data: &last}, {Name: "newest", Data: &newest},
+			{Name: "flow", Data: &flow}, {Name: "n", Data: &n}, {Name: "failures", Data: &failed},
+			{Name: "oldest", Data: &first}, {Name: "last", Data: &last}, {Name: "newest", Data: &newest},
 		},
-		func() {
-			if inRange {
-				*flows = *newFlowSet()
-			}
-		},
+		func() { *flows = *newFlowSet() },
 		func() int {
 			for i := range n {
 				f := flows.add(flowKey{schemas.Side(side[i]).Reads(), topic.Row(i), group.Row(i), service.Row(i)}, flow[i])
-				f.LastSeen, f.NewestRecord = max(f.LastSeen, last[i]), max(f.NewestRecord, newest[i])
-				if inRange {
-					if f.FirstSeen == 0 || first[i] < f.FirstSeen {
-						f.FirstSeen = first[i]
-					}
-					f.Messages += n[i]
-					f.Failed += failed[i]
+				if f.FirstSeen == 0 || first[i] < f.FirstSeen {
+					f.FirstSeen = first[i]
 				}
+				f.LastSeen, f.NewestRecord = max(f.LastSeen, last[i]), max(f.NewestRecord, newest[i])
+				f.Messages += n[i]
+				f.Failed += failed[i]
 			}
 			return len(n)
 		})
@@ -213,32 +231,26 @@ func (s *Store) sumFlows(ctx context.Context, project uint64, from, to int64, fl
 
 func newLowCardinality() *proto.ColLowCardinality[string] { return new(proto.ColStr).LowCardinality() }
 
-// sumClasses adds counts by class to what to gives for a flow, in no order.
-func (s *Store) sumClasses(ctx context.Context, project uint64, from, to int64, body string, of func(flow uint64) *exporters.Latencies) error {
+// sumClasses gives counts by class of each flow, in no order.
+func (s *Store) sumClasses(ctx context.Context, project uint64, from, to int64, body string) (map[uint64]exporters.Latencies, error) {
 	var (
 		ps      params
 		flow, n proto.ColUInt64
 		class   proto.ColInt16
-		touched = make(map[*exporters.Latencies]struct{})
+		out     = make(map[uint64]exporters.Latencies)
 	)
 	ps.slots(project, from, to)
-	return s.sumRows(ctx, body, ps, proto.Results{{Name: "flow", Data: &flow}, {Name: "class", Data: &class}, {Name: "n", Data: &n}},
-		func() {
-			for l := range touched {
-				*l = nil
-			}
-		},
+	err := s.sumRows(ctx, body, ps, proto.Results{{Name: "flow", Data: &flow}, {Name: "class", Data: &class}, {Name: "n", Data: &n}},
+		func() { clear(out) },
 		func() int {
 			for i := range n {
-				if class[i] == exporters.LatencyUnknown {
-					continue
+				if class[i] != exporters.LatencyUnknown {
+					out[flow[i]] = append(out[flow[i]], exporters.LatencyCount{Class: class[i], Count: n[i]})
 				}
-				l := of(flow[i])
-				touched[l] = struct{}{}
-				*l = append(*l, exporters.LatencyCount{Class: class[i], Count: n[i]})
 			}
 			return len(n)
 		})
+	return out, err
 }
 
 // sumRows reads the rows of a sum, and refuses one that is cut: it would be wrong.

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/ch-go/proto"
+
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/schemas"
 )
@@ -90,6 +92,25 @@ func percentiles(b *testing.B, f func()) {
 	b.ReportMetric(at(0.95), "p95-ms")
 }
 
+// sumBytes is what the sums take of a message row, when merged.
+func sumBytes(b *testing.B, s *Store) float64 {
+	b.Helper()
+	var size, rows proto.ColFloat64
+	perRow := 0.0
+	err := s.query(b.Context(), `
+SELECT toFloat64(sum(bytes_on_disk)) AS size, (SELECT toFloat64(sum(rows)) FROM system.parts WHERE active AND database = currentDatabase() AND table = 'messages') AS n
+FROM system.projection_parts WHERE active AND database = currentDatabase() AND table = 'messages'`, nil,
+		proto.Results{{Name: "size", Data: &size}, {Name: "n", Data: &rows}}, func() {}, func() {
+			for i := range size {
+				perRow = size[i] / rows[i]
+			}
+		})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return perRow
+}
+
 // BenchmarkTopology asks for the graph of a day and of an hour, and for a day in steps.
 func BenchmarkTopology(b *testing.B) {
 	s, start := loadDay(b)
@@ -101,6 +122,7 @@ func BenchmarkTopology(b *testing.B) {
 	}{{"24h", start, 0}, {"24h,lookback=24h", start, 24 * time.Hour}, {"1h,lookback=24h", end.Add(-time.Hour), 24 * time.Hour}} {
 		b.Run("range="+c.name, func(b *testing.B) {
 			q := exporters.TopologyQuery{Project: 1, Range: exporters.Range{From: c.from, To: end}, LookBack: c.lookBack}
+			defer func() { b.ReportMetric(sumBytes(b, s), "sum-bytes/row") }()
 			percentiles(b, func() {
 				if flows, err := s.Topology(b.Context(), q); err != nil || len(flows) < 70 {
 					b.Fatalf("%d flows, %v; want some 75", len(flows), err)

@@ -207,10 +207,13 @@ export interface View {
 export const MIN_ZOOM = 0.04
 export const MAX_ZOOM = 2.5
 
+/** Buttons stand at the top of the frame. */
+const ABOVE = 36
+
 /** The view that shows all of a layout in a frame, no larger than life. */
 export function fit(l: { width: number; height: number }, width: number, height: number): View {
-  const k = Math.max(MIN_ZOOM, Math.min(1.15, width / Math.max(l.width, 1), height / Math.max(l.height, 1)))
-  return { x: (width - l.width * k) / 2, y: (height - l.height * k) / 2, k }
+  const k = Math.max(MIN_ZOOM, Math.min(1.15, width / Math.max(l.width, 1), (height - ABOVE) / Math.max(l.height, 1)))
+  return { x: (width - l.width * k) / 2, y: ABOVE + (height - ABOVE - l.height * k) / 2, k }
 }
 
 /** Below it names are hard to read. */

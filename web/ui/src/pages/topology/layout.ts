@@ -131,7 +131,7 @@ function folded(l: Layout, edges: readonly LaidEdge[]): Layout {
   const most = Math.ceil(xs.length / rows)
   const rowOf = new Map(xs.map((x, i) => [x, Math.floor(i / most)]))
   const left = (row: number) => xs[row * most]! - NODE_WIDTH / 2 - 24
-  const move = (p: Point, row: number) => ({ x: p.x - left(row), y: p.y + row * (l.height - 24 + ROW_GAP) })
+  const move = (p: Point, row: number) => ({ x: p.x - left(row) + 16, y: p.y + row * (l.height - 24 + ROW_GAP) })
   const out: Layout = { nodes: new Map(), edges: new Map(), width: 0, height: 0 }
   const rowOfNode = new Map<string, number>()
   for (const [id, p] of l.nodes) {
