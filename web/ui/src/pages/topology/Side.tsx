@@ -80,6 +80,7 @@ function EdgeSide({ e, select, span, project }: SideProps & { e: TopologyEdge })
         {e.kind === 'process' && <Link to={link('/messages', span, { group: of['group'] ?? '', order: 'slowest' })}>Slowest messages of the group</Link>}
         <Link to={link('/traces', span, of)}>Traces that passed here</Link>
         {e.failed > 0 && <Link to={link('/traces', span, { ...of, errors: 'true' })}>Traces with errors</Link>}
+        {e.kind === 'read' && of['group'] && <Link to={'/lag?text=' + encodeURIComponent(of['group'])}>Lag of {to}, by offsets</Link>}
         {e.kind === 'read' && <Link to={link('/topics', span, { open: of['topic'] + '/' + of['group'] })}>Parts of the wait</Link>}
         <button type="button" className="linkish" onClick={() => select(e.from)}>
           {kindOf(e.from)} {from}
@@ -187,6 +188,7 @@ function NodeSide({ n, graph, select, span, filter }: SideProps & { n: TopologyN
           </button>
         )}
         <Link to={link('/traces', span, of)}>Traces of the {n.kind}</Link>
+        {n.kind === 'group' && n.name && <Link to={'/lag?text=' + encodeURIComponent(n.name)}>Lag of the group, by offsets</Link>}
         {n.kind !== 'service' && <Link to={link('/messages', span, { ...of, order: 'slowest' })}>Slowest messages</Link>}
         {n.failed > 0 && <Link to={link('/traces', span, { ...of, errors: 'true' })}>Traces with errors</Link>}
       </GoOn>
