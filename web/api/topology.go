@@ -470,11 +470,11 @@ func (h *Handler) topologySteps(ctx context.Context, q *query) (any, error) {
 
 // stepOf divides a time into at most maxTopologySteps round stretches.
 func stepOf(d time.Duration) time.Duration {
-	for _, step := range []time.Duration{5, 10, 15, 30, 60, 2 * 60, 3 * 60, 6 * 60, 12 * 60, 24 * 60} {
-		if step *= time.Minute; d <= maxTopologySteps*step {
+	for _, minutes := range []int{5, 10, 15, 30, 60, 2 * 60, 3 * 60, 6 * 60, 12 * 60, 24 * 60} {
+		if step := time.Duration(minutes) * time.Minute; d.Minutes() <= float64(maxTopologySteps*minutes) {
 			return step
 		}
 	}
-	day := 24 * time.Hour
-	return (d/maxTopologySteps/day + 1) * day
+	days := int(d.Hours()/24/maxTopologySteps) + 1
+	return time.Duration(days) * 24 * time.Hour
 }

@@ -229,7 +229,7 @@ describe('the view', () => {
     const wide = { width: 2000, height: 300 }
     expect(fit(wide, 1000, 500).k).toBe(0.5)
     const first = firstView(wide, 1000, 500)
-    expect([first.x, first.k]).toEqual([0, 0.72])
+    expect([first.x, first.k]).toEqual([0, 0.62])
     expect(firstView({ width: 20_000, height: 9000 }, 1000, 500)).toEqual(fit({ width: 20_000, height: 9000 }, 1000, 500))
     expect(inView([{ x: 10, y: 10 }, { x: 1900, y: 10 }], first, 1000, 500)).toBe(1)
   })

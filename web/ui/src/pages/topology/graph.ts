@@ -217,7 +217,7 @@ export function fit(l: { width: number; height: number }, width: number, height:
 }
 
 /** Below it names are hard to read. */
-const READABLE = 0.72
+const READABLE = 0.62
 
 /**
  * The first view: all of it when it can be read, or when it is so large that an
