@@ -3,6 +3,7 @@ package lagwatch
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/hoptrace/hoptrace/exporters"
@@ -98,10 +99,12 @@ func (t *track) judge(p *exporters.LagPartition, f facts) {
 	if p.Lag == 0 {
 		p.Behind = 0
 	}
-	rate := func(of func(sample) float64) float64 { v, _ := steady(recent, t.samples, of); return v }
+	// What was before an offset went back says nothing of how it goes on.
+	window, all := sinceBack(recent), sinceBack(t.samples)
+	rate := func(of func(sample) float64) float64 { v, _ := steady(window, all, of); return v }
 	// A growth that is not told from nothing is nothing: no forecast is made of noise.
 	growth := func(of func(sample) float64) float64 {
-		v, slack := steady(recent, t.samples, of)
+		v, slack := steady(window, all, of)
 		if math.Abs(v) <= 2*slack {
 			return 0
 		}
@@ -111,15 +114,15 @@ func (t *track) judge(p *exporters.LagPartition, f facts) {
 	p.Read = max(rate(func(s sample) float64 { return float64(s.committed) }), 0)
 	net := growth(func(s sample) float64 { return float64(s.lag()) })
 	whole := last.at-first.at >= int64(f.window-f.interval)
-	moved := last.committed != first.committed
+	moved := slices.ContainsFunc(recent, func(s sample) bool { return s.committed != last.committed })
 	aging := 1.0 // by how many seconds the oldest unread record gets older a second
 	if moved {
-		aging = max(growth(func(s sample) float64 {
+		aging = min(max(growth(func(s sample) float64 {
 			if s.behind == exporters.LagUnknown {
 				return math.NaN()
 			}
 			return s.behind.Seconds()
-		}), 0)
+		}), 0), 1)
 	}
 	f.forecast(p, t.starts, net, aging)
 	if moved && (p.Lag == 0 || p.Behind >= 0 && p.Behind <= 2*f.interval) {
@@ -129,6 +132,16 @@ func (t *track) judge(p *exporters.LagPartition, f facts) {
 	if p.Uncommitted && p.State == exporters.LagOK {
 		p.Reason = "nothing was committed yet; what came since it is watched is counted"
 	}
+}
+
+// sinceBack are the samples since the committed offset went back last.
+func sinceBack(samples []sample) []sample {
+	for i := len(samples) - 1; i > 0; i-- {
+		if samples[i].committed < samples[i-1].committed {
+			return samples[i:]
+		}
+	}
+	return samples
 }
 
 // recent are the samples of the window, and one at its begin or before.

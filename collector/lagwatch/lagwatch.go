@@ -115,7 +115,8 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*W
 }
 
 func (w *Watcher) add(name string, kc kafka.Config) error {
-	client, err := kafka.NewClient(kc, w.log, w.deps.Metrics)
+	// A cluster that is away is told once, by us; the client would at every try.
+	client, err := kafka.NewClient(kc, w.log, w.deps.Metrics, kgo.WithLogger(nil))
 	if err != nil {
 		return fmt.Errorf("cannot watch the lag of cluster %q: %w", name, err)
 	}

@@ -327,6 +327,27 @@ func TestNoForecastIsMadeOfNoise(t *testing.T) {
 	}
 }
 
+func TestForecastsBeginAnewWhenAnOffsetGoesBack(t *testing.T) {
+	f := func(after int) exporters.LagPartition {
+		tr := &track{}
+		for i := range int64(8) {
+			tr.add(sample{at: i * 10e9, committed: 100 * i, end: 100 * i}, 2*time.Minute)
+		}
+		for i := range int64(after) { // back by 700, then 20 a second of 10 written
+			tr.add(sample{at: (8 + i) * 10e9, committed: 200 * i, end: 800 + 100*i, behind: 80*time.Second - time.Duration(i)*10*time.Second}, 2*time.Minute)
+		}
+		var p exporters.LagPartition
+		tr.judge(&p, facts{interval: 10 * time.Second, window: 2 * time.Minute, members: 1, owned: true, retention: 10 * time.Minute, retentionBytes: schemas.Unknown})
+		return p
+	}
+	if p := f(1); p.State != exporters.LagRewind || p.Deleted != exporters.LagUnknown || p.Drained != exporters.LagUnknown {
+		t.Errorf("at once: %s, drained in %s, deleted in %s; want rewind, and no forecast of one sample", p.State, p.Drained, p.Deleted)
+	}
+	if p := f(4); p.State != exporters.LagRewind || p.Deleted != exporters.LagNever || math.Abs(p.Drained.Seconds()-50) > 5 {
+		t.Errorf("later: %s, drained in %s, deleted in %s; want rewind, 50s, never", p.State, p.Drained, p.Deleted)
+	}
+}
+
 func TestAPartitionThatIsNeverCommittedIsCountedFromWhenItWasSeen(t *testing.T) {
 	kf, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "jobs"))
 	if err != nil {

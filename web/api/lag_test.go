@@ -95,7 +95,7 @@ func TestLagListsGroupsWorstFirstWithTheirHistory(t *testing.T) {
 	if c := l.Clusters; len(c) != 2 || c[0].LeftOutGroups != 3 || c[1].Error == "" || c[1].Asked != nil {
 		t.Errorf("clusters %+v", c)
 	}
-	if l.Finding.Rule != "loses" || !strings.Contains(l.Finding.String(), "Cluster eu does not answer in whole") {
+	if l.Finding.Rule != "loses" || !strings.Contains(l.Finding.String(), "Cluster eu has never answered.") {
 		t.Errorf("finding %s: %s", l.Finding.Rule, l.Finding)
 	}
 	f := func(query, want string) {

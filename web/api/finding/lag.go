@@ -193,11 +193,10 @@ var lagTexts = []rule[lagFacts]{
 	}},
 	{"away", func(f lagFacts) bool { return len(f.Away) > 0 && f.Groups > 0 }, "", func(f lagFacts) []Piece {
 		a := f.Away[0]
-		s := say(text("cluster "), strong(a.Cluster), text(" does not answer in whole; "))
 		if a.Since < 0 {
-			return append(s, text("it never did."))
+			return say(text("cluster "), strong(a.Cluster), text(" has never answered."))
 		}
-		return append(s, text("what it told last is "), duration(a.Since), text(" old."))
+		return say(text("cluster "), strong(a.Cluster), text(" does not answer in whole; what it told last is "), duration(a.Since), text(" old."))
 	}},
 }
 

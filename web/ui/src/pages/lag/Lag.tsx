@@ -299,10 +299,10 @@ export function Clusters({ clusters, now }: { clusters: readonly LagCluster[]; n
               {c.failedSince && (
                 <span className="muted" title={fullTime(c.failedSince)}>
                   {' '}
-                  since {ago(c.failedSince)}
+                  for {duration(Math.max(Number(BigInt(now) - BigInt(c.failedSince)), 0))}
                 </span>
               )}
-              . {c.asked ? <>What it told last is shown; it is {duration(Math.max(Number(BigInt(now) - BigInt(c.asked)), 0))} old.</> : 'It never did.'} <span className="muted">{c.error}</span>
+              . {c.asked ? <>What it told last is shown; it is {duration(Math.max(Number(BigInt(now) - BigInt(c.asked)), 0))} old.</> : 'It has never answered.'} <span className="muted">{c.error}</span>
             </p>
           )}
           {(c.leftOutGroups > 0 || c.leftOutPartitions > 0) && (
