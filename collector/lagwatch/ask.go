@@ -328,7 +328,7 @@ func (s *search) close(now int64) bool { return s.hi-s.lo <= max(50, (now-s.hi)/
 // next chooses the time to ask for: by turns where the offset should be between
 // what is known, and the middle of the age's logarithm, which closes in on any log.
 func (s *search) next(now int64, round int) int64 {
-	t := int64(0)
+	var t int64
 	if s.knowsLo && round%3 != 2 && s.hiEnd > s.loEnd {
 		t = s.lo + int64(float64(s.offset-s.loEnd)/float64(s.hiEnd-s.loEnd)*float64(s.hi-s.lo))
 	} else {

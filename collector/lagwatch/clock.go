@@ -72,7 +72,8 @@ func (c *logClock) thin(now int64) {
 		}
 		out = append(out, c.marks[i])
 	}
-	c.marks = append(out, c.marks[len(c.marks)-1])
+	out = append(out, c.marks[len(c.marks)-1])
+	c.marks = out
 	if over := len(c.marks) - maxMarks; over > 0 {
 		c.marks = slices.Delete(c.marks, 0, over)
 	}

@@ -157,7 +157,8 @@ func (h *Handler) report(ctx context.Context) (exporters.LagReport, error) {
 
 // lag answers /lag.
 func (h *Handler) lag(ctx context.Context, q *query) (any, error) {
-	states := []string{"any"}
+	states := make([]string, 0, len(exporters.LagStates)+2)
+	states = append(states, "any")
 	for _, s := range exporters.LagStates {
 		states = append(states, string(s))
 	}
@@ -325,7 +326,7 @@ func knownDuration(d time.Duration) *int64 {
 func (l *lagLine) json() LagLine {
 	out := LagLine{
 		Cluster: l.Cluster, Group: l.Group, Topic: l.Topic, State: string(l.State), Reason: l.Reason, KafkaState: l.group.KafkaState, Asked: nanos(l.group.Asked.UnixNano()), Error: l.group.Error,
-		Partitions: l.LagTotal.Partitions, Lagging: l.Lagging, InState: l.InState, Lag: l.Lag, Lost: l.LagTotal.Lost, BehindNs: knownDuration(l.LagTotal.Behind), Written: finite(l.Written), Read: finite(l.Read),
+		Partitions: l.Partitions, Lagging: l.Lagging, InState: l.InState, Lag: l.Lag, Lost: l.Lost, BehindNs: knownDuration(l.Behind), Written: finite(l.Written), Read: finite(l.Read),
 		Drained: forecast(l.Drained), Deleted: forecast(l.Deleted), Spare: forecast(l.Spare), Retention: forecast(l.topic.Retention), Behind: []*float64{},
 	}
 	if m := l.group.Members; m != schemas.Unknown {

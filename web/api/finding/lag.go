@@ -53,7 +53,7 @@ func ForLag(in Lag) Finding {
 		if soon(l) && (f.loses == nil || l.Deleted < f.loses.Deleted) {
 			f.loses = &l
 		}
-		if l.LagTotal.Lost > 0 && (f.lost == nil || l.LagTotal.Lost > f.lost.LagTotal.Lost) {
+		if l.Lost > 0 && (f.lost == nil || l.Lost > f.lost.Lost) {
 			f.lost = &l
 		}
 		for state, to := range map[exporters.LagState]**LagLine{exporters.LagStall: &f.stall, exporters.LagStop: &f.stop, exporters.LagWarn: &f.warn, exporters.LagRewind: &f.rewind} {
@@ -106,7 +106,7 @@ var lagTitles = []rule[lagFacts]{
 		return append(lagGroup(f.loses), text(" will lose records in "), duration(f.loses.Deleted).at(f.loses.href()))
 	}},
 	{"lost", func(f lagFacts) bool { return f.lost != nil }, ToneBad, func(f lagFacts) []Piece {
-		return append(append(append(say(text("retention deleted ")), many(uint64(f.lost.LagTotal.Lost), "record", "records")...), text(" unread by ")), lagGroup(f.lost)...)
+		return append(append(append(say(text("retention deleted ")), many(uint64(f.lost.Lost), "record", "records")...), text(" unread by ")), lagGroup(f.lost)...)
 	}},
 	{"stall", func(f lagFacts) bool { return f.stall != nil }, ToneBad, func(f lagFacts) []Piece {
 		return append(append(lagGroup(f.stall), stands(f.stall)...), behindBy(f.stall)...)
@@ -143,7 +143,7 @@ func stands(l *LagLine) []Piece {
 	if l.InState == l.Partitions || l.InState == 0 {
 		return say(text(" stands still"))
 	}
-	return say(text(" stands still in "), count(l.InState).at(l.href()), text(" of "), count(l.LagTotal.Partitions), text(" partitions"))
+	return say(text(" stands still in "), count(l.InState).at(l.href()), text(" of "), count(l.Partitions), text(" partitions"))
 }
 
 // behindBy is ", 41 s behind" where that is known.
