@@ -331,18 +331,35 @@ var apiKeys = []struct {
 	prefix      string
 	least, most int
 }{
-	{"AKIA", 16, 16}, {"ASIA", 16, 16}, // AWS
+	{"AKIA", 16, 16},
+	{"ASIA", 16, 16}, // AWS
 	{"AIza", 35, 35}, // Google
-	{"ghp_", 36, 255}, {"gho_", 36, 255}, {"ghu_", 36, 255}, {"ghs_", 36, 255}, {"ghr_", 36, 255}, {"github_pat_", 50, 255},
-	{"glpat-", 20, 64},                                                                                              // GitLab
-	{"sk_live_", 16, 255}, {"sk_test_", 16, 255}, {"rk_live_", 16, 255}, {"rk_test_", 16, 255}, {"whsec_", 24, 255}, // Stripe
-	{"xoxb-", 20, 255}, {"xoxp-", 20, 255}, {"xoxa-", 20, 255}, {"xoxr-", 20, 255}, {"xoxs-", 20, 255}, {"xapp-", 20, 255}, // Slack
-	{"npm_", 36, 36}, {"pypi-", 60, 255},
-	{"shpat_", 32, 32},                       // Shopify
-	{"SG.", 40, 80},                          // SendGrid
-	{"dop_v1_", 64, 64}, {"doo_v1_", 64, 64}, // DigitalOcean
-	{"sk-", 32, 255}, // OpenAI, Anthropic
-	{"hf_", 30, 64},  // Hugging Face
+	{"ghp_", 36, 255},
+	{"gho_", 36, 255},
+	{"ghu_", 36, 255},
+	{"ghs_", 36, 255},
+	{"ghr_", 36, 255},
+	{"github_pat_", 50, 255},
+	{"glpat-", 20, 64}, // GitLab
+	{"sk_live_", 16, 255},
+	{"sk_test_", 16, 255},
+	{"rk_live_", 16, 255},
+	{"rk_test_", 16, 255},
+	{"whsec_", 24, 255}, // Stripe
+	{"xoxb-", 20, 255},
+	{"xoxp-", 20, 255},
+	{"xoxa-", 20, 255},
+	{"xoxr-", 20, 255},
+	{"xoxs-", 20, 255},
+	{"xapp-", 20, 255}, // Slack
+	{"npm_", 36, 36},
+	{"pypi-", 60, 255},
+	{"shpat_", 32, 32}, // Shopify
+	{"SG.", 40, 80},    // SendGrid
+	{"dop_v1_", 64, 64},
+	{"doo_v1_", 64, 64}, // DigitalOcean
+	{"sk-", 32, 255},    // OpenAI, Anthropic
+	{"hf_", 30, 64},     // Hugging Face
 }
 
 // findAPIKeys finds secret keys of services in free text, by how they begin.
