@@ -14,6 +14,7 @@ type sample struct {
 	at                    int64 // Unix ns
 	start, end, committed int64
 	behind                time.Duration // exporters.LagUnknown when not known
+	held                  bool          // a member had it, or might have
 }
 
 func (s sample) lag() int64 { return max(s.end-max(s.committed, s.start), 0) }
@@ -209,9 +210,9 @@ func judge(samples []sample, p *exporters.LagPartition, f facts, whole, moved bo
 		return exporters.LagOK, "nothing is unread"
 	case caughtUp:
 		return exporters.LagOK, "it had read all within the window"
-	case !moved && f.members == 0 && (whole || len(samples) >= minSamples && p.Behind > f.window):
+	case !moved && f.members == 0 && !heldLately(samples) && (whole || len(samples) >= minSamples && p.Behind > f.window):
 		return exporters.LagStop, "nothing was committed, and the group has no member"
-	case !moved && whole && f.settled && !f.owned:
+	case !moved && whole && f.settled && !f.owned && !heldLately(samples):
 		return exporters.LagStop, "nothing was committed, and no member has the partition"
 	case !moved && whole:
 		return exporters.LagStall, "nothing was committed, though the group has members"
@@ -227,6 +228,12 @@ func judge(samples []sample, p *exporters.LagPartition, f facts, whole, moved bo
 		return exporters.LagOK, "it catches up"
 	}
 	return exporters.LagOK, "it keeps its distance"
+}
+
+// heldLately tells that a member had the partition in one of the last rounds: one
+// that lost its session for a moment is no group that stopped.
+func heldLately(samples []sample) bool {
+	return slices.ContainsFunc(samples[max(len(samples)-minSamples, 0):], func(s sample) bool { return s.held })
 }
 
 // farAway is the forecast from which "never" is the better word.

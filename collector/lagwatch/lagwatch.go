@@ -366,7 +366,8 @@ func (c *cluster) group(s *seen, name string, g *groupSeen) exporters.LagGroup {
 		}
 		log := c.logs[at]
 		from := max(committed, l.start)
-		x := sample{at: now, start: l.start, end: l.end, committed: committed}
+		o, owned := g.owners[at]
+		x := sample{at: now, start: l.start, end: l.end, committed: committed, held: owned || g.members != 0 && !g.settled}
 		if from < l.end {
 			x.behind = exporters.LagUnknown
 			if when, _ := log.date(from, now, c.cfg.Interval); when > 0 {
@@ -379,7 +380,6 @@ func (c *cluster) group(s *seen, name string, g *groupSeen) exporters.LagGroup {
 			t.from = committed + 1
 		}
 		k := c.keptOf(at.topic)
-		o, owned := g.owners[at]
 		p := exporters.LagPartition{Partition: at.partition, Uncommitted: g.uncommitted[at], Owner: o.client, OwnerHost: o.host}
 		t.judge(&p, facts{
 			interval: c.cfg.Interval, window: c.cfg.Window, members: g.members, owned: owned, settled: g.settled && g.members > 0,

@@ -535,7 +535,11 @@ func TestTheEmbeddedBrokersGroupsAreTold(t *testing.T) {
 		t.Errorf("behind %s; the records were written about two minutes ago", p.Behind)
 	}
 	member.Close()
-	for i := 13; i < 15; i++ {
+	w.round(t.Context(), w.clusters[0], now.Add(13*10*time.Second))
+	if p := only(t, w, "workers", "jobs"); p.State != exporters.LagStall {
+		t.Errorf("a round without a member: %s (%s), want stall still", p.State, p.Reason)
+	}
+	for i := 14; i < 16; i++ {
 		w.round(t.Context(), w.clusters[0], now.Add(time.Duration(i)*10*time.Second))
 	}
 	if p := only(t, w, "workers", "jobs"); p.State != exporters.LagStop {
@@ -553,8 +557,8 @@ func TestTheEmbeddedBrokersGroupsAreTold(t *testing.T) {
 	if last[exporters.MetricLagSum+"/-1"] != 2 || last[exporters.MetricLag+"/0"] != 2 || last[exporters.MetricLagTimeMax+"/-1"] < 100 || last[exporters.MetricLagTime+"/0"] < 100 {
 		t.Errorf("kept %v", last)
 	}
-	if rounds := len(store.points) / 4; rounds != 5 { // 15 rounds of 10 s, kept every 30 s
-		t.Errorf("kept %d times, want 5", rounds)
+	if rounds := len(store.points) / 4; rounds != 6 { // 16 rounds of 10 s, kept every 30 s
+		t.Errorf("kept %d times, want 6", rounds)
 	}
 
 	// The broker goes away: what it told last stays, and the report says so.
