@@ -11,9 +11,12 @@ import (
 // maxAnswer is the longest answer of a server that a command reads, in bytes.
 const maxAnswer = 64 << 20
 
+// askTimeout is longer than the server's own for one question.
+const askTimeout = time.Minute
+
 // askServer gets a path of a running server's API into out, and returns its JSON too.
-func askServer(server, path string, timeout time.Duration, out any) (raw []byte, err error) {
-	client := &http.Client{Timeout: timeout}
+func askServer(server, path string, out any) (raw []byte, err error) {
+	client := &http.Client{Timeout: askTimeout}
 	resp, err := client.Get(server + path) //nolint:noctx // the client has a timeout
 	if err != nil {
 		return nil, fmt.Errorf("cannot ask %s: %w (is `hoptrace all` or `hoptrace web` running there? --server names another)", server, err)

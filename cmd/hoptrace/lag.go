@@ -106,7 +106,7 @@ func askLagList(f lagFlags, stdout, stderr io.Writer) (ok bool, err error) {
 		more.Set("state", "not-ok")
 	}
 	var l api.LagList
-	raw, err := askServer(f.server, "/api/v1/lag"+f.query(more), ledgerTimeout, &l)
+	raw, err := askServer(f.server, "/api/v1/lag"+f.query(more), &l)
 	if err != nil {
 		return false, err
 	}
@@ -144,7 +144,7 @@ func askLagList(f lagFlags, stdout, stderr io.Writer) (ok bool, err error) {
 
 func askLagGroup(f lagFlags, stdout, _ io.Writer) (ok bool, err error) {
 	var d api.LagDetail
-	raw, err := askServer(f.server, "/api/v1/lag/"+url.PathEscape(f.group)+f.query(url.Values{}), ledgerTimeout, &d)
+	raw, err := askServer(f.server, "/api/v1/lag/"+url.PathEscape(f.group)+f.query(url.Values{}), &d)
 	if err != nil {
 		return false, err
 	}

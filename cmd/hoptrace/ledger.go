@@ -20,9 +20,6 @@ It asks a running server: --server http://127.0.0.1:8090. It ends with 1 when th
 ledger does not balance. It is about all projects unless one is named.
 `
 
-// ledgerTimeout is longer than the server's own for one question.
-const ledgerTimeout = time.Minute
-
 type ledgerFlags struct {
 	server, project string
 	since           time.Duration
@@ -97,7 +94,7 @@ func askLedger(f ledgerFlags) (l api.Ledger, raw []byte, err error) {
 	} else {
 		q.Set("project", f.project)
 	}
-	raw, err = askServer(f.server, "/api/v1/ledger?"+q.Encode(), ledgerTimeout, &l)
+	raw, err = askServer(f.server, "/api/v1/ledger?"+q.Encode(), &l)
 	return l, raw, err
 }
 

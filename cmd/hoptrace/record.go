@@ -22,8 +22,6 @@ It asks a running server: --server http://127.0.0.1:8090. It ends with 1 when
 nothing is stored about the record.
 `
 
-const recordTimeout = time.Minute
-
 type recordFlags struct {
 	server, project string
 	json            bool
@@ -108,7 +106,7 @@ func askRecord(f recordFlags) (r api.RecordDetail, raw []byte, err error) {
 	if f.project != "" {
 		path += "?project=" + f.project
 	}
-	raw, err = askServer(f.server, path, recordTimeout, &r)
+	raw, err = askServer(f.server, path, &r)
 	return r, raw, err
 }
 
