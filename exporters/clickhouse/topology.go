@@ -210,9 +210,16 @@ func (s *Store) sumFlows(ctx context.Context, project uint64, from, to int64, fl
 	ps.slots(project, from, to)
 	return s.sumRows(ctx, flowsSQL, ps,
 		proto.Results{
-			{Name: "side", Data: &side}, {Name: "topic", Data: topic}, {Name: "consumer_group", Data: group}, {Name: "service", Data: service},
-			{Name: "flow", Data: &flow}, {Name: "n", Data: &n}, {Name: "failures", Data: &failed},
-			{Name: "oldest", Data: &first}, {Name: "last", Data: &last}, {Name: "newest", Data: &newest},
+			{Name: "side", Data: &side},
+			{Name: "topic", Data: topic},
+			{Name: "consumer_group", Data: group},
+			{Name: "service", Data: service},
+			{Name: "flow", Data: &flow},
+			{Name: "n", Data: &n},
+			{Name: "failures", Data: &failed},
+			{Name: "oldest", Data: &first},
+			{Name: "last", Data: &last},
+			{Name: "newest", Data: &newest},
 		},
 		func() { *flows = *newFlowSet() },
 		func() int {
