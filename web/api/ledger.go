@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/schemas"
@@ -25,16 +24,19 @@ type Ledger struct {
 
 // LedgerLine is one category. Received is the sum of all that follow it but Other.
 type LedgerLine struct {
-	Category      string         `json:"category"`
-	Received      int64          `json:"received"`
-	Stored        int64          `json:"stored"`
-	Filtered      int64          `json:"filtered"`
-	Limited       int64          `json:"limited"`
-	Invalid       int64          `json:"invalid"`
-	ClientDiscard int64          `json:"clientDiscard"`
-	Parked        int64          `json:"parked"`
-	InFlight      int64          `json:"inFlight"`
-	Reasons       []LedgerReason `json:"reasons"`
+	Category      string `json:"category"`
+	Received      int64  `json:"received"`
+	Stored        int64  `json:"stored"`
+	Filtered      int64  `json:"filtered"`
+	Limited       int64  `json:"limited"`
+	Invalid       int64  `json:"invalid"`
+	ClientDiscard int64  `json:"clientDiscard"`
+	Parked        int64  `json:"parked"`
+	InFlight      int64  `json:"inFlight"`
+	// Untold are among the received: they have an end, and no collector told yet that it
+	// took them. One that was killed never tells of its last second.
+	Untold  int64          `json:"untold"`
+	Reasons []LedgerReason `json:"reasons"`
 }
 
 // LedgerReason is a part of one column.
@@ -80,20 +82,9 @@ func (h *Handler) ledger(ctx context.Context, q *query) (any, error) {
 			out.Backlog[i] = LedgerBacklog(b)
 		}
 	}
-	// What the stages have stored already of the last seconds, collectors may not have
-	// told of yet.
-	recent, err := h.deps.Ledger.Ledger(ctx, project, exporters.Range{From: q.now.Add(-untold), To: r.To})
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the ledger: %w", err)
-	}
-	out.Balanced, out.Verdict = verdict(out.Lines, ledgerLines(recent), backlog, h.deps.Backlogs != nil)
+	out.Balanced, out.Verdict = verdict(out.Lines, backlog, h.deps.Backlogs != nil)
 	return out, nil
 }
-
-// untold is how long it takes at most, when all goes well, until what a collector took
-// is in the ledger: it tells once a second, and the stage of outcomes stores what it
-// has gathered.
-const untold = 10 * time.Second
 
 // ledgerLines makes a line a category of what became of its items: what the
 // collector accepted has no end yet unless a stage tells one.
@@ -136,7 +127,7 @@ func ledgerLines(in []exporters.LedgerLine) []LedgerLine {
 	out := make([]LedgerLine, 0, len(order))
 	for _, c := range order {
 		line := by[c]
-		line.InFlight = accepted[c] - inPipeline[c]
+		line.InFlight, line.Untold = max(accepted[c]-inPipeline[c], 0), max(inPipeline[c]-accepted[c], 0)
 		line.Received = line.Stored + line.Filtered + line.Limited + line.Invalid + line.ClientDiscard + line.Parked + line.InFlight
 		out = append(out, *line)
 	}
@@ -144,9 +135,10 @@ func ledgerLines(in []exporters.LedgerLine) []LedgerLine {
 }
 
 // verdict says whether what is in flight is explained by what the stages have not
-// read, or collectors have not told yet: recent are the lines of the last seconds.
-func verdict(lines, recent []LedgerLine, backlog []exporters.Backlog, known bool) (balanced bool, text string) {
+// read.
+func verdict(lines []LedgerLine, backlog []exporters.Backlog, known bool) (balanced bool, text string) {
 	var unread, spooled, inFlight, inFlightBytes int64
+	var untold []string
 	for _, b := range backlog {
 		if b.Stage == exporters.StageSpool {
 			spooled += b.Records
@@ -155,12 +147,8 @@ func verdict(lines, recent []LedgerLine, backlog []exporters.Backlog, known bool
 		}
 	}
 	for _, l := range lines {
-		if l.InFlight < 0 {
-			i := slices.IndexFunc(recent, func(r LedgerLine) bool { return r.Category == l.Category })
-			if i >= 0 && recent[i].Stored+recent[i].Parked >= -l.InFlight {
-				return true, fmt.Sprintf("%d of %s, taken in the last seconds, have their end and are told of by collectors in a moment", -l.InFlight, l.Category)
-			}
-			return false, fmt.Sprintf("%d more of %s have an end than collectors told of: one was killed before it could tell what it took in its last second; nothing is lost", -l.InFlight, l.Category)
+		if l.Untold > 0 {
+			untold = append(untold, fmt.Sprintf("%d of %s", l.Untold, l.Category))
 		}
 		if schemas.Category(l.Category).InBytes() {
 			inFlightBytes += l.InFlight
@@ -172,6 +160,11 @@ func verdict(lines, recent []LedgerLine, backlog []exporters.Backlog, known bool
 	if inFlightBytes > 0 {
 		what = fmt.Sprintf("%d items and %d bytes", inFlight, inFlightBytes)
 	}
+	defer func() {
+		if len(untold) > 0 {
+			text += "; collectors have not told of " + strings.Join(untold, ", ") + " that have their end: they do so within seconds, unless one was killed"
+		}
+	}()
 	switch {
 	case spooled > 0:
 		return true, fmt.Sprintf("%d requests wait in the collector's spool until Kafka takes them, and are counted then; besides, %s are in flight", spooled, what)

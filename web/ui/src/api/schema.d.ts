@@ -1472,8 +1472,10 @@ export interface components {
             clientDiscard: number;
             /** @description In dead-letter topics. */
             parked: number;
-            /** @description Accepted, without an end yet. Below zero when a collector was killed before it could tell what it took. */
+            /** @description Accepted, without an end yet. */
             inFlight: number;
+            /** @description Of the received: they have an end, and no collector told yet that it took them. One that was killed never tells of its last second. */
+            untold: number;
             reasons: components["schemas"]["LedgerReason"][];
         };
         LedgerReason: {

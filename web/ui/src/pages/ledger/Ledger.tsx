@@ -81,7 +81,7 @@ export function Ledger({ status }: { status: Status | undefined }) {
                 ))}
               </tr>
             </thead>
-            <tbody>{d ? d.lines.map((l) => <Line key={l.category} l={l} balanced={d.balanced} open={opened === l.category} toggle={() => toggle(l.category)} />) : <Ghosts rows={7} columns={9} />}</tbody>
+            <tbody>{d ? d.lines.map((l) => <Line key={l.category} l={l} open={opened === l.category} toggle={() => toggle(l.category)} />) : <Ghosts rows={7} columns={9} />}</tbody>
           </table>
         </div>
       )}
@@ -90,7 +90,7 @@ export function Ledger({ status }: { status: Status | undefined }) {
   )
 }
 
-function Line({ l, balanced, open, toggle }: { l: LedgerLine; balanced: boolean; open: boolean; toggle: () => void }) {
+function Line({ l, open, toggle }: { l: LedgerLine; open: boolean; toggle: () => void }) {
   const page = pageOf(l.category)
   const name = nameOf(l.category)
   return (
@@ -118,8 +118,6 @@ function Line({ l, balanced, open, toggle }: { l: LedgerLine; balanced: boolean;
                 <Link to={page} aria-label={`${plain(shown)} ${name} stored`}>
                   {shown}
                 </Link>
-              ) : e.key === 'inFlight' && n < 0 && !balanced ? (
-                <span className="bad">{shown}</span>
               ) : (
                 shown
               )}
@@ -153,6 +151,11 @@ function Reasons({ l }: { l: LedgerLine }) {
           </span>
         ))}
       </p>
+      {l.untold > 0 && (
+        <p className="muted">
+          Of {amount(l.category, l.untold)} of them collectors have not told yet that they took them. They do so within seconds, unless one was killed.
+        </p>
+      )}
       {l.reasons.length === 0 ? (
         <p className="muted">{l.inFlight === 0 ? 'Nothing else happened to them.' : 'No item was refused for a reason.'}</p>
       ) : (

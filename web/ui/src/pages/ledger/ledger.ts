@@ -89,7 +89,6 @@ interface Facts {
   unread: number
   moving: LedgerLine | undefined
   odd: LedgerLine | undefined
-  negative: LedgerLine | undefined
   worst: { line: LedgerLine; outcome: string; reason: string; quantity: number } | undefined
 }
 
@@ -102,11 +101,10 @@ function factsOf(ledger: Ledger): Facts {
     items,
     received: sum((l) => l.received),
     stored: sum((l) => l.stored),
-    inFlight: sum((l) => Math.max(0, l.inFlight)),
+    inFlight: sum((l) => l.inFlight),
     unread: (ledger.backlog ?? []).reduce((n, b) => n + b.records, 0),
     moving: [...items].sort((a, b) => b.inFlight - a.inFlight)[0],
     odd: ledger.lines.find((l) => sumOf(l) !== l.received),
-    negative: ledger.lines.find((l) => l.inFlight < 0),
     worst: reasons.sort((a, b) => b.quantity - a.quantity)[0],
   }
 }
@@ -141,13 +139,6 @@ export function ledgerFinding(ledger: Ledger): Finding {
         when: (f) => f.odd !== undefined,
         title: (f) => [text(`The ledger of ${nameOf(f.odd!.category)} does not add up`)],
         text: (f) => [text('Received '), number(f.odd!.received), text(', of which '), number(sumOf(f.odd!), open(f.odd!)), text(' have an end.')],
-      },
-      {
-        rule: 'negative',
-        tone: 'warn',
-        when: (f) => f.negative !== undefined,
-        title: (f) => [number(-f.negative!.inFlight, open(f.negative!)), text(` more ${nameOf(f.negative!.category)} have an end than were told of`)],
-        text: () => [text('A collector was killed before it could tell what it took in its last second. Nothing is lost.')],
       },
       {
         rule: 'unexplained',
