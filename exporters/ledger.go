@@ -41,6 +41,6 @@ type Backlog struct {
 
 // BacklogReader tells what the stages have not read yet.
 type BacklogReader interface {
-	// Backlogs gives one element a stage.
+	// Backlogs gives one element a stage. With an error it gives what it knows.
 	Backlogs(ctx context.Context) ([]Backlog, error)
 }

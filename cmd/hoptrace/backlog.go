@@ -16,7 +16,10 @@ import (
 type backlogs struct{ a *app }
 
 // Backlogs gives one element a stage.
-func (b backlogs) Backlogs(ctx context.Context) ([]exporters.Backlog, error) {
+func (b backlogs) Backlogs(ctx context.Context) (out []exporters.Backlog, err error) {
+	if held := b.a.spoolHolds; held != nil { // of this process
+		defer func() { out = append(out, exporters.Backlog{Stage: exporters.StageSpool, Records: held()}) }()
+	}
 	cfg := b.a.kafkaConfig()
 	client, err := kafka.NewClient(cfg, b.a.log, nil)
 	if err != nil {
@@ -31,7 +34,7 @@ func (b backlogs) Backlogs(ctx context.Context) ([]exporters.Backlog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot ask the brokers for the lag of the stages: %w: %w", exporters.ErrUnavailable, err)
 	}
-	out := make([]exporters.Backlog, len(pipeline.Stages), len(pipeline.Stages)+1)
+	out = make([]exporters.Backlog, len(pipeline.Stages), len(pipeline.Stages)+1)
 	for i, stage := range pipeline.Stages {
 		out[i] = exporters.Backlog{Stage: stage.Name, Topic: stage.Topic}
 		group, ok := lags[stage.Group]
@@ -44,9 +47,6 @@ func (b backlogs) Backlogs(ctx context.Context) ([]exporters.Backlog, error) {
 		for _, l := range group.Lag[cfg.Topics.Physical(stage.Topic)] {
 			out[i].Records += max(l.Lag, 0)
 		}
-	}
-	if held := b.a.spoolHolds; held != nil { // of this process
-		out = append(out, exporters.Backlog{Stage: exporters.StageSpool, Records: held()})
 	}
 	return out, nil
 }

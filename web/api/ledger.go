@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/schemas"
@@ -65,10 +66,14 @@ func (h *Handler) ledger(ctx context.Context, q *query) (any, error) {
 	// The backlog first: what is stored in between is then in the lines, and never
 	// missing from both.
 	var backlog []exporters.Backlog
-	if h.deps.Backlogs != nil {
+	known := h.deps.Backlogs != nil
+	if known {
+		asking, cancel := context.WithTimeout(ctx, backlogTimeout)
 		var err error
-		if backlog, err = h.deps.Backlogs.Backlogs(ctx); err != nil {
-			return nil, fmt.Errorf("cannot ask what the stages have not read yet: %w", err)
+		backlog, err = h.deps.Backlogs.Backlogs(asking)
+		cancel()
+		if known = err == nil; !known {
+			h.log.Warn("web: cannot ask what the stages have not read yet; the ledger is told without it", "err", err)
 		}
 	}
 	lines, err := h.deps.Ledger.Ledger(ctx, project, r)
@@ -76,15 +81,19 @@ func (h *Handler) ledger(ctx context.Context, q *query) (any, error) {
 		return nil, fmt.Errorf("cannot read the ledger: %w", err)
 	}
 	out := Ledger{Lines: ledgerLines(lines)}
-	if h.deps.Backlogs != nil {
+	if known {
 		out.Backlog = make([]LedgerBacklog, len(backlog))
 		for i, b := range backlog {
 			out.Backlog[i] = LedgerBacklog(b)
 		}
 	}
-	out.Balanced, out.Verdict = verdict(out.Lines, backlog, h.deps.Backlogs != nil)
+	out.Balanced, out.Verdict = verdict(out.Lines, backlog, known)
 	return out, nil
 }
+
+// backlogTimeout is how long the broker may take to answer. The ledger's own lines are
+// in the store, and most wanted when the broker is away.
+const backlogTimeout = 3 * time.Second
 
 // ledgerLines makes a line a category of what became of its items: what the
 // collector accepted has no end yet unless a stage tells one.

@@ -51,6 +51,13 @@ func (spooled) Backlogs(context.Context) ([]exporters.Backlog, error) {
 	return []exporters.Backlog{{Stage: "persist-events", Topic: "events"}, {Stage: exporters.StageSpool, Records: 7}}, nil
 }
 
+// noBroker is one that does not answer.
+type noBroker struct{}
+
+func (noBroker) Backlogs(context.Context) ([]exporters.Backlog, error) {
+	return nil, exporters.ErrUnavailable
+}
+
 func TestTheLedgerAddsUp(t *testing.T) {
 	line := func(o schemas.Outcome, reason string, n int64) exporters.LedgerLine {
 		return exporters.LedgerLine{Category: schemas.CategoryError, Outcome: o, Reason: reason, Quantity: n}
@@ -101,6 +108,7 @@ func TestTheLedgerAddsUp(t *testing.T) {
 	f(append(base[:len(base):len(base)], logged), unread(6), 6, true, "6 items and 4000 bytes are in flight;")
 	f(base, nil, 6, false, "cannot ask the broker")
 	f(base, spooled{}, 6, true, "7 requests wait in the collector's spool")
+	f(base, noBroker{}, 6, false, "cannot ask the broker")
 	f(append(base[:len(base):len(base)], line(schemas.OutcomeStored, "", 6)), unread(0), 0, true, "everything that was received has its end")
 	got = f(append(base[:len(base):len(base)], line(schemas.OutcomeStored, "", 8)), unread(0), 0, true, "everything that was received has its end; collectors have not told of 2 of error that have their end")
 	if l := got.Lines[0]; l.Untold != 2 || l.Received != 121 {
