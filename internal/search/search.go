@@ -264,6 +264,9 @@ func (p *parser) term() (Term, *Error) {
 		if p.at++; p.at == len(p.s) || space(p.s[p.at]) {
 			return t, p.errorf(t.Pos, p.at, "write !key:value or !text", "! stands alone")
 		}
+		if p.s[p.at] == '!' {
+			return t, p.errorf(t.Pos, p.at+1, "one ! negates; put a text that begins with it in quotes", "!! is not known")
+		}
 	}
 	key, ok := p.key()
 	if !ok {
@@ -326,6 +329,9 @@ func (p *parser) freeText(t Term) (Term, *Error) {
 	}
 	if !quoted && (word == "OR" || word == "AND") {
 		return t, p.errorf(from, p.at, "terms are joined by AND anyway; for alternatives write key:[a,b]", "%s is not known", word)
+	}
+	if !quoted && strings.HasPrefix(word, "(") && strings.Contains(word, ":") {
+		return t, p.errorf(from, p.at, "terms are joined by AND anyway; for alternatives write key:[a,b], and put a text in quotes", "parentheses group nothing")
 	}
 	t.Field = aliases[FieldMessage]
 	v, err := p.value(t, word, quoted, from)
