@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -38,4 +39,21 @@ func askServer(server, path string, out any) (raw []byte, err error) {
 		return nil, fmt.Errorf("cannot read the answer of %s as this command knows it: %w (is the server of another version?)", server, err)
 	}
 	return raw, nil
+}
+
+// nextValue moves on to the value of the flag at i, written as "--flag value".
+func nextValue(args []string, i *int) (string, error) {
+	name := args[*i]
+	if *i++; *i == len(args) {
+		return "", fmt.Errorf("%s needs a value", name)
+	}
+	return args[*i], nil
+}
+
+// projectID checks the value of --project.
+func projectID(value string) (string, error) {
+	if _, err := strconv.ParseUint(value, 10, 64); err != nil {
+		return "", fmt.Errorf("--project is %q, want its decimal id", value)
+	}
+	return value, nil
 }

@@ -52,10 +52,9 @@ func parseLag(args []string) (f lagFlags, err error) {
 			return f, fmt.Errorf("no flag or word %q", args[i])
 		}
 		if !hasValue {
-			if i++; i == len(args) {
-				return f, fmt.Errorf("%s needs a value", name)
+			if value, err = nextValue(args, &i); err != nil {
+				return f, err
 			}
-			value = args[i]
 		}
 		*to = value
 	}

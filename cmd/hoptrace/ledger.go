@@ -42,19 +42,17 @@ func parseLedger(args []string) (f ledgerFlags, err error) {
 			return f, fmt.Errorf("no flag or word %q", args[i])
 		}
 		if !hasValue {
-			if i++; i == len(args) {
-				return f, fmt.Errorf("%s needs a value", name)
+			if value, err = nextValue(args, &i); err != nil {
+				return f, err
 			}
-			value = args[i]
 		}
 		switch name {
 		case "--server":
 			f.server = strings.TrimRight(value, "/")
 		case "--project":
-			if _, err := strconv.ParseUint(value, 10, 64); err != nil {
-				return f, fmt.Errorf("--project is %q, want its decimal id", value)
+			if f.project, err = projectID(value); err != nil {
+				return f, err
 			}
-			f.project = value
 		case "--since":
 			if f.since, err = time.ParseDuration(value); err != nil || f.since <= 0 {
 				return f, fmt.Errorf("--since is %q, want a positive duration like 24h", value)

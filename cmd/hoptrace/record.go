@@ -48,19 +48,17 @@ func parseRecord(args []string) (f recordFlags, err error) {
 			return f, fmt.Errorf("no flag or word %q", args[i])
 		}
 		if !hasValue {
-			if i++; i == len(args) {
-				return f, fmt.Errorf("%s needs a value", name)
+			if value, err = nextValue(args, &i); err != nil {
+				return f, err
 			}
-			value = args[i]
 		}
 		switch name {
 		case "--server":
 			f.server = strings.TrimRight(value, "/")
 		case "--project":
-			if _, err := strconv.ParseUint(value, 10, 64); err != nil {
-				return f, fmt.Errorf("--project is %q, want its decimal id", value)
+			if f.project, err = projectID(value); err != nil {
+				return f, err
 			}
-			f.project = value
 		}
 	}
 	if !named {
