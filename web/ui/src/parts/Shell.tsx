@@ -71,6 +71,8 @@ export function Shell({ page, status, back, filters, wanted, allProjects, ranged
   }
   for (const p of PAGES) keys['g ' + p.key] = () => go(to(p.path))
   useKeys(keys)
+  // On a phone the rail is wider than the screen.
+  useEffect(() => document.querySelector('.rail a.on')?.scrollIntoView({ block: 'nearest', inline: 'nearest' }), [page])
   useEffect(() => {
     if (!toast) return
     const t = setTimeout(() => setToast(''), 2500)
