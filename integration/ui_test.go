@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,19 @@ import (
 // The UI in a real Chromium: first on a server where nothing has arrived, then
 // on the example's data. The screenshots stay among the artefacts.
 func TestUI(t *testing.T) {
+	// Said last, below the server's log: a report often shows the end only.
+	var failed string
+	t.Cleanup(func() {
+		if failed != "" {
+			t.Log(failed)
+		}
+	})
+	playwright := func(t *testing.T, h *harness.Hoptrace, browser, file string) {
+		t.Helper()
+		if failed = playwright(t, h, browser, file); failed != "" {
+			t.FailNow()
+		}
+	}
 	h := harness.StartHoptrace(t, harness.Options{Settings: map[string]string{"lagwatch.interval": "2s", "lagwatch.window": "10s"}})
 	browser := harness.Chromium(t)
 	version, err := exec.CommandContext(t.Context(), browser, "--version").Output()
@@ -54,8 +68,8 @@ func stopGroup(t *testing.T, h *harness.Hoptrace, group, topic string) {
 	}
 }
 
-// playwright runs one file of integration/ui/tests.
-func playwright(t *testing.T, h *harness.Hoptrace, browser, file string) {
+// playwright runs one file of integration/ui/tests and returns what failed, if anything.
+func playwright(t *testing.T, h *harness.Hoptrace, browser, file string) string {
 	t.Helper()
 	dir := filepath.Join(harness.Root(t), "integration", "ui")
 	installNode(t, dir)
@@ -67,9 +81,9 @@ func playwright(t *testing.T, h *harness.Hoptrace, browser, file string) {
 			"CHROMIUM=" + browser, "CI=1", "FORCE_COLOR=0",
 		},
 	})
-	err := p.Wait(8 * time.Minute)
-	t.Logf("%s:\n%s", file, p.Tail(60))
-	if err != nil {
-		t.Fatalf("the UI in Chromium: %v", err)
+	if err := p.Wait(8 * time.Minute); err != nil {
+		return fmt.Sprintf("%s in Chromium: %v:\n%s", file, err, p.Tail(60))
 	}
+	t.Logf("%s:\n%s", file, p.Tail(60))
+	return ""
 }

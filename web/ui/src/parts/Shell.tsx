@@ -72,7 +72,10 @@ export function Shell({ page, status, back, filters, wanted, allProjects, ranged
   for (const p of PAGES) keys['g ' + p.key] = () => go(to(p.path))
   useKeys(keys)
   // On a phone the rail is wider than the screen.
-  useEffect(() => document.querySelector('.rail a.on')?.scrollIntoView({ block: 'nearest', inline: 'nearest' }), [page])
+  useEffect(() => {
+    // In braces: a browser may answer with a promise, which React would take for a cleanup.
+    void document.querySelector('.rail a.on')?.scrollIntoView({ block: 'nearest', inline: 'nearest' })
+  }, [page])
   useEffect(() => {
     if (!toast) return
     const t = setTimeout(() => setToast(''), 2500)
