@@ -1,12 +1,12 @@
 package bound
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/bits"
 	"strings"
+
+	"github.com/hoptrace/hoptrace/internal/jsonscan"
 )
 
 // Errors of CheckObject and the others.
@@ -27,7 +27,7 @@ func CheckObject(data []byte, maxDepth int) error { return Members(data, maxDept
 // comes. value is its text; both alias data unless the key has escapes. What f
 // returns ends the walk. One walk checks and reads: it allocates nothing.
 func Members(data []byte, maxDepth int, f func(key, value []byte) error) error {
-	i := space(data, 0)
+	i := jsonscan.Space(data, 0)
 	if i == len(data) || data[i] != '{' {
 		return ErrNoObject
 	}
@@ -37,13 +37,13 @@ func Members(data []byte, maxDepth int, f func(key, value []byte) error) error {
 	if f == nil { // a loop less
 		return whole(data, i, maxDepth)
 	}
-	i = space(data, i+1)
+	i = jsonscan.Space(data, i+1)
 	if i < len(data) && data[i] == '}' {
 		return end(data, i+1)
 	}
 	for {
-		begin := space(data, i)
-		i = text(data, begin)
+		begin := jsonscan.Space(data, i)
+		i = jsonscan.Text(data, begin)
 		if i < 0 {
 			return broken(data, begin, "no member's name")
 		}
@@ -51,17 +51,17 @@ func Members(data []byte, maxDepth int, f func(key, value []byte) error) error {
 		if err != nil {
 			return broken(data, begin, "no member's name")
 		}
-		if i = space(data, i); i == len(data) || data[i] != ':' {
+		if i = jsonscan.Space(data, i); i == len(data) || data[i] != ':' {
 			return broken(data, i, "no colon")
 		}
-		begin = space(data, i+1)
+		begin = jsonscan.Space(data, i+1)
 		if i, err = skip(data, begin, maxDepth-1, maxDepth); err != nil {
 			return err
 		}
 		if err := f(key, data[begin:i]); err != nil {
 			return err
 		}
-		i = space(data, i)
+		i = jsonscan.Space(data, i)
 		if i < len(data) && data[i] == ',' {
 			i++
 			continue
@@ -75,19 +75,19 @@ func Members(data []byte, maxDepth int, f func(key, value []byte) error) error {
 
 // Elements is Members for an array.
 func Elements(data []byte, maxDepth int, f func(value []byte) error) error {
-	i := space(data, 0)
+	i := jsonscan.Space(data, 0)
 	if i == len(data) || data[i] != '[' {
 		return ErrNoArray
 	}
 	if maxDepth < 1 {
 		return tooDeep(maxDepth)
 	}
-	i = space(data, i+1)
+	i = jsonscan.Space(data, i+1)
 	if i < len(data) && data[i] == ']' {
 		return end(data, i+1)
 	}
 	for {
-		begin := space(data, i)
+		begin := jsonscan.Space(data, i)
 		var err error
 		if i, err = skip(data, begin, maxDepth-1, maxDepth); err != nil {
 			return err
@@ -95,7 +95,7 @@ func Elements(data []byte, maxDepth int, f func(value []byte) error) error {
 		if err := f(data[begin:i]); err != nil {
 			return err
 		}
-		i = space(data, i)
+		i = jsonscan.Space(data, i)
 		if i < len(data) && data[i] == ',' {
 			i++
 			continue
@@ -125,7 +125,7 @@ func whole(data []byte, i, maxDepth int) error {
 }
 
 func end(data []byte, i int) error {
-	if i = space(data, i); i != len(data) {
+	if i = jsonscan.Space(data, i); i != len(data) {
 		return broken(data, i, "something after the end")
 	}
 	return nil
@@ -153,19 +153,6 @@ func broken(data []byte, i int, what string) error {
 	return fmt.Errorf("broken JSON: byte %d: %s", i, what)
 }
 
-// space is where the next byte that is no space stands.
-func space(data []byte, i int) int {
-	for i < len(data) {
-		switch data[i] {
-		case ' ', '\t', '\r', '\n':
-			i++
-		default:
-			return i
-		}
-	}
-	return i
-}
-
 // What skip looks for next.
 const (
 	aValue = iota
@@ -181,7 +168,7 @@ func skip(data []byte, i, room, limit int) (int, error) {
 	depth := 0
 	state := aValue
 	for {
-		i = space(data, i)
+		i = jsonscan.Space(data, i)
 		if i == len(data) {
 			if state == afterValue && depth == 0 {
 				return i, nil
@@ -194,7 +181,7 @@ func skip(data []byte, i, room, limit int) (int, error) {
 			state = afterValue
 			switch {
 			case c == '"':
-				next := text(data, i)
+				next := jsonscan.Text(data, i)
 				if next < 0 {
 					return 0, broken(data, i, "a string that does not end or has a bare control character or a bad escape")
 				}
@@ -203,7 +190,7 @@ func skip(data []byte, i, room, limit int) (int, error) {
 				if depth == room {
 					return 0, tooDeep(limit)
 				}
-				i = space(data, i+1)
+				i = jsonscan.Space(data, i+1)
 				if i < len(data) && (c == '{' && data[i] == '}' || c == '[' && data[i] == ']') {
 					i++
 					break
@@ -218,13 +205,13 @@ func skip(data []byte, i, room, limit int) (int, error) {
 				}
 				depth++
 			case c == '-' || c >= '0' && c <= '9':
-				next := number(data, i)
+				next := jsonscan.Number(data, i)
 				if next < 0 {
 					return 0, broken(data, i, "a number that is none")
 				}
 				i = next
 			default:
-				next := literal(data, i)
+				next := jsonscan.Literal(data, i)
 				if next < 0 {
 					return 0, broken(data, i, "no value")
 				}
@@ -236,12 +223,12 @@ func skip(data []byte, i, room, limit int) (int, error) {
 		case aName:
 			next := -1
 			if c == '"' {
-				next = text(data, i)
+				next = jsonscan.Text(data, i)
 			}
 			if next < 0 {
 				return 0, broken(data, i, "no member's name")
 			}
-			i = space(data, next)
+			i = jsonscan.Space(data, next)
 			if i == len(data) || data[i] != ':' {
 				return 0, broken(data, i, "no colon")
 			}
@@ -265,103 +252,4 @@ func skip(data []byte, i, room, limit int) (int, error) {
 			i++
 		}
 	}
-}
-
-// text gives the end of the string that begins at i; negative when there is none.
-func text(data []byte, i int) int {
-	if i >= len(data) || data[i] != '"' {
-		return -1
-	}
-	i++
-	for {
-		// Eight at a time, as long as none of them is a quote, a backslash or a
-		// control character.
-		for i+8 <= len(data) {
-			const ones, highs = 0x0101010101010101, 0x8080808080808080
-			v := binary.LittleEndian.Uint64(data[i:])
-			quote, slash := v^(ones*'"'), v^(ones*'\\')
-			special := ((quote-ones)&^quote | (slash-ones)&^slash | (v-ones*0x20)&^v) & highs
-			if special != 0 {
-				i += bits.TrailingZeros64(special) / 8
-				break
-			}
-			i += 8
-		}
-		if i >= len(data) {
-			return -1
-		}
-		switch c := data[i]; {
-		case c == '"':
-			return i + 1
-		case c < 0x20:
-			return -1
-		case c == '\\':
-			if i+1 >= len(data) {
-				return -1
-			}
-			switch data[i+1] {
-			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-				i += 2
-			case 'u':
-				if i+6 > len(data) {
-					return -1
-				}
-				for _, h := range data[i+2 : i+6] {
-					if (h < '0' || h > '9') && (h|0x20 < 'a' || h|0x20 > 'f') {
-						return -1
-					}
-				}
-				i += 6
-			default:
-				return -1
-			}
-		default:
-			i++
-		}
-	}
-}
-
-// number gives the end of the number that begins at i; negative when it is none.
-func number(data []byte, i int) int {
-	digits := func() bool {
-		begin := i
-		for i < len(data) && data[i] >= '0' && data[i] <= '9' {
-			i++
-		}
-		return i > begin
-	}
-	if data[i] == '-' {
-		i++
-	}
-	if i < len(data) && data[i] == '0' {
-		i++
-	} else if !digits() {
-		return -1
-	}
-	if i < len(data) && data[i] == '.' {
-		i++
-		if !digits() {
-			return -1
-		}
-	}
-	if i < len(data) && data[i]|0x20 == 'e' {
-		i++
-		if i < len(data) && (data[i] == '+' || data[i] == '-') {
-			i++
-		}
-		if !digits() {
-			return -1
-		}
-	}
-	return i
-}
-
-// literal gives the end of true, false or null at i; negative when it is none.
-func literal(data []byte, i int) int {
-	for _, word := range [...]string{"true", "false", "null"} {
-		if len(data)-i >= len(word) && string(data[i:i+len(word)]) == word {
-			return i + len(word)
-		}
-	}
-	return -1
 }

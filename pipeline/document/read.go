@@ -1,9 +1,6 @@
 package document
 
-import (
-	"encoding/binary"
-	"math/bits"
-)
+import "github.com/hoptrace/hoptrace/internal/jsonscan"
 
 // read is the fast way to read one JSON value. It takes nothing that readSlowly
 // would refuse or would make another tree of (FuzzDocument compares them).
@@ -14,7 +11,7 @@ func (d *Document) read(data []byte) (root *Node, ok bool) {
 	i := 0
 	for {
 		// A value begins here, or an empty object or array ends.
-		i = space(data, i)
+		i = jsonscan.Space(data, i)
 		if i == len(data) || d.used >= MaxNodes {
 			return nil, false
 		}
@@ -29,7 +26,7 @@ func (d *Document) read(data []byte) (root *Node, ok bool) {
 		}
 		switch {
 		case c == '"':
-			if i = text(data, i); i < 0 {
+			if i = jsonscan.WholeText(data, i); i < 0 {
 				return nil, false
 			}
 			n.raw = str(data[begin:i])
@@ -37,7 +34,7 @@ func (d *Document) read(data []byte) (root *Node, ok bool) {
 			if len(d.stack) >= MaxDepth-1 {
 				return nil, false
 			}
-			i = space(data, i+1)
+			i = jsonscan.Space(data, i+1)
 			if i == len(data) {
 				return nil, false
 			}
@@ -54,19 +51,19 @@ func (d *Document) read(data []byte) (root *Node, ok bool) {
 			}
 			continue
 		case c == '-' || c >= '0' && c <= '9':
-			if i = number(data, i); i < 0 {
+			if i = jsonscan.Number(data, i); i < 0 {
 				return nil, false
 			}
 			n.kind, n.raw = '0', str(data[begin:i])
 		default:
-			if i = literal(data, i); i < 0 {
+			if i = jsonscan.Literal(data, i); i < 0 {
 				return nil, false
 			}
 			n.raw = str(data[begin:i])
 		}
 		// A value has ended, and with it perhaps what it lies in.
 		for {
-			i = space(data, i)
+			i = jsonscan.Space(data, i)
 			if top == nil {
 				return root, i == len(data)
 			}
@@ -77,7 +74,7 @@ func (d *Document) read(data []byte) (root *Node, ok bool) {
 			i++
 			if c == ',' {
 				if top.kind == '{' {
-					if name, i = member(data, space(data, i)); i < 0 {
+					if name, i = member(data, jsonscan.Space(data, i)); i < 0 {
 						return nil, false
 					}
 				}
@@ -99,122 +96,12 @@ func (d *Document) read(data []byte) (root *Node, ok bool) {
 // negative when there is no such thing.
 func member(data []byte, i int) (name string, next int) {
 	begin := i
-	if i = text(data, i); i < 0 {
+	if i = jsonscan.WholeText(data, i); i < 0 {
 		return "", -1
 	}
 	name = canonical(str(data[begin:i]))
-	if i = space(data, i); i == len(data) || data[i] != ':' {
+	if i = jsonscan.Space(data, i); i == len(data) || data[i] != ':' {
 		return "", -1
 	}
 	return name, i + 1
-}
-
-// space is where the next byte that is no space stands.
-func space(data []byte, i int) int {
-	for i < len(data) && (data[i] == ' ' || data[i] == '\n' || data[i] == '\t' || data[i] == '\r') {
-		i++
-	}
-	return i
-}
-
-// text gives the end of the string that begins at i; negative when there is none,
-// or when it may hold half a character.
-func text(data []byte, i int) int {
-	if i >= len(data) || data[i] != '"' {
-		return -1
-	}
-	i++
-	for {
-		// Eight at a time, as long as none of them is a quote, a backslash or a
-		// control character.
-		for i+8 <= len(data) {
-			const ones, highs = 0x0101010101010101, 0x8080808080808080
-			v := binary.LittleEndian.Uint64(data[i:])
-			quote, slash := v^(ones*'"'), v^(ones*'\\')
-			special := ((quote-ones)&^quote | (slash-ones)&^slash | (v-ones*0x20)&^v) & highs
-			if special != 0 {
-				i += bits.TrailingZeros64(special) / 8
-				break
-			}
-			i += 8
-		}
-		if i >= len(data) {
-			return -1
-		}
-		switch c := data[i]; {
-		case c == '"':
-			return i + 1
-		case c < 0x20:
-			return -1
-		case c == '\\':
-			if i+1 >= len(data) {
-				return -1
-			}
-			switch data[i+1] {
-			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-				i += 2
-			case 'u':
-				if i+6 > len(data) || data[i+2]|0x20 == 'd' && data[i+3] >= '8' {
-					return -1
-				}
-				for _, h := range data[i+2 : i+6] {
-					if (h < '0' || h > '9') && (h|0x20 < 'a' || h|0x20 > 'f') {
-						return -1
-					}
-				}
-				i += 6
-			default:
-				return -1
-			}
-		default:
-			i++
-		}
-	}
-}
-
-// number gives the end of the number that begins at i; negative when it is none.
-func number(data []byte, i int) int {
-	if data[i] == '-' {
-		i++
-	}
-	if i < len(data) && data[i] == '0' {
-		i++
-	} else if i = digits(data, i); i < 0 {
-		return -1
-	}
-	if i < len(data) && data[i] == '.' {
-		if i = digits(data, i+1); i < 0 {
-			return -1
-		}
-	}
-	if i < len(data) && data[i]|0x20 == 'e' {
-		i++
-		if i < len(data) && (data[i] == '+' || data[i] == '-') {
-			i++
-		}
-		return digits(data, i)
-	}
-	return i
-}
-
-// digits gives the end of at least one digit; negative when there is none.
-func digits(data []byte, i int) int {
-	begin := i
-	for i < len(data) && data[i] >= '0' && data[i] <= '9' {
-		i++
-	}
-	if i == begin {
-		return -1
-	}
-	return i
-}
-
-// literal gives the end of true, false or null at i; negative when it is none.
-func literal(data []byte, i int) int {
-	for _, word := range [...]string{"true", "false", "null"} {
-		if len(data)-i >= len(word) && string(data[i:i+len(word)]) == word {
-			return i + len(word)
-		}
-	}
-	return -1
 }
