@@ -95,10 +95,10 @@ func TestSecretsGoAndMetaTellsIt(t *testing.T) {
 		`{"extra":{"pass\u0077ord":"[Filtered]"},"_meta":{"extra":{"pass\u0077ord":{"":{"rem":[["@password:filter","s",0,10]],"len":3}}}}}`)
 	f(`{"extra":{"PASSWORD":"ünï ☃"}}`,
 		`{"extra":{"PASSWORD":"[Filtered]"},"_meta":{"extra":{"PASSWORD":{"":{"rem":[["@password:filter","s",0,10]],"len":5}}}}}`)
-	for _, key := range []string{"passwords", "author", "tokens", "max_tokens", "authored_by", "secretary", "sessions", "cookies", "bypass", "keyboard"} {
+	for _, key := range []string{"passwords", "author", "tokens", "max_tokens", "authored_by", "secretary", "sessions", "cookies", "bypass", "keyboard", "pass_rate", "tests_pass", "pin", "sigma", "signal"} {
 		f(`{"extra":{"`+key+`":"value"}}`, "")
 	}
-	for _, key := range []string{"password", "passwd", "secret", "api_key", "apikey", "auth", "credentials", "mysql_pwd", "privatekey", "private_key", "token", "bearer", "session", "csrf", "accessToken", "X-CSRF-Token", "user.password.old", "SECRET_KEY", "password2", "clientSecret", "passWord2", "PassPhrase", "userpassword", "PGPASSWORD", "stripeapikey", "stripetoken"} {
+	for _, key := range []string{"password", "passwd", "secret", "api_key", "apikey", "auth", "credentials", "mysql_pwd", "privatekey", "private_key", "token", "bearer", "session", "csrf", "accessToken", "X-CSRF-Token", "user.password.old", "SECRET_KEY", "password2", "clientSecret", "passWord2", "PassPhrase", "userpassword", "PGPASSWORD", "stripeapikey", "stripetoken", "DB_PASS", "smtpPass", "pinCode", "X-Amz-Signature", "sig"} {
 		f(`{"extra":{"`+key+`":"value"}}`, `{"extra":{"`+key+`":"[Filtered]"},"_meta":{"extra":{"`+key+`":{"":{"rem":[["@password:filter","s",0,10]],"len":5}}}}}`)
 	}
 	f(`{"modules":{"github.com/some/auth":"v1.2.3","flask-session":"0.4"},"extra":{"password":""},"tags":{"password":true}}`, "")
@@ -163,7 +163,8 @@ func TestSecretsGoAndMetaTellsIt(t *testing.T) {
 		`don't: it's 'password' that 'x: y' lacks`:           ``,
 		`'password': `:  ``,
 		`'password': '`: ``,
-		`it said 'auth': true and 'token' : null`: ``,
+		`GET https://x.blob.core.windows.net/c?sv=2024&sig=aBc%2F9`: `GET https://x.blob.core.windows.net/c?sv=2024&sig=[Filtered]`,
+		`it said 'auth': true and 'token' : null`:                   ``,
 	} {
 		if want == "" {
 			f(`{"message":"`+text+`"}`, "")

@@ -10,6 +10,8 @@ import (
 var sensitiveFields = []string{
 	"password", "passwd", "passphrase", "passcode", "pwd", "mysql_pwd",
 	"pass_word", "pass_wd", "pass_phrase", "pass_code", // as passWord is split
+	"db_pass", "user_pass", "admin_pass", "smtp_pass", "mail_pass", "mysql_pass", "pg_pass", "redis_pass", "pin_code", "pincode", "card_pin", "user_pin",
+	"sig", "x_amz_signature", "x_goog_signature", // of links that let anybody in
 	"secret", "secrets", "secret_key", "secretkey", "client_secret", "clientsecret",
 	"api_key", "apikey", "access_key", "accesskey", "private_key", "privatekey", "encryption_key", "signing_key",
 	"auth", "authorization", "authentication", "authtoken", "credential", "credentials",
