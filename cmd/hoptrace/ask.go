@@ -6,7 +6,10 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/hoptrace/hoptrace/web/api"
 )
 
 // maxAnswer is the longest answer of a server that a command reads, in bytes.
@@ -27,18 +30,26 @@ func askServer(server, path string, out any) (raw []byte, err error) {
 		return nil, fmt.Errorf("cannot read the answer of %s: %w", server, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		var e struct {
-			Error struct{ Message, Hint string } `json:"error"`
-		}
-		if json.Unmarshal(raw, &e) == nil && e.Error.Message != "" {
-			return nil, fmt.Errorf("%s says: %s (%s)", server, e.Error.Message, e.Error.Hint)
-		}
-		return nil, fmt.Errorf("%s answers %s", server, resp.Status)
+		return nil, refusal(server, resp, raw)
 	}
 	if err := json.Unmarshal(raw, out); err != nil {
 		return nil, fmt.Errorf("cannot read the answer of %s as this command knows it: %w (is the server of another version?)", server, err)
 	}
 	return raw, nil
+}
+
+// refusal is what a server said instead of an answer.
+func refusal(server string, resp *http.Response, body []byte) error {
+	var p api.Problem
+	if json.Unmarshal(body, &p) != nil || p.Detail == "" {
+		return fmt.Errorf("%s answers %s, and not as hoptrace does (does --server name it?)", server, resp.Status)
+	}
+	again := ""
+	if p.RetryAfter > 0 {
+		again = fmt.Sprintf("; again in %s", time.Duration(p.RetryAfter)*time.Second)
+	}
+	// Faults of rules come in one line each.
+	return fmt.Errorf("%s says: %s (%s%s)", server, strings.ReplaceAll(p.Detail, "; line ", "\n  line "), p.WayOut, again)
 }
 
 // nextValue moves on to the value of the flag at i, written as "--flag value".

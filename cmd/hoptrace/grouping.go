@@ -133,13 +133,7 @@ func (f *groupingFlags) ask(method, path string, body, answer any) error {
 		return fmt.Errorf("cannot read the answer of %s: %w", f.server, err)
 	}
 	if res.StatusCode != http.StatusOK {
-		var fault struct {
-			Error api.Error `json:"error"`
-		}
-		if json.Unmarshal(b, &fault) == nil && fault.Error.Message != "" {
-			return fmt.Errorf("%s (%s)", strings.ReplaceAll(fault.Error.Message, "; line ", "\n  line "), fault.Error.Hint)
-		}
-		return fmt.Errorf("%s answered %s", f.server, res.Status)
+		return refusal(f.server, res, b)
 	}
 	if err := json.Unmarshal(b, answer); err != nil {
 		return fmt.Errorf("cannot read the answer of %s: %w", f.server, err)

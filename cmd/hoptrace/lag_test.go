@@ -29,7 +29,7 @@ func TestLagIsPrintedAndEndsWithOneUnlessAllIsOK(t *testing.T) {
 				"behindNs":null,"drained":{"when":"unknown"},"deleted":{"when":"never"}}],"finding":{"title":[{"kind":"count","value":85}]}}`))
 		default:
 			w.WriteHeader(http.StatusNotFound)
-			_, _ = w.Write([]byte(`{"error":{"code":"no_group","message":"there is no group","hint":"list them"}}`))
+			_, _ = w.Write([]byte(`{"code":"no_group","detail":"there is no group","wayOut":"list them"}`))
 		}
 	}))
 	defer server.Close()

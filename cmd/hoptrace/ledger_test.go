@@ -16,7 +16,7 @@ func TestTheLedgerIsPrintedAndTellsByItsCodeWhetherItBalances(t *testing.T) {
 		}
 		if r.URL.Query().Get("project") == "9" {
 			w.WriteHeader(http.StatusNotFound)
-			_, _ = w.Write([]byte(`{"error":{"code":"project_not_found","message":"there is no project 9","hint":"see status"}}`))
+			_, _ = w.Write([]byte(`{"code":"project_not_found","detail":"there is no project 9","wayOut":"see status"}`))
 			return
 		}
 		_, _ = w.Write([]byte(`{"lines":[{"category":"error","received":12,"stored":7,"filtered":5,"reasons":[{"outcome":"filtered","reason":"localhost","quantity":5}]}],"backlog":[],"balanced":` + balanced + `,"verdict":"it adds up"}`))

@@ -12,7 +12,7 @@ func TestARecordIsPrintedWithItsWayItsTraceAndItsIssue(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/api/v1/records/or.ders-1/3/918273" || r.URL.Query().Get("project") == "9" {
 			w.WriteHeader(http.StatusNotFound)
-			_, _ = w.Write([]byte(`{"error":{"code":"record_not_found","message":"nothing is stored about it","hint":"not sampled"}}`))
+			_, _ = w.Write([]byte(`{"code":"record_not_found","detail":"nothing is stored about it","wayOut":"not sampled"}`))
 			return
 		}
 		_, _ = w.Write([]byte(`{"topic":"or.ders-1","partition":3,"offset":918273,"traces":["aa","bb"],"journey":"/traces/aa?row=x",

@@ -278,7 +278,7 @@ func (h *Handler) ask(ctx context.Context, r *http.Request, known []string, answ
 	case h.slots <- struct{}{}:
 		defer func() { <-h.slots }()
 	default:
-		return nil, errorf(http.StatusServiceUnavailable, "busy", "try again in a moment", "%d questions are being answered already", cap(h.slots))
+		return nil, errorf(http.StatusServiceUnavailable, "busy", "try again in a moment", "%d questions are being answered already", cap(h.slots)).after(time.Second)
 	}
 	if q.project, err = h.project(ctx, q.params); err != nil {
 		return nil, err
@@ -330,30 +330,24 @@ const gzipFrom = 1 << 10
 
 // write sends the answer or the error, and returns the status code.
 func (h *Handler) write(w http.ResponseWriter, r *http.Request, out any, err error) int {
-	code := http.StatusOK
-	if err != nil {
-		e := asError(err)
-		code = e.status
-		if code >= 500 && !errors.Is(err, context.Canceled) {
-			h.log.Warn("web: question not answered", "path", r.URL.Path, "code", e.Code, "err", err)
-		}
-		if code == http.StatusServiceUnavailable {
-			w.Header().Set("Retry-After", "1")
-		}
-		out = errorBody{Error: e}
+	if err == nil {
+		return writeJSON(w, r, http.StatusOK, "application/json", out, h.log)
 	}
-	return writeJSON(w, r, code, out, h.log)
+	p := asProblem(err)
+	if p.Status >= 500 && !errors.Is(err, context.Canceled) {
+		h.log.Warn("web: question not answered", "path", r.URL.Path, "code", p.Code, "err", err)
+	}
+	return writeProblem(w, r, p, h.log)
 }
 
-func writeJSON(w http.ResponseWriter, r *http.Request, code int, out any, log *slog.Logger) int {
+func writeJSON(w http.ResponseWriter, r *http.Request, code int, kind string, out any, log *slog.Logger) int {
 	body, err := json.Marshal(out)
 	if err != nil {
 		log.Error("web: cannot encode an answer", "path", r.URL.Path, "err", err)
-		code = http.StatusInternalServerError
-		body = []byte(`{"error":{"code":"internal","message":"the answer cannot be encoded","hint":"see the server's log"}}`)
+		return writeProblem(w, r, errorf(http.StatusInternalServerError, "internal", "the server's log says why", "the answer cannot be encoded"), log)
 	}
 	header := w.Header()
-	header.Set("Content-Type", "application/json")
+	header.Set("Content-Type", kind)
 	header.Set("Cache-Control", "no-store")
 	header.Add("Vary", "Accept-Encoding")
 	if len(body) >= gzipFrom && AcceptsGzip(r) {

@@ -20,8 +20,8 @@ func TestBadParametersAreNamedWithTheAcceptedForm(t *testing.T) {
 	h := newHandler(t, fakestore.Orders(testNow))
 	f := func(path, code, parameter, hint string) {
 		t.Helper()
-		e := get[errorBody](t, h, path, http.StatusBadRequest).Error
-		if e.Code != code || e.Parameter != parameter || !strings.Contains(e.Hint, hint) {
+		e := get[Problem](t, h, path, http.StatusBadRequest)
+		if e.Code != code || e.Param != parameter || !strings.Contains(e.WayOut, hint) {
 			t.Errorf("GET %s = %+v; want code %s, parameter %s, hint with %q", path, e, code, parameter, hint)
 		}
 	}
@@ -52,7 +52,7 @@ func TestWhatIsNotThereIsSaid(t *testing.T) {
 	h := newHandler(t, fakestore.Orders(testNow))
 	f := func(path, code string) {
 		t.Helper()
-		if e := get[errorBody](t, h, path, http.StatusNotFound).Error; e.Code != code || e.Message == "" || e.Hint == "" {
+		if e := get[Problem](t, h, path, http.StatusNotFound); e.Code != code || e.Detail == "" || e.WayOut == "" {
 			t.Errorf("GET %s = %+v; want code %s with message and hint", path, e, code)
 		}
 	}
@@ -72,7 +72,7 @@ func TestAnEventOfAnotherIssueIsNotFound(t *testing.T) {
 			id = e.ID.String()
 		}
 	}
-	get[errorBody](t, h, "/issues/7/events/"+id, http.StatusNotFound)
+	get[Problem](t, h, "/issues/7/events/"+id, http.StatusNotFound)
 	get[EventDetail](t, h, "/issues/8/events/"+id, http.StatusOK)
 }
 
@@ -112,8 +112,8 @@ func TestFaultsOfTheStoreBecomeCodes(t *testing.T) {
 		store.Err = err
 		h := newHandler(t, store)
 		for _, path := range []string{"/status", "/names", "/traces", "/traces/" + fakestore.Fast.String(), "/topics", "/hops", "/issues", "/issues/7", "/issues/7/events/latest"} {
-			e := get[errorBody](t, h, path, status).Error
-			if e.Code != code || strings.Contains(e.Message, "secret") {
+			e := get[Problem](t, h, path, status)
+			if e.Code != code || strings.Contains(e.Detail, "secret") {
 				t.Errorf("%v on %s = %+v; want code %s", err, path, e, code)
 			}
 		}
@@ -128,7 +128,7 @@ func TestASlowStoreIsCutByTheTimeout(t *testing.T) {
 		store.Block = true
 		h := newHandler(t, store, func(c *Config) { c.QueryTimeout = 3 * time.Second })
 		began := time.Now()
-		if e := get[errorBody](t, h, "/topics", http.StatusGatewayTimeout).Error; e.Code != "query_timeout" {
+		if e := get[Problem](t, h, "/topics", http.StatusGatewayTimeout); e.Code != "query_timeout" {
 			t.Errorf("code %q, want query_timeout", e.Code)
 		}
 		if took := time.Since(began); took != 3*time.Second {
@@ -145,7 +145,7 @@ func TestTooManyQuestionsAtOnceAreRefused(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			get[errorBody](t, h, "/topics", http.StatusGatewayTimeout)
+			get[Problem](t, h, "/topics", http.StatusGatewayTimeout)
 		}()
 		synctest.Wait()
 		w := httptest.NewRecorder()

@@ -105,7 +105,7 @@ func TestFeedbackIsPagedAndMarked(t *testing.T) {
 		post(body, http.StatusBadRequest)
 	}
 	for _, path := range []string{"/feedback?before=9", "/feedback?event=1", "/feedback?status=new"} {
-		if e := get[errorBody](t, h, path, http.StatusBadRequest).Error; e.Code != "bad_parameter" {
+		if e := get[Problem](t, h, path, http.StatusBadRequest); e.Code != "bad_parameter" {
 			t.Errorf("%s = %+v", path, e)
 		}
 	}

@@ -99,7 +99,7 @@ func TestWhatIsNotWholeIsNotServedAsIfItWere(t *testing.T) {
 	h, store, f := withFile(t)
 	path := "/attachments/" + eventOne + "/0-a"
 	delete(store.AllBlobs, schemas.FileChunkKey(f.Project, f.Event, f.ID, 0))
-	if e := get[errorBody](t, h, path, http.StatusNotFound).Error; e.Code != "chunk_missing" {
+	if e := get[Problem](t, h, path, http.StatusNotFound); e.Code != "chunk_missing" {
 		t.Errorf("without its first part: %+v", e)
 	}
 	// A part that is gone behind the first cuts the connection short.
@@ -131,7 +131,7 @@ func TestWhatIsNotWholeIsNotServedAsIfItWere(t *testing.T) {
 	h, store, f = withFile(t)
 	h.deps.Blobs = checked{store}
 	delete(store.AllBlobs, schemas.FileChunkKey(f.Project, f.Event, f.ID, 2))
-	if e := get[errorBody](t, h, path, http.StatusNotFound).Error; e.Code != "chunk_missing" {
+	if e := get[Problem](t, h, path, http.StatusNotFound); e.Code != "chunk_missing" {
 		t.Errorf("without its last part: %+v", e)
 	}
 }
@@ -148,17 +148,17 @@ func TestFilesThatAreNotThereAreNamed(t *testing.T) {
 	for path, code := range map[string]string{
 		"/attachments/" + eventOne + "/0-b": "file_not_found", "/attachments/02000000000000000000000000000000/0-a": "file_not_found",
 	} {
-		if e := get[errorBody](t, h, path, http.StatusNotFound).Error; e.Code != code {
+		if e := get[Problem](t, h, path, http.StatusNotFound); e.Code != code {
 			t.Errorf("%s = %+v, want %s", path, e, code)
 		}
 	}
 	for _, path := range []string{"/attachments/1/0-a", "/attachments/" + eventOne + "/A", "/events/x/attachments", "/items?type=attachment", "/items?skip=-1", "/items?limit=501"} {
-		if e := get[errorBody](t, h, path, http.StatusBadRequest).Error; e.Code != "bad_parameter" {
+		if e := get[Problem](t, h, path, http.StatusBadRequest); e.Code != "bad_parameter" {
 			t.Errorf("%s = %+v", path, e)
 		}
 	}
 	h.deps.Files = nil
-	if e := get[errorBody](t, h, "/items", http.StatusNotImplemented).Error; e.Code != "no_files" {
+	if e := get[Problem](t, h, "/items", http.StatusNotImplemented); e.Code != "no_files" {
 		t.Errorf("without a store: %+v", e)
 	}
 }

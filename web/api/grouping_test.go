@@ -62,14 +62,10 @@ func TestGroupingIsTriedAndExplained(t *testing.T) {
 		req := httptest.NewRequest(http.MethodPost, "/api/v1"+path, strings.NewReader(body))
 		req.Header.Set("Content-Type", "application/json")
 		h.ServeHTTP(w, req)
-		var e errorBody
+		var e Problem
 		_ = json.Unmarshal(w.Body.Bytes(), &e)
-		got := ""
-		if e.Error != nil {
-			got = e.Error.Code
-		}
-		if w.Code != status || got != code {
-			t.Errorf("POST %s %s: %d %q; want %d %q: %s", path, body, w.Code, got, status, code, w.Body)
+		if w.Code != status || e.Code != code {
+			t.Errorf("POST %s %s: %d %q; want %d %q: %s", path, body, w.Code, e.Code, status, code, w.Body)
 		}
 	}
 	post("/projects/1/grouping/preview", `{"events":5}`, http.StatusNotImplemented, "no_grouping")
@@ -93,7 +89,7 @@ func TestGroupingIsTriedAndExplained(t *testing.T) {
 	if got := get[GroupingOfEvent](t, h, "/projects/1/events/"+id+"/grouping", http.StatusOK); got.Event != id {
 		t.Errorf("explained %+v", got)
 	}
-	get[errorBody](t, h, "/projects/1/events/9/grouping", http.StatusBadRequest)
+	get[Problem](t, h, "/projects/1/events/9/grouping", http.StatusBadRequest)
 	r.err = exporters.ErrNotFound
-	get[errorBody](t, h, "/projects/1/events/"+id+"/grouping", http.StatusNotFound)
+	get[Problem](t, h, "/projects/1/events/"+id+"/grouping", http.StatusNotFound)
 }

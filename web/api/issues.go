@@ -260,9 +260,9 @@ func (h *Handler) changeIssues(ctx context.Context, q *query) (any, error) {
 	return out, err
 }
 
-func badBody(field, hint string) *Error {
+func badBody(field, hint string) *Problem {
 	e := errorf(http.StatusBadRequest, "bad_body", hint, "the field %s cannot be taken", field)
-	e.Parameter = field
+	e.Param = field
 	return e
 }
 

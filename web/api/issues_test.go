@@ -121,8 +121,8 @@ func TestBadQueriesTellThePlace(t *testing.T) {
 	h := newHandler(t, shop())
 	f := func(query, want string) {
 		t.Helper()
-		e := get[errorBody](t, h, "/issues?query="+url.QueryEscape(query), http.StatusBadRequest).Error
-		if e.Code != "bad_query" || e.Parameter != "query" || !strings.Contains(e.Message+" "+e.Hint, want) {
+		e := get[Problem](t, h, "/issues?query="+url.QueryEscape(query), http.StatusBadRequest)
+		if e.Code != "bad_query" || e.Param != "query" || !strings.Contains(e.Detail+" "+e.WayOut, want) {
 			t.Errorf("%q: got %+v, want one with %q", query, e, want)
 		}
 	}
@@ -130,10 +130,10 @@ func TestBadQueriesTellThePlace(t *testing.T) {
 	f("ü is:broken", "character 6")
 	f("release:>abc", "no version")
 	f(strings.Repeat("x ", 40), "30 terms")
-	if e := get[errorBody](t, h, "/issues?sort=worst", http.StatusBadRequest).Error; e.Parameter != "sort" {
+	if e := get[Problem](t, h, "/issues?sort=worst", http.StatusBadRequest); e.Param != "sort" {
 		t.Errorf("bad sort: %+v", e)
 	}
-	if e := get[errorBody](t, h, "/issues?before=1.x", http.StatusBadRequest).Error; e.Parameter != "before" {
+	if e := get[Problem](t, h, "/issues?before=1.x", http.StatusBadRequest); e.Param != "before" {
 		t.Errorf("bad page: %+v", e)
 	}
 }
@@ -158,8 +158,8 @@ func TestIssueHasItsHashesActivityTagsAndPagesOfEvents(t *testing.T) {
 	if len(none.Events) != 0 {
 		t.Errorf("events that do not match: %+v", none.Events)
 	}
-	get[errorBody](t, h, "/issues/4?before=7", http.StatusBadRequest)
-	get[errorBody](t, h, "/issues/4?query=is:x", http.StatusBadRequest)
+	get[Problem](t, h, "/issues/4?before=7", http.StatusBadRequest)
+	get[Problem](t, h, "/issues/4?query=is:x", http.StatusBadRequest)
 }
 
 func TestActionsChangeIssues(t *testing.T) {
@@ -191,7 +191,7 @@ func TestActionsChangeIssues(t *testing.T) {
 
 	bad := func(path, body, want string) {
 		t.Helper()
-		if e := act[errorBody](t, h, http.MethodPut, path, body, http.StatusBadRequest).Error; !strings.Contains(e.Code+e.Message+e.Hint, want) {
+		if e := act[Problem](t, h, http.MethodPut, path, body, http.StatusBadRequest); !strings.Contains(e.Code+e.Detail+e.WayOut, want) {
 			t.Errorf("%s: got %+v, want one with %q", body, e, want)
 		}
 	}
@@ -252,10 +252,10 @@ func TestMergedIssuesAnswerUnderTheirOldIdsAndUnmerge(t *testing.T) {
 	if d := get[IssueDetail](t, h, "/issues/5", http.StatusOK); d.Issue.Events != 8 {
 		t.Errorf("issue 5 has %d events, want 8", d.Issue.Events)
 	}
-	act[errorBody](t, h, http.MethodPost, "/issues/5/unmerge", `{"hashes":[]}`, http.StatusBadRequest)
-	act[errorBody](t, h, http.MethodPost, "/issues/5/unmerge", `{"hashes":["xyz"]}`, http.StatusBadRequest)
-	act[errorBody](t, h, http.MethodPost, "/issues/5/unmerge", `{"hashes":["00000000000000000000000000000000"]}`, http.StatusBadRequest)
-	act[errorBody](t, h, http.MethodPut, "/issues/5", `{"merge":"999"}`, http.StatusNotFound)
+	act[Problem](t, h, http.MethodPost, "/issues/5/unmerge", `{"hashes":[]}`, http.StatusBadRequest)
+	act[Problem](t, h, http.MethodPost, "/issues/5/unmerge", `{"hashes":["xyz"]}`, http.StatusBadRequest)
+	act[Problem](t, h, http.MethodPost, "/issues/5/unmerge", `{"hashes":["00000000000000000000000000000000"]}`, http.StatusBadRequest)
+	act[Problem](t, h, http.MethodPut, "/issues/5", `{"merge":"999"}`, http.StatusNotFound)
 }
 
 func TestDeletedAndDiscardedIssuesAreGone(t *testing.T) {
@@ -263,7 +263,7 @@ func TestDeletedAndDiscardedIssuesAreGone(t *testing.T) {
 	act[IssuesChanged](t, h, http.MethodPut, "/issues/3", `{"delete":true}`, http.StatusOK)
 	act[IssuesChanged](t, h, http.MethodPut, "/issues/4", `{"discard":true,"by":"ada"}`, http.StatusOK)
 	for _, id := range []string{"3", "4"} {
-		get[errorBody](t, h, "/issues/"+id, http.StatusNotFound)
+		get[Problem](t, h, "/issues/"+id, http.StatusNotFound)
 	}
 	if l := get[IssueList](t, h, "/issues?limit=500", http.StatusOK); len(l.Issues) != 18 {
 		t.Errorf("%d issues are listed, want 18", len(l.Issues))

@@ -113,7 +113,7 @@ func queryError(query string, err error) error {
 		return err
 	}
 	e := errorf(http.StatusBadRequest, "bad_query", bad.Hint, "at character %d: %s", len([]rune(query[:bad.Pos]))+1, bad.Message)
-	e.Parameter = "query"
+	e.Param = "query"
 	return e
 }
 
@@ -154,7 +154,7 @@ func (f *issueFinder) releases(ctx context.Context, terms []search.Term) ([]sear
 			bound, ok := release.Parse(v.Text)
 			if !ok {
 				e := errorf(http.StatusBadRequest, "bad_query", "compare with a version, as release:>=1.2.0 or release:>=shop@1.2.0", "at character %d: %q is no version", t.Pos+1, v.Text)
-				e.Parameter = "query"
+				e.Param = "query"
 				return nil, e
 			}
 			for _, r := range seen {
@@ -170,7 +170,7 @@ func (f *issueFinder) releases(ctx context.Context, terms []search.Term) ([]sear
 		}
 		if len(values) > maxReleaseHits {
 			e := errorf(http.StatusBadRequest, "bad_query", "compare more narrowly, or name a pattern as release:1.2.*", "more than %d releases match %s", maxReleaseHits, t.Field.Name)
-			e.Parameter = "query"
+			e.Param = "query"
 			return nil, e
 		}
 		t.Op, t.Values = search.Eq, values

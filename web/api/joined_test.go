@@ -43,7 +43,7 @@ func TestTheMessagesBehindAnIssueAreToldWithASentence(t *testing.T) {
 		t.Errorf("before its first event: %+v", none)
 	}
 	for path, want := range map[string]int{"/issues/6/messages": http.StatusNotFound, "/issues/x/messages": http.StatusBadRequest, "/issues/5/messages?query=topic:": http.StatusBadRequest, "/issues/5/messages?from=x": http.StatusBadRequest} {
-		get[errorBody](t, newHandler(t, s), path, want)
+		get[Problem](t, newHandler(t, s), path, want)
 	}
 }
 
@@ -115,9 +115,9 @@ func TestWhatIsNoRecordIsRefusedByName(t *testing.T) {
 	f := func(path string, status int, code, parameter string) {
 		t.Helper()
 		s, _ := onePlace()
-		got := get[errorBody](t, newHandler(t, s), path, status)
-		if got.Error.Code != code || got.Error.Parameter != parameter || got.Error.Hint == "" {
-			t.Errorf("%s: %+v, want code %s parameter %q", path, got.Error, code, parameter)
+		got := get[Problem](t, newHandler(t, s), path, status)
+		if got.Code != code || got.Param != parameter || got.WayOut == "" {
+			t.Errorf("%s: %+v, want code %s parameter %q", path, got, code, parameter)
 		}
 	}
 	f("/records/t/2/8", http.StatusNotFound, "record_not_found", "")
@@ -130,6 +130,6 @@ func TestWhatIsNoRecordIsRefusedByName(t *testing.T) {
 	for _, path := range []string{"/records/t/2/9", "/issues/5/messages"} {
 		s, _ := onePlace()
 		s.Err = errors.New("the disk is gone")
-		get[errorBody](t, newHandler(t, s), path, http.StatusInternalServerError)
+		get[Problem](t, newHandler(t, s), path, http.StatusInternalServerError)
 	}
 }

@@ -366,7 +366,7 @@ func (h *Handler) noHistory(err error) string {
 		return "there are too many points in this time; ask for less"
 	}
 	h.log.Warn("web: lag over time is not told", "err", err)
-	return asError(err).Message
+	return asProblem(err).Detail
 }
 
 // slots puts steps in their places; nil where there is none. Of a step with

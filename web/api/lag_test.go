@@ -112,7 +112,7 @@ func TestLagListsGroupsWorstFirstWithTheirHistory(t *testing.T) {
 	f("sort=lag&limit=1&skip=1", "payments/orders")
 	f("cluster=eu", "")
 	for _, bad := range []string{"state=bad", "sort=x", "skip=-1", "from=-9000h", "cluster=a&cluster=b"} {
-		get[errorBody](t, h, "/lag?"+bad, http.StatusBadRequest)
+		get[Problem](t, h, "/lag?"+bad, http.StatusBadRequest)
 	}
 }
 
@@ -128,9 +128,9 @@ func TestLagOfAGroupHasItsPartitionsAndSeries(t *testing.T) {
 	if d = get[LagDetail](t, h, "/lag/payments?topic=orders&partition=1", http.StatusOK); len(d.Partitions) != 1 {
 		t.Errorf("%d partitions, want the one", len(d.Partitions))
 	}
-	get[errorBody](t, h, "/lag/payments?cluster=eu", http.StatusNotFound)
-	get[errorBody](t, h, "/lag/payments?partition=1", http.StatusBadRequest)
-	get[errorBody](t, h, "/lag/nobody", http.StatusNotFound)
+	get[Problem](t, h, "/lag/payments?cluster=eu", http.StatusNotFound)
+	get[Problem](t, h, "/lag/payments?partition=1", http.StatusBadRequest)
+	get[Problem](t, h, "/lag/nobody", http.StatusNotFound)
 }
 
 // noMetrics is a store that does not answer.
@@ -156,8 +156,8 @@ func TestWithoutAWatcherLagSaysSo(t *testing.T) {
 	if l := get[LagList](t, h, "/lag", http.StatusOK); l.Finding.Rule != "no-cluster" || len(l.Lines) != 0 {
 		t.Errorf("finding %s", l.Finding)
 	}
-	if e := get[errorBody](t, h, "/lag/payments", http.StatusNotFound); e.Error.Code != "no_cluster" {
-		t.Errorf("error %+v", e.Error)
+	if e := get[Problem](t, h, "/lag/payments", http.StatusNotFound); e.Code != "no_cluster" {
+		t.Errorf("error %+v", e)
 	}
 }
 
@@ -189,7 +189,7 @@ func TestHopsAreChosenByPartitionAndOffsets(t *testing.T) {
 	f("order=sent&partition=1&offset_from=4&offset_to=7", 4, 5, 6)
 	f("order=sent&partition=1&offset_from=4&limit=2", 4, 5)
 	for _, bad := range []string{"offset_from=-1", "offset_from=5&offset_to=5", "partition=x", "order=old"} {
-		get[errorBody](t, h, "/hops?"+bad, http.StatusBadRequest)
+		get[Problem](t, h, "/hops?"+bad, http.StatusBadRequest)
 	}
 	if l := get[HopList](t, h, "/hops?topic=orders&order=sent&offset_from=100", http.StatusOK); l.Finding.Rule != "nothing" {
 		t.Errorf("finding %s", l.Finding)

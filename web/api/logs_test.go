@@ -52,7 +52,7 @@ func TestLogsOfOneTimeArePagedWithoutLoss(t *testing.T) {
 func TestBadParametersOfLogsAreNamed(t *testing.T) {
 	h := newHandler(t, fakestore.Orders(testNow))
 	for _, path := range []string{"/logs?trace=1", "/logs?level=loud", "/logs?skip=-1", "/logs?skip=10001", "/logs?limit=501"} {
-		if e := get[errorBody](t, h, path, http.StatusBadRequest).Error; e.Code != "bad_parameter" || e.Parameter == "" {
+		if e := get[Problem](t, h, path, http.StatusBadRequest); e.Code != "bad_parameter" || e.Param == "" {
 			t.Errorf("%s = %+v", path, e)
 		}
 	}

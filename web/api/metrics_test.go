@@ -89,7 +89,7 @@ func TestMetricsAreListedAndAddedUp(t *testing.T) {
 		t.Errorf("a metric that nobody sent: %+v", d)
 	}
 	for _, bad := range []string{"?step=1ms", "?from=-100h&step=1s", "?by=host", "?by=topic,topic", "?partition=-1", "?limit=3"} {
-		get[errorBody](t, h, "/metrics/hoptrace.part"+bad, http.StatusBadRequest)
+		get[Problem](t, h, "/metrics/hoptrace.part"+bad, http.StatusBadRequest)
 	}
 }
 

@@ -110,7 +110,7 @@ func TestMonitorsAreMadeChangedAndDeleted(t *testing.T) {
 	}
 	send(http.MethodDelete, "/monitors/job", "", http.StatusOK)
 	send(http.MethodDelete, "/monitors/job", "", http.StatusNotFound)
-	get[errorBody](t, h, "/monitors/job", http.StatusNotFound)
+	get[Problem](t, h, "/monitors/job", http.StatusNotFound)
 }
 
 func TestRunsOfAJobArePaged(t *testing.T) {
@@ -135,8 +135,8 @@ func TestRunsOfAJobArePaged(t *testing.T) {
 	if list := get[CheckInList](t, h, "/monitors/job/check-ins?environment=staging", http.StatusOK); len(list.CheckIns) != 0 {
 		t.Errorf("another environment has %+v", list)
 	}
-	get[errorBody](t, h, "/monitors/none/check-ins", http.StatusNotFound)
-	get[errorBody](t, h, "/monitors/job/check-ins?before=x", http.StatusBadRequest)
+	get[Problem](t, h, "/monitors/none/check-ins", http.StatusNotFound)
+	get[Problem](t, h, "/monitors/job/check-ins?before=x", http.StatusBadRequest)
 	h.deps.Monitors = nil
-	get[errorBody](t, h, "/monitors", http.StatusNotImplemented)
+	get[Problem](t, h, "/monitors", http.StatusNotImplemented)
 }

@@ -111,7 +111,7 @@ func TestEveryTypeIsAsTheContractSays(t *testing.T) {
 		}
 	}
 	for _, v := range []any{
-		Error{},
+		Problem{},
 		Status{},
 		Names{},
 		TraceList{},

@@ -33,7 +33,7 @@ func readParams(r *http.Request, known []string, now time.Time) (*params, error)
 	for name, v := range values {
 		if !slices.Contains(known, name) {
 			e := errorf(http.StatusBadRequest, "unknown_parameter", "accepted: "+strings.Join(known, ", "), "there is no parameter %q", clip(name, 64))
-			e.Parameter = clip(name, 64)
+			e.Param = clip(name, 64)
 			return nil, e
 		}
 		if len(v) > 1 {

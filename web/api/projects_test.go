@@ -51,7 +51,7 @@ func TestProjectsAreMadeReadAndChanged(t *testing.T) {
 	if !changed.Disabled || changed.Name != "The shop" || !changed.Settings.Filters.Localhost || changed.Revision == made.Revision {
 		t.Errorf("changed %+v; want it disabled and else as it was", changed)
 	}
-	if e := send[errorBody](t, h, "PUT", path, fmt.Sprintf(`{"name":"x","revision":%d}`, made.Revision), 409).Error; e.Code != "project_changed" || e.Hint == "" {
+	if e := send[Problem](t, h, "PUT", path, fmt.Sprintf(`{"name":"x","revision":%d}`, made.Revision), 409); e.Code != "project_changed" || e.WayOut == "" {
 		t.Errorf("a change to an old revision: %+v", e)
 	}
 	settings := made.Settings
@@ -69,13 +69,13 @@ func TestBadProjectsAreRefusedWithEveryFault(t *testing.T) {
 	h := newHandler(t, fakestore.Orders(testNow))
 	f := func(method, path, body string, status int, code string, wants ...string) {
 		t.Helper()
-		e := send[errorBody](t, h, method, path, body, status).Error
-		if e.Code != code || e.Hint == "" {
+		e := send[Problem](t, h, method, path, body, status)
+		if e.Code != code || e.WayOut == "" {
 			t.Errorf("%s %s %s = %+v; want code %s", method, path, body, e, code)
 		}
 		for _, want := range wants {
-			if !strings.Contains(e.Message, want) {
-				t.Errorf("%s %s: %q does not name %s", method, path, e.Message, want)
+			if !strings.Contains(e.Detail, want) {
+				t.Errorf("%s %s: %q does not name %s", method, path, e.Detail, want)
 			}
 		}
 	}
@@ -122,7 +122,7 @@ func TestAStoreThatIsDownIsSaidForProjects(t *testing.T) {
 	store.Err = exporters.ErrUnavailable
 	h := newHandler(t, store)
 	for _, x := range [][2]string{{"GET", "/projects/1"}, {"PUT", "/projects/1"}, {"POST", "/projects"}, {"DELETE", "/projects/1/keys/" + strings.Repeat("f", 32)}} {
-		if e := send[errorBody](t, h, x[0], x[1], `{}`, 503).Error; e.Code != "store_unavailable" {
+		if e := send[Problem](t, h, x[0], x[1], `{}`, 503); e.Code != "store_unavailable" {
 			t.Errorf("%s %s: %+v", x[0], x[1], e)
 		}
 	}

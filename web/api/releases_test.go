@@ -66,7 +66,7 @@ func TestReleasesOfSessionsAndOfEventsAreListedTogether(t *testing.T) {
 		t.Errorf("with an environment and a limit: %+v, asked %+v", got, s.asked)
 	}
 	h.deps.Sessions = nil
-	get[errorBody](t, h, "/releases", http.StatusNotImplemented)
+	get[Problem](t, h, "/releases", http.StatusNotImplemented)
 }
 
 func TestHealthOfAReleaseComesInStepsThatFit(t *testing.T) {
@@ -84,7 +84,7 @@ func TestHealthOfAReleaseComesInStepsThatFit(t *testing.T) {
 	f("/releases/shop@1/health?from=-1h", "shop@1", time.Minute)
 	f("/releases/shop@1/health?from=-720h", "shop@1", 6*time.Hour)
 	f("/releases/shop@1/health?from=1", "shop@1", 30*24*time.Hour)
-	if e := get[errorBody](t, h, "/releases/shop@1/health?to=1000&from=2000", http.StatusBadRequest).Error; e.Code != "bad_parameter" {
+	if e := get[Problem](t, h, "/releases/shop@1/health?to=1000&from=2000", http.StatusBadRequest); e.Code != "bad_parameter" {
 		t.Errorf("a range that ends before it begins: %+v", e)
 	}
 }

@@ -187,16 +187,16 @@ func TestTopologyStepsDivideTheRange(t *testing.T) {
 func TestTopologyRefusesWhatItCannotRead(t *testing.T) {
 	h := topologyHandler(t, shopStore())
 	for _, path := range []string{"/topology?limit=501", "/topology?from=soon", "/topology?bars=maybe", "/topology/steps?limit=3", "/topology?from=-1h&to=-2h"} {
-		get[errorBody](t, h, path, http.StatusBadRequest)
+		get[Problem](t, h, path, http.StatusBadRequest)
 	}
-	if e := asError(fmt.Errorf("cannot read: %w", tooMuch(fmt.Errorf("wide: %w", exporters.ErrTooLarge)))); e.Code != "too_much" || e.status != http.StatusBadRequest {
+	if e := asProblem(fmt.Errorf("cannot read: %w", tooMuch(fmt.Errorf("wide: %w", exporters.ErrTooLarge)))); e.Code != "too_much" || e.Status != http.StatusBadRequest {
 		t.Errorf("a topology that is too large is answered with %+v", e)
 	}
 	bare, err := New(Config{}, newHandler(t, shopStore()).deps, prometheus.NewRegistry(), h.log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	get[errorBody](t, bare, "/topology", http.StatusNotImplemented)
+	get[Problem](t, bare, "/topology", http.StatusNotImplemented)
 }
 
 func TestTopologyOfNothingSaysSo(t *testing.T) {

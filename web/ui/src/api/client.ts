@@ -1,4 +1,4 @@
-import type { paths } from './schema'
+import type { components, paths } from './schema'
 
 /** The answer of one route of the API. */
 export type Answer<P extends keyof paths> = paths[P] extends { get: { responses: { 200: { content: { 'application/json': infer T } } } } } ? T : never
@@ -14,6 +14,10 @@ export class ApiError extends Error {
     /** The question that failed, as it was asked. */
     readonly question: string,
     readonly status: number,
+    /** The parameter, or the field of the body, that is at fault. */
+    readonly param?: string,
+    /** When to ask again, in seconds. */
+    readonly retryAfter?: number,
   ) {
     super(message)
   }
@@ -33,14 +37,13 @@ export async function ask<P extends keyof paths>(path: string, params: Params, s
   const url = question(path, params)
   let response: Response
   try {
-    response = await fetch(url, { signal: signal ?? null, headers: { Accept: 'application/json' } })
+    response = await fetch(url, { signal: signal ?? null, headers: { Accept: JSON_KINDS } })
   } catch (e) {
     if (signal?.aborted) throw e
     throw new ApiError('network', 'the server does not answer', 'is hoptrace running? the question is asked again on retry', url, 0)
   }
   if (response.ok) return (await response.json()) as Answer<P>
-  const { code, message, hint } = await readError(response)
-  throw new ApiError(code, message, hint, url, response.status)
+  throw await refusal(response, url)
 }
 
 type Method = 'put' | 'post'
@@ -56,21 +59,23 @@ export async function act<P extends keyof paths, M extends Method>(method: M, pa
   const url = question(path, params)
   let response: Response
   try {
-    response = await fetch(url, { method: method.toUpperCase(), headers: { Accept: 'application/json', 'Content-Type': 'application/json' }, body: JSON.stringify(body) })
+    response = await fetch(url, { method: method.toUpperCase(), headers: { Accept: JSON_KINDS, 'Content-Type': 'application/json' }, body: JSON.stringify(body) })
   } catch {
     throw new ApiError('network', 'the server does not answer', 'is hoptrace running? nothing may have changed; doing it again is safe', url, 0)
   }
   if (response.ok) return (await response.json()) as ActionAnswer<P, M>
-  const { code, message, hint } = await readError(response)
-  throw new ApiError(code, message, hint, url, response.status)
+  throw await refusal(response, url)
 }
 
-async function readError(response: Response): Promise<{ code: string; message: string; hint: string }> {
+const JSON_KINDS = 'application/json, application/problem+json'
+
+/** What the server said instead of an answer: a problem (RFC 9457), or what something in between said. */
+export async function refusal(response: Response, url: string): Promise<ApiError> {
   try {
-    const body = (await response.json()) as { error?: { code?: string; message?: string; hint?: string } }
-    if (body.error) return { code: body.error.code ?? 'error', message: body.error.message ?? '', hint: body.error.hint ?? '' }
+    const p = (await response.json()) as Partial<components['schemas']['Problem']>
+    if (p.code) return new ApiError(p.code, p.detail ?? p.title ?? '', p.wayOut ?? '', url, response.status, p.param, p.retryAfter)
   } catch {
     // not ours: a proxy in between
   }
-  return { code: 'http_' + response.status, message: `the answer was HTTP ${response.status} and no JSON`, hint: 'something between the browser and hoptrace answered' }
+  return new ApiError('http_' + response.status, `the answer was HTTP ${response.status} and not hoptrace's`, 'something between the browser and hoptrace answered', url, response.status)
 }

@@ -811,14 +811,25 @@ export interface components {
     schemas: {
         /** @description Unix nanoseconds. */
         Nanos: string;
-        /** @description Error is the one form in which the API says no. */
-        Error: {
+        /** @description Problem is the one form in which the API says no (RFC 9457). */
+        Problem: {
+            /** @description urn:hoptrace:problem:, then the code */
+            type: string;
+            /** @description the same for every problem of its type */
+            title: string;
+            /** @description as the answer's */
+            status: number;
+            /** @description what is wrong this time */
+            detail: string;
+            /** @description the path and query that were asked, cut after 512 bytes */
+            instance: string;
             code: string;
-            message: string;
-            /** @description the way out */
-            hint: string;
-            /** @description the one at fault */
-            parameter?: string;
+            /** @description what to do about it */
+            wayOut: string;
+            /** @description the parameter at fault, or the field of the body */
+            param?: string;
+            /** @description when to ask again, in seconds */
+            retryAfter?: number;
         };
         /** @description ProjectList are all projects, by id. */
         ProjectList: {
@@ -2433,12 +2444,12 @@ export interface components {
         /** @description The question was not answered. */
         Error: {
             headers: {
+                /** @description When to ask again, in seconds; with 429 and 503. */
+                "Retry-After"?: number;
                 [name: string]: unknown;
             };
             content: {
-                "application/json": {
-                    error: components["schemas"]["Error"];
-                };
+                "application/problem+json": components["schemas"]["Problem"];
             };
         };
     };
@@ -2466,7 +2477,7 @@ export interface components {
     pathItems: never;
 }
 export type Nanos = components['schemas']['Nanos'];
-export type Error = components['schemas']['Error'];
+export type Problem = components['schemas']['Problem'];
 export type ProjectList = components['schemas']['ProjectList'];
 export type ProjectLine = components['schemas']['ProjectLine'];
 export type ProjectDetail = components['schemas']['ProjectDetail'];
