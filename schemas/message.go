@@ -67,6 +67,8 @@ type Message struct {
 	Throttle      int64 // ns
 	BodySize      int64 // bytes, Unknown when not told
 	KeyHash       uint64
+	MessageID     string // as the client named it (messaging.message.id); empty when not told
+	Conversation  string // messaging.message.conversation_id; empty when not told
 	Failed        bool
 	EstimatedEnd  bool // End is a guess: the next fetch
 

@@ -122,7 +122,7 @@ func (s *Store) messages(ctx context.Context, rest string, ps params) ([]schemas
 
 const messageNames = `project, topic, partition, offset, side, consumer_group, service, client_id, boot_id, trace_id, span_id, creation_trace, creation_span,
 start_time, end_time, first_written, written, acked, appended, asked, answered, handed, record_time, high_watermark, attempts, throttle, body_size, key_hash,
-failed, estimated_end, retry_topic, retry_partition, retry_offset, retry_first_seen, retry_attempt, release, source, source_offset, source_index`
+failed, estimated_end, retry_topic, retry_partition, retry_offset, retry_first_seen, retry_attempt, release, message_id, conversation, source, source_offset, source_index`
 
 // messageResults holds a block of message rows that were read.
 type messageResults struct {
@@ -142,6 +142,7 @@ type messageResults struct {
 	keyHash                                            proto.ColUInt64
 	failed, estimatedEnd                               proto.ColUInt8
 	retryTopic, release                                *proto.ColLowCardinality[string]
+	messageID, conversation                            proto.ColStr
 	retryPartition                                     proto.ColInt32
 	retryOffset, retryFirstSeen                        proto.ColInt64
 	retryAttempt                                       proto.ColUInt16
@@ -189,6 +190,8 @@ func newMessageResults() *messageResults {
 		{Name: "retry_first_seen", Data: &c.retryFirstSeen},
 		{Name: "retry_attempt", Data: &c.retryAttempt},
 		{Name: "release", Data: c.release},
+		{Name: "message_id", Data: &c.messageID},
+		{Name: "conversation", Data: &c.conversation},
 		{Name: "source", Data: &c.source},
 		{Name: "source_offset", Data: &c.sourceOffset},
 		{Name: "source_index", Data: &c.sourceIndex},
@@ -227,6 +230,8 @@ func (c *messageResults) row(i int) schemas.Message {
 		Throttle:      c.throttle[i],
 		BodySize:      c.bodySize[i],
 		KeyHash:       c.keyHash[i],
+		MessageID:     c.messageID.Row(i),
+		Conversation:  c.conversation.Row(i),
 		Failed:        c.failed[i] != 0,
 		EstimatedEnd:  c.estimatedEnd[i] != 0,
 

@@ -52,6 +52,7 @@ type messageColumns struct {
 	keyHash                                proto.ColUInt64
 	failed, estimatedEnd                   proto.ColUInt8
 	retryTopic, release                    lowCard
+	messageID, conversation                proto.ColStr
 	retryPartition                         proto.ColInt32
 	retryOffset, retryFirstSeen            proto.ColInt64
 	retryAttempt                           proto.ColUInt16
@@ -101,6 +102,8 @@ func newMessageColumns() *messageColumns {
 		{Name: "retry_first_seen", Data: &c.retryFirstSeen},
 		{Name: "retry_attempt", Data: &c.retryAttempt},
 		{Name: "release", Data: &c.release},
+		{Name: "message_id", Data: &c.messageID},
+		{Name: "conversation", Data: &c.conversation},
 		{Name: "source", Data: &c.source},
 		{Name: "source_offset", Data: &c.sourceOffset},
 		{Name: "source_index", Data: &c.sourceIndex},
@@ -110,7 +113,7 @@ func newMessageColumns() *messageColumns {
 }
 
 func (c *messageColumns) append(m *schemas.Message) {
-	c.bytes += 250 + len(m.Topic) + len(m.Group) + len(m.Service) + len(m.ClientID) + len(m.BootID) + len(m.Release)
+	c.bytes += 250 + len(m.Topic) + len(m.Group) + len(m.Service) + len(m.ClientID) + len(m.BootID) + len(m.Release) + len(m.MessageID) + len(m.Conversation)
 	c.project.Append(m.Project)
 	c.topic.Append(m.Topic)
 	c.partition.Append(m.Partition)
@@ -176,6 +179,8 @@ func (c *messageColumns) append(m *schemas.Message) {
 	c.retryFirstSeen.Append(m.RetryFirstSeen)
 	c.retryAttempt.Append(m.RetryAttempt)
 	c.release.Append(m.Release)
+	c.messageID.Append(m.MessageID)
+	c.conversation.Append(m.Conversation)
 	c.source.Append(uint64(m.Source))
 	c.sourceOffset.Append(m.Position.Offset)
 	c.sourceIndex.Append(m.Position.Index)

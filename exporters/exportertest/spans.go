@@ -19,6 +19,7 @@ type Spans interface {
 	exporters.SpanWriter
 	exporters.SpanReader
 	exporters.MessageReader
+	exporters.FindReader
 	exporters.Pinger
 }
 
@@ -41,6 +42,10 @@ func SpanStore(t *testing.T, open func(t *testing.T) Spans) {
 	run("TracesArePaged", pageTraces)
 	run("TracesOfOneStartArePaged", pagesOfOneStart)
 	run("NamesAreThoseOfTheRange", names)
+	run("RecordsAreFoundByKeyIdConversationAndSpan", findRecords)
+	run("FoundRecordsArePaged", findPages)
+	run("SpansAreFoundByIdAndByWhatTheyTell", findSpans)
+	run("TheRecordsNearOneAreFound", findNear)
 	run("MessageRowsAreFoundByTraceRecordAndContext", findMessages)
 	run("HopJoinsTheRowsOfARecord", hopJoins)
 	run("CommitsAreFoundByOffsetAndByLink", settles)
@@ -125,7 +130,7 @@ func fullMessage(start int64) schemas.Message {
 		TraceID: traceID(1), SpanID: spanID(1), CreationTrace: traceID(2), CreationSpan: spanID(2),
 		Start: start, End: start + 10, FirstWritten: start - 30, Written: start - 20, Acked: start - 10, Appended: start / 1e6 * 1e6,
 		Asked: start - 5, Answered: start - 4, Handed: start - 1, RecordTime: start/1e6*1e6 - 1e9, HighWatermark: 1<<40 + 7, Attempts: 3, Throttle: 5e6,
-		BodySize: 1 << 33, KeyHash: 1<<64 - 1, Failed: true, EstimatedEnd: true,
+		BodySize: 1 << 33, KeyHash: 1<<64 - 1, MessageID: "id ünï'1", Conversation: "order\\17", Failed: true, EstimatedEnd: true,
 		RetryTopic: "payments ünï", RetryPartition: 3, RetryOffset: 1<<40 - 1, RetryFirstSeen: start - 1e9, RetryAttempt: 1<<16 - 1, Release: "shop ünï@1.2.3", Source: 9, Position: schemas.Position{Offset: 8, Index: 7},
 	}
 }
@@ -402,7 +407,16 @@ func spansCancelled(t *testing.T, s Spans) {
 		"Settles":          func() error { _, err := s.Settles(ctx, 1, w.rows); return err },
 		"Hops":             func() error { _, err := s.Hops(ctx, exporters.HopQuery{Project: 1}); return err },
 		"Topics":           func() error { _, err := s.Topics(ctx, 1, exporters.Range{}); return err },
-		"Ping":             func() error { return s.Ping(ctx) },
+		"FindRecords": func() error {
+			_, err := s.FindRecords(ctx, exporters.FindQuery{Project: 1, By: exporters.FindByMessageID, Text: "a"})
+			return err
+		},
+		"FindSpans": func() error {
+			_, err := s.FindSpans(ctx, exporters.FindQuery{Project: 1, By: exporters.FindByMessageID, Text: "a"})
+			return err
+		},
+		"NearRecords": func() error { _, err := s.NearRecords(ctx, 1, schemas.RecordRef{Topic: "t"}); return err },
+		"Ping":        func() error { return s.Ping(ctx) },
 	} {
 		if err := f(); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s with a cancelled context: got error %v, want %v", name, err, context.Canceled)

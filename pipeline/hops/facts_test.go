@@ -2,6 +2,7 @@ package hops
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -118,4 +119,36 @@ func TestReceiveSpansOfEveryWrapperOfOursGiveNoRow(t *testing.T) {
 		s.Scope = scope
 		wantRows(t, s)
 	}
+}
+
+func TestRowsHoldTheNamesOfTheMessage(t *testing.T) {
+	at := []string{messaging.AttrPartitionID, "0", messaging.AttrKafkaOffset, "5"}
+	want := func(change func(m *schemas.Message)) schemas.Message {
+		return row(schemas.SideProcess, func(m *schemas.Message) { m.Partition, m.Offset = 0, 5; change(m) })
+	}
+	named := want(func(m *schemas.Message) { m.MessageID, m.Conversation = "m-1", "c-1" })
+	wantRows(t, operation(schemas.KindConsumer, "process", append(at, "messaging.message.id", "m-1", "messaging.message.conversation_id", "c-1")...), named)
+	wantRows(t, operation(schemas.KindConsumer, "process", append(at, "messaging.message_id", "m-1", "messaging.conversation_id", "c-1")...), named)
+	// Of two generations the newer holds, whichever stands first.
+	wantRows(t, operation(schemas.KindConsumer, "process", append(at, "messaging.message.id", "m-1", "messaging.message_id", "old", "messaging.conversation_id", "old", "messaging.message.conversation_id", "c-1")...), named)
+	wantRows(t, operation(schemas.KindConsumer, "process", append(at, "messaging.message.id", strings.Repeat("m", 201))...), want(func(*schemas.Message) {}))
+	// A key that somebody tells is hashed as our wrappers hash it; theirs holds.
+	hashed := want(func(m *schemas.Message) { m.KeyHash = 0xd24ec4f1a98c6e5b })
+	wantRows(t, operation(schemas.KindConsumer, "process", append(at, "messaging.kafka.message.key", "a")...), hashed)
+	wantRows(t, operation(schemas.KindConsumer, "process", append(at, "messaging.kafka.message_key", "a")...), hashed)
+	wantRows(t, operation(schemas.KindConsumer, "process", append(at, "messaging.kafka.message.key", "b", messaging.AttrKeyHash, "15154266338359012955")...), hashed)
+}
+
+func TestALinkNamesItsOwnMessage(t *testing.T) {
+	s := operation(schemas.KindConsumer, "process", messaging.AttrBatchMessageCount, "2", "messaging.message.id", "of the span", "messaging.message.conversation_id", "c-1")
+	s.Links = []schemas.Link{
+		{TraceID: traceA, SpanID: spanA, Attributes: attrs(messaging.AttrPartitionID, "0", messaging.AttrKafkaOffset, "5", "messaging.message.id", "m-5")},
+		{TraceID: traceA, SpanID: spanC, Attributes: attrs(messaging.AttrPartitionID, "0", messaging.AttrKafkaOffset, "6", "messaging.message.conversation_id", "c-2")},
+	}
+	link := func(offset int64, span schemas.SpanID, id, conversation string, index uint32) schemas.Message {
+		return row(schemas.SideProcess, func(m *schemas.Message) {
+			m.Partition, m.Offset, m.CreationTrace, m.CreationSpan, m.MessageID, m.Conversation, m.Position.Index = 0, offset, traceA, span, id, conversation, 2<<8+index
+		})
+	}
+	wantRows(t, s, link(5, spanA, "m-5", "c-1", 0), link(6, spanC, "", "c-2", 1))
 }

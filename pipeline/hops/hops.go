@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/hoptrace/hoptrace/instrumentation/messaging"
+	"github.com/hoptrace/hoptrace/internal/find"
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
@@ -52,7 +53,7 @@ func Derive(dst []schemas.Message, s *schemas.Span) (rows []schemas.Message, mal
 		FirstWritten: f.firstWritten, Written: f.written, Acked: f.acked, Appended: f.appended,
 		Asked: f.asked, Answered: f.answered, Handed: f.handed, RecordTime: f.recordTime,
 		HighWatermark: f.highWatermark, Attempts: f.attempts, Throttle: f.throttle,
-		BodySize: f.bodySize, KeyHash: f.keyHash, EstimatedEnd: f.estimated,
+		BodySize: f.bodySize, KeyHash: f.keyOf(), MessageID: short(f.messageID), Conversation: short(f.conversation), EstimatedEnd: f.estimated,
 		RetryTopic: f.retryTopic, RetryAttempt: f.retryAttempt,
 		Failed: s.Status == schemas.StatusError || f.hasError,
 		Source: s.Source, Position: schemas.Position{Offset: s.Position.Offset, Index: s.Position.Index << 8},
@@ -175,7 +176,11 @@ func perLink(dst []schemas.Message, m schemas.Message, s *schemas.Span) ([]schem
 			row.CreationTrace, row.CreationSpan = links[i].TraceID, links[i].SpanID
 		}
 		// What the span tells of one record is not true of each; the link does.
-		row.BodySize, row.KeyHash, row.RecordTime = f.bodySize, f.keyHash, f.recordTime
+		row.BodySize, row.KeyHash, row.RecordTime = f.bodySize, f.keyOf(), f.recordTime
+		row.MessageID = short(f.messageID)
+		if c := short(f.conversation); c != "" {
+			row.Conversation = c
+		}
 		if f.answered != 0 || f.handed != 0 {
 			row.Asked, row.Answered, row.Handed, row.HighWatermark = f.asked, f.answered, f.handed, f.highWatermark
 		}
@@ -216,6 +221,8 @@ func ownScope(scope string) bool {
 // Older names of the same things, as instrumentations in the field still write
 // them.
 const (
+	attrConversation = "messaging.message.conversation_id"
+
 	oldOperation    = "messaging.operation"                   // until 1.27
 	oldDestination  = "messaging.destination"                 // until 1.16
 	oldOffset       = "messaging.kafka.message.offset"        // until 1.28
@@ -227,6 +234,10 @@ const (
 	oldClientID     = "messaging.client_id"                   // until 1.25
 	oldKafkaClient  = "messaging.kafka.client_id"             // until 1.22
 	oldBodySize     = "messaging.message.payload_size_bytes"  // until 1.21
+	oldMessageID    = "messaging.message_id"                  // until 1.16
+	oldConversation = "messaging.conversation_id"             // until 1.16
+	keyName         = "messaging.kafka.message.key"           // other instrumentations tell the key itself
+	oldKeyName      = "messaging.kafka.message_key"           // until 1.16
 	sentryOp        = "sentry.op"
 )
 
@@ -241,6 +252,7 @@ type fields struct {
 	asked, answered, handed, recordTime int64
 	throttle, count                     int64
 	keyHash                             uint64
+	key, messageID, conversation        string
 	attempts                            uint16
 	estimated, hasError, ours, earlier  bool
 	retryTopic                          string
@@ -326,11 +338,43 @@ func (f *fields) messaging(key, value string) {
 		if n, ok := f.number(value, math.MaxUint16); ok && f.retryAttempt == 0 {
 			f.retryAttempt = uint16(n) //nolint:gosec // bounded by number
 		}
+	case messaging.AttrMessageID:
+		f.messageID = value
+	case oldMessageID:
+		or(&f.messageID, value)
+	case attrConversation:
+		f.conversation = value
+	case oldConversation:
+		or(&f.conversation, value)
+	case keyName:
+		f.key = value
+	case oldKeyName:
+		or(&f.key, value)
 	case messaging.AttrBatchMessageCount:
 		if n, ok := f.number(value, math.MaxInt64); ok {
 			f.count = n
 		}
 	}
+}
+
+// maxID is the longest name of a message that a row holds; a longer one stays on
+// the span alone.
+const maxID = 200
+
+func short(id string) string {
+	if len(id) > maxID {
+		return ""
+	}
+	return id
+}
+
+// keyOf is the hash of the record's key, also where an instrumentation tells the
+// key itself: a row never holds that.
+func (f *fields) keyOf() uint64 {
+	if f.keyHash == 0 && f.key != "" {
+		return find.KeyHash(f.key)
+	}
+	return f.keyHash
 }
 
 func or(s *string, value string) {
