@@ -60,6 +60,13 @@ func TestSQLitePassesTheContract(t *testing.T) {
 			return last
 		})
 	})
+	t.Run("Health", func(t *testing.T) {
+		exportertest.Health(t, func(t *testing.T) exportertest.HealthStore {
+			path = filepath.Join(t.TempDir(), "health.db")
+			at(t)
+			return last
+		})
+	})
 	t.Run("Feedback", func(t *testing.T) {
 		exportertest.Feedback(t, func(t *testing.T) exportertest.FeedbackStore {
 			path = filepath.Join(t.TempDir(), "feedback.db")
@@ -107,6 +114,9 @@ func TestPostgresPassesTheContract(t *testing.T) {
 	})
 	t.Run("ReleaseIssues", func(t *testing.T) {
 		exportertest.ReleaseIssues(t, func(t *testing.T) exportertest.ReleaseIssueStore { return empty(t) })
+	})
+	t.Run("Health", func(t *testing.T) {
+		exportertest.Health(t, func(t *testing.T) exportertest.HealthStore { return empty(t) })
 	})
 	t.Run("Feedback", func(t *testing.T) {
 		exportertest.Feedback(t, func(t *testing.T) exportertest.FeedbackStore { return empty(t) })
