@@ -99,7 +99,9 @@ func (l *Loop) writeLetter(ctx context.Context, r *Record, reason string) error 
 
 // letter makes the dead letter of r, which fits the topic.
 func (l *Loop) letter(r *Record, reason string) *kgo.Record {
-	letter := &kgo.Record{Topic: l.cfg.DLQ, Key: r.Key, Value: r.Value, Timestamp: r.Timestamp}
+	// Its time is that of now: the record's may be older than a delivery may take, which
+	// Kafka's client counts from it, and retention would delete it the sooner.
+	letter := &kgo.Record{Topic: l.cfg.DLQ, Key: r.Key, Value: r.Value}
 	used, dropped := 0, 0
 	for _, h := range r.Headers {
 		size := len(h.Key) + len(h.Value) + 10

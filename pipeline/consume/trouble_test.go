@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/twmb/franz-go/pkg/kadm"
 
@@ -44,13 +45,36 @@ func TestPoisonGoesToTheDeadLetterTopicWithItsOrigin(t *testing.T) {
 	want := map[string]string{
 		"schema": "test/1", HeaderReason: "not OTLP: bad", HeaderStage: "test",
 		HeaderTopic: "in", HeaderPartition: "1", HeaderOffset: "1",
-		HeaderTimestamp: strconv.FormatInt(dead[0].Timestamp.UnixMilli(), 10),
 	}
+	produced := time.Now().Add(-time.Minute).UnixMilli()
+	if at, err := strconv.ParseInt(got[HeaderTimestamp], 10, 64); err != nil || at < produced || at > dead[0].Timestamp.UnixMilli() {
+		t.Errorf("%s = %q; want when the record was produced, in ms", HeaderTimestamp, got[HeaderTimestamp])
+	}
+	delete(got, HeaderTimestamp)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("headers (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"fine", "good"}, s.values()); diff != "" {
 		t.Errorf("handled (-want +got):\n%s", diff)
+	}
+}
+
+// A stage that was away for an hour meets poison: Kafka's client gives up at once what
+// says that it is older than a delivery may take, so the letter has a time of its own.
+func TestOldPoisonIsPutAsideToo(t *testing.T) {
+	f := setup(t, 1)
+	s := &stage{handle: func(batch []Record) ([]DeadLetter, error) {
+		return []DeadLetter{{&batch[0], "no"}}, nil
+	}}
+	old := time.Now().Add(-time.Hour).Truncate(time.Millisecond)
+	if err := f.cl.ProduceSync(t.Context(), &kgo.Record{Topic: "in", Value: []byte("bad"), Timestamp: old}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	startLoop(t, f.cfg, s)
+	eventually(t, "committed past the poison", func() bool { return f.committed(t, 0) == 1 })
+	dead := f.dead(t)
+	if len(dead) != 1 || headers(dead[0])[HeaderTimestamp] != strconv.FormatInt(old.UnixMilli(), 10) || time.Since(dead[0].Timestamp) > time.Minute {
+		t.Errorf("dead letters %+v; want one of now that tells the record's time %d", dead, old.UnixMilli())
 	}
 }
 
