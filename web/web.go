@@ -101,6 +101,7 @@ type Deps struct {
 	Sessions exporters.SessionReader
 	Monitors exporters.MonitorStore
 	Topology exporters.TopologyReader // may be nil
+	Find     exporters.FindReader     // may be nil
 	// NewIssues counts the issues of releases; nil means that they are not told.
 	NewIssues exporters.ReleaseIssues
 }

@@ -438,6 +438,7 @@ func (a *app) web(context.Context) (lifecycle.Component, error) {
 		NewIssues:   a.metadata,
 		Monitors:    a.metadata,
 		Topology:    a.store,
+		Find:        a.store,
 	}, a.registry, a.log,
 		web.Mount{Prefix: sentryapi.Prefix, Handler: cli})
 	if err != nil {

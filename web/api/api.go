@@ -61,6 +61,8 @@ type Deps struct {
 	Monitors exporters.MonitorStore
 	// Topology sums up messages; nil means that this process cannot.
 	Topology exporters.TopologyReader
+	// Find looks things up; nil means that this process cannot.
+	Find exporters.FindReader
 	// NewIssues counts the issues of releases; nil means that they are not told.
 	NewIssues exporters.ReleaseIssues
 }
@@ -161,6 +163,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.handle("/api/v1/issues/{id}/events/{event}", nil, h.event)
 	h.handle("/api/v1/issues/{id}/messages", []string{"from", "to", "query"}, h.issueMessages)
 	h.handle("/api/v1/records/{topic}/{partition}/{offset}", nil, h.recordDetail)
+	h.handle("/api/v1/find", []string{"q", "from", "to", "skip", "limit"}, h.find)
 	h.projectRoutes()
 	h.fileRoutes()
 	h.feedbackRoutes()

@@ -231,7 +231,7 @@ func hopJSON(j joined) Hop {
 		if side == nil || side.RetryAttempt == 0 && side.RetryTopic == "" {
 			continue
 		}
-		out.Retry = &Retry{Attempt: int(side.RetryAttempt), FirstSeen: known(side.RetryFirstSeen), InRetry: part(j.inRetry)}
+		out.Retry = &Retry{Attempt: int(side.RetryAttempt), FirstSeen: known(side.RetryFirstSeen), InRetry: part(j.inRetry), DeadLetter: isDeadLetter(rec.Topic)}
 		if side.RetryTopic != "" {
 			out.Retry.Topic, out.Retry.Partition, out.Retry.Offset = side.RetryTopic, &side.RetryPartition, &side.RetryOffset
 		}

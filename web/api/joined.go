@@ -105,9 +105,13 @@ type MessageBaseline struct {
 
 // RecordDetail is all that is known of one record.
 type RecordDetail struct {
-	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"`
-	Offset    int64  `json:"offset"`
+	Finding   finding.Finding `json:"finding"`
+	Topic     string          `json:"topic"`
+	Partition int32           `json:"partition"`
+	Offset    int64           `json:"offset"`
+	// Lives has one for each record that has had these coordinates, the newest first.
+	Lives []RecordLife `json:"lives"`
+	Near  *NearRecords `json:"near"` // null when this process cannot tell
 	// Hops has one for each reading, of the record and of what was made of it after
 	// a failure.
 	Hops    []Hop         `json:"hops"`
@@ -257,8 +261,13 @@ func (h *Handler) recordDetail(ctx context.Context, q *query) (any, error) {
 	for i := range events {
 		out.Events = append(out.Events, RecordEvent{Event: eventJSON(&events[i].Event), Issue: issueID(events[i].owner), FoundBy: events[i].foundBy})
 	}
-	out.Issues, err = h.issuesOf(ctx, q, of)
-	return out, err
+	if out.Issues, err = h.issuesOf(ctx, q, of); err != nil {
+		return nil, err
+	}
+	if err := h.describe(ctx, q, ref, hops, &out); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func recordOfPath(q *query) (schemas.RecordRef, error) {

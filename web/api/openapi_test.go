@@ -150,6 +150,7 @@ func TestEveryTypeIsAsTheContractSays(t *testing.T) {
 		EventDetail{},
 		IssueMessages{},
 		RecordDetail{},
+		Found{},
 		GroupingTry{},
 		GroupingPreview{},
 		GroupingOfEvent{},

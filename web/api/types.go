@@ -214,6 +214,9 @@ type Retry struct {
 	Attempt   int    `json:"attempt"` // how often it was sent on
 	FirstSeen *Nanos `json:"firstSeen"`
 	InRetry   Part   `json:"inRetry"` // first failure → handed to the application this time
+	// DeadLetter tells that the topic that it was sent on to holds what nobody tries
+	// again, by its name.
+	DeadLetter bool `json:"deadLetter"`
 }
 
 // HopPart is a part with its place in time.

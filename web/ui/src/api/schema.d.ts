@@ -635,6 +635,33 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/find": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Looks one thing up by what one has in hand.
+         * @description q is a record (orders/3@918273, orders-3@918273, orders 3 918273), a trace or span id, a
+         *     W3C traceparent, a message's id, a conversation's id, a key, or a key's hash
+         *     (16 hex digits). A word that may be several of them is looked for as each;
+         *     trace:, span:, id:, conversation:, key: and record: before it choose one. A key's text is
+         *     hashed as the instrumentation hashes it: no key is stored; key:"…" is always
+         *     text. Records and traces are found whatever the time, the others within it.
+         *     Where no row names a message or conversation, spans are looked at that tell it
+         *     as an attribute. An answer without anything says why that may be.
+         */
+        get: operations["find"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/records/{topic}/{partition}/{offset}": {
         parameters: {
             query?: never;
@@ -1212,6 +1239,8 @@ export interface components {
             firstSeen: components["schemas"]["Nanos"] | null;
             /** @description first failure to handed to the application this time */
             inRetry: components["schemas"]["Part"];
+            /** @description the topic that it was sent on to holds what nobody tries again, by its name */
+            deadLetter: boolean;
         };
         /** @description HopPart is a part with its place in time. */
         HopPart: {
@@ -2316,6 +2345,11 @@ export interface components {
         };
         /** @description RecordDetail is all that is known of one record. */
         RecordDetail: {
+            finding: components["schemas"]["Finding"];
+            /** @description one for each record that has had these coordinates, the newest first: a topic that was made anew repeats its offsets */
+            lives: components["schemas"]["RecordLife"][];
+            /** @description null when this server cannot tell */
+            near: components["schemas"]["NearRecords"] | null;
             topic: string;
             partition: number;
             offset: number;
@@ -2328,6 +2362,100 @@ export interface components {
             /** @description newest first, at most 500 */
             events: components["schemas"]["RecordEvent"][];
             issues: components["schemas"]["Issue"][];
+        };
+        /** @description RecordLife is one of the records that have had the same coordinates. What carried one context, or has one time of its own, is one record. */
+        RecordLife: {
+            /** @description by its producer */
+            sent: components["schemas"]["Nanos"] | null;
+            /** @description the record's own */
+            timestamp: components["schemas"]["Nanos"] | null;
+            /** @description service; empty when not told */
+            producer: string;
+            /** @description of the context that it carried; empty when not told */
+            traceId: string;
+            /** @description ids */
+            hops: string[];
+            /** @description empty when not told */
+            messageId: string;
+            /** @description what messages share that belong together; empty when not told */
+            conversation: string;
+        };
+        /** @description Found is what answers to a look-up. */
+        Found: {
+            finding: components["schemas"]["Finding"];
+            query: string;
+            /** @description what the query was taken for */
+            looked: components["schemas"]["Looked"][];
+            /** @description path of the UI that shows the answer; empty unless there is one */
+            to: string;
+            /** @description newest first */
+            records: components["schemas"]["FoundRecord"][];
+            /** @description ids */
+            traces: string[];
+            /** @description newest first */
+            spans: components["schemas"]["FoundSpan"][];
+            /** @description when a record was looked for and is not stored */
+            near: components["schemas"]["NearRecords"] | null;
+            /** @description value of skip for the next page; null on the last */
+            next: number | null;
+        };
+        /** @description Looked is one thing that the query was taken for. */
+        Looked: {
+            /** @enum {string} */
+            kind: "record" | "trace" | "span" | "id" | "conversation" | "key";
+            /** @description of a key its hash, 16 hex digits */
+            value: string;
+        };
+        /** @description FoundRecord is one record, or one span's row whose record nobody told. Of a record that was found by its coordinates alone the times are 0. */
+        FoundRecord: {
+            topic: string;
+            partition: number | null;
+            offset: number | null;
+            /** @description begin of the first span about it */
+            first: components["schemas"]["Nanos"];
+            /** @description end of the last */
+            last: components["schemas"]["Nanos"];
+            /** @description service; empty when not told */
+            producer: string;
+            /** @description its producer's span is stored */
+            sent: boolean;
+            /** @description that read it, at most 10 */
+            groups: string[];
+            reads: number;
+            failed: boolean;
+            /** @description of its producer, or else of its first reader */
+            traceId: string;
+            spanId: string;
+            /** @description 16 hex digits */
+            keyHash: string | null;
+            /** @description empty when not told */
+            messageId: string;
+            /** @description what it was found by */
+            by: ("record" | "id" | "conversation" | "key" | "span")[];
+            /** @description path of the UI */
+            href: string;
+        };
+        /** @description FoundSpan is a span that answers, by its id or by an attribute. */
+        FoundSpan: {
+            traceId: string;
+            spanId: string;
+            name: string;
+            service: string;
+            start: components["schemas"]["Nanos"];
+            durationNs: number;
+            failed: boolean;
+            /** @enum {string} */
+            by: "span" | "id" | "conversation";
+            /** @description path of the UI */
+            href: string;
+        };
+        /** @description NearRecords are the stored neighbours of a record in its partition, and where the log of that begins and ends now. */
+        NearRecords: {
+            before: components["schemas"]["FoundRecord"] | null;
+            after: components["schemas"]["FoundRecord"] | null;
+            /** @description null when no watched cluster has it, or several */
+            logStart: number | null;
+            logEnd: number | null;
         };
         /** @description RecordEvent is an event that happened while the record was processed. */
         RecordEvent: {
@@ -2615,6 +2743,12 @@ export type MessageDimension = components['schemas']['MessageDimension'];
 export type MessageValue = components['schemas']['MessageValue'];
 export type MessageBaseline = components['schemas']['MessageBaseline'];
 export type RecordDetail = components['schemas']['RecordDetail'];
+export type RecordLife = components['schemas']['RecordLife'];
+export type Found = components['schemas']['Found'];
+export type Looked = components['schemas']['Looked'];
+export type FoundRecord = components['schemas']['FoundRecord'];
+export type FoundSpan = components['schemas']['FoundSpan'];
+export type NearRecords = components['schemas']['NearRecords'];
 export type RecordEvent = components['schemas']['RecordEvent'];
 export type GroupingTry = components['schemas']['GroupingTry'];
 export type GroupingPreview = components['schemas']['GroupingPreview'];
@@ -3800,6 +3934,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["IssueMessages"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    find: {
+        parameters: {
+            query: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description What is looked for. */
+                q: string;
+                /** @description Begin of the time, included: RFC 3339, Unix nanoseconds, or before now as -1h30m. The beginning unless given. */
+                from?: components["parameters"]["from"];
+                /** @description End of the time, excluded, in the forms of from. Now unless given. */
+                to?: components["parameters"]["to"];
+                /** @description What the last page gave as next. */
+                skip?: number;
+                limit?: components["parameters"]["limit"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Found"];
                 };
             };
             default: components["responses"]["Error"];
