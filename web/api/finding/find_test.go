@@ -27,7 +27,7 @@ func TestALookUpSaysWhatItFound(t *testing.T) {
 	f(Find{Spans: 1, BySpans: true}, "one", "One span answers to x", "tell it as an attribute")
 	f(Find{Records: 12}, "records", "12 records answer to x")
 	f(Find{Records: 50, More: true}, "records", "More than 50 records", "newest come first")
-	f(Find{Records: 1, Traces: 1, Spans: 2}, "several", "4 answers to x", "one record, one trace, 2 spans.")
+	f(Find{Records: 1, Traces: 1, Spans: 2}, "several", "4 answers to x", "One record, one trace, 2 spans.")
 	f(Find{Looked: []string{"a trace id"}}, "nothing", "Nothing answers to x", "looked for as a trace id.")
 	f(Find{Looked: []string{"a", "b", "c"}, Ranged: true}, "nothing", "as a, b or c.", "Look in all that is stored")
 	place := Place{Record: schemas.RecordRef{Topic: "t", Partition: 1, Offset: 5}, Before: -1, After: -1, LogStart: -1, LogEnd: -1}
@@ -35,7 +35,7 @@ func TestALookUpSaysWhatItFound(t *testing.T) {
 }
 
 func TestARecordSaysWhatBecameOfIt(t *testing.T) {
-	now := time.Unix(1000, 0)
+	now := time.Unix(1_000_000, 0)
 	f := func(in Record, rule string, want ...string) {
 		t.Helper()
 		in.Record, in.Now = schemas.RecordRef{Topic: "t", Partition: 1, Offset: 5}, now
