@@ -1,10 +1,12 @@
-// Package search reads the query language of the issue list:
+// Package search reads the query language. Parse reads it for the list of issues:
 //
 //	is:unresolved level:error release:>=1.2.0 topic:orders !environment:[dev,test] has:user.id "card declined"
 //
-// All terms must hold. A term is a key and a value, or a text that the title or
-// the culprit contains. Parse gives typed terms; who stores issues and events
-// turns them into questions (see IssueQuery and EventFilter of package exporters).
+// where all terms must hold: a term is a key and a value, or a text that the title or
+// the culprit contains. ParseRows reads it for spans, hops and logs, with OR, NOT and
+// parentheses: issues have none, because two stores answer for them. Both give typed
+// terms; who stores the rows turns them into questions (see IssueQuery, EventFilter
+// and RowQuery of package exporters). At tells what is being written at a place.
 package search
 
 import (
@@ -54,13 +56,14 @@ type Kind uint8
 
 // Kinds.
 const (
-	Text    Kind = iota // * stands for anything; upper and lower case are one
-	Word                // one of the field's Words
-	Number              // Value.Number
-	Time                // Value.Number is Unix ns
-	Yes                 // true or false: Value.Number is 1 or 0
-	Hex                 // Value.Text in lower case, of the field's Digits
-	Release             // as Text, and compared as versions; "latest"
+	Text     Kind = iota // * stands for anything; upper and lower case are one
+	Word                 // one of the field's Words
+	Number               // Value.Number
+	Time                 // Value.Number is Unix ns
+	Yes                  // true or false: Value.Number is 1 or 0
+	Hex                  // Value.Text in lower case, of the field's Digits
+	Release              // as Text, and compared as versions; "latest"
+	Duration             // Value.Number is ns, signed
 )
 
 // Field is what a key means.
