@@ -3,6 +3,7 @@ package exporters
 import (
 	"context"
 
+	"github.com/hoptrace/hoptrace/internal/search"
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
@@ -20,8 +21,9 @@ type LogQuery struct {
 	Range       Range
 	Service     string
 	Trace       schemas.TraceID
-	MinSeverity uint8  // OTLP's number
-	Text        string // contained in the body, without regard to case
+	MinSeverity uint8       // OTLP's number
+	Text        string      // contained in the body, without regard to case
+	Where       search.Expr // of search.Logs
 	// Before pages: only records before this time (Unix ns), and of those at it
 	// only those after the Skip that were had already.
 	Before int64

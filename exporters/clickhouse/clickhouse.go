@@ -117,6 +117,7 @@ var (
 	_ exporters.LedgerWriter     = (*Store)(nil)
 	_ exporters.LedgerReader     = (*Store)(nil)
 	_ exporters.TopologyReader   = (*Store)(nil)
+	_ exporters.SearchReader     = (*Store)(nil)
 	_ exporters.Pinger           = (*Store)(nil)
 )
 
@@ -177,12 +178,20 @@ func (s *Store) read(ctx context.Context, f func(*conn) error) error {
 // copies what it keeps. begin, called before each attempt, clears what an
 // attempt that broke off left behind.
 func (s *Store) query(ctx context.Context, body string, ps params, result proto.Results, begin, block func()) error {
+	work := exporters.WorkOf(ctx)
 	return s.read(ctx, func(c *conn) error {
 		begin()
 		return c.client.Do(ctx, ch.Query{
 			Body:       body,
 			Parameters: ps,
 			Result:     result,
+			OnProgress: func(_ context.Context, p proto.Progress) error {
+				if work != nil {
+					work.Rows.Add(p.Rows)
+					work.Bytes.Add(p.Bytes)
+				}
+				return nil
+			},
 			OnResult: func(context.Context, proto.Block) error {
 				block()
 				return nil

@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/ClickHouse/ch-go/proto"
 
@@ -22,6 +23,25 @@ type hopJoin struct {
 	// lost says that some producers were told no offset: those are found by
 	// the context that the record carried, if that names one row of the topic.
 	lost bool
+	// extra are conditions on the reader's row, given as k0, k1 …; by is what a
+	// search sorts by, given as k_by. Only a search has them, and it takes each
+	// delivery for itself.
+	extra []string
+	by    string
+}
+
+// extras is extra and by as columns.
+func (j hopJoin) extras() (columns, names string) {
+	for i, e := range j.extra {
+		n := "k" + strconv.Itoa(i)
+		columns += ", " + e + " AS " + n
+		names += ", " + n
+	}
+	if j.by != "" {
+		columns += ", " + j.by + " AS k_by"
+		names += ", k_by"
+	}
+	return columns, names
 }
 
 type repetition uint8
@@ -129,9 +149,10 @@ func (j hopJoin) deliveries() string {
 		context = "creation_trace AS c_creation_trace, creation_span AS c_creation_span, "
 		latestContext = "argMax(creation_trace, start_time) AS c_creation_trace, argMax(creation_span, start_time) AS c_creation_span, "
 	}
+	extra, _ := j.extras()
 	single := `
 	SELECT topic, partition, offset, consumer_group, ` + context + `trace_id AS c_trace_id, span_id AS c_span_id, failed AS c_failed, start_time AS c_start, end_time AS c_end,
-		asked AS c_asked, answered AS c_answered, handed AS c_handed, side AS c_side, if(boot_id = '', 0, cityHash64(boot_id)) AS c_boot
+		asked AS c_asked, answered AS c_answered, handed AS c_handed, side AS c_side, if(boot_id = '', 0, cityHash64(boot_id)) AS c_boot` + extra + `
 	FROM messages
 	WHERE ` + j.consumers
 	latest := `
@@ -158,13 +179,14 @@ func (j hopJoin) deliveries() string {
 // c_failed. Rows of one record at its producer are one row stored twice, so ANY
 // may take either.
 func (j hopJoin) sql() string {
-	lost, producer := "", "p_start, p_first_written, p_written, p_acked, p_appended, p_boot"
+	_, extra := j.extras()
+	lost, producer := "", "p_start, p_first_written, p_written, p_acked, p_appended, p_boot, p_attempts"
 	if j.lost {
 		lost = `
 	ANY LEFT JOIN
 	(
 		SELECT topic, trace_id AS c_creation_trace, span_id AS c_creation_span, any(start_time) AS l_start, any(first_written) AS l_first_written,
-			any(written) AS l_written, any(acked) AS l_acked, any(appended) AS l_appended, any(if(boot_id = '', 0, cityHash64(boot_id))) AS l_boot
+			any(written) AS l_written, any(acked) AS l_acked, any(appended) AS l_appended, any(if(boot_id = '', 0, cityHash64(boot_id))) AS l_boot, any(attempts) AS l_attempts
 		FROM messages
 		WHERE ` + j.producers + ` AND ` + noOffset + ` AND ` + inReach + `
 		GROUP BY topic, trace_id, span_id
@@ -172,19 +194,20 @@ func (j hopJoin) sql() string {
 	) AS lost USING (topic, c_creation_trace, c_creation_span)`
 		producer = `if(p_found = 1, p_start, l_start) AS p_start, if(p_found = 1, p_first_written, l_first_written) AS p_first_written,
 		if(p_found = 1, p_written, l_written) AS p_written, if(p_found = 1, p_acked, l_acked) AS p_acked,
-		if(p_found = 1, p_appended, l_appended) AS p_appended, if(p_found = 1, p_boot, l_boot) AS p_boot`
+		if(p_found = 1, p_appended, l_appended) AS p_appended, if(p_found = 1, p_boot, l_boot) AS p_boot,
+		if(p_found = 1, p_attempts, l_attempts) AS p_attempts`
 	}
 	return `
 SELECT *, ` + hopColumns + `
 FROM
 (
-	SELECT topic, partition, offset, consumer_group, c_trace_id, c_span_id, c_failed, c_start, c_end, c_asked, c_answered, c_handed, c_side, c_boot,
+	SELECT topic, partition, offset, consumer_group, c_trace_id, c_span_id, c_failed, c_start, c_end, c_asked, c_answered, c_handed, c_side, c_boot` + extra + `,
 		` + producer + `
 	FROM (SELECT *, cityHash64(topic, partition) AS log FROM (` + j.deliveries() + `)) AS consumers
 	ANY LEFT JOIN
 	(
 		SELECT cityHash64(topic, partition) AS log, offset, 1 AS p_found, start_time AS p_start, first_written AS p_first_written, written AS p_written,
-			acked AS p_acked, appended AS p_appended, if(boot_id = '', 0, cityHash64(boot_id)) AS p_boot
+			acked AS p_acked, appended AS p_appended, if(boot_id = '', 0, cityHash64(boot_id)) AS p_boot, attempts AS p_attempts
 		FROM messages
 		WHERE ` + j.producers + ` AND NOT ` + noOffset + ` AND ` + inReach + `
 	) AS producers USING (log, offset)` + lost + `

@@ -7,6 +7,7 @@ import (
 	"github.com/ClickHouse/ch-go/proto"
 
 	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/internal/search"
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
@@ -152,6 +153,9 @@ func (s *Store) Logs(ctx context.Context, q exporters.LogQuery) ([]schemas.Log, 
 	if q.Text != "" {
 		ps.text("text", q.Text)
 		where += " AND positionCaseInsensitiveUTF8(body, {text:String}) > 0"
+	}
+	if !q.Where.Empty() {
+		where += " AND " + (&rowSQL{params: &ps, subject: search.Logs}).expr(q.Where)
 	}
 	ps.int("limit", limited(q.Limit, 100, 500))
 	ps.int("skip", int64(skip))
