@@ -70,7 +70,11 @@ func (s *Store) searchKeys(ctx context.Context, q exporters.RowQuery, find keysF
 		}
 	}
 	var out []rowPlace
-	for width := int64(firstWindow); from < to && int64(len(out)) < limit; width *= windowGrowth {
+	growth := int64(windowGrowth)
+	if needsJoin(q) { // each step asks thrice
+		growth *= windowGrowth
+	}
+	for width := int64(firstWindow); from < to && int64(len(out)) < limit; width *= growth {
 		low, high := from, to
 		if width < int64(lastWindow) && width < to-from {
 			if q.Ascending {

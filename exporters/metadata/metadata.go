@@ -50,6 +50,7 @@ var (
 	_ exporters.IssueStore   = (*Store)(nil)
 	_ exporters.IssueSighter = (*Store)(nil)
 	_ exporters.IssueKeeper  = (*Store)(nil)
+	_ exporters.SavedQueries = (*Store)(nil)
 	_ exporters.Pinger       = (*Store)(nil)
 )
 

@@ -67,6 +67,13 @@ func TestSQLitePassesTheContract(t *testing.T) {
 			return last
 		})
 	})
+	t.Run("SavedQueries", func(t *testing.T) {
+		exportertest.SavedQueries(t, func(t *testing.T) exporters.SavedQueries {
+			path = filepath.Join(t.TempDir(), "queries.db")
+			at(t)
+			return last
+		})
+	})
 	t.Run("Feedback", func(t *testing.T) {
 		exportertest.Feedback(t, func(t *testing.T) exportertest.FeedbackStore {
 			path = filepath.Join(t.TempDir(), "feedback.db")
@@ -120,6 +127,9 @@ func TestPostgresPassesTheContract(t *testing.T) {
 	})
 	t.Run("Feedback", func(t *testing.T) {
 		exportertest.Feedback(t, func(t *testing.T) exportertest.FeedbackStore { return empty(t) })
+	})
+	t.Run("SavedQueries", func(t *testing.T) {
+		exportertest.SavedQueries(t, func(t *testing.T) exporters.SavedQueries { return empty(t) })
 	})
 	exportertest.Metadata(t,
 		func(t *testing.T) exportertest.MetadataStore { return empty(t) },
