@@ -57,4 +57,5 @@ const (
 	SchemaEvents                 = "events/1"
 	SchemaEventReplacements      = "event-replacements/1"
 	SchemaOutcomes               = "outcomes/1"
+	SchemaClockSamples           = "clock-samples/1"
 )

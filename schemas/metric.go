@@ -90,3 +90,51 @@ type ClockSample struct {
 	Time      int64  // Unix ns, the host's clock
 	Low, High int64  // ns
 }
+
+// ClockOrigin is what bounded an offset.
+type ClockOrigin uint8
+
+// Origins.
+const (
+	ClockRoundTrip ClockOrigin = 1 // a client's round trips, from both sides
+	ClockFetch     ClockOrigin = 2 // a client's fetch answers, from one side alone
+	ClockBeacon    ClockOrigin = 3 // a collector's beacon, from both sides
+)
+
+// String is the origin as the API writes it.
+func (o ClockOrigin) String() string {
+	switch o {
+	case ClockRoundTrip:
+		return "roundtrip"
+	case ClockFetch:
+		return "fetch"
+	case ClockBeacon:
+		return "beacon"
+	}
+	return "unknown"
+}
+
+// ClockCell is what all samples of one origin within ten seconds tell of the
+// offset between a broker's clock and a host's. Cells of the same key merge by
+// the highest of Low, the lowest of High, and so on (see package clocktrack), in
+// any order and however often; so a cell may be written in parts and again.
+type ClockCell struct {
+	Project uint64 // zero: a beacon's, which is of no project
+	Host    string // boot id
+	Broker  string // address:port
+	Origin  ClockOrigin
+	Time    int64 // Unix ns of the host's clock: the begin of the cell
+
+	// Low and High bound broker − host, in ns, as of the cell's begin, middle and
+	// end. A side that is not known is the least or the largest int64. Low above
+	// High says that a clock was stepped within the cell.
+	Low, High [3]int64
+
+	Seconds     uint16 // a bit for each second that had a sample
+	First, Last int64  // Unix ns of the host's clock: times of the samples
+
+	Name    string // what people call the host; empty when nobody told
+	Service string // one that ran there; empty when nobody told
+	Cluster string // id of the broker's cluster; empty unless a beacon told
+	Node    int32  // the broker's number there; Unknown unless a beacon told
+}

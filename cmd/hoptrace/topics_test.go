@@ -43,7 +43,7 @@ func TestTopicsArePlannedAndAppliedByTheNamesOfTheConfiguration(t *testing.T) {
 		}
 	}
 	f("list", "acme.events", "those of events", "otlp-traces/1 protobuf, sentry-spans/2 json", "process-events")
-	f("plan", "create topic acme.events with 4 partitions", "create topic outcomes-dlq", "30 changes")
+	f("plan", "create topic acme.events with 4 partitions", "create topic outcomes-dlq", "32 changes")
 	f("apply", "done: create topic acme.events")
 	f("plan", "nothing differs")
 }
@@ -75,7 +75,7 @@ func TestAWrongTopicsCommandEndsWithTwoAndSaysTheWayOut(t *testing.T) {
 	f("list, plan, apply or decode")
 	f(`no command "drop"`, "drop")
 	f("needs a topic", "decode")
-	f(`unknown topic "evnts": there are event-replacements`, "decode", "evnts")
+	f(`unknown topic "evnts": there are clock-samples`, "decode", "evnts")
 	f(`not "c"`, "decode", topics.Events, "b", "c")
 	f(`there is no topic "evnts"`, "plan", "--kafka.topics", "evnts=x")
 	f("no such setting", "list", "--kafka.broker", "x")

@@ -40,6 +40,7 @@ const (
 	Events                 = "events"
 	EventReplacements      = "event-replacements"
 	Outcomes               = "outcomes"
+	ClockSamples           = "clock-samples"
 
 	IngestEventsDLQ           = "ingest-events-dlq"
 	IngestAttachmentsDLQ      = "ingest-attachments-dlq"
@@ -56,6 +57,7 @@ const (
 	EventsDLQ                 = "events-dlq"
 	EventReplacementsDLQ      = "event-replacements-dlq"
 	OutcomesDLQ               = "outcomes-dlq"
+	ClockSamplesDLQ           = "clock-samples-dlq"
 )
 
 // DLQHeadroomBytes is by how much the max.message.bytes of a dead-letter

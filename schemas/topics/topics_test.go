@@ -21,7 +21,7 @@ func TestEveryTopicFileIsSound(t *testing.T) {
 		names = append(names, topic.Name)
 	}
 	want := []string{
-		EventReplacements, EventReplacementsDLQ, Events, EventsDLQ, IngestAttachments, IngestAttachmentsDLQ, IngestEvents, IngestEventsDLQ,
+		ClockSamples, ClockSamplesDLQ, EventReplacements, EventReplacementsDLQ, Events, EventsDLQ, IngestAttachments, IngestAttachmentsDLQ, IngestEvents, IngestEventsDLQ,
 		IngestFeedbackEvents, IngestFeedbackEventsDLQ, IngestLogs, IngestLogsDLQ, IngestMetrics, IngestMetricsDLQ, IngestMonitors, IngestMonitorsDLQ,
 		IngestReplayEvents, IngestReplayEventsDLQ, IngestReplayRecordings, IngestReplayRecordingsDLQ, IngestSessions, IngestSessionsDLQ,
 		IngestSpans, IngestSpansDLQ, IngestTransactions, IngestTransactionsDLQ, Outcomes, OutcomesDLQ, Profiles, ProfilesDLQ,
@@ -125,7 +125,7 @@ func TestEveryHeaderOfASchemaHasItsConstant(t *testing.T) {
 		schemas.SchemaOTLPTraces, schemas.SchemaOTLPMetrics, schemas.SchemaOTLPLogs, schemas.SchemaSentrySpans, schemas.SchemaSentryTraceMetrics,
 		schemas.SchemaSentryLogs, schemas.SchemaSentryEvent, schemas.SchemaIngestEvents, schemas.SchemaIngestAttachments, schemas.SchemaIngestTransactions,
 		schemas.SchemaIngestSessions, schemas.SchemaIngestMonitors, schemas.SchemaIngestFeedbackEvents, schemas.SchemaProfiles,
-		schemas.SchemaIngestReplayEvents, schemas.SchemaIngestReplayRecordings, schemas.SchemaEvents, schemas.SchemaEventReplacements, schemas.SchemaOutcomes,
+		schemas.SchemaIngestReplayEvents, schemas.SchemaIngestReplayRecordings, schemas.SchemaEvents, schemas.SchemaEventReplacements, schemas.SchemaOutcomes, schemas.SchemaClockSamples,
 	}
 	var headers []string
 	for _, topic := range All() {

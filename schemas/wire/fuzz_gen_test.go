@@ -6,6 +6,8 @@ import (
 	"testing"
 )
 
+func FuzzClockSamplesV1(f *testing.F) { fuzzDecoder(f, "clock-samples", 1) }
+
 func FuzzEventReplacementsV1(f *testing.F) { fuzzDecoder(f, "event-replacements", 1) }
 
 func FuzzEventsV1(f *testing.F) { fuzzDecoder(f, "events", 1) }

@@ -8,6 +8,7 @@ import (
 
 // codecs are the decoders of all versions, in the order of their topics and versions.
 var codecs = []codec{
+	{"clock-samples", 1, "json", "clock-samples/1", decodeClockSamplesV1},
 	{"event-replacements", 1, "json", "event-replacements/1", decodeEventReplacementsV1},
 	{"events", 1, "json", "events/1", decodeEventsV1},
 	{"ingest-attachments", 1, "msgpack", "ingest-attachments/1", decodeIngestAttachmentsV1},
@@ -27,6 +28,14 @@ var codecs = []codec{
 	{"ingest-transactions", 1, "msgpack", "ingest-transactions/1", decodeIngestTransactionsV1},
 	{"outcomes", 1, "json", "outcomes/1", decodeOutcomesV1},
 	{"profiles", 1, "msgpack", "profiles/1", decodeProfilesV1},
+}
+
+func decodeClockSamplesV1(b []byte) (any, *Error) {
+	m := new(ClockSample)
+	if err := m.DecodeJSON(b); err != nil {
+		return nil, asError(err)
+	}
+	return m, nil
 }
 
 func decodeEventReplacementsV1(b []byte) (any, *Error) {
