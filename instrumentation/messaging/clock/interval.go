@@ -45,8 +45,8 @@ func Between(producer, consumer Interval) Interval {
 	return Interval{minus(producer.Lo, consumer.Hi, Below), minus(producer.Hi, consumer.Lo, Above)}
 }
 
-// widened returns i as it is d nanoseconds earlier or later.
-func (i Interval) widened(d int64) Interval {
+// Widened returns i as it is d nanoseconds earlier or later.
+func (i Interval) Widened(d int64) Interval {
 	by := drift(d)
 	if i.Lo != Below {
 		i.Lo = plus(i.Lo, -by)

@@ -37,9 +37,9 @@ func (t *Tracker) Add(at, lo, hi int64) (stepped bool) {
 	late := at < t.at
 	known, when := t.state, at
 	if late {
-		sample, when = sample.widened(apart(at, t.at)), t.at
+		sample, when = sample.Widened(apart(at, t.at)), t.at
 	} else {
-		known = known.widened(apart(at, t.at))
+		known = known.Widened(apart(at, t.at))
 	}
 	both := known.intersect(sample)
 	switch {
@@ -65,7 +65,7 @@ func (t *Tracker) At(at int64) (Interval, bool) {
 	if !t.any {
 		return Unknown(), false
 	}
-	i := t.state.widened(apart(at, t.at))
+	i := t.state.Widened(apart(at, t.at))
 	return i, i.Known()
 }
 
