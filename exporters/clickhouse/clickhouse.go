@@ -97,6 +97,7 @@ type Store struct {
 	tallyColumns   freeList[*tallyColumns]
 	fileColumns    freeList[*fileColumns]
 	sessionColumns freeList[*sessionColumns]
+	clockColumns   freeList[*clockColumns]
 
 	idleMu sync.Mutex // guards the following
 	idle   *time.Timer
@@ -139,6 +140,7 @@ func New(cfg Config, log *slog.Logger) (*Store, error) {
 	s.tallyColumns.make = newTallyColumns
 	s.fileColumns.make = newFileColumns
 	s.sessionColumns.make = newSessionColumns
+	s.clockColumns.make = newClockColumns
 	return s, nil
 }
 

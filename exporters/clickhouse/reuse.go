@@ -70,5 +70,6 @@ func (s *Store) release() {
 	s.tallyColumns.release()
 	s.fileColumns.release()
 	s.sessionColumns.release()
+	s.clockColumns.release()
 	s.pool.trim()
 }
