@@ -18,6 +18,7 @@ import (
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/internal/kafka"
 	"github.com/hoptrace/hoptrace/pipeline/consume"
+	"github.com/hoptrace/hoptrace/pipeline/hops"
 	"github.com/hoptrace/hoptrace/pipeline/ingest"
 	"github.com/hoptrace/hoptrace/pipeline/ledger"
 	"github.com/hoptrace/hoptrace/pipeline/monitors"
@@ -98,6 +99,10 @@ var Stages = []Stage{
 	{
 		Name: monitors.Stage, Topic: topics.IngestMonitors, DLQ: topics.IngestMonitorsDLQ, Group: "hoptrace-persist-monitors",
 		Does: "decode → monitors; missed and timed-out runs → issues",
+	},
+	{
+		Name: hops.StageClocks, Topic: topics.ClockSamples, DLQ: topics.ClockSamplesDLQ, Group: "hoptrace-hops-clocks",
+		Does: "decode → intervals of clocks",
 	},
 }
 
@@ -242,6 +247,7 @@ type Deps struct {
 	Feedback exporters.FeedbackWriter
 	Sessions exporters.SessionWriter
 	Monitors exporters.MonitorKeeper
+	Clocks   exporters.ClockWriter
 
 	// Grouper groups events; nil means by the default rules.
 	Grouper process.Grouper
@@ -270,6 +276,8 @@ func (d *Deps) has(topic string) bool {
 		return d.Sessions != nil
 	case topics.IngestMonitors:
 		return d.Monitors != nil
+	case topics.ClockSamples:
+		return d.Clocks != nil
 	}
 	return true
 }
@@ -339,6 +347,10 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 	if err != nil {
 		return nil, err
 	}
+	clockMetrics, err := hops.NewClockMetrics(reg)
+	if err != nil {
+		return nil, err
+	}
 	sink := errorSink{p.handOn}
 	processor := func(log *slog.Logger) *process.Processor {
 		return process.New(process.Config{Normalize: cfg.Normalize, RetentionDays: cfg.RetentionDays}, process.Deps{
@@ -373,7 +385,11 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 			handler = persist.NewEvents(deps.Events, deps.Hooks, cfg.Normalize, metrics, stageLog)
 		case topics.IngestMetrics:
 			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchPoints, cfg.MetricBatchWait
-			handler = persist.NewPoints(deps.Metrics, cfg.Normalize, cfg.Limits, cfg.BatchPoints, metrics, stageLog)
+			var clocks *hops.Clocks
+			if deps.Clocks != nil {
+				clocks = hops.NewClocks(deps.Clocks, clockMetrics, stageLog)
+			}
+			handler = persist.NewPoints(deps.Metrics, clocks, cfg.Normalize, cfg.Limits, cfg.BatchPoints, metrics, stageLog)
 		case topics.IngestLogs:
 			c.MaxBatchItems, c.MaxBatchWait = persist.DefaultWriteLogs, cfg.BatchWait
 			handler = persist.NewLogs(deps.Logs, sink, cfg.Normalize, cfg.Limits, persist.DefaultWriteLogs, metrics, stageLog)
@@ -404,6 +420,9 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 			handler = monitors.New(deps.Monitors, deps.Ledger, monitorMetrics, stageLog)
 			p.ends = &checkInEnds{}
 			p.monitors = monitors.NewKeeper(monitors.KeeperDeps{Store: deps.Monitors, Topic: p.ends, Tell: processor(stageLog), Ledger: deps.Ledger}, 0, monitorMetrics, stageLog)
+		case topics.ClockSamples:
+			c.MaxBatchItems, c.MaxBatchWait = cfg.BatchRows, cfg.MetricBatchWait
+			handler = hops.NewClocks(deps.Clocks, clockMetrics, stageLog)
 		default:
 			return nil, fmt.Errorf("stage %s reads topic %q, for which there is no handler", stage.Name, stage.Topic)
 		}

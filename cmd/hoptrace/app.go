@@ -365,7 +365,7 @@ func (a *app) pipeline(context.Context) (lifecycle.Component, error) {
 	return pipeline.New(cfg, pipeline.Deps{
 		Spans: a.store, Events: a.store, Metrics: a.store, Logs: a.store, Ledger: a.store, Issues: a.metadata, Nodes: a.nodes, Stored: a.store, Frames: maps,
 		Grouper: process.GroupBy(process.NewProjectGrouper(a.metadata, a.log).For), Hooks: []postprocess.Hook{journal}, Kafka: a.metrics,
-		Files: a.store, Blobs: a.blobs, Feedback: a.metadata, Sessions: a.store, Monitors: a.metadata,
+		Files: a.store, Blobs: a.blobs, Feedback: a.metadata, Sessions: a.store, Monitors: a.metadata, Clocks: a.store,
 	}, a.registry, a.log)
 }
 
@@ -422,6 +422,7 @@ func (a *app) web(context.Context) (lifecycle.Component, error) {
 		Spans:       a.store,
 		Messages:    a.store,
 		Metrics:     a.store,
+		Clocks:      a.store,
 		Logs:        a.store,
 		Ledger:      a.store,
 		Events:      a.store,

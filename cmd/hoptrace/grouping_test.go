@@ -45,7 +45,7 @@ func groupingServer(t *testing.T) string {
 			{"module":"shop","function":"%s","in_app":true},{"module":"shop/util","function":"must","in_app":true}]}}]}`, i, []string{"charge", "refund"}[i%2])
 	}
 	h, err := api.New(api.Config{}, api.Deps{
-		Spans: store, Messages: store, Metrics: store, Logs: store, Ledger: store, Events: store, Issues: store, IssueEvents: store, Joined: store, Projects: store, Blobs: store, Nodes: store,
+		Spans: store, Messages: store, Metrics: store, Clocks: store, Logs: store, Ledger: store, Events: store, Issues: store, IssueEvents: store, Joined: store, Projects: store, Blobs: store, Nodes: store,
 		Regrouper: &regrouper{events: recent{store}, nodes: store, blobs: store, groupers: group.NewCache(0)},
 	}, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
 	if err != nil {

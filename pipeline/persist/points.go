@@ -1,10 +1,12 @@
 package persist
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/pipeline/consume"
+	"github.com/hoptrace/hoptrace/pipeline/hops"
 	"github.com/hoptrace/hoptrace/pipeline/ingest"
 	"github.com/hoptrace/hoptrace/pipeline/normalize"
 	"github.com/hoptrace/hoptrace/schemas"
@@ -17,14 +19,21 @@ const DefaultWritePoints = 20_000
 type Points = Rows[schemas.MetricPoint]
 
 // NewPoints makes the handler: OTLP metrics, and trace metrics of Sentry SDKs. Zero
-// writeRows means [DefaultWritePoints].
-func NewPoints(w exporters.MetricWriter, cfg normalize.Config, limits ingest.Limits, writeRows int, m *Metrics, log *slog.Logger) *Points {
+// writeRows means
+// [DefaultWritePoints]. What points tell of clocks goes to clocks first, so that a point
+// that is stored has been told; nil leaves it out.
+func NewPoints(w exporters.MetricWriter, clocks *hops.Clocks, cfg normalize.Config, limits ingest.Limits, writeRows int, m *Metrics, log *slog.Logger) *Points {
 	if writeRows <= 0 {
 		writeRows = DefaultWritePoints
 	}
 	otlp, sentry := ingest.NewMetricDecoder(limits), ingest.NewSentryDecoder(limits)
+	var before func(context.Context, []schemas.MetricPoint) error
+	if clocks != nil {
+		before = clocks.StorePoints
+	}
 	return newRows(RowsConfig[schemas.MetricPoint]{
-		What: "metric points", Schemas: []string{schemas.SchemaOTLPMetrics, schemas.SchemaSentryTraceMetrics}, WriteRows: writeRows,
+		Before: before,
+		What:   "metric points", Schemas: []string{schemas.SchemaOTLPMetrics, schemas.SchemaSentryTraceMetrics}, WriteRows: writeRows,
 		Decode: func(dst []schemas.MetricPoint, r *consume.Record, schema string) ([]schemas.MetricPoint, error) {
 			if schema == schemas.SchemaSentryTraceMetrics {
 				return sentry.TraceMetrics(dst, r.Value)

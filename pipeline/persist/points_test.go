@@ -43,7 +43,7 @@ func pointRecord(t *testing.T, partition int32, offset int64, n int) consume.Rec
 }
 
 func newPoints(s *store, writeRows int) *Points {
-	return NewPoints(s, normalize.DefaultConfig(), ingest.Limits{}, writeRows, metrics(), quiet())
+	return NewPoints(s, nil, normalize.DefaultConfig(), ingest.Limits{}, writeRows, metrics(), quiet())
 }
 
 func wantPointsOnce(t *testing.T, s *store, want int) {
