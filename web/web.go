@@ -80,6 +80,7 @@ type Deps struct {
 	Spans    exporters.SpanReader
 	Messages exporters.MessageReader
 	Metrics  exporters.MetricReader
+	Clocks   exporters.ClockReader
 	Logs     exporters.LogReader
 	Ledger   exporters.LedgerReader
 	Backlogs exporters.BacklogReader // may be nil

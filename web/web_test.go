@@ -38,7 +38,7 @@ func testServer(t *testing.T, files fs.FS, isBuilt bool, change ...func(*Config)
 	}
 	store := fakestore.Orders(time.Now())
 	reg := prometheus.NewRegistry()
-	s, err := newServer(cfg, Deps{Spans: store, Messages: store, Metrics: store, Logs: store, Ledger: store, Events: store, Issues: store, IssueEvents: store, Joined: store, Projects: store, Blobs: store, Nodes: store}, files, isBuilt, reg,
+	s, err := newServer(cfg, Deps{Spans: store, Messages: store, Metrics: store, Clocks: store, Logs: store, Ledger: store, Events: store, Issues: store, IssueEvents: store, Joined: store, Projects: store, Blobs: store, Nodes: store}, files, isBuilt, reg,
 		slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +102,7 @@ func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 
 func TestMountedHandlerHasItsPathAndTheGuard(t *testing.T) {
 	store := fakestore.Orders(time.Now())
-	s, err := newServer(DefaultConfig(), Deps{Spans: store, Messages: store, Metrics: store, Logs: store, Ledger: store, Events: store, Issues: store, IssueEvents: store, Joined: store, Projects: store, Blobs: store, Nodes: store}, built, true,
+	s, err := newServer(DefaultConfig(), Deps{Spans: store, Messages: store, Metrics: store, Clocks: store, Logs: store, Ledger: store, Events: store, Issues: store, IssueEvents: store, Joined: store, Projects: store, Blobs: store, Nodes: store}, built, true,
 		prometheus.NewRegistry(), slog.New(slog.NewTextHandler(io.Discard, nil)), Mount{Prefix: "/api/0/", Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusTeapot)
 		})})

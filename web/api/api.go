@@ -36,6 +36,7 @@ type Deps struct {
 	Spans    exporters.SpanReader
 	Messages exporters.MessageReader
 	Metrics  exporters.MetricReader
+	Clocks   exporters.ClockReader
 	Logs     exporters.LogReader
 	Ledger   exporters.LedgerReader
 	// Backlogs may be nil: this process knows no broker.
@@ -111,7 +112,7 @@ type metrics struct {
 func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*Handler, error) {
 	missing := []string{}
 	for name, absent := range map[string]bool{
-		"Spans": deps.Spans == nil, "Messages": deps.Messages == nil, "Metrics": deps.Metrics == nil, "Logs": deps.Logs == nil, "Ledger": deps.Ledger == nil, "Events": deps.Events == nil,
+		"Spans": deps.Spans == nil, "Messages": deps.Messages == nil, "Metrics": deps.Metrics == nil, "Clocks": deps.Clocks == nil, "Logs": deps.Logs == nil, "Ledger": deps.Ledger == nil, "Events": deps.Events == nil,
 		"Issues": deps.Issues == nil, "IssueEvents": deps.IssueEvents == nil, "Joined": deps.Joined == nil, "Projects": deps.Projects == nil, "Blobs": deps.Blobs == nil, "Nodes": deps.Nodes == nil,
 	} {
 		if absent {

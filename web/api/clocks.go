@@ -4,26 +4,50 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/instrumentation/messaging/clock"
+	"github.com/hoptrace/hoptrace/internal/clocktrack"
 	"github.com/hoptrace/hoptrace/schemas"
+	"github.com/hoptrace/hoptrace/web/api/finding"
 )
 
 // ClockList holds what hosts know of brokers' clocks.
 type ClockList struct {
-	Clocks []Clock     `json:"clocks"`
-	Steps  []ClockStep `json:"steps"`
+	Finding finding.Finding `json:"finding"`
+	From    Nanos           `json:"from"`
+	To      Nanos           `json:"to"`
+	StepNs  int64           `json:"stepNs"` // what one sample of a pair stands for
+	Clocks  []Clock         `json:"clocks"` // by host and broker
+	More    bool            `json:"more"`   // there are further pairs: ask for one host, or less time
+	Steps   []ClockStep     `json:"steps"`
 }
 
 // Clock is the offset of one broker's clock from one host's.
 type Clock struct {
-	Host    string        `json:"host"`   // its boot id, hashed
-	Broker  string        `json:"broker"` // address:port
+	Host    string `json:"host"`    // its boot id, hashed
+	Name    string `json:"name"`    // what people call the host; empty when nobody told
+	Service string `json:"service"` // one that runs there; empty when nobody told
+	Broker  string `json:"broker"`  // address:port
+	Cluster string `json:"cluster"` // its id; empty unless a beacon told
+	Node    *int32 `json:"node"`    // the broker's number there; null unless a beacon told
+	State   string `json:"state"`   // known, one-sided, stale
+	At      Nanos  `json:"at"`      // when the last interval is of
+	LowNs   *int64 `json:"lowNs"`   // that interval, the narrowest of its stretch
+	HighNs  *int64 `json:"highNs"`
+	// Seconds with samples in a minute, by what bounded the offset.
+	RoundTripsPerMinute float64 `json:"roundTripsPerMinute"`
+	FetchesPerMinute    float64 `json:"fetchesPerMinute"`
+	BeaconsPerMinute    float64 `json:"beaconsPerMinute"`
+	First               Nanos   `json:"first"` // sample in the range
+	Last                Nanos   `json:"last"`
+	// Steps are times at which samples contradict those before: a clock was stepped, the
+	// host's or the broker's.
+	Steps   uint64        `json:"steps"`
+	Stepped *Nanos        `json:"stepped"` // when the last of them was seen
 	Samples []ClockSample `json:"samples"`
 }
 
@@ -33,6 +57,7 @@ type ClockSample struct {
 	Time   Nanos  `json:"time"` // the host's clock
 	LowNs  *int64 `json:"lowNs"`
 	HighNs *int64 `json:"highNs"`
+	Steps  uint64 `json:"steps"` // in its stretch
 }
 
 // ClockStep counts how often a host's own clock was stepped, as one of its
@@ -45,59 +70,28 @@ type ClockStep struct {
 }
 
 const (
-	// maxClockPoints bounds the points of one question, maxClockSamples what
-	// /clocks answers with for each pair.
-	maxClockPoints  = 100_000
-	maxClockSamples = 500
+	// maxClockPoints bounds the points of one question, maxClockCells and maxClockTimes
+	// the intervals.
+	maxClockPoints = 100_000
+	maxClockCells  = 200_000
+	maxClockTimes  = 10_000
+	// maxClockSamples is how many intervals /clocks answers with for each pair, and
+	// maxClockRows for all.
+	maxClockSamples = 240
+	maxClockRows    = 48_000
 	// clockReach is how far from a hop samples are looked for: the drift allowed
 	// for adds 24 ms in it, and clients send every ten seconds.
 	clockReach = 2 * time.Minute
+	// clockStale is how old the last sample may be.
+	clockStale = 2 * time.Minute
 )
 
-// clockPair names the offset between a host and a broker.
-type clockPair struct{ host, broker string }
-
-// clockSamples reads samples by pair, each in time order. For a long range at
-// most one each so often is read.
-func (h *Handler) clockSamples(ctx context.Context, project uint64, hosts []string, r exporters.Range, every time.Duration) (map[clockPair][]schemas.ClockSample, error) {
-	points, err := h.deps.Metrics.MetricPoints(ctx, exporters.PointQuery{
-		Project: project, Names: []string{clock.MetricOffsetLow, clock.MetricOffsetHigh}, Range: r, BootIDs: hosts, Every: every, Limit: maxClockPoints,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the clock samples of %d hosts: %w", len(hosts), err)
-	}
-	type place struct {
-		clockPair
-		series uint64
-		at     int64
-	}
-	both := map[place]*schemas.ClockSample{}
-	order := make([]*schemas.ClockSample, 0, len(points)/2)
-	for i := range points {
-		p := &points[i]
-		if p.BootID == "" || p.Broker == "" || !(math.Abs(p.Value) < 1<<62) {
-			continue
-		}
-		k := place{clockPair{p.BootID, p.Broker}, p.Series, p.Time}
-		s := both[k]
-		if s == nil {
-			s = &schemas.ClockSample{BootID: p.BootID, Broker: p.Broker, Time: p.Time, Low: clock.Below, High: clock.Above}
-			both[k] = s
-			order = append(order, s)
-		}
-		if p.Name == clock.MetricOffsetLow {
-			s.Low = int64(p.Value)
-		} else {
-			s.High = int64(p.Value)
-		}
-	}
-	out := map[clockPair][]schemas.ClockSample{}
-	for _, s := range order { // by time, as the points were
-		k := clockPair{s.BootID, s.Broker}
-		out[k] = append(out[k], *s)
-	}
-	return out, nil
-}
+// States of a clock.
+const (
+	clockKnown    = "known"
+	clockOneSided = "one-sided" // bounded from one side alone
+	clockOld      = "stale"     // nothing came lately
+)
 
 // clocks answers /clocks.
 func (h *Handler) clocks(ctx context.Context, q *query) (any, error) {
@@ -112,32 +106,32 @@ func (h *Handler) clocks(ctx context.Context, q *query) (any, error) {
 	if r.From.IsZero() {
 		r.From = r.To.Add(-time.Hour)
 	}
+	cell := time.Duration(clocktrack.Cell)
+	every := max(cell, (r.To.Sub(r.From)/maxClockSamples + cell - 1).Truncate(cell))
+	rows, err := h.deps.Clocks.ClockHistory(ctx, exporters.ClockHistoryQuery{Project: q.project.ID, Host: host, Range: r, Every: every, Limit: maxClockRows})
+	if err != nil {
+		return nil, err
+	}
+	out := ClockList{From: nanos(r.From.UnixNano()), To: nanos(r.To.UnixNano()), StepNs: int64(every), Clocks: []Clock{}, Steps: []ClockStep{}, More: len(rows) == maxClockRows}
+	var facts finding.Clocks
+	for len(rows) > 0 {
+		n := 1
+		for n < len(rows) && rows[n].Host == rows[0].Host && rows[n].Broker == rows[0].Broker {
+			n++
+		}
+		if n == len(rows) && out.More && len(out.Clocks) > 0 {
+			break // the rest of this pair is cut off
+		}
+		c, fact := clockOf(rows[:n], r)
+		out.Clocks, facts.Pairs = append(out.Clocks, c), append(facts.Pairs, fact)
+		rows = rows[n:]
+	}
+	facts.From, facts.To = q.values.Get("from"), q.values.Get("to")
+	out.Finding = finding.ForClocks(facts)
 	var hosts []string
 	if host != "" {
 		hosts = []string{host}
 	}
-	samples, err := h.clockSamples(ctx, q.project.ID, hosts, r, max(time.Second, r.To.Sub(r.From)/maxClockSamples))
-	if err != nil {
-		return nil, err
-	}
-	out := ClockList{Clocks: make([]Clock, 0, len(samples)), Steps: []ClockStep{}}
-	for k, all := range samples {
-		c := Clock{Host: k.host, Broker: k.broker, Samples: make([]ClockSample, 0, min(len(all), maxClockSamples))}
-		for _, s := range all[max(0, len(all)-maxClockSamples):] {
-			one := ClockSample{Time: nanos(s.Time)}
-			if s.Low != clock.Below {
-				one.LowNs = &s.Low
-			}
-			if s.High != clock.Above {
-				one.HighNs = &s.High
-			}
-			c.Samples = append(c.Samples, one)
-		}
-		out.Clocks = append(out.Clocks, c)
-	}
-	slices.SortFunc(out.Clocks, func(a, b Clock) int {
-		return cmp.Or(strings.Compare(a.Host, b.Host), strings.Compare(a.Broker, b.Broker))
-	})
 	points, err := h.deps.Metrics.MetricPoints(ctx, exporters.PointQuery{
 		Project: q.project.ID, Names: []string{clock.MetricSteps}, Range: r, BootIDs: hosts, Limit: maxClockPoints,
 	})
@@ -172,43 +166,56 @@ func (h *Handler) clocks(ctx context.Context, q *query) (any, error) {
 	return out, nil
 }
 
-// offsets is what the samples of one pair tell of any time: of those before it
-// and of those after it.
-type offsets struct {
-	at              []int64
-	forward, behind []clock.Tracker // behind runs back in time: its times are negative
+// clockOf sums a pair up from its stretches, oldest first.
+func clockOf(rows []exporters.ClockStretch, r exporters.Range) (Clock, finding.ClockPair) {
+	last := rows[len(rows)-1]
+	c := Clock{
+		Host: last.Host, Broker: last.Broker, State: clockKnown, At: nanos(last.Time), First: nanos(rows[0].First), Last: nanos(last.Last),
+		Samples: make([]ClockSample, 0, len(rows)),
+	}
+	c.LowNs, c.HighNs = bounds(last.Low, last.High)
+	var trips, fetches, beacons uint64
+	var stepped int64
+	for i := range rows {
+		s := &rows[i]
+		one := ClockSample{Time: nanos(s.Time), Steps: s.Steps}
+		one.LowNs, one.HighNs = bounds(s.Low, s.High)
+		c.Samples = append(c.Samples, one)
+		trips, fetches, beacons = trips+s.RoundTrips, fetches+s.Fetches, beacons+s.Beacons
+		c.Steps += s.Steps
+		stepped = max(stepped, s.Stepped)
+		c.Name, c.Service, c.Cluster = cmp.Or(s.Name, c.Name), cmp.Or(s.Service, c.Service), cmp.Or(s.Cluster, c.Cluster)
+		if s.Node != schemas.Unknown {
+			c.Node = &s.Node
+		}
+	}
+	c.Stepped = known(stepped)
+	minutes := max(time.Duration(last.Last-rows[0].First)+time.Second, time.Minute).Minutes()
+	c.RoundTripsPerMinute, c.FetchesPerMinute, c.BeaconsPerMinute = float64(trips)/minutes, float64(fetches)/minutes, float64(beacons)/minutes
+	interval := clock.Interval{Lo: last.Low, Hi: last.High}
+	age := time.Duration(r.To.UnixNano() - last.Last)
+	switch {
+	case age > clockStale && age < 1<<62:
+		c.State = clockOld
+	case !interval.Known() || interval.Lo > interval.Hi:
+		c.State = clockOneSided
+	}
+	return c, finding.ClockPair{
+		Host: cmp.Or(c.Name, c.Service, c.Host), HostID: c.Host, Broker: c.Broker, Known: c.State == clockKnown, Stale: c.State == clockOld,
+		Offset: time.Duration(interval.Middle()), HalfWidth: time.Duration(interval.Width() / 2), Steps: c.Steps,
+	}
 }
 
-func newOffsets(samples []schemas.ClockSample) *offsets {
-	o := &offsets{at: make([]int64, len(samples)), forward: make([]clock.Tracker, len(samples)), behind: make([]clock.Tracker, len(samples))}
-	var t clock.Tracker
-	for i, s := range samples {
-		o.at[i] = s.Time
-		t.Add(s.Time, s.Low, s.High)
-		o.forward[i] = t
+// bounds are the sides that are known; none of an interval that contradicts itself.
+func bounds(low, high int64) (lo, hi *int64) {
+	if low > high {
+		return nil, nil
 	}
-	t = clock.Tracker{}
-	for i, s := range slices.Backward(samples) {
-		t.Add(-s.Time, s.Low, s.High)
-		o.behind[i] = t
+	if low != clock.Below {
+		lo = &low
 	}
-	return o
-}
-
-// near gives the offset at a time. A clock that was stepped between the samples
-// around it leaves nothing known.
-func (o *offsets) near(t int64) (clock.Interval, bool) {
-	i, _ := slices.BinarySearch(o.at, t+1) // the first sample after t
-	before, after := clock.Unknown(), clock.Unknown()
-	if i > 0 {
-		before, _ = o.forward[i-1].At(t)
+	if high != clock.Above {
+		hi = &high
 	}
-	if i < len(o.at) {
-		after, _ = o.behind[i].At(-t)
-	}
-	both := clock.Interval{Lo: max(before.Lo, after.Lo), Hi: min(before.Hi, after.Hi)}
-	if both.Lo > both.Hi && i > 0 && o.at[i-1] == t {
-		both = before // the step came after this very sample
-	}
-	return both, both.Known() && both.Lo <= both.Hi
+	return lo, hi
 }

@@ -1,11 +1,17 @@
 package api
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
 	"time"
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/instrumentation/messaging/clock"
+	"github.com/hoptrace/hoptrace/internal/clocktrack"
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
@@ -17,13 +23,25 @@ type hopClock struct {
 	moved  int64       // what was added to the producer's times
 	offset clock.Interval
 
+	stamped  bool             // the record's LogAppendTime narrowed the residence
+	evidence [2]clockEvidence // of the producer's host and the consumer's
+
 	// Where the true values lie; unknown where the part is.
 	backlog, longPoll, residence, endToEnd clock.Interval
 }
 
-// clocksOf are the samples around some hops.
+// clocksOf are the clocks around some hops.
 type clocksOf struct {
-	byHost map[string]map[string]*offsets // host, broker
+	byHost map[string]map[brokerKey]*clocktrack.Track
+}
+
+// brokerKey tells brokers apart: by number and cluster where a beacon told them, by
+// address otherwise. Address is how people know it.
+type brokerKey struct {
+	cluster string
+	node    int32
+	address string // empty with a cluster
+	host    string // of an address that means another broker on each host
 }
 
 // crosses tells that a hop's two ends ran on hosts that both told who they are.
@@ -32,74 +50,181 @@ func crosses(h schemas.Hop) bool {
 	return p != nil && c != nil && p.BootID != "" && c.BootID != "" && p.BootID != c.BootID
 }
 
-// addClocks gives those hops that cross hosts what samples tell. It asks nothing
-// when there are none.
+// addClocks gives those hops that cross hosts what the intervals of their clocks
+// tell. It asks nothing when there are none.
 func (h *Handler) addClocks(ctx context.Context, project uint64, hops []joined) error {
-	var from, to int64
 	var hosts []string
 	seen := map[string]bool{}
 	for i := range hops {
-		if !crosses(hops[i].Hop) {
+		if hops[i].gap = gapOf(hops[i].Hop); !crosses(hops[i].Hop) {
 			continue
 		}
-		p, c := hops[i].Produce, hops[i].Consume
-		for _, m := range []*schemas.Message{p, c} {
+		for _, m := range []*schemas.Message{hops[i].Produce, hops[i].Consume} {
 			if !seen[m.BootID] && len(hosts) < maxRefs {
 				seen[m.BootID] = true
 				hosts = append(hosts, m.BootID)
 			}
-			if from == 0 || m.Start < from {
-				from = m.Start
-			}
-			to = max(to, m.End)
 		}
 	}
 	if len(hosts) == 0 {
 		return nil
 	}
-	r := exporters.Range{From: time.Unix(0, from).Add(-clockReach), To: time.Unix(0, to).Add(clockReach)}
-	every := time.Duration(0)
-	if length := r.To.Sub(r.From); length > 10*time.Minute {
-		every = max(time.Second, length/600)
-	}
-	samples, err := h.clockSamples(ctx, project, hosts, r, every)
+	cells, err := h.deps.Clocks.ClockCells(ctx, exporters.ClockQuery{Project: project, Hosts: hosts, Times: clockTimes(hops), Limit: maxClockCells})
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot read the clocks of %d hosts: %w", len(hosts), err)
 	}
-	known := clocksOf{byHost: map[string]map[string]*offsets{}}
-	for k, all := range samples {
-		if known.byHost[k.host] == nil {
-			known.byHost[k.host] = map[string]*offsets{}
-		}
-		known.byHost[k.host][k.broker] = newOffsets(all)
-	}
+	known := newClocksOf(cells)
 	for i := range hops {
 		if crosses(hops[i].Hop) {
-			hops[i].clock = known.of(hops[i].Hop)
+			hops[i].clock, hops[i].gap = known.of(hops[i].Hop)
 		}
 	}
 	return nil
 }
 
+// clockTimes are the cells within reach of hops; within less of it when these are
+// too many.
+func clockTimes(hops []joined) []int64 {
+	for reach := int64(clockReach); ; reach /= 2 {
+		cells := map[int64]struct{}{}
+		for i := range hops {
+			if !crosses(hops[i].Hop) {
+				continue
+			}
+			produced, consumed := comparedAt(hops[i].Hop)
+			for _, at := range []int64{produced, consumed} {
+				for t := clocktrack.Begin(at - reach); t <= at+reach; t += clocktrack.Cell {
+					cells[t] = struct{}{}
+				}
+			}
+		}
+		if len(cells) <= maxClockTimes || reach < clocktrack.Cell {
+			all := slices.Sorted(maps.Keys(cells))
+			return all[:min(len(all), maxClockTimes)]
+		}
+	}
+}
+
+// newClocksOf makes a track of each host and broker. A client knows a broker by
+// address alone. It is the broker that the host's own beacon found there, or the only
+// one that any beacon found there; otherwise hosts mean the same broker by the same
+// address, except by a loopback address.
+func newClocksOf(cells []schemas.ClockCell) clocksOf {
+	type place struct{ host, address string }
+	here, anywhere := map[place]brokerKey{}, map[string]brokerKey{}
+	several := map[string]bool{}
+	for i := range cells {
+		c := &cells[i]
+		if c.Cluster == "" {
+			continue
+		}
+		k := brokerKey{cluster: c.Cluster, node: c.Node}
+		here[place{c.Host, c.Broker}] = k
+		if other, ok := anywhere[c.Broker]; ok && other != k {
+			several[c.Broker] = true
+		}
+		anywhere[c.Broker] = k
+	}
+	type pair struct {
+		host string
+		brokerKey
+	}
+	byPair, names := map[pair][]schemas.ClockCell{}, map[pair]string{}
+	for i := range cells {
+		c := &cells[i]
+		k := brokerKey{cluster: c.Cluster, node: c.Node}
+		if c.Cluster == "" {
+			known, ok := here[place{c.Host, c.Broker}]
+			all, found := anywhere[c.Broker]
+			local := loopback(c.Broker)
+			switch {
+			case ok:
+				k = known
+			case found && !several[c.Broker] && !local:
+				k = all
+			case local:
+				k = brokerKey{address: c.Broker, host: c.Host}
+			default:
+				k = brokerKey{address: c.Broker}
+			}
+		}
+		byPair[pair{c.Host, k}] = append(byPair[pair{c.Host, k}], *c)
+		names[pair{c.Host, k}] = c.Broker
+	}
+	out := clocksOf{byHost: map[string]map[brokerKey]*clocktrack.Track{}}
+	for k, cells := range byPair {
+		if out.byHost[k.host] == nil {
+			out.byHost[k.host] = map[brokerKey]*clocktrack.Track{}
+		}
+		track := clocktrack.New(cells)
+		track.Broker = names[k]
+		out.byHost[k.host][k.brokerKey] = track
+	}
+	return out
+}
+
+// loopback tells that an address means the host itself.
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = address
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// comparedAt are the times, on the host's clock each, that the offsets are wanted
+// of.
+func comparedAt(h schemas.Hop) (produced, consumed int64) {
+	produced, consumed = h.Produce.Start, h.Consume.Start
+	if h.Produce.Acked != 0 {
+		produced = h.Produce.Acked
+	}
+	if h.Consume.Answered != 0 {
+		consumed = h.Consume.Answered
+	}
+	return produced, consumed
+}
+
+// Why the parts of a hop that cross clocks are unknown.
+const (
+	gapHost            = "host"             // one side does not tell its host
+	gapProducerSamples = "producer-samples" // nothing bounds the producer's clock
+	gapConsumerSamples = "consumer-samples"
+	gapBroker          = "broker" // both are bounded, by no broker in common
+	gapStep            = "step"   // a clock was stepped around the hop, or one side of it is open
+	gapTimes           = "times"  // the rows tell too few times
+)
+
+// gapOf tells what can be told without samples.
+func gapOf(h schemas.Hop) string {
+	if p, c := h.Produce, h.Consume; p != nil && c != nil && (p.BootID == "" || c.BootID == "") {
+		return gapHost
+	}
+	return ""
+}
+
 // compared are the two hosts' offsets to one broker.
 type compared struct {
-	broker             string
+	key                brokerKey
+	any                bool
 	producer, consumer clock.Interval
 }
 
 func (c compared) width() int64 { return clock.Between(c.producer, c.consumer).Width() }
 
-// of compares the clocks of a hop's hosts by a broker that both have samples of;
-// nil when there is none.
-func (c clocksOf) of(h schemas.Hop) *hopClock {
+// of compares the clocks of a hop's hosts by a broker that both have samples of. It
+// is nil when there is none, and says why.
+func (c clocksOf) of(h schemas.Hop) (found *hopClock, gap string) {
 	p, cons := h.Produce, h.Consume
-	produced, consumed := p.Start, cons.Start
-	if p.Acked != 0 {
-		produced = p.Acked
+	produced, consumed := comparedAt(h)
+	switch {
+	case len(c.byHost[p.BootID]) == 0:
+		return nil, gapProducerSamples
+	case len(c.byHost[cons.BootID]) == 0:
+		return nil, gapConsumerSamples
 	}
-	if cons.Answered != 0 {
-		consumed = cons.Answered
-	}
+	gap = gapBroker
 	var best compared
 	var stamped []compared // whose stamp the record may bear
 	for broker, own := range c.byHost[p.BootID] {
@@ -107,14 +232,15 @@ func (c clocksOf) of(h schemas.Hop) *hopClock {
 		if other == nil {
 			continue
 		}
-		now := compared{broker: broker}
+		now := compared{key: broker, any: true}
 		var ok, okToo bool
-		now.producer, ok = own.near(produced)
-		now.consumer, okToo = other.near(consumed)
+		now.producer, ok = own.At(produced)
+		now.consumer, okToo = other.At(consumed)
 		if !ok || !okToo {
+			gap = gapStep
 			continue
 		}
-		if best.broker == "" || now.width() < best.width() || now.width() == best.width() && broker < best.broker {
+		if !best.any || now.width() < best.width() || now.width() == best.width() && own.Broker < c.byHost[p.BootID][best.key].Broker {
 			best = now
 		}
 		if p.Appended != 0 && p.Written != 0 && p.Acked != 0 &&
@@ -122,8 +248,8 @@ func (c clocksOf) of(h schemas.Hop) *hopClock {
 			stamped = append(stamped, now)
 		}
 	}
-	if best.broker == "" {
-		return nil
+	if !best.any {
+		return nil, gap
 	}
 	handed := cons.Handed
 	if handed == 0 && cons.Side == schemas.SideProcess {
@@ -142,11 +268,15 @@ func (c clocksOf) of(h schemas.Hop) *hopClock {
 	}
 	tiles := clock.Tile(times, clock.Offsets{Producer: best.producer, Consumer: best.consumer})
 	if !tiles.OffsetKnown {
-		return nil
+		return nil, gapTimes
 	}
 	between := clock.Between(best.producer, best.consumer)
 	out := &hopClock{
-		broker: best.broker, moved: tiles.Offset, offset: between, residence: tiles.ResidenceRange, endToEnd: tiles.EndToEndRange,
+		broker: c.byHost[p.BootID][best.key].Broker, moved: tiles.Offset, offset: between, stamped: times.Appended != 0,
+		evidence: [2]clockEvidence{
+			{p.BootID, best.producer, produced, c.byHost[p.BootID][best.key]}, {cons.BootID, best.consumer, consumed, c.byHost[cons.BootID][best.key]},
+		},
+		residence: tiles.ResidenceRange, endToEnd: tiles.EndToEndRange,
 		backlog: clock.Unknown(), longPoll: clock.Unknown(),
 	}
 	if times.Appended != 0 && times.Fetched != 0 { // both bound it
@@ -172,7 +302,7 @@ func (c clocksOf) of(h schemas.Hop) *hopClock {
 		moved.Appended = moved.Written + tiles.Length[clock.Ack]
 	}
 	out.hop = schemas.Hop{Produce: &moved, Consume: &read, Settle: h.Settle}
-	return out
+	return out, ""
 }
 
 // placed is the hop with both rows on one clock where samples allow, to compute
@@ -192,9 +322,32 @@ func (j joined) parts() schemas.HopParts {
 	return out
 }
 
-func uncertainty(i clock.Interval) *Uncertainty {
+// clockEvidence is what one host's clock was placed by.
+type clockEvidence struct {
+	host   string
+	offset clock.Interval
+	at     int64 // the host's clock
+	track  *clocktrack.Track
+}
+
+func (e clockEvidence) json(side string) ClockEvidence {
+	of := e.track.Evidence(e.at, int64(clockReach))
+	out := ClockEvidence{
+		Side: side, Host: e.host, Name: cmp.Or(e.track.Name, e.track.Service), LowNs: e.offset.Lo, HighNs: e.offset.Hi, At: nanos(e.at),
+		RoundTrips: of.Samples[schemas.ClockRoundTrip], Fetches: of.Samples[schemas.ClockFetch], Beacons: of.Samples[schemas.ClockBeacon],
+		First: nanos(of.First), Last: nanos(of.Last), Nearest: nanos(of.Nearest), Steps: len(of.Steps),
+	}
+	if n := len(of.Steps); n > 0 {
+		out.Stepped = known(of.Steps[n-1].To)
+	}
+	return out
+}
+
+// uncertainty tells where a value truly lies; wide says that it could as well be
+// twice as long or not there at all.
+func uncertainty(i clock.Interval, ns int64) *Uncertainty {
 	if !i.Known() {
 		return nil
 	}
-	return &Uncertainty{Lo: i.Lo, Hi: i.Hi}
+	return &Uncertainty{Lo: i.Lo, Hi: i.Hi, Wide: i.Width()/2 >= max(ns, -ns)}
 }

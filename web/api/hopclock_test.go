@@ -185,22 +185,56 @@ func TestHopsAcrossHostsWithoutSamplesStayUnknown(t *testing.T) {
 	f("no upper bound", drop(func(p *schemas.MetricPoint) bool { return p.BootID == "hostP" || p.Name == clock.MetricOffsetLow }))
 }
 
-func TestAStepBetweenTwoSamplesLeavesTheOffsetUnknown(t *testing.T) {
-	o := newOffsets([]schemas.ClockSample{
-		{Time: 10e9, Low: 0, High: 2e6}, {Time: 20e9, Low: 1e6, High: 3e6}, {Time: 30e9, Low: 800e6, High: 802e6}, {Time: 40e9, Low: 800e6, High: 801e6},
-	})
-	f := func(at int64, ok bool, low, high int64) {
-		t.Helper()
-		got, known := o.near(at)
-		if known != ok || ok && (got.Lo < low || got.Hi > high || got.Lo > got.Hi) {
-			t.Errorf("at %d: %v, %v; want %v within %d and %d", at, got, known, ok, low, high)
+func TestHopsTellWhatTheirClocksWerePlacedBy(t *testing.T) {
+	w := newTwoHosts()
+	w.run("stamped", "b1:9092", true)
+	list := get[HopList](t, newHandler(t, w.store), "/hops?limit=500", http.StatusOK)
+	for _, h := range list.Hops {
+		if h.ClockGap != "" || len(h.Clock.Evidence) != 2 || !h.Clock.Stamped {
+			t.Fatalf("hop %s: gap %q, clock %+v", h.ID, h.ClockGap, h.Clock)
+		}
+		for i, side := range []string{"producer", "consumer"} {
+			if e := h.Clock.Evidence[i]; e.Side != side || e.Host == "" || e.RoundTrips < 10 || e.Fetches+e.Beacons+e.Steps != 0 || e.LowNs >= e.HighNs {
+				t.Fatalf("hop %s: evidence %+v", h.ID, e)
+			}
+		}
+		if u, ns := h.Residence.Uncertainty, h.Residence.Ns; u.Wide != ((u.Hi-u.Lo)/2 >= max(ns, -ns)) {
+			t.Fatalf("hop %s: %d within %+v", h.ID, ns, u)
 		}
 	}
-	f(15e9, true, 0, 3e6)
-	f(20e9, true, 0, 3e6)
-	f(25e9, false, 0, 0)
-	f(30e9, true, 798e6, 804e6)
-	f(35e9, true, 798e6, 802e6)
-	f(45e9, true, 798e6, 803e6)
-	f(5e9, true, -1e6, 4e6)
+}
+
+func TestHopsTellWhyTheirClocksAreNotKnown(t *testing.T) {
+	f := func(want string, change func(w *twoHosts)) {
+		t.Helper()
+		w := newTwoHosts()
+		w.run("stamped", "b1:9092", true)
+		change(w)
+		for _, h := range get[HopList](t, newHandler(t, w.store), "/hops?limit=500", http.StatusOK).Hops {
+			if h.ClockGap != want {
+				t.Fatalf("hop %s: gap %q; want %q", h.ID, h.ClockGap, want)
+			}
+		}
+	}
+	f("", func(*twoHosts) {})
+	f("producer-samples", func(w *twoHosts) { w.store.AllPoints = nil })
+	f("host", func(w *twoHosts) {
+		for i := range w.store.AllMessages {
+			if w.store.AllMessages[i].Side == schemas.SideProduce {
+				w.store.AllMessages[i].BootID = ""
+			}
+		}
+	})
+	f("", func(w *twoHosts) { // one host
+		for i := range w.store.AllMessages {
+			w.store.AllMessages[i].BootID = "hostP"
+		}
+	})
+	f("broker", func(w *twoHosts) {
+		for i := range w.store.AllPoints {
+			if w.store.AllPoints[i].BootID == "hostC" {
+				w.store.AllPoints[i].Broker = "b3:9092"
+			}
+		}
+	})
 }

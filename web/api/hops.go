@@ -16,6 +16,7 @@ import (
 type joined struct {
 	schemas.Hop
 	delivery int
+	gap      string    // why clock is nil for a hop of two hosts; empty otherwise
 	clock    *hopClock // nil unless samples tell how two hosts' clocks differ
 	inRetry  schemas.Part
 }
@@ -209,18 +210,21 @@ func hopJSON(j joined) Hop {
 		Parts:    partsJSON(placed, parts, j.clock),
 		EndToEnd: part(parts.EndToEnd), RoundTrip: part(parts.RoundTrip), SharedClock: parts.SharedClock,
 		Record: recordJSON(h), Behind: told(behind(h)), Delivery: j.delivery,
-		Failed: m.Failed,
+		Failed: m.Failed, ClockGap: j.gap,
 	}
 	if parts.Backlog.Known && parts.LongPoll.Known {
 		out.Residence = &Part{Known: true, Ns: int64(parts.Backlog.Duration + parts.LongPoll.Duration)}
 	}
 	if c := j.clock; c != nil {
-		out.Clock = &HopClock{Broker: c.broker, MovedNs: c.moved, LowNs: c.offset.Lo, HighNs: c.offset.Hi}
+		out.Clock = &HopClock{
+			Broker: c.broker, MovedNs: c.moved, LowNs: c.offset.Lo, HighNs: c.offset.Hi, Stamped: c.stamped,
+			Evidence: []ClockEvidence{c.evidence[0].json("producer"), c.evidence[1].json("consumer")},
+		}
 		if out.Residence != nil {
-			out.Residence.Uncertainty = uncertainty(c.residence)
+			out.Residence.Uncertainty = uncertainty(c.residence, out.Residence.Ns)
 		}
 		if out.EndToEnd.Known {
-			out.EndToEnd.Uncertainty = uncertainty(c.endToEnd)
+			out.EndToEnd.Uncertainty = uncertainty(c.endToEnd, out.EndToEnd.Ns)
 		}
 	}
 	if parts.Settle.Known {
@@ -252,9 +256,9 @@ func partsJSON(h schemas.Hop, p schemas.HopParts, by *hopClock) []HopPart {
 			switch {
 			case by == nil:
 			case name == exporters.PartBacklog:
-				hp.Uncertainty = uncertainty(by.backlog)
+				hp.Uncertainty = uncertainty(by.backlog, hp.Ns)
 			case name == exporters.PartLongPoll:
-				hp.Uncertainty = uncertainty(by.longPoll)
+				hp.Uncertainty = uncertainty(by.longPoll, hp.Ns)
 			}
 		}
 		out = append(out, hp)

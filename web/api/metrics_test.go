@@ -137,23 +137,3 @@ func TestTheNewestOfEachAdviceIsGivenByGain(t *testing.T) {
 		t.Errorf("advice (-want +got):\n%s", diff)
 	}
 }
-
-func TestClocksGiveBothBoundsAndSteps(t *testing.T) {
-	h := newHandler(t, metricStore())
-	got := get[ClockList](t, h, "/clocks", http.StatusOK)
-	at := testNow.Add(-10 * time.Minute).UnixNano()
-	low, high, lower := int64(-5), int64(7), int64(-4)
-	want := ClockList{
-		Clocks: []Clock{{Host: "host1", Broker: "b:9092", Samples: []ClockSample{
-			{Time: nanos(at), LowNs: &low, HighNs: &high},
-			{Time: nanos(at + 20e9), LowNs: &lower},
-		}}},
-		Steps: []ClockStep{{Host: "host1", Service: "checkout", Steps: 2, Seen: nanos(at)}},
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("clocks (-want +got):\n%s", diff)
-	}
-	if other := get[ClockList](t, h, "/clocks?host=host2", http.StatusOK); len(other.Clocks)+len(other.Steps) != 0 {
-		t.Errorf("another host has %+v", other)
-	}
-}

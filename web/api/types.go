@@ -165,11 +165,14 @@ type Hop struct {
 	RoundTrip   Part      `json:"roundTrip"`
 	SharedClock bool      `json:"sharedClock"`
 	Clock       *HopClock `json:"clock,omitempty"` // when the two hosts' clocks were compared
-	Record      Record    `json:"record"`
-	Behind      *int64    `json:"behind"`   // records after this one when it was fetched
-	Delivery    int       `json:"delivery"` // 1 for the first time this group was seen to read it
-	Failed      bool      `json:"failed"`
-	Estimated   bool      `json:"estimatedEnd"`
+	// ClockGap says why what crosses two hosts is unknown: host, producer-samples,
+	// consumer-samples, broker, step, times. Empty when it is known, and on one host.
+	ClockGap  string `json:"clockGap,omitempty"`
+	Record    Record `json:"record"`
+	Behind    *int64 `json:"behind"`   // records after this one when it was fetched
+	Delivery  int    `json:"delivery"` // 1 for the first time this group was seen to read it
+	Failed    bool   `json:"failed"`
+	Estimated bool   `json:"estimatedEnd"`
 }
 
 // HopSide is one end of a hop.
@@ -193,8 +196,9 @@ type Part struct {
 // Uncertainty is where the true value lies, in ns: two hosts' clocks were
 // compared by samples.
 type Uncertainty struct {
-	Lo int64 `json:"lo"`
-	Hi int64 `json:"hi"`
+	Lo   int64 `json:"lo"`
+	Hi   int64 `json:"hi"`
+	Wide bool  `json:"wide"` // ± as much as the value itself, or more
 }
 
 // HopClock says how a hop between two hosts was put on one clock. The times of
@@ -204,6 +208,28 @@ type HopClock struct {
 	MovedNs int64  `json:"movedNs"` // added to the producer's times
 	LowNs   int64  `json:"lowNs"`   // the true offset lies between these
 	HighNs  int64  `json:"highNs"`
+	Stamped bool   `json:"stamped"` // the record's own LogAppendTime narrowed the residence
+	// Evidence is what the clocks of both hosts were placed by.
+	Evidence []ClockEvidence `json:"evidence"`
+}
+
+// ClockEvidence is what one host's clock was placed by: samples within two minutes,
+// counted by seconds that had one.
+type ClockEvidence struct {
+	Side       string `json:"side"`  // producer, consumer
+	Host       string `json:"host"`  // its boot id, hashed
+	Name       string `json:"name"`  // what people call it; empty when nobody told
+	LowNs      int64  `json:"lowNs"` // the broker's clock minus the host's lies between these
+	HighNs     int64  `json:"highNs"`
+	At         Nanos  `json:"at"`         // on the host's clock
+	RoundTrips int    `json:"roundTrips"` // of clients, from both sides
+	Fetches    int    `json:"fetches"`    // of clients, from one side
+	Beacons    int    `json:"beacons"`    // of a collector's beacon, from both sides
+	First      Nanos  `json:"first"`
+	Last       Nanos  `json:"last"`
+	Nearest    Nanos  `json:"nearest"` // the one closest to at
+	Steps      int    `json:"steps"`   // of a clock, near
+	Stepped    *Nanos `json:"stepped"` // when the last of them was seen
 }
 
 // Retry says where a record came from that was sent on after it failed.

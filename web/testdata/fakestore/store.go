@@ -24,6 +24,7 @@ type Store struct {
 	AllMessages []schemas.Message
 	AllEvents   []schemas.Event
 	AllPoints   []schemas.MetricPoint
+	AllClocks   []schemas.ClockCell // beside those that AllPoints make
 	AllIssues   []schemas.Issue
 	AllBlobs    map[string][]byte
 	AllNodes    map[schemas.NodeRef][]byte

@@ -496,9 +496,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Offsets of brokers' clocks from hosts' clocks, as clients bounded them; the last hour unless from and to say otherwise.
+         * Offsets of brokers' clocks from hosts' clocks, as clients and beacons bounded them; the last hour unless from and to say otherwise.
          * @description From these the parts of a hop between two hosts are computed: see clock
-         *     and uncertaintyNs of Hop. At most 500 samples of each host and broker.
+         *     and uncertaintyNs of Hop. At most 240 samples of each host and broker, and 200
+         *     pairs or more; then more is true.
          */
         get: operations["clocks"];
         put?: never;
@@ -1178,6 +1179,11 @@ export interface components {
             residence?: components["schemas"]["Part"];
             /** @description when the two hosts' clocks were compared */
             clock?: components["schemas"]["HopClock"];
+            /**
+             * @description why what crosses two hosts is unknown; absent when it is known, and on one host
+             * @enum {string}
+             */
+            clockGap?: "host" | "producer-samples" | "consumer-samples" | "broker" | "step" | "times";
             /** @description commit asked to acknowledged, when the commit that covers the record was seen; no part of endToEnd */
             settle?: components["schemas"]["Part"];
             /** @description of a record that was sent on after it failed */
@@ -1217,6 +1223,8 @@ export interface components {
         Uncertainty: {
             lo: number;
             hi: number;
+            /** @description +- as much as the value itself, or more */
+            wide: boolean;
         };
         /** @description HopClock says how a hop between two hosts was put on one clock. The times of the hop and its parts are the consumer's; those of producer are as they were. */
         HopClock: {
@@ -1227,6 +1235,38 @@ export interface components {
             /** @description the true offset lies between these */
             lowNs: number;
             highNs: number;
+            /** @description the record's own LogAppendTime narrowed the residence */
+            stamped: boolean;
+            /** @description what the clocks of both hosts were placed by */
+            evidence: components["schemas"]["ClockEvidence"][];
+        };
+        /** @description ClockEvidence is what one host's clock was placed by: samples within two minutes, counted by seconds that had one. */
+        ClockEvidence: {
+            /** @enum {string} */
+            side: "producer" | "consumer";
+            /** @description its boot id, hashed */
+            host: string;
+            /** @description what people call it; empty when nobody told */
+            name: string;
+            /** @description the broker's clock minus the host's lies between these */
+            lowNs: number;
+            highNs: number;
+            /** @description on the host's clock */
+            at: components["schemas"]["Nanos"];
+            /** @description of clients, from both sides */
+            roundTrips: number;
+            /** @description of clients, from one side */
+            fetches: number;
+            /** @description of a collector's beacon, from both sides */
+            beacons: number;
+            first: components["schemas"]["Nanos"];
+            last: components["schemas"]["Nanos"];
+            /** @description the one closest to at */
+            nearest: components["schemas"]["Nanos"];
+            /** @description of a clock, near */
+            steps: number;
+            /** @description when the last of them was seen */
+            stepped: components["schemas"]["Nanos"] | null;
         };
         /** @description Retry says where a record came from that was sent on after it failed. */
         Retry: {
@@ -1468,15 +1508,54 @@ export interface components {
         };
         /** @description ClockList holds what hosts know of brokers' clocks. */
         ClockList: {
+            finding: components["schemas"]["Finding"];
+            from: components["schemas"]["Nanos"];
+            to: components["schemas"]["Nanos"];
+            /** @description what one sample of a pair stands for */
+            stepNs: number;
+            /** @description by host and broker */
             clocks: components["schemas"]["Clock"][];
+            /** @description there are further pairs: ask for one host, or less time */
+            more: boolean;
             steps: components["schemas"]["ClockStep"][];
         };
         /** @description Clock is the offset of one broker's clock from one host's. */
         Clock: {
             /** @description its boot id, hashed */
             host: string;
+            /** @description what people call the host; empty when nobody told */
+            name: string;
+            /** @description one that runs there; empty when nobody told */
+            service: string;
             /** @description address:port */
             broker: string;
+            /** @description its id; empty unless a beacon told */
+            cluster: string;
+            /** @description the broker's number there; null unless a beacon told */
+            node: number | null;
+            /**
+             * @description one-sided: bounded from one side alone; stale: no sample for two minutes
+             * @enum {string}
+             */
+            state: "known" | "one-sided" | "stale";
+            /** @description when the last interval is of */
+            at: components["schemas"]["Nanos"];
+            /** @description that interval, the narrowest of its stretch */
+            lowNs: number | null;
+            highNs: number | null;
+            /** @description seconds with samples in a minute: of clients, from both sides */
+            roundTripsPerMinute: number;
+            /** @description of clients, from one side */
+            fetchesPerMinute: number;
+            /** @description of a collector's beacon, from both sides */
+            beaconsPerMinute: number;
+            /** @description sample in the range */
+            first: components["schemas"]["Nanos"];
+            last: components["schemas"]["Nanos"];
+            /** @description times at which samples contradict those before: a clock was stepped, the host's or the broker's */
+            steps: number;
+            /** @description when the last of them was seen */
+            stepped: components["schemas"]["Nanos"] | null;
             samples: components["schemas"]["ClockSample"][];
         };
         /** @description ClockSample bounds the offset, broker - host, at one time; null where a side is not known. */
@@ -1485,6 +1564,8 @@ export interface components {
             time: components["schemas"]["Nanos"];
             lowNs: number | null;
             highNs: number | null;
+            /** @description in its stretch */
+            steps: number;
         };
         /** @description ClockStep counts how often a host's own clock was stepped, as one of its programs saw. */
         ClockStep: {
@@ -2642,6 +2723,7 @@ export type HopSide = components['schemas']['HopSide'];
 export type Part = components['schemas']['Part'];
 export type Uncertainty = components['schemas']['Uncertainty'];
 export type HopClock = components['schemas']['HopClock'];
+export type ClockEvidence = components['schemas']['ClockEvidence'];
 export type Retry = components['schemas']['Retry'];
 export type HopPart = components['schemas']['HopPart'];
 export type Record = components['schemas']['Record'];
