@@ -111,6 +111,15 @@ type SpanReader interface {
 	// Spans gives the spans of some traces (at most 100 ids), by start time,
 	// at most limit of them (1 to 20,000).
 	Spans(ctx context.Context, project uint64, traces []schemas.TraceID, limit int) ([]schemas.Span, error)
+	// SpansAfter is Spans without the first skip, and CountSpans how many there are,
+	// those that are stored twice once.
+	SpansAfter(ctx context.Context, project uint64, traces []schemas.TraceID, skip, limit int) ([]schemas.Span, error)
+	CountSpans(ctx context.Context, project uint64, traces []schemas.TraceID) (uint64, error)
+	// SpansAt gives these spans (at most 1,000) by start time, as far as they are
+	// stored.
+	SpansAt(ctx context.Context, project uint64, refs []schemas.SpanRef) ([]schemas.Span, error)
+	// LinkedFrom gives the spans that link to one, by start time.
+	LinkedFrom(ctx context.Context, q LinkQuery) ([]schemas.Span, error)
 	// Names lists what can be filtered by, each sorted, at most 1,000 a kind.
 	Names(ctx context.Context, project uint64, r Range) (Names, error)
 }
@@ -143,6 +152,10 @@ type MessageReader interface {
 	// Hops lists hops, by the time the consumer was done, newest or slowest first;
 	// or records as they were sent.
 	Hops(ctx context.Context, q HopQuery) ([]schemas.Hop, error)
+	// HopsOfSpan gives the hops of the records that one span read, each with its
+	// producer where it is stored, by the consumer rows' order in MessagesOfTraces;
+	// at most limit (1 to MaxBatch) of them.
+	HopsOfSpan(ctx context.Context, project uint64, span schemas.SpanRef, limit int) ([]schemas.Hop, error)
 	// Topics gives the parts of each topic and group, topics sorted.
 	Topics(ctx context.Context, project uint64, r Range) ([]TopicStats, error)
 }

@@ -50,6 +50,8 @@ func SpanStore(t *testing.T, open func(t *testing.T) Spans) {
 	run("HopJoinsTheRowsOfARecord", hopJoins)
 	run("CommitsAreFoundByOffsetAndByLink", settles)
 	run("TracesOfCommitsAreNotListed", commitTraces)
+	run("LinksAreFoundFromBothEnds", links)
+	run("TheRecordsOfABatchHaveTheirProducers", batches)
 	run("WhatWasMadeOfARecordIsFound", sentOn)
 	run("HopsAreFilteredAndOrdered", hopQueries)
 	run("PartsAreThoseOfSchemas", partsOfSchemas)
@@ -405,6 +407,11 @@ func spansCancelled(t *testing.T, s Spans) {
 		"MessagesOfTraces": func() error { _, err := s.MessagesOfTraces(ctx, 1, ids, 10); return err },
 		"MessagesSentOn":   func() error { _, err := s.MessagesSentOn(ctx, 1, []schemas.RecordRef{{Topic: "t"}}, 1); return err },
 		"Settles":          func() error { _, err := s.Settles(ctx, 1, w.rows); return err },
+		"HopsOfSpan":       func() error { _, err := s.HopsOfSpan(ctx, 1, schemas.SpanRef{TraceID: ids[0]}, 1); return err },
+		"LinkedFrom":       func() error { _, err := s.LinkedFrom(ctx, exporters.LinkQuery{Project: 1}); return err },
+		"SpansAt":          func() error { _, err := s.SpansAt(ctx, 1, []schemas.SpanRef{{TraceID: ids[0]}}); return err },
+		"SpansAfter":       func() error { _, err := s.SpansAfter(ctx, 1, ids, 1, 10); return err },
+		"CountSpans":       func() error { _, err := s.CountSpans(ctx, 1, ids); return err },
 		"Hops":             func() error { _, err := s.Hops(ctx, exporters.HopQuery{Project: 1}); return err },
 		"Topics":           func() error { _, err := s.Topics(ctx, 1, exporters.Range{}); return err },
 		"FindRecords": func() error {

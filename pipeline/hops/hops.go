@@ -25,8 +25,8 @@ import (
 // context by its link; one of several records without offsets gives no row, since
 // their create spans do.
 //
-// Position.Index of a row is the span's own shifted left by 8, plus the row's
-// number within the span, so it does not depend on what became of other spans.
+// Position.Index of a row is made of the span's own and the row's number within
+// the span (see rowIndex), so it does not depend on what became of other spans.
 //
 // A receive span of our own wrappers gives no row: the process span of the same
 // record does. A span about several records gives a row a link that
@@ -56,7 +56,7 @@ func Derive(dst []schemas.Message, s *schemas.Span) (rows []schemas.Message, mal
 		BodySize: f.bodySize, KeyHash: f.keyOf(), MessageID: short(f.messageID), Conversation: short(f.conversation), EstimatedEnd: f.estimated,
 		RetryTopic: f.retryTopic, RetryAttempt: f.retryAttempt,
 		Failed: s.Status == schemas.StatusError || f.hasError,
-		Source: s.Source, Position: schemas.Position{Offset: s.Position.Offset, Index: s.Position.Index << 8},
+		Source: s.Source, Position: schemas.Position{Offset: s.Position.Offset, Index: rowIndex(s.Position.Index, 0)},
 	}
 	if f.retryTopic != "" {
 		m.RetryPartition, m.RetryOffset, m.RetryFirstSeen = f.retryPartition, f.retryOffset, f.retryFirstSeen
@@ -137,8 +137,30 @@ func creation(s *schemas.Span, f *fields) (schemas.TraceID, schemas.SpanID) {
 	return schemas.TraceID{}, schemas.SpanID{}
 }
 
-// linkRows bounds the rows of one span: their number has 8 bits of the position.
-const linkRows = 256
+// linkRows bounds the rows of one span; a request has at most rowSpans spans.
+const (
+	linkRows = 1 << 13
+	rowSpans = 1 << 18
+	fewRows  = 1 << 8
+	manyRows = 1 << 31 // marks the place of a row behind the first fewRows of its span
+)
+
+// rowIndex is the place of one span's row n: with 8 bits for n, as it was when
+// a span had at most 256 rows, and behind those with 13 bits and a mark.
+func rowIndex(span uint32, n int) uint32 {
+	if n < fewRows {
+		return span<<8 + uint32(n) //nolint:gosec // below fewRows
+	}
+	return manyRows | span<<13 + uint32(n) //nolint:gosec // below linkRows
+}
+
+// rowsOf is how many of n rows a span at this place may have.
+func rowsOf(span uint32, n int) int {
+	if span >= rowSpans {
+		return min(n, fewRows)
+	}
+	return min(n, linkRows)
+}
 
 func linksWithOffset(links []schemas.Link) int {
 	n := 0
@@ -155,8 +177,8 @@ func linksWithOffset(links []schemas.Link) int {
 
 func perLink(dst []schemas.Message, m schemas.Message, s *schemas.Span) ([]schemas.Message, int) {
 	malformed := 0
-	index, links := m.Position.Index, s.Links
-	for i := range links[:min(len(links), linkRows)] {
+	links := s.Links
+	for i := range links[:rowsOf(s.Position.Index, len(links))] {
 		f := fields{partition: schemas.Unknown, offset: schemas.Unknown, highWatermark: schemas.Unknown, bodySize: schemas.Unknown}
 		f.read(links[i].Attributes)
 		malformed += f.malformed
@@ -184,7 +206,7 @@ func perLink(dst []schemas.Message, m schemas.Message, s *schemas.Span) ([]schem
 		if f.answered != 0 || f.handed != 0 {
 			row.Asked, row.Answered, row.Handed, row.HighWatermark = f.asked, f.answered, f.handed, f.highWatermark
 		}
-		row.Position.Index = index + uint32(i) //nolint:gosec // below linkRows
+		row.Position.Index = rowIndex(s.Position.Index, i)
 		dst = append(dst, row)
 	}
 	return dst, malformed
@@ -196,11 +218,10 @@ func settled(dst []schemas.Message, m schemas.Message, s *schemas.Span) []schema
 	if m.Partition != schemas.Unknown && m.Offset != schemas.Unknown {
 		return append(dst, m)
 	}
-	index := m.Position.Index
-	for i := range s.Links[:min(len(s.Links), linkRows)] {
+	for i := range s.Links[:rowsOf(s.Position.Index, len(s.Links))] {
 		if l := &s.Links[i]; !l.TraceID.IsZero() && !l.SpanID.IsZero() {
 			m.CreationTrace, m.CreationSpan = l.TraceID, l.SpanID
-			m.Position.Index = index + uint32(i) //nolint:gosec // below linkRows
+			m.Position.Index = rowIndex(s.Position.Index, i)
 			dst = append(dst, m)
 		}
 	}

@@ -226,12 +226,12 @@ func TestValuesThatAreNoNumbersAreUnknownAndCountedAndStayOnTheSpan(t *testing.T
 
 func TestRowsOfDifferentSpansNeverShareAPosition(t *testing.T) {
 	seen := map[schemas.Position]bool{}
-	for i := range uint32(40) {
+	for _, i := range []uint32{0, 1, 2, 31, 32, 33, rowSpans/32 - 1, rowSpans - 2, rowSpans - 1} {
 		s := schemas.Span{
 			Kind: schemas.KindConsumer, Position: schemas.Position{Offset: 1, Index: i},
 			Attributes: attrs("messaging.system", "kafka", "messaging.destination.name", "orders", "messaging.operation.type", "process"),
 		}
-		for j := range 300 { // more than one span may give
+		for j := range linkRows + 10 { // more than one span may give
 			s.Links = append(s.Links, schemas.Link{TraceID: traceA, SpanID: spanA, Attributes: attrs("messaging.kafka.offset", string(rune('0'+j%10)))})
 		}
 		rows, _ := Derive(nil, &s)

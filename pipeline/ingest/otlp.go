@@ -36,16 +36,16 @@ type Limits struct {
 	ValueBytes int // of one value's text
 	KeyBytes   int // of one key
 	Events     int // a span
-	Links      int // a span
+	Links      int // a span: a batch has one a record
 	Depth      int // of arrays and maps in a value
 }
 
-// DefaultLimits are 262,144 spans, 128 attributes, events and links, 32 KiB a
-// value, 256 bytes a key and 16 levels.
+// DefaultLimits are 262,144 spans, 128 attributes and events, 8,192 links, 32 KiB
+// a value, 256 bytes a key and 16 levels.
 func DefaultLimits() Limits {
 	return Limits{
 		Spans: 1 << 18, Attributes: 128, ValueBytes: 32 << 10, KeyBytes: 256,
-		Events: 128, Links: 128, Depth: 16,
+		Events: 128, Links: 8192, Depth: 16,
 	}
 }
 

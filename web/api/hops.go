@@ -228,8 +228,7 @@ func hopJSON(j joined) Hop {
 		}
 	}
 	if parts.Settle.Known {
-		settle := part(parts.Settle)
-		out.Settle = &settle
+		out.Settle = &HopPart{Name: partSettle, Known: true, Ns: int64(parts.Settle.Duration), From: known(h.Settle.Start), To: known(h.Settle.End)}
 	}
 	for _, side := range []*schemas.Message{h.Produce, h.Consume} {
 		if side == nil || side.RetryAttempt == 0 && side.RetryTopic == "" {
@@ -246,6 +245,9 @@ func hopJSON(j joined) Hop {
 	}
 	return out
 }
+
+// partSettle is the name of the commit where it stands beside the parts.
+const partSettle = "settle"
 
 func partsJSON(h schemas.Hop, p schemas.HopParts, by *hopClock) []HopPart {
 	out := make([]HopPart, 0, 7)

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"net/http"
 	"slices"
 
@@ -23,8 +25,14 @@ const (
 	maxEvents = 500
 	// maxRows bounds the message rows that are looked at to find maxHops hops.
 	maxRows = 3 * maxHops
+	// maxOwnRows bounds the rows of the traces themselves: a batch has a row a record.
+	maxOwnRows = 20_000
 	// maxRefs is what the contracts take at once.
 	maxRefs = 1_000
+	// batchShown is how many hops of one batch stand in a journey.
+	batchShown = 3
+	// maxBatchTopics bounds the topics that are named of one.
+	maxBatchTopics = 10
 )
 
 // journeyWalk gathers the traces of a journey: first back to where its messages
@@ -41,7 +49,70 @@ type journeyWalk struct {
 	records map[schemas.RecordRef]bool // asked
 	refs    map[schemas.SpanRef]bool   // asked
 	sentOn  map[schemas.RecordRef]bool // asked
+	batches map[schemas.SpanRef]*Batch
 	cut     map[string]int
+	of      map[string]int // what there is of what was cut, where it was counted
+	skip    int            // spans that an earlier page had
+}
+
+// fold takes the rows of batches out of those of traces: of the records that one
+// span read those stay that were sent on the way to it. So a thousand strangers
+// are neither shown nor followed.
+func (w *journeyWalk) fold(own []schemas.Message) []schemas.Message {
+	read := map[schemas.SpanRef]map[schemas.RecordRef]bool{}
+	for i := range own {
+		if m := &own[i]; m.Side.Reads() && hasRecord(m) {
+			ref := schemas.SpanRef{TraceID: m.TraceID, SpanID: m.SpanID}
+			if read[ref] == nil {
+				read[ref] = map[schemas.RecordRef]bool{}
+			}
+			read[ref][m.Record()] = true
+		}
+	}
+	sent, contexts := map[schemas.RecordRef]bool{}, map[schemas.SpanRef]bool{}
+	note := func(m *schemas.Message) {
+		if m.Side != schemas.SideProduce {
+			return
+		}
+		if hasRecord(m) {
+			sent[m.Record()] = true
+		} else {
+			contexts[contextOf(m)] = true
+		}
+	}
+	several := slices.ContainsFunc(slices.Collect(maps.Values(read)), func(records map[schemas.RecordRef]bool) bool { return len(records) > 1 })
+	if !several {
+		return own
+	}
+	for _, key := range w.order {
+		if m := w.rows[key]; w.visited[m.TraceID] {
+			note(&m)
+		}
+	}
+	for i := range own {
+		note(&own[i])
+	}
+	out := own[:0]
+	for i := range own {
+		m := &own[i]
+		ref := schemas.SpanRef{TraceID: m.TraceID, SpanID: m.SpanID}
+		if !m.Side.Reads() || len(read[ref]) < 2 {
+			out = append(out, *m)
+			continue
+		}
+		b := w.batches[ref]
+		if b == nil {
+			b = &Batch{TraceID: ref.TraceID.String(), SpanID: ref.SpanID.String(), Service: m.Service, Records: len(read[ref]), Group: m.Group, Topics: []string{}}
+			w.batches[ref] = b
+		}
+		if !slices.Contains(b.Topics, m.Topic) && len(b.Topics) < maxBatchTopics {
+			b.Topics = append(b.Topics, m.Topic)
+		}
+		if sent[m.Record()] || contexts[schemas.SpanRef{TraceID: m.CreationTrace, SpanID: m.CreationSpan}] {
+			out = append(out, *m)
+		}
+	}
+	return out
 }
 
 type rowKey struct {
@@ -88,10 +159,14 @@ func (w *journeyWalk) visit(ids []schemas.TraceID) []schemas.TraceID {
 // load fetches the rows of traces and, by their records and contexts, the rows
 // of the other sides.
 func (w *journeyWalk) load(ctx context.Context, ids []schemas.TraceID) error {
-	own, err := w.h.deps.Messages.MessagesOfTraces(ctx, w.project, ids, maxRows)
+	own, err := w.h.deps.Messages.MessagesOfTraces(ctx, w.project, ids, maxOwnRows)
 	if err != nil {
 		return fmt.Errorf("cannot read the messages of %d traces: %w", len(ids), err)
 	}
+	if len(own) == maxOwnRows {
+		w.cut["hops"] = maxHops
+	}
+	own = w.fold(own)
 	w.add(own)
 	var records, consumed []schemas.RecordRef
 	add := func(r schemas.RecordRef) {
@@ -144,6 +219,24 @@ func (w *journeyWalk) load(ctx context.Context, ids []schemas.TraceID) error {
 		w.add(rows)
 	}
 	return nil
+}
+
+// fewOfBatches leaves of the hops of each batch the first ones, and counts them.
+func (w *journeyWalk) fewOfBatches(hops []joined) []joined {
+	return slices.DeleteFunc(hops, func(j joined) bool {
+		if j.Consume == nil {
+			return false
+		}
+		b := w.batches[schemas.SpanRef{TraceID: j.Consume.TraceID, SpanID: j.Consume.SpanID}]
+		if b == nil {
+			return false
+		}
+		if b.Shown >= batchShown {
+			return true
+		}
+		b.Shown++
+		return false
+	})
 }
 
 // inChunks asks for refs, as many at once as the contracts take.
@@ -298,15 +391,36 @@ func (w *journeyWalk) gather(ctx context.Context, id schemas.TraceID) (spans []s
 		spans, events = append(spans, moreSpans...), append(events, moreEvents...)
 		slices.SortStableFunc(spans, func(a, b schemas.Span) int { return cmp.Compare(a.Start, b.Start) })
 	}
-	if len(spans) > maxSpans {
-		spans = spans[:maxSpans]
-		w.cut["spans"] = maxSpans
+	if len(spans) > maxSpans || w.skip > 0 {
+		if spans, err = w.page(ctx, spans); err != nil {
+			return nil, nil, err
+		}
 	}
 	if len(events) > maxEvents {
 		events = events[:maxEvents]
 		w.cut["events"] = maxEvents
 	}
 	return spans, events, nil
+}
+
+// page counts the spans of a journey that is larger than one answer, and reads
+// those behind the ones that an earlier page had.
+func (w *journeyWalk) page(ctx context.Context, first []schemas.Span) ([]schemas.Span, error) {
+	total, err := w.h.deps.Spans.CountSpans(ctx, w.project, w.traces)
+	if err != nil {
+		return nil, fmt.Errorf("cannot count the spans of %d traces: %w", len(w.traces), err)
+	}
+	if w.of["spans"] = int(min(total, math.MaxInt32)); w.of["spans"] > maxSpans { //nolint:gosec // bounded
+		w.cut["spans"] = maxSpans
+	}
+	if w.skip == 0 {
+		return first[:min(len(first), maxSpans)], nil
+	}
+	spans, err := w.h.deps.Spans.SpansAfter(ctx, w.project, w.traces, w.skip, maxSpans)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the spans of %d traces from %d on: %w", len(w.traces), w.skip, err)
+	}
+	return spans, nil
 }
 
 // journey answers /traces/{id}.
@@ -317,7 +431,7 @@ func (h *Handler) journey(ctx context.Context, q *query) (any, error) {
 	}
 	w := &journeyWalk{
 		h: h, project: q.project.ID, visited: map[schemas.TraceID]bool{}, rows: map[rowKey]schemas.Message{},
-		records: map[schemas.RecordRef]bool{}, refs: map[schemas.SpanRef]bool{}, sentOn: map[schemas.RecordRef]bool{}, cut: map[string]int{},
+		records: map[schemas.RecordRef]bool{}, refs: map[schemas.SpanRef]bool{}, sentOn: map[schemas.RecordRef]bool{}, batches: map[schemas.SpanRef]*Batch{}, cut: map[string]int{}, of: map[string]int{}, skip: q.skip("skip"),
 	}
 	spans, events, err := w.gather(ctx, id)
 	if err != nil {
@@ -328,9 +442,14 @@ func (h *Handler) journey(ctx context.Context, q *query) (any, error) {
 		// The other side's other rows: a record read or sent outside of the journey.
 		return (j.Produce == nil || !w.visited[j.Produce.TraceID]) && (j.Consume == nil || !w.visited[j.Consume.TraceID])
 	})
+	hops = w.fewOfBatches(hops)
 	if len(hops) > maxHops {
+		w.of["hops"] = len(hops)
 		hops = hops[:maxHops]
 		w.cut["hops"] = maxHops
+	}
+	if q.fault != nil {
+		return nil, q.fault
 	}
 	if len(spans) == 0 && len(hops) == 0 {
 		return nil, errorf(http.StatusNotFound, "trace_not_found",
@@ -407,8 +526,14 @@ func eventTitle(e *schemas.Event) string {
 func journeyJSON(id schemas.TraceID, w *journeyWalk, spans []schemas.Span, hops []joined, events []EventRef) Journey {
 	out := Journey{
 		TraceID: id.String(), Traces: make([]string, len(w.traces)), Services: []string{}, Spans: make([]Span, len(spans)),
-		Hops: make([]Hop, len(hops)), Events: events, Cut: []Cut{},
+		Hops: make([]Hop, len(hops)), Skipped: w.skip, Events: events, Batches: make([]Batch, 0, len(w.batches)), Cut: []Cut{},
 	}
+	for _, b := range w.batches {
+		out.Batches = append(out.Batches, *b)
+	}
+	slices.SortFunc(out.Batches, func(a, b Batch) int {
+		return cmp.Or(cmp.Compare(b.Records, a.Records), cmp.Compare(a.SpanID, b.SpanID))
+	})
 	for i, t := range w.traces {
 		out.Traces[i] = t.String()
 	}
@@ -447,7 +572,11 @@ func journeyJSON(id schemas.TraceID, w *journeyWalk, spans []schemas.Span, hops 
 				services[side.Service] = true
 			}
 		}
-		for _, p := range out.Hops[i].Parts {
+		parts := out.Hops[i].Parts
+		if s := out.Hops[i].Settle; s != nil {
+			parts = append(slices.Clip(parts), *s)
+		}
+		for _, p := range parts {
 			t := totals[p.Name]
 			if t == nil {
 				t = &PartTotal{Name: p.Name}
@@ -456,12 +585,15 @@ func journeyJSON(id schemas.TraceID, w *journeyWalk, spans []schemas.Span, hops 
 			if p.Known {
 				t.Known++
 				t.Ns += p.Ns
+				if p.Ns < 0 {
+					t.Negative++
+				}
 			} else if hop.Consume != nil {
 				t.Unknown++
 			}
 		}
 	}
-	for _, name := range partOrder {
+	for _, name := range append(slices.Clip(partOrder), partSettle) {
 		if t := totals[string(name)]; t != nil {
 			out.Totals = append(out.Totals, *t)
 		}
@@ -474,7 +606,11 @@ func journeyJSON(id schemas.TraceID, w *journeyWalk, spans []schemas.Span, hops 
 	slices.Sort(out.Services)
 	for _, what := range []string{"traces", "spans", "hops", "events"} {
 		if limit, ok := w.cut[what]; ok {
-			out.Cut = append(out.Cut, Cut{What: what, Limit: limit})
+			c := Cut{What: what, Limit: limit}
+			if of := w.of[what]; of > limit {
+				c.Of = &of
+			}
+			out.Cut = append(out.Cut, c)
 		}
 	}
 	out.Start, out.End, out.DurationNs = nanos(start), nanos(end), end-start
@@ -484,6 +620,11 @@ func journeyJSON(id schemas.TraceID, w *journeyWalk, spans []schemas.Span, hops 
 	facts.Duration, facts.Services = duration(end-start), len(services)
 	for _, e := range events {
 		facts.Errors = append(facts.Errors, finding.Error{Title: e.Title, Href: "/issues/" + e.Issue + "/events/" + e.ID})
+	}
+	out.Critical = criticalPath(spans, hops, out.Hops)
+	facts.Path = pathFacts(out.Critical)
+	for _, b := range out.Batches {
+		facts.Batches = append(facts.Batches, finding.Batch{SpanID: b.SpanID, Records: b.Records, Group: b.Group, Topic: b.Topics[0], Service: b.Service})
 	}
 	out.Finding = finding.ForJourney(facts)
 	return out

@@ -174,12 +174,50 @@ func TestABatchDoesNotPullInTheStrangersThatItRead(t *testing.T) {
 			schemas.Message{Project: 1, Side: schemas.SideProcess, Topic: "t", Group: "g", Offset: int64(i), TraceID: batch, SpanID: schemas.SpanID{1}, CreationTrace: id, CreationSpan: span, Start: 100, End: 200})
 	}
 	h := newHandler(t, s)
-	if j := get[Journey](t, h, "/traces/"+fakestore.TraceID(3).String(), http.StatusOK); len(j.Traces) != 2 {
-		t.Errorf("from one message: traces %d, want its own and the batch", len(j.Traces))
+	if j := get[Journey](t, h, "/traces/"+fakestore.TraceID(3).String(), http.StatusOK); len(j.Traces) != 2 || len(j.Hops) != 1 || j.Hops[0].Producer == nil || len(j.Batches) != 1 || j.Batches[0].Shown != 1 {
+		t.Errorf("from one message: traces %d, %d hops, batches %+v; want its own hop and the batch", len(j.Traces), len(j.Hops), j.Batches)
 	}
-	if j := get[Journey](t, h, "/traces/"+batch.String(), http.StatusOK); len(j.Traces) != 21 {
-		t.Errorf("from the batch: traces %d, want all it came from", len(j.Traces))
+	j := get[Journey](t, h, "/traces/"+batch.String(), http.StatusOK)
+	if len(j.Traces) != 1 || len(j.Hops) != 0 || len(j.Batches) != 1 || j.Batches[0].Records != 20 || j.Batches[0].Group != "g" || j.Finding.Rule != "read-a-batch" {
+		t.Errorf("from the batch: %d traces, %d hops, batches %+v, finding %s; want the batch as one", len(j.Traces), len(j.Hops), j.Batches, j.Finding.Rule)
 	}
+}
+
+func TestManyRecordsOfOneTraceInOneBatchAreFewRows(t *testing.T) {
+	s := &fakestore.Store{AllProjects: []schemas.Project{{ID: 1}}}
+	span := schemas.SpanID{1}
+	s.AllSpans = append(s.AllSpans, schemas.Span{Project: 1, TraceID: fakestore.TraceID(1), SpanID: span, Name: "import", Start: 1, End: 90},
+		schemas.Span{Project: 1, TraceID: fakestore.TraceID(2), SpanID: span, Name: "process batch", Start: 100, End: 200})
+	for i := range 30 {
+		s.AllMessages = append(s.AllMessages,
+			schemas.Message{Project: 1, Side: schemas.SideProduce, Topic: "t", Offset: int64(i), TraceID: fakestore.TraceID(1), SpanID: span, Start: 1, End: 5},
+			schemas.Message{Project: 1, Side: schemas.SideProcess, Topic: "t", Group: "g", Offset: int64(i), TraceID: fakestore.TraceID(2), SpanID: span, Start: 100, End: 200})
+	}
+	j := get[Journey](t, newHandler(t, s), "/traces/"+fakestore.TraceID(1).String(), http.StatusOK)
+	if len(j.Hops) != batchShown || j.Batches[0].Shown != batchShown || j.Batches[0].Records != 30 {
+		t.Errorf("%d hops, batches %+v; want %d hops of 30", len(j.Hops), j.Batches, batchShown)
+	}
+}
+
+func TestASecondPageHasTheOtherSpans(t *testing.T) {
+	s := chain(1, false)
+	for i := range maxSpans + 5 {
+		p := s.AllSpans[0]
+		p.SpanID, p.Start = schemas.SpanID{9, byte(i >> 16), byte(i >> 8), byte(i)}, int64(i+10)
+		p.End = p.Start + 1
+		s.AllSpans = append(s.AllSpans, p)
+	}
+	h := newHandler(t, s)
+	path := "/traces/" + fakestore.TraceID(1).String()
+	j := get[Journey](t, h, path, http.StatusOK)
+	if len(j.Cut) != 1 || j.Cut[0].Of == nil || *j.Cut[0].Of != maxSpans+6 {
+		t.Fatalf("cut %+v; want spans, at 10000 of %d", j.Cut, maxSpans+6)
+	}
+	next := get[Journey](t, h, path+"?skip="+strconv.Itoa(maxSpans), http.StatusOK)
+	if len(next.Spans) != 6 || next.Skipped != maxSpans || next.Spans[0].SpanID == j.Spans[0].SpanID {
+		t.Errorf("the second page has %d spans behind %d", len(next.Spans), next.Skipped)
+	}
+	get[errorBody](t, h, path+"?skip=x", http.StatusBadRequest)
 }
 
 func TestRedeliveriesAreCounted(t *testing.T) {

@@ -151,6 +151,8 @@ func TestEveryTypeIsAsTheContractSays(t *testing.T) {
 		IssueMessages{},
 		RecordDetail{},
 		Found{},
+		BatchDetail{},
+		LinkList{},
 		GroupingTry{},
 		GroupingPreview{},
 		GroupingOfEvent{},

@@ -53,18 +53,21 @@ func (h *Handler) traces(ctx context.Context, q *query) (any, error) {
 	return out, nil
 }
 
+// maxSpanLinks is how many links come with a span; a batch has thousands.
+const maxSpanLinks = 64
+
 func spanJSON(s *schemas.Span) Span {
 	out := Span{
 		TraceID: s.TraceID.String(), SpanID: s.SpanID.String(), ParentID: spanText(s.ParentID), Name: s.Name,
 		Kind: kindNames[min(int(s.Kind), len(kindNames)-1)], Status: statusNames[min(int(s.Status), len(statusNames)-1)],
 		StatusMessage: s.StatusMessage, Start: nanos(s.Start), End: nanos(s.End), Service: s.Service, Scope: s.Scope,
 		Attributes: attributes(s.Attributes), Resource: attributes(s.Resource),
-		Events: make([]SpanEvent, len(s.Events)), Links: make([]SpanLink, len(s.Links)),
+		Events: make([]SpanEvent, len(s.Events)), Links: make([]SpanLink, min(len(s.Links), maxSpanLinks)), LinkCount: len(s.Links),
 	}
 	for i, e := range s.Events {
 		out.Events[i] = SpanEvent{Time: nanos(e.Time), Name: e.Name, Attributes: attributes(e.Attributes)}
 	}
-	for i, l := range s.Links {
+	for i, l := range s.Links[:len(out.Links)] {
 		out.Links[i] = SpanLink{TraceID: l.TraceID.String(), SpanID: l.SpanID.String()}
 	}
 	return out

@@ -15,6 +15,12 @@ type Nanos string
 
 func nanos(ns int64) Nanos { return Nanos(strconv.FormatInt(ns, 10)) }
 
+// ns reads it back; zero when it is none.
+func (n Nanos) ns() int64 {
+	v, _ := strconv.ParseInt(string(n), 10, 64)
+	return v
+}
+
 // known is nil for the zero time, which means unknown.
 func known(ns int64) *Nanos {
 	if ns == 0 {
@@ -87,16 +93,32 @@ type Journey struct {
 	End        Nanos           `json:"end"`
 	DurationNs int64           `json:"durationNs"`
 	Spans      []Span          `json:"spans"`
+	Skipped    int             `json:"skipped"` // spans before these, as asked for
 	Hops       []Hop           `json:"hops"`
 	Events     []EventRef      `json:"events"`
+	Batches    []Batch         `json:"batches"`
+	Critical   Critical        `json:"critical"`
 	Totals     []PartTotal     `json:"totals"`
 	Cut        []Cut           `json:"cut"`
+}
+
+// Batch is a span that read several records. Of their hops only those stand in
+// the journey that it came by; /traces/{id}/spans/{span}/batch has all.
+type Batch struct {
+	TraceID string   `json:"traceId"`
+	SpanID  string   `json:"spanId"`
+	Service string   `json:"service"`
+	Records int      `json:"records"` // that the span names
+	Shown   int      `json:"shown"`   // of them, as hops of the journey
+	Topics  []string `json:"topics"`  // at most 10
+	Group   string   `json:"group"`
 }
 
 // Cut says that a journey is larger than one answer.
 type Cut struct {
 	What  string `json:"what"` // traces, spans, hops, events
 	Limit int    `json:"limit"`
+	Of    *int   `json:"of"` // how many there are, where that was counted
 }
 
 // PartTotal sums one part over the hops of a journey.
@@ -105,6 +127,8 @@ type PartTotal struct {
 	Ns      int64  `json:"ns"`
 	Known   int    `json:"known"`
 	Unknown int    `json:"unknown"`
+	// Negative is how many of the known ones are below zero: two clocks disagree.
+	Negative int `json:"negative"`
 }
 
 // Span is one span.
@@ -123,7 +147,8 @@ type Span struct {
 	Attributes    []Attribute `json:"attributes"`
 	Resource      []Attribute `json:"resource"`
 	Events        []SpanEvent `json:"events"`
-	Links         []SpanLink  `json:"links"`
+	Links         []SpanLink  `json:"links"`     // the first 64
+	LinkCount     int         `json:"linkCount"` // all that it has; /traces/{id}/spans/{span}/links has them
 }
 
 // Attribute is one key with its value in text form.
@@ -160,7 +185,7 @@ type Hop struct {
 	Parts       []HopPart `json:"parts"`
 	EndToEnd    Part      `json:"endToEnd"`
 	Residence   *Part     `json:"residence,omitempty"` // backlog and long poll together, when known
-	Settle      *Part     `json:"settle,omitempty"`    // commit asked → acknowledged, when the commit that covers the record was seen; no part of endToEnd
+	Settle      *HopPart  `json:"settle,omitempty"`    // commit asked → acknowledged, when the commit that covers the record was seen; no part of endToEnd
 	Retry       *Retry    `json:"retry,omitempty"`     // of a record that was sent on after it failed
 	RoundTrip   Part      `json:"roundTrip"`
 	SharedClock bool      `json:"sharedClock"`

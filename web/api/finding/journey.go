@@ -1,6 +1,8 @@
 package finding
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -17,7 +19,29 @@ type Journey struct {
 	Hops     []Hop
 	Errors   []Error // events on the way, oldest first
 	Failed   int     // spans with an error status
+	Batches  []Batch // largest first
+	Path     Path
 	Cut      bool
+}
+
+// Batch is a span of a journey that read several records.
+type Batch struct {
+	SpanID  string
+	Service string
+	Topic   string
+	Group   string
+	Records int
+}
+
+// Path is whose time a critical path is. The shares sum up to one.
+type Path struct {
+	Total     time.Duration
+	Producers float64 // batch queue, retry, ack
+	Broker    float64 // backlog, long poll
+	Consumers float64 // fetch queue, processing
+	Others    float64 // work of spans outside of a hop
+	Unknown   float64
+	Longest   string // row of the longest stretch
 }
 
 // Hop is one hop of a journey or of a list.
@@ -135,6 +159,10 @@ var journeyTitles = []rule[journeyFacts]{
 	}},
 	{"reached-with-errors", func(f journeyFacts) bool { return f.read > 0 && (len(f.Errors) > 0 || f.Failed > 0) }, ToneWarn, reached},
 	{"reached", func(f journeyFacts) bool { return f.read > 0 }, ToneOK, reached},
+	{"read-a-batch", func(f journeyFacts) bool { return len(f.Batches) > 0 && f.unread == 0 }, ToneOK, func(f journeyFacts) []Piece {
+		b := f.Batches[0]
+		return append(append(say(strong(f.Root), text(" read ")), count(b.Records).at(rowHref(b.SpanID))), text(" records at once, as group "), strong(b.Group))
+	}},
 	{"unread", func(f journeyFacts) bool { return f.unread > 0 }, ToneWarn, func(f journeyFacts) []Piece {
 		h := f.Hops[0]
 		return say(text("nobody has been seen to read what "+f.Service+" sent to "), strong(h.Topic).at(rowHref(h.ID)))
@@ -156,6 +184,9 @@ const (
 	almostAll = 0.95
 	mostly    = 0.5
 )
+
+// leastShare is the smallest share of a way that a sentence names.
+const leastShare = 0.005
 
 func most(f journeyFacts) []Piece {
 	word := "most of it"
@@ -180,6 +211,31 @@ func largestIs(names ...exporters.PartName) func(journeyFacts) bool {
 }
 
 var journeyTexts = []rule[journeyFacts]{
+	{"whose", func(f journeyFacts) bool { return f.Path.Total > 0 && f.read > 0 && f.Path.Unknown < 1 }, "", func(f journeyFacts) []Piece {
+		type side struct {
+			whose string
+			of    float64
+		}
+		sides := []side{{"the broker's", f.Path.Broker}, {"the consumers'", f.Path.Consumers}, {"the producers'", f.Path.Producers}, {"other work", f.Path.Others}, {"unknown", f.Path.Unknown}}
+		slices.SortStableFunc(sides, func(a, b side) int { return cmp.Compare(b.of, a.of) })
+		out := say(text("of the critical path "))
+		for i, s := range sides {
+			if s.of < leastShare && i > 0 {
+				break
+			}
+			p := share(s.of, 1)
+			if i > 0 {
+				out = append(out, text(", "))
+			} else {
+				p = p.at(rowHref(f.Path.Longest)).bold()
+			}
+			out = append(out, p, text(" was "+s.whose))
+			if i > 0 {
+				out[len(out)-1] = text(" " + s.whose)
+			}
+		}
+		return append(out, text("."))
+	}},
 	{"backlog-behind", func(f journeyFacts) bool {
 		return largestIs(exporters.PartBacklog)(f) && f.largest.hop.Behind > 0
 	}, "", func(f journeyFacts) []Piece {
@@ -238,6 +294,11 @@ var journeyTexts = []rule[journeyFacts]{
 	}},
 	{"errors", func(f journeyFacts) bool { return len(f.Errors) > 1 }, "", func(f journeyFacts) []Piece {
 		return say(count(len(f.Errors)), text(" errors on the way, the first: "), link(f.Errors[0].Title, f.Errors[0].Href), text("."))
+	}},
+	{"batches", func(f journeyFacts) bool { return len(f.Batches) > 0 && f.read > 0 }, "", func(f journeyFacts) []Piece {
+		b := f.Batches[0]
+		s := say(text("group "), strong(b.Group), text(" read it together with "))
+		return append(s, append(many(b.Records-1, "other record", "other records"), text(" in one batch."))...)
 	}},
 	{"some-unread", func(f journeyFacts) bool { return f.read > 0 && f.unread > 0 }, "", func(f journeyFacts) []Piece {
 		return append(many(f.unread, "record", "records"), text(" on the way nobody has been seen to read."))

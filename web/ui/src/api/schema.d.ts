@@ -68,8 +68,50 @@ export interface paths {
          *     where its messages came from (by record coordinates and by the context
          *     that a record carried), then forward to all that came of them. At most
          *     50 traces, 10,000 spans, 2,000 hops and 500 events; cut says what was left out.
+         *     Of a span that read several records the hops that lead to it stand here, three
+         *     at most; batches has the others. critical is the chain of causes through the broker.
          */
         get: operations["journey"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/traces/{id}/spans/{span}/batch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The records that one span read, with their ages.
+         * @description A distribution of how old the records were when they were handed to the
+         *     application (sent → handed, on one clock where samples allow; else the
+         *     record's timestamp → handed), what the ages are made of, and a page of the
+         *     records. Records are those that the span's links name, at most 8,192.
+         */
+        get: operations["batch"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/traces/{id}/spans/{span}/links": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The links of one span, or the spans that link to it. */
+        get: operations["links"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1105,8 +1147,162 @@ export interface components {
             spans: components["schemas"]["Span"][];
             hops: components["schemas"]["Hop"][];
             events: components["schemas"]["EventRef"][];
+            /** @description spans before these, as asked for */
+            skipped: number;
+            batches: components["schemas"]["Batch"][];
+            critical: components["schemas"]["Critical"];
             totals: components["schemas"]["PartTotal"][];
             cut: components["schemas"]["Cut"][];
+        };
+        /** @description Batch is a span that read several records. Of their hops only those stand in the journey that it came by; /traces/{id}/spans/{span}/batch has all. */
+        Batch: {
+            traceId: string;
+            spanId: string;
+            service: string;
+            /** @description that the span names */
+            records: number;
+            /** @description of them, as hops of the journey */
+            shown: number;
+            /** @description at most 10 */
+            topics: string[];
+            group: string;
+        };
+        /** @description Critical is the chain of causes that ends with the last thing that a journey's messages caused: of work, and of the parts of hops. It goes through the broker and from trace to trace. The segments lie end to end, so their signed lengths sum up to the total. */
+        Critical: {
+            totalNs: number;
+            start: components["schemas"]["Nanos"] | null;
+            end: components["schemas"]["Nanos"] | null;
+            /** @description in time order; at most 4,000, the longest */
+            segments: components["schemas"]["CriticalPiece"][];
+            /** @description of all segments; largest first within what they are by */
+            shares: components["schemas"]["CriticalShare"][];
+            /** @description there are more segments */
+            cut: boolean;
+        };
+        /** @description CriticalPiece is one stretch of a critical path. */
+        CriticalPiece: {
+            /**
+             * @description work: of a span outside of a hop; gap: nothing is known of it; else a part of a hop
+             * @enum {string}
+             */
+            part: "batch_queue" | "retry" | "ack" | "backlog" | "long_poll" | "fetch_queue" | "processing" | "work" | "gap";
+            /** @description id of the hop, or of the span */
+            row: string;
+            traceId: string;
+            /** @description of the span; empty for a part of a hop */
+            spanId: string;
+            service: string;
+            topic: string;
+            group: string;
+            from: components["schemas"]["Nanos"];
+            to: components["schemas"]["Nanos"];
+            ns: number;
+        };
+        /** @description CriticalShare is how much of a critical path belongs to one part, topic or service. */
+        CriticalShare: {
+            /**
+             * @description part, topic, service
+             * @enum {string}
+             */
+            by: "part" | "topic" | "service";
+            name: string;
+            ns: number;
+            /** @description of the total */
+            share: number;
+            /** @description of the longest stretch of it */
+            row: string;
+        };
+        /** @description BatchDetail is a span that read several records, and a page of those. */
+        BatchDetail: {
+            finding: components["schemas"]["Finding"];
+            /** @description null while it is not stored */
+            span: components["schemas"]["LinkedSpan"] | null;
+            /** @description how many records the span says it had, where it does */
+            told: number | null;
+            /** @description that it names, at most 8,192 */
+            records: number;
+            /** @description it names more */
+            cut: boolean;
+            ages: components["schemas"]["BatchAges"];
+            order: string;
+            skip: number;
+            messages: components["schemas"]["BatchMessage"][];
+        };
+        /** @description BatchAges says how old the records of a batch were when they were handed to the application. */
+        BatchAges: {
+            known: number;
+            unknown: number;
+            /** @description two clocks disagree */
+            negative: number;
+            /** @description of the known ones, those whose two times are of different clocks */
+            crossing: number;
+            minNs: number;
+            p50Ns: number;
+            p95Ns: number;
+            maxNs: number;
+            /** @description the buckets grow by a factor */
+            log: boolean;
+            /** @description rising, without gap; at most 21 */
+            buckets: components["schemas"]["BatchAge"][];
+            /** @description what the ages are made of */
+            parts: components["schemas"]["PartTotal"][];
+        };
+        /** @description BatchAge is one bar of the ages: those in [fromNs, toNs), of the last one those at toNs, too. */
+        BatchAge: {
+            fromNs: number;
+            toNs: number;
+            count: number;
+            /** @description what these ages are made of */
+            parts: components["schemas"]["PartTotal"][];
+        };
+        /** @description BatchMessage is one record of a batch. */
+        BatchMessage: {
+            hop: components["schemas"]["Hop"];
+            age: components["schemas"]["Part"];
+            /**
+             * @description sent, timestamp; empty when unknown
+             * @enum {string}
+             */
+            ageFrom: "" | "sent" | "timestamp";
+            /** @description the two times are of different clocks */
+            crossesClock: boolean;
+        };
+        /** @description LinkedSpan is what a link shows of the span that it leads to. */
+        LinkedSpan: {
+            traceId: string;
+            spanId: string;
+            name: string;
+            service: string;
+            kind: string;
+            status: string;
+            start: components["schemas"]["Nanos"];
+            durationNs: number;
+        };
+        /** @description LinkList is a page of the links of one span, in one direction. */
+        LinkList: {
+            /**
+             * @description to: its own links; from: the spans that link to it
+             * @enum {string}
+             */
+            direction: "to" | "from";
+            links: components["schemas"]["Link"][];
+            skip: number;
+            /** @description null where they are not counted */
+            total: number | null;
+            /** @description there is another page */
+            more: boolean;
+        };
+        /** @description Link is one end of a link as it can be told to a person. */
+        Link: {
+            traceId: string;
+            spanId: string;
+            /** @description null while it is not stored: not sampled, on its way, or deleted */
+            span: components["schemas"]["LinkedSpan"] | null;
+            topic: string;
+            partition: number | null;
+            offset: number | null;
+            /** @description of the link */
+            attributes: components["schemas"]["Attribute"][];
         };
         /** @description Cut says that a journey is larger than one answer. */
         Cut: {
@@ -1116,14 +1312,18 @@ export interface components {
              */
             what: "traces" | "spans" | "hops" | "events";
             limit: number;
+            /** @description how many there are, where that was counted */
+            of: number | null;
         };
         /** @description PartTotal sums one part over the hops of a journey. */
         PartTotal: {
             /** @enum {string} */
-            name: "batch_queue" | "retry" | "ack" | "backlog" | "long_poll" | "fetch_queue" | "processing";
+            name: "batch_queue" | "retry" | "ack" | "backlog" | "long_poll" | "fetch_queue" | "processing" | "settle" | "unknown";
             ns: number;
             known: number;
             unknown: number;
+            /** @description Negative is how many of the known ones are below zero: two clocks disagree. */
+            negative: number;
         };
         /** @description Span is one span. */
         Span: {
@@ -1144,7 +1344,10 @@ export interface components {
             attributes: components["schemas"]["Attribute"][];
             resource: components["schemas"]["Attribute"][];
             events: components["schemas"]["SpanEvent"][];
+            /** @description the first 64 */
             links: components["schemas"]["SpanLink"][];
+            /** @description all that it has; /traces/{id}/spans/{span}/links has them */
+            linkCount: number;
         };
         /** @description Attribute is one key with its value in text form. */
         Attribute: {
@@ -1185,7 +1388,7 @@ export interface components {
              */
             clockGap?: "host" | "producer-samples" | "consumer-samples" | "broker" | "step" | "times";
             /** @description commit asked to acknowledged, when the commit that covers the record was seen; no part of endToEnd */
-            settle?: components["schemas"]["Part"];
+            settle?: components["schemas"]["HopPart"];
             /** @description of a record that was sent on after it failed */
             retry?: components["schemas"]["Retry"];
             roundTrip: components["schemas"]["Part"];
@@ -1285,7 +1488,7 @@ export interface components {
         /** @description HopPart is a part with its place in time. */
         HopPart: {
             /** @enum {string} */
-            name: "batch_queue" | "retry" | "ack" | "backlog" | "long_poll" | "fetch_queue" | "processing";
+            name: "batch_queue" | "retry" | "ack" | "backlog" | "long_poll" | "fetch_queue" | "processing" | "settle";
             known: boolean;
             ns: number;
             from: components["schemas"]["Nanos"] | null;
@@ -2712,6 +2915,17 @@ export type Names = components['schemas']['Names'];
 export type TraceList = components['schemas']['TraceList'];
 export type TraceSummary = components['schemas']['TraceSummary'];
 export type Journey = components['schemas']['Journey'];
+export type Batch = components['schemas']['Batch'];
+export type Critical = components['schemas']['Critical'];
+export type CriticalPiece = components['schemas']['CriticalPiece'];
+export type CriticalShare = components['schemas']['CriticalShare'];
+export type BatchDetail = components['schemas']['BatchDetail'];
+export type BatchAges = components['schemas']['BatchAges'];
+export type BatchAge = components['schemas']['BatchAge'];
+export type BatchMessage = components['schemas']['BatchMessage'];
+export type LinkedSpan = components['schemas']['LinkedSpan'];
+export type LinkList = components['schemas']['LinkList'];
+export type Link = components['schemas']['Link'];
 export type Cut = components['schemas']['Cut'];
 export type PartTotal = components['schemas']['PartTotal'];
 export type Span = components['schemas']['Span'];
@@ -2949,6 +3163,8 @@ export interface operations {
             query?: {
                 /** @description Decimal id; the first project unless given. */
                 project?: components["parameters"]["project"];
+                /** @description Spans of an earlier answer, for the next 10,000 by start time. */
+                skip?: number;
             };
             header?: never;
             path: {
@@ -2966,6 +3182,74 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Journey"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    batch: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Largest first; what is unknown comes last. place is by topic, partition and offset. */
+                order?: "oldest" | "youngest" | "place" | "batch_queue" | "ack" | "backlog" | "long_poll" | "fetch_queue" | "size";
+                /** @description Records of earlier pages. */
+                skip?: number;
+                limit?: components["parameters"]["limit"];
+            };
+            header?: never;
+            path: {
+                /** @description 32 hex digits. */
+                id: string;
+                /** @description 16 hex digits. */
+                span: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchDetail"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    links: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description to: where its links lead; from: the spans that link to it, by start time. */
+                direction?: "to" | "from";
+                /** @description Links of earlier pages. */
+                skip?: number;
+                limit?: components["parameters"]["limit"];
+            };
+            header?: never;
+            path: {
+                /** @description 32 hex digits. */
+                id: string;
+                /** @description 16 hex digits. */
+                span: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LinkList"];
                 };
             };
             default: components["responses"]["Error"];

@@ -6,7 +6,7 @@ import { segments, waitingShare, hopLabel } from './parts'
 export function span(spanId: string, parentId: string, start: number, end: number, more: Partial<Span> = {}): Span {
   return {
     traceId: 't', spanId, parentId, name: spanId, kind: 'internal', status: 'unset', statusMessage: '', start: String(start), end: String(end),
-    service: 's', scope: '', attributes: [], resource: [], events: [], links: [], ...more,
+    service: 's', scope: '', attributes: [], resource: [], events: [], links: [], linkCount: 0, ...more,
   }
 }
 

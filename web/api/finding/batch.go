@@ -1,0 +1,65 @@
+package finding
+
+import (
+	"time"
+
+	"github.com/hoptrace/hoptrace/exporters"
+)
+
+// BatchFacts is what the page of one batch knows.
+type BatchFacts struct {
+	Name            string // of the span
+	Group           string
+	Records         int
+	Told            int // how many the span says it had; zero when it does not
+	Known           int // ages
+	Negative        int
+	Crossing        int
+	Median, Oldest  time.Duration
+	OldestTopic     string
+	OldestPartition int32
+	Part            exporters.PartName // of which the ages are made mostly
+	PartShare       float64
+}
+
+// ForBatch says how old the records of one batch were.
+func ForBatch(f BatchFacts) Finding {
+	out := first(batchTitles, f)
+	out.Text = all(batchTexts, f)
+	return out
+}
+
+var batchTitles = []rule[BatchFacts]{
+	{"batch-unknown", func(f BatchFacts) bool { return f.Known == 0 }, ToneWarn, func(f BatchFacts) []Piece {
+		return append(append(say(strong(f.Name), text(" read ")), many(f.Records, "record", "records")...), text(", and nobody tells how old they were"))
+	}},
+	{"batch-negative", func(f BatchFacts) bool { return f.Negative*2 > f.Known }, ToneWarn, func(f BatchFacts) []Piece {
+		return append(append(say(strong(f.Name), text(" read ")), many(f.Records, "record", "records")...), text(", most of them before they were sent: two clocks disagree"))
+	}},
+	{"batch", always[BatchFacts], ToneOK, func(f BatchFacts) []Piece {
+		s := append(say(strong(f.Name), text(" read ")), many(f.Records, "record", "records")...)
+		return append(s, text(", half of them older than "), duration(f.Median))
+	}},
+}
+
+var batchTexts = []rule[BatchFacts]{
+	{"oldest", func(f BatchFacts) bool { return f.Known > 0 && f.Oldest > 0 }, "", func(f BatchFacts) []Piece {
+		return say(text("the oldest, of "), strong(Hop{Topic: f.OldestTopic, Partition: f.OldestPartition}.place()), text(", had waited "), duration(f.Oldest),
+			text("."))
+	}},
+	{"made-of", func(f BatchFacts) bool { return f.PartShare >= mostly }, "", func(f BatchFacts) []Piece {
+		return say(share(f.PartShare, 1).bold(), text(" of what is known of their ages was "+partWords[f.Part]+"."))
+	}},
+	{"some-unknown", func(f BatchFacts) bool { return f.Known > 0 && f.Known < f.Records }, "", func(f BatchFacts) []Piece {
+		return say(text("of "), count(f.Records-f.Known), text(" nobody tells how old they were."))
+	}},
+	{"left-out", func(f BatchFacts) bool { return f.Told > f.Records }, "", func(f BatchFacts) []Piece {
+		return say(text("the span says that it had "), count(f.Told), text(" and names "), count(f.Records), text(": its program bounds the links of a span."))
+	}},
+	{"negative", func(f BatchFacts) bool { return f.Negative > 0 }, "", func(f BatchFacts) []Piece {
+		return append(many(f.Negative, "age is", "ages are"), text(" negative: two clocks disagree."))
+	}},
+	{"crossing", func(f BatchFacts) bool { return f.Crossing > 0 }, "", func(f BatchFacts) []Piece {
+		return append(many(f.Crossing, "age is", "ages are"), text(" taken between two clocks that nobody compared."))
+	}},
+}
