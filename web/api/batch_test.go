@@ -78,9 +78,9 @@ func TestABatchIsADistributionOfAgesAndAPage(t *testing.T) {
 			t.Errorf("by %s the first is %d, want %d", order, *got, first)
 		}
 	}
-	get[errorBody](t, h, path+"?order=colour", http.StatusBadRequest)
-	get[errorBody](t, h, strings.Replace(path, "0100000000000000", "0900000000000000", 1), http.StatusNotFound)
-	get[errorBody](t, h, strings.Replace(path, "0100000000000000", "x", 1), http.StatusBadRequest)
+	get[Problem](t, h, path+"?order=colour", http.StatusBadRequest)
+	get[Problem](t, h, strings.Replace(path, "0100000000000000", "0900000000000000", 1), http.StatusNotFound)
+	get[Problem](t, h, strings.Replace(path, "0100000000000000", "x", 1), http.StatusBadRequest)
 }
 
 func TestAgesOfABatchOfOneAge(t *testing.T) {
@@ -134,6 +134,6 @@ func TestLinksHaveNamesAndLeadBothWays(t *testing.T) {
 	if len(from.Links) != 1 || from.Links[0].Span.Name != "process orders" || from.More || *from.Total != 1 {
 		t.Errorf("linked from %+v; want the batch", from)
 	}
-	get[errorBody](t, h, batch+"?direction=up", http.StatusBadRequest)
-	get[errorBody](t, h, strings.Replace(batch, "0100000000000000", "0900000000000000", 1), http.StatusNotFound)
+	get[Problem](t, h, batch+"?direction=up", http.StatusBadRequest)
+	get[Problem](t, h, strings.Replace(batch, "0100000000000000", "0900000000000000", 1), http.StatusNotFound)
 }

@@ -217,7 +217,7 @@ func TestASecondPageHasTheOtherSpans(t *testing.T) {
 	if len(next.Spans) != 6 || next.Skipped != maxSpans || next.Spans[0].SpanID == j.Spans[0].SpanID {
 		t.Errorf("the second page has %d spans behind %d", len(next.Spans), next.Skipped)
 	}
-	get[errorBody](t, h, path+"?skip=x", http.StatusBadRequest)
+	get[Problem](t, h, path+"?skip=x", http.StatusBadRequest)
 }
 
 func TestRedeliveriesAreCounted(t *testing.T) {
