@@ -12,6 +12,7 @@ import (
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/instrumentation/messaging"
+	"github.com/hoptrace/hoptrace/instrumentation/messaging/clock"
 	"github.com/hoptrace/hoptrace/schemas"
 	"github.com/hoptrace/hoptrace/web/api/finding"
 )
@@ -108,6 +109,17 @@ func ageOf(j joined) aged {
 		out.age, out.from, out.cross = schemas.Between(c.RecordTime, handed), "timestamp", true
 	}
 	return out
+}
+
+// uncertainty is where the true age lies: as far off as the residence, which is
+// the only stretch of it that crosses clocks.
+func (a *aged) uncertainty() *Uncertainty {
+	if a.clock == nil || !a.age.Known || !a.clock.residence.Known() || !a.parts.Backlog.Known || !a.parts.LongPoll.Known {
+		return nil
+	}
+	age := int64(a.age.Duration)
+	rest := age - int64(a.parts.Backlog.Duration+a.parts.LongPoll.Duration)
+	return uncertainty(clock.Interval{Lo: rest + a.clock.residence.Lo, Hi: rest + a.clock.residence.Hi}, age)
 }
 
 // ageParts are the parts that an age is made of.
@@ -209,9 +221,7 @@ func (h *Handler) batch(ctx context.Context, q *query) (any, error) {
 	}
 	for i := range page {
 		out.Messages = append(out.Messages, BatchMessage{Hop: hopJSON(shown[i]), Age: part(page[i].age), AgeFrom: page[i].from, CrossesClock: page[i].cross && page[i].age.Known})
-		if c := shown[i].clock; c != nil && page[i].age.Known {
-			out.Messages[i].Age.Uncertainty = uncertainty(c.residence)
-		}
+		out.Messages[i].Age.Uncertainty = page[i].uncertainty()
 	}
 	return out, nil
 }
