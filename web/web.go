@@ -105,6 +105,13 @@ type Deps struct {
 	Find     exporters.FindReader     // may be nil
 	// NewIssues counts the issues of releases; nil means that they are not told.
 	NewIssues exporters.ReleaseIssues
+	// What our own processes report; any may be nil.
+	Health      exporters.HealthReader
+	StoreHealth exporters.StoreHealthReader
+	Stages      []api.LineStage
+	// Dead letters; nil means that this process knows no broker.
+	Letters    api.Letters
+	LetterEnds exporters.DeadLetterEnds
 }
 
 // Mount is a handler of a path of its own, beside the UI and its API. It does not

@@ -15,6 +15,7 @@ import (
 	"github.com/hoptrace/hoptrace/exporters/blobs"
 	"github.com/hoptrace/hoptrace/exporters/clickhouse"
 	"github.com/hoptrace/hoptrace/exporters/metadata"
+	"github.com/hoptrace/hoptrace/internal/deadletter"
 	"github.com/hoptrace/hoptrace/internal/dirlock"
 	"github.com/hoptrace/hoptrace/internal/embeddedclickhouse"
 	"github.com/hoptrace/hoptrace/internal/embeddedkafka"
@@ -54,6 +55,7 @@ type app struct {
 	nodes    *blobs.Nodes
 	metrics  *kafka.Metrics
 	lag      *lagwatch.Watcher // nil when no cluster is watched
+	reporter *reporter
 }
 
 // part is a component made of two functions; either may be nil.
@@ -163,6 +165,8 @@ func serve(ctx context.Context, r role, s *settings, log *slog.Logger) (err erro
 	}
 	if r.collector || r.pipeline || r.web {
 		add(metadataPart{part{"metadata", a.openMetadata, a.closeMetadata}, a})
+		a.reporter = &reporter{a: a, started: begun}
+		add(a.reporter)
 	}
 	if r.collector || r.pipeline {
 		add(&topicsPart{a: a})
@@ -362,11 +366,16 @@ func (a *app) pipeline(context.Context) (lifecycle.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pipeline.New(cfg, pipeline.Deps{
+	line, err := pipeline.New(cfg, pipeline.Deps{
 		Spans: a.store, Events: a.store, Metrics: a.store, Logs: a.store, Ledger: a.store, Issues: a.metadata, Nodes: a.nodes, Stored: a.store, Frames: maps,
 		Grouper: process.GroupBy(process.NewProjectGrouper(a.metadata, a.log).For), Hooks: []postprocess.Hook{journal}, Kafka: a.metrics,
 		Files: a.store, Blobs: a.blobs, Feedback: a.metadata, Sessions: a.store, Monitors: a.metadata, Clocks: a.store,
 	}, a.registry, a.log)
+	if err != nil {
+		return nil, err
+	}
+	a.reporter.watch(line.Gaps)
+	return line, nil
 }
 
 // keeperPart closes the producer after the keeper that uses it.
@@ -412,6 +421,10 @@ func (a *app) web(context.Context) (lifecycle.Component, error) {
 	if len(a.settings.Kafka.Brokers) > 0 {
 		unread = backlogs{a}
 	}
+	var letters api.Letters
+	if len(a.settings.Kafka.Brokers) > 0 {
+		letters = deadletter.New(a.kafkaConfig(), a.log)
+	}
 	var lag exporters.LagReader
 	if a.lag != nil {
 		lag = a.lag
@@ -437,6 +450,11 @@ func (a *app) web(context.Context) (lifecycle.Component, error) {
 		Feedback:    a.metadata,
 		Sessions:    a.store,
 		NewIssues:   a.metadata,
+		Health:      a.metadata,
+		StoreHealth: a.store,
+		Stages:      lineStages(),
+		Letters:     letters,
+		LetterEnds:  a.metadata,
 		Monitors:    a.metadata,
 		Topology:    a.store,
 		Find:        a.store,

@@ -32,6 +32,7 @@ const usage = `hoptrace shows where every Kafka message spends its time, and wha
   hoptrace ledger       where every item went that senders handed over
   hoptrace lag          how far consumer groups are behind, when they have caught up, when records are lost
   hoptrace record       TOPIC/PARTITION@OFFSET: a record's way, its trace and what failed on it
+  hoptrace dlq          list, show, retry, discard: the records that no stage could take
   hoptrace config       print every setting, its value and where it came from
   hoptrace version
 
@@ -69,6 +70,9 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 			case "lag":
 				_, _ = io.WriteString(stdout, lagUsage)
 				return 0
+			case "dlq":
+				_, _ = io.WriteString(stdout, dlqUsage)
+				return 0
 			case "record":
 				_, _ = io.WriteString(stdout, recordUsage)
 				return 0
@@ -88,6 +92,8 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return runLedger(args, stdout, stderr)
 	case "lag":
 		return runLag(args, stdout, stderr)
+	case "dlq":
+		return runDLQ(args, stdout, stderr)
 	case "record":
 		return runRecord(args, stdout, stderr)
 	case "grouping":

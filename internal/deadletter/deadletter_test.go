@@ -49,9 +49,14 @@ var noon = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 func (w *world) put(topic string, partition int32, n int, value string, more ...kgo.RecordHeader) {
 	w.Helper()
 	r := &kgo.Record{Topic: topic, Partition: partition, Key: []byte("k"), Value: []byte(value), Timestamp: noon.Add(time.Duration(n) * time.Minute), Headers: append([]kgo.RecordHeader{
-		{Key: "project", Value: []byte("7")}, {Key: "authorization", Value: []byte("Bearer abcdefghijkl")},
-		{Key: headerReason, Value: []byte("undecodable: byte " + value)}, {Key: headerStage, Value: []byte("persist-spans")}, {Key: headerTopic, Value: []byte("theirs-spans")},
-		{Key: headerTimestamp, Value: fmt.Append(nil, noon.UnixMilli())}, {Key: headerPartition, Value: []byte("1")}, {Key: headerOffset, Value: fmt.Append(nil, n)},
+		{Key: "project", Value: []byte("7")},
+		{Key: "authorization", Value: []byte("Bearer abcdefghijkl")},
+		{Key: headerReason, Value: []byte("undecodable: byte " + value)},
+		{Key: headerStage, Value: []byte("persist-spans")},
+		{Key: headerTopic, Value: []byte("theirs-spans")},
+		{Key: headerTimestamp, Value: fmt.Append(nil, noon.UnixMilli())},
+		{Key: headerPartition, Value: []byte("1")},
+		{Key: headerOffset, Value: fmt.Append(nil, n)},
 	}, more...)}
 	if err := w.cl.ProduceSync(w.Context(), r).FirstErr(); err != nil {
 		w.Fatal(err)

@@ -66,6 +66,15 @@ type Deps struct {
 	Find exporters.FindReader
 	// NewIssues counts the issues of releases; nil means that they are not told.
 	NewIssues exporters.ReleaseIssues
+	// Health is what our processes report, StoreHealth what the store tells of itself,
+	// Stages the pipeline's table. Nil means that this process does not know.
+	Health      exporters.HealthReader
+	StoreHealth exporters.StoreHealthReader
+	Stages      []LineStage
+	// Letters reads dead letters, LetterEnds knows what became of them; nil means that
+	// this process knows no broker.
+	Letters    Letters
+	LetterEnds exporters.DeadLetterEnds
 }
 
 // Endpoints are the addresses that the first-run page tells people to send to.
@@ -173,6 +182,8 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.releaseRoutes()
 	h.monitorRoutes()
 	h.topologyRoutes()
+	h.healthRoutes()
+	h.deadLetterRoutes()
 	h.act(http.MethodPost, "/api/v1/projects/{id}/grouping/preview", h.groupingPreview)
 	h.handle("/api/v1/projects/{id}/events/{event}/grouping", nil, h.groupingOfEvent)
 	h.mux.HandleFunc("GET /api/v1/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
