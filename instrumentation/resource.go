@@ -2,12 +2,9 @@ package hoptrace
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/resource"
@@ -15,8 +12,8 @@ import (
 	"github.com/hoptrace/hoptrace/instrumentation/messaging"
 )
 
-// bootIDFile holds the id that Linux draws at each boot. Other systems have none.
-var bootIDFile = "/proc/sys/kernel/random/boot_id"
+// bootIDFile is a file of their own in tests.
+var bootIDFile = messaging.BootIDFile
 
 // newResource describes the program. What cannot be found out is left out. The
 // caller's attributes win over the environment's, which win over what was found.
@@ -54,14 +51,5 @@ func newResource(o Options) *resource.Resource {
 	return res
 }
 
-// bootID is the hash of the kernel's boot id: enough to tell that two processes
-// share a clock, and not an identifier that other software uses.
-func bootID() string {
-	raw, err := os.ReadFile(bootIDFile)
-	id := strings.TrimSpace(string(raw))
-	if err != nil || id == "" {
-		return ""
-	}
-	sum := sha256.Sum256([]byte("hoptrace boot id " + id))
-	return hex.EncodeToString(sum[:8])
-}
+// bootID is this host's.
+func bootID() string { return messaging.BootID(bootIDFile) }

@@ -180,6 +180,9 @@ func serve(ctx context.Context, r role, s *settings, log *slog.Logger) (err erro
 		add(part{"lag watcher", a.startLag, a.stopLag})
 		add(&later{name: "web", make: a.web})
 	}
+	if r.collector {
+		add(&later{name: "clock beacon", make: a.beacon})
+	}
 	if r.collector { // last to start and first to stop: it accepts only what the others take
 		add(&later{name: "collector", make: a.collector})
 	}

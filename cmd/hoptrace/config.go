@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hoptrace/hoptrace/collector"
+	"github.com/hoptrace/hoptrace/collector/beacon"
 	"github.com/hoptrace/hoptrace/collector/lagwatch"
 	"github.com/hoptrace/hoptrace/collector/overload"
 	"github.com/hoptrace/hoptrace/collector/quota"
@@ -88,6 +89,7 @@ type settings struct {
 	} `yaml:"pipeline"`
 
 	LagWatch lagwatch.Config `yaml:"lagwatch"`
+	Beacon   beacon.Config   `yaml:"beacon"`
 
 	Web struct {
 		Listen       string   `yaml:"listen" help:"the UI and its API"`
@@ -115,6 +117,7 @@ func defaultSettings() settings {
 	s.Pipeline.BatchWait = 500 * time.Millisecond
 	s.Pipeline.BatchSpans = 50_000
 	s.LagWatch = lagwatch.DefaultConfig()
+	s.Beacon = beacon.DefaultConfig()
 	s.Web.Listen = "127.0.0.1:8090"
 	return s
 }
@@ -160,7 +163,7 @@ func (s *settings) validate(r role) error {
 	if len(broker.Brokers) == 0 {
 		broker.Brokers = []string{s.EmbeddedKafka.Listen}
 	}
-	faults = append(faults, broker.Validate(), s.EmbeddedKafka.Validate(), s.Collector.Validate(), s.Quota.Abuse.Validate(), s.Overload.Validate(), s.LagWatch.Validate())
+	faults = append(faults, broker.Validate(), s.EmbeddedKafka.Validate(), s.Collector.Validate(), s.Quota.Abuse.Validate(), s.Overload.Validate(), s.LagWatch.Validate(), s.Beacon.Validate())
 	atLeast := func(key string, got, least config.Bytes) {
 		if got < least {
 			have, _ := got.MarshalText()
