@@ -24,6 +24,24 @@ import { Empty, Failed } from './parts/States'
 // Its own file, so that the first page stays small.
 const Topology = lazy(() => import('./pages/topology/Topology').then((m) => ({ default: m.TopologyPage })))
 
+const FindPage = lazy(() => import('./pages/find/Find').then((m) => ({ default: m.FindPage })))
+const RecordPage = lazy(() => import('./pages/record/Record').then((m) => ({ default: m.RecordPage })))
+
+/** A page that comes in a file of its own; its frame stands while that is fetched. */
+function Later({ page, status, ranged, children }: { page: 'Messages'; status: Status | undefined; ranged?: boolean; children: ReactNode }) {
+  return (
+    <Suspense
+      fallback={
+        <Shell page={page} status={status} ranged={ranged}>
+          <Finding finding={undefined} />
+        </Shell>
+      }
+    >
+      {children}
+    </Suspense>
+  )
+}
+
 export function App() {
   const project = new URLSearchParams(useSearch()).get('project') ?? undefined
   const status = useQuery({
@@ -53,6 +71,18 @@ export function App() {
         </Route>
         <Route path="/traces">{list(<Traces status={s} />, 'Traces')}</Route>
         <Route path="/traces/:id">{(p) => <Waterfall key={p.id} id={p.id} status={s} />}</Route>
+        <Route path="/find">
+          <Later page="Messages" status={s} ranged>
+            <FindPage status={s} />
+          </Later>
+        </Route>
+        <Route path="/records/:topic/:partition/:offset">
+          {(p) => (
+            <Later page="Messages" status={s}>
+              <RecordPage key={`${p.topic}/${p.partition}/${p.offset}`} topic={p.topic} partition={p.partition} offset={p.offset} status={s} />
+            </Later>
+          )}
+        </Route>
         <Route path="/messages">{list(<Messages status={s} />, 'Messages')}</Route>
         <Route path="/topology">
           {list(

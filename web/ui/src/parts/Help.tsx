@@ -1,14 +1,14 @@
 import { useEffect, useRef } from 'react'
 
 const KEYS: [string[], string][] = [
-  [['/'], 'search: filters, words or a trace id'],
+  [['/'], 'search: filters, words, or what names one message: orders/3@918273, an id, key:…'],
   [['j', 'k'], 'next and previous row'],
   [['Enter'], 'open the row'],
   [['Esc'], 'back to the list; out of a field'],
   [['z'], 'time axis: folded, linear, logarithmic'],
   [['[', ']'], 'longer, shorter time'],
   [[',', '.'], 'topology: one step earlier, later'],
-  [['v'], 'topology: graph or table'],
+  [['v'], 'topology: graph or table; trace: waterfall, lanes or table'],
   [['c'], 'copy a link to what you see'],
   [['g', 't'], 'traces'],
   [['g', 'm'], 'messages'],

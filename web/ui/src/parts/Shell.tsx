@@ -2,6 +2,7 @@ import { useEffect, useRef, useState, type FormEvent, type ReactNode } from 'rea
 import { useLocation, useSearch } from 'wouter'
 import type { Status } from '../api/types'
 import { DEFAULT_FROM, readFilters, readTyped, typedOf, withParams } from '../lib/filters'
+import { asked, looksUp } from '../lib/find'
 import { useKeys } from '../lib/keys'
 import { chooseTheme, chosenTheme, THEMES } from '../lib/theme'
 import { Help } from './Help'
@@ -219,6 +220,8 @@ function Search({ kind, wanted, ref }: { kind: ShellProps['filters']; wanted: st
   }
   const submit = (e: FormEvent) => {
     e.preventDefault()
+    // A page without words of its own looks up what names one thing.
+    if ((!kind || kind === 'tokens') && looksUp(typed)) return go(to('/find?q=' + encodeURIComponent(asked(typed))))
     const got = readTyped(typed, kind === 'text' || kind === 'words')
     if (got.kind === 'fault') return setFault(got.message)
     setFault('')

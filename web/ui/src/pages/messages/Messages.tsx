@@ -9,12 +9,14 @@ import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
 import { partStyle, recordName } from '../../lib/parts'
 import { Filters } from '../../parts/Filters'
+import { FindBox } from '../../parts/FindBox'
 import { Finding, titleText } from '../../parts/Finding'
 import { HopBar, Swatch } from '../../parts/HopBar'
 import { Link } from '../../parts/Link'
 import { NewOnes, showNew } from '../../parts/Live'
 import { Shell } from '../../parts/Shell'
 import { Empty, Failed, Ghosts } from '../../parts/States'
+import { recordPath } from '../record/path'
 
 /** Hops by themselves: the newest or the slowest of a topic and group. */
 export function Messages({ status }: { status: Status | undefined }) {
@@ -50,6 +52,7 @@ export function Messages({ status }: { status: Status | undefined }) {
       <Finding finding={hops.data?.finding} failed={hops.error && 'Messages cannot be shown'}>
         <NewOnes many={fresh.data?.hops.length ?? 0} what={fresh.data?.hops.length === 1 ? 'message' : 'messages'} show={() => void showNew(cache, 'hops')} />
       </Finding>
+      <FindBox q="" />
       <Filters with={['topic', 'group', 'order']}>
         {(records.partition || records.offset_from || records.offset_to) && (
           <Link to={'/messages' + withParams(search, { partition: '', offset_from: '', offset_to: '', ...(f.order === 'sent' ? { order: '' } : {}) })} className="pick on" aria-label="Show all partitions and offsets">
@@ -107,7 +110,7 @@ function Line({ h }: { h: Hop }) {
           {h.topic}
         </Link>{' '}
         <span className="mono muted coords">
-          {h.partition === null ? 'p?' : 'p' + h.partition} · {h.offset === null ? 'offset unknown' : count(h.offset)}
+          {recordPath(h) ? <Link to={recordPath(h)!} aria-label={'Record ' + recordName(h)}>{`p${h.partition} · ${count(h.offset!)}`}</Link> : `${h.partition === null ? 'p?' : 'p' + h.partition} · offset unknown`}
         </span>
         {h.failed && <span className="tag bad gap">failed</span>}
       </td>

@@ -5,6 +5,7 @@ import { PARTS } from '../../lib/parts'
 import type { Row } from '../../lib/tree'
 import { Swatch } from '../../parts/HopBar'
 import { Link } from '../../parts/Link'
+import { recordPath } from '../record/path'
 
 /** What is known of the selected row. */
 export function Side({ journey, row }: { journey: Journey | undefined; row: Row | undefined }) {
@@ -113,6 +114,11 @@ function HopSide({ hop: h, spans, events }: { hop: Hop; spans: readonly Span[]; 
       )}
       <section>
         <h2>Record</h2>
+        <p>
+          {recordPath(h) && <Link to={recordPath(h)!}>All about this record</Link>}
+          {recordPath(h) && h.group && ' · '}
+          {h.group && <Link to={'/lag/group?' + new URLSearchParams({ group: h.group, topic: h.topic }).toString()}>Lag of {h.group}</Link>}
+        </p>
         <dl className="kv">
           <Field name="Sent">{h.producer && <span title={fullTime(h.producer.start)}>{time(h.producer.start)}</span>}</Field>
           <Field name="Appended">

@@ -1,5 +1,5 @@
 import { useQuery } from '@tanstack/react-query'
-import { useMemo } from 'react'
+import { lazy, Suspense, useMemo } from 'react'
 import { useLocation, useSearch } from 'wouter'
 import { ask } from '../../api/client'
 import type { Journey, Status } from '../../api/types'
@@ -13,9 +13,12 @@ import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { Shell } from '../../parts/Shell'
 import { Failed } from '../../parts/States'
+import { nextView, VIEWS, Views } from '../journey/Views'
 import { Chart } from './Chart'
 import { Legend } from './Legend'
 import { Side } from './Side'
+
+const Lanes = lazy(() => import('../journey/Lanes').then((m) => ({ default: m.Lanes })))
 
 /** One journey: its spans and hops on one axis of time. The selected row and the axis live in the URL. */
 export function Waterfall({ id, status }: { id: string; status: Status | undefined }) {
@@ -29,13 +32,26 @@ export function Waterfall({ id, status }: { id: string; status: Status | undefin
   })
   const j = journey.data
   const rows = useMemo(() => (j ? rowsOf(j.spans, j.hops) : []), [j])
+  const view = VIEWS.find((v) => v === q.get('view'))
+  const readAt = String(BigInt(journey.dataUpdatedAt) * 1_000_000n)
   const mode: Mode = MODES.find((m) => m === q.get('axis')) ?? 'folded'
   const wanted = q.get('row')
   const selected = rows.find((r) => r.id === wanted) ?? rows.find((r) => (r.kind === 'span' ? r.span.spanId === wanted : r.spans.some((s) => s.spanId === wanted))) ?? (wanted ? undefined : largest(rows)) ?? rows[0]
   const at = selected ? rows.indexOf(selected) : -1
   const select = (row: Row) => go(path + withParams(search, { row: row.id }), { replace: true })
   const setMode = (m: Mode) => go(path + withParams(search, { axis: m === 'folded' ? '' : m }), { replace: true })
+  const selectHop = (id: string) => {
+    const row = rows.find((r) => r.kind === 'hop' && r.hop.id === id)
+    if (row) select(row)
+  }
+  const stepHop = (by: number) => {
+    const hops = j?.hops ?? []
+    const i = selected?.kind === 'hop' ? hops.indexOf(selected.hop) : -1
+    const next = hops[Math.min(Math.max(i + by, 0), hops.length - 1)]
+    if (next) selectHop(next.id)
+  }
   const step = (by: number) => {
+    if (view) return stepHop(by)
     const next = rows[Math.min(Math.max(at + by, 0), rows.length - 1)]
     if (next) select(next)
   }
@@ -43,6 +59,7 @@ export function Waterfall({ id, status }: { id: string; status: Status | undefin
     j: () => step(1),
     k: () => step(-1),
     z: () => setMode(MODES[(MODES.indexOf(mode) + 1) % MODES.length]!),
+    v: () => go(path + withParams(search, { view: nextView(view) }), { replace: true }),
     Enter: () => document.querySelector<HTMLElement>('#side a')?.focus(),
   })
   useTitle(titleText(j?.finding) || 'Trace ' + short(id))
@@ -65,8 +82,13 @@ export function Waterfall({ id, status }: { id: string; status: Status | undefin
           <Finding finding={j?.finding}>{j && <Tags j={j} />}</Finding>
           <div className="split">
             <div className="panel wf">
+              <Views view={view} search={search} />
               <Legend totals={j?.totals} />
-              {j ? (
+              {j && view ? (
+                <Suspense fallback={<div className="loading" aria-busy="true" aria-label="Loading the lanes" />}>
+                  <Lanes journey={j} rows={rows} mode={mode} setMode={setMode} selected={selected?.kind === 'hop' ? selected.hop.id : undefined} select={selectHop} now={readAt} table={view === 'table'} />
+                </Suspense>
+              ) : j ? (
                 <Chart journey={j} rows={rows} mode={mode} setMode={setMode} selected={selected} select={select} />
               ) : (
                 <div className="loading" aria-busy="true" aria-label="Loading the journey">
