@@ -241,7 +241,7 @@ function WorkMark({ w, x, y, width, selected, select }: { w: Work; x: (t: number
       </g>
     )
   return (
-    <g className={'mark' + (selected ? ' sel' : '')} tabIndex={-1} aria-pressed={selected} aria-label={`Processed ${w.hops.length === 1 ? recordName(first) : count(w.hops.length) + ' records'} for ${plain(duration(w.to - w.from))}${w.failed ? ', failed' : ''}`} {...press(() => select(first.id))}>
+    <g className={'mark' + (selected ? ' sel' : '')} tabIndex={-1} aria-pressed={selected} aria-label={`Processed ${w.records === 1 ? recordName(first) : plain(count(w.records)) + ' records'} for ${plain(duration(w.to - w.from))}${w.failed ? ', failed' : ''}`} {...press(() => select(first.id))}>
       <rect x={from - 3} y={y + 1} width={end - from + 6} height={18} rx="3" className="hit" />
       {bar}
       {text}

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Hop, Journey, Span } from '../../api/types'
 import { plain } from '../../lib/format'
-import { lanesOf, MAX_ROWS, retryWords } from './lanes'
+import { lanesOf, MAX_ROWS, retryWords, workWords } from './lanes'
 
 const T = 1_700_000_000_000_000_000n
 const ms = (n: number) => String(T + BigInt(Math.round(n * 1e6)))
@@ -53,11 +53,11 @@ function hop(w: Way): Hop {
 }
 
 function span(id: string, parent: string, service: string, from: number, to: number, trace = 'a'): Span {
-  return { traceId: trace, spanId: id, parentId: parent, name: id, kind: 'internal', status: 'unset', statusMessage: '', start: ms(from), end: ms(to), service, scope: '', attributes: [], resource: [], events: [], links: [] } as Span
+  return { traceId: trace, spanId: id, parentId: parent, name: id, kind: 'internal', status: 'unset', statusMessage: '', start: ms(from), end: ms(to), service, scope: '', attributes: [], resource: [], events: [], links: [], linkCount: 0 }
 }
 
 function journey(hops: Hop[], spans: Span[] = [], durationMs = 1000): Journey {
-  return { finding: { rule: '', tone: 'ok', title: [], text: [] }, traceId: 'a', traces: ['a'], services: [], start: ms(0), end: ms(durationMs), durationNs: durationMs * 1e6, spans, hops, events: [], totals: [], cut: [] } as Journey
+  return { finding: { rule: '', tone: 'ok', title: [], text: [] }, traceId: 'a', traces: ['a'], services: [], start: ms(0), end: ms(durationMs), durationNs: durationMs * 1e6, spans, hops, events: [], totals: [], cut: [], skipped: 0, batches: [], critical: { totalNs: 0, start: null, end: null, segments: [], shares: [], cut: false } }
 }
 
 const px = (t: number) => t / 1e6
@@ -142,7 +142,7 @@ describe('lanes', () => {
 
   it('draw the bounds of a part that crosses two clocks', () => {
     const h = hop({ topic: 't', from: 'x', to: 'y', sent: 0, done: 9 })
-    h.parts[1] = { ...h.parts[1]!, uncertaintyNs: { lo: 1e6, hi: 7e6 } }
+    h.parts[1] = { ...h.parts[1]!, uncertaintyNs: { lo: 1e6, hi: 7e6, wide: false } }
     expect(lay(journey([h])).lanes[1]!.marks[0]!.bars).toEqual([{ lo: 2e6, hi: 8e6 }])
   })
 
@@ -150,6 +150,10 @@ describe('lanes', () => {
     const l = lay(journey([1, 2, 3].map((offset) => hop({ topic: 't', offset, from: 'x', to: 'y', sent: offset, done: 90, reader: 'batch' }))))
     expect(l.lanes.at(-1)!.works).toHaveLength(1)
     expect(l.lanes.at(-1)!.works[0]!.hops).toHaveLength(3)
+    // Most of a large batch are no hops of the journey.
+    const large = journey([hop({ topic: 't', from: 'x', to: 'y', sent: 0, done: 90, reader: 'batch' })])
+    large.batches = [{ traceId: 'a', spanId: 'batch', service: 'y', records: 5000, shown: 1, topics: ['t'], group: 'g' }]
+    expect(plain(workWords(lay(large).lanes.at(-1)!.works[0]!))).toBe('2.00 ms · 5 000 records')
   })
 
   it('are bounded: of two thousand records those that matter, and the selected one', () => {

@@ -31,6 +31,8 @@ export interface Work {
   hops: Hop[]
   name: string
   failed: boolean
+  /** How many records it read: of a large batch most are no hops of the journey. */
+  records: number
 }
 
 export interface Lane {
@@ -121,6 +123,7 @@ interface Doing extends Omit<Work, 'row'> {
 function worksOf(j: Journey, spans: ReadonlyMap<string, Span>): { works: Map<string, Doing>; senders: Map<string, string> } {
   const works = new Map<string, Doing>()
   const senders = new Map<string, string>()
+  const batches = new Map(j.batches.map((b) => [b.traceId + '/' + b.spanId, b.records]))
   for (const h of j.hops) {
     const c = h.consumer
     if (!c) continue
@@ -132,8 +135,9 @@ function worksOf(j: Journey, spans: ReadonlyMap<string, Span>): { works: Map<str
       w.from = Math.min(w.from, from)
       w.to = Math.max(w.to, to)
       w.hops.push(h)
+      w.records = Math.max(w.records, w.hops.length)
       w.failed ||= h.failed
-    } else works.set(key, { id: key, service: c.service, from, to, hops: [h], name: '', failed: h.failed, reads: true })
+    } else works.set(key, { id: key, service: c.service, from, to, hops: [h], name: '', failed: h.failed, reads: true, records: batches.get(key) ?? 1 })
   }
   for (const h of j.hops) {
     if (!h.producer || h.start === null) continue
@@ -159,6 +163,7 @@ function worksOf(j: Journey, spans: ReadonlyMap<string, Span>): { works: Map<str
       name: top?.name ?? 'send',
       failed: top?.status === 'error',
       reads: false,
+      records: 0,
     })
   }
   return { works, senders }
@@ -325,15 +330,15 @@ function layService(lane: Lane, works: readonly Doing[], x: (t: number) => numbe
       continue
     }
     ends[row] = Math.max(x(w.to), x(w.from) + 3) + labelRoom(w) + GAP
-    lane.works.push({ id: w.id, row, from: w.from, to: w.to, hops: w.hops, name: w.name, failed: w.failed })
+    lane.works.push({ id: w.id, row, from: w.from, to: w.to, hops: w.hops, name: w.name, failed: w.failed, records: w.records })
   }
   lane.rows = Math.max(1, ends.length)
 }
 
 /** What stands beside a work. */
-export function workWords(w: Pick<Work, 'hops' | 'name' | 'from' | 'to'>): string {
+export function workWords(w: Pick<Work, 'hops' | 'name' | 'from' | 'to' | 'records'>): string {
   if (w.hops.length === 0) return w.name
-  return duration(w.to - w.from) + (w.hops.length > 1 ? ' · ' + count(w.hops.length) + ' records' : '')
+  return duration(w.to - w.from) + (w.records > 1 ? ' · ' + count(w.records) + ' records' : '')
 }
 
 function labelRoom(w: Doing): number {
