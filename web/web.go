@@ -112,6 +112,9 @@ type Deps struct {
 	// Dead letters; nil means that this process knows no broker.
 	Letters    api.Letters
 	LetterEnds exporters.DeadLetterEnds
+	// Search searches rows, Queries keeps searches; nil means that this process cannot.
+	Search  exporters.SearchReader
+	Queries exporters.SavedQueries
 }
 
 // Mount is a handler of a path of its own, beside the UI and its API. It does not

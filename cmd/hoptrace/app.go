@@ -460,6 +460,8 @@ func (a *app) web(context.Context) (lifecycle.Component, error) {
 		LetterEnds:  a.metadata,
 		Monitors:    a.metadata,
 		Topology:    a.store,
+		Search:      a.store,
+		Queries:     a.metadata,
 		Find:        a.store,
 	}, a.registry, a.log,
 		web.Mount{Prefix: sentryapi.Prefix, Handler: cli})

@@ -15,6 +15,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -75,6 +76,9 @@ type Deps struct {
 	// this process knows no broker.
 	Letters    Letters
 	LetterEnds exporters.DeadLetterEnds
+	// Search searches rows, Queries keeps searches; nil means that this process cannot.
+	Search  exporters.SearchReader
+	Queries exporters.SavedQueries
 }
 
 // Endpoints are the addresses that the first-run page tells people to send to.
@@ -106,6 +110,8 @@ type Handler struct {
 	routes  []string
 	params  map[string][]string // what each route takes
 	slots   chan struct{}
+	exports chan struct{} // one for each that is being sent
+	keys    keyCache
 	now     func() time.Time
 	seen    seenData
 	metrics *metrics
@@ -154,7 +160,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 			return nil, fmt.Errorf("cannot register the web API's metrics: %w", err)
 		}
 	}
-	h := &Handler{cfg: cfg, deps: deps, log: log, mux: http.NewServeMux(), slots: make(chan struct{}, cfg.MaxConcurrent), now: time.Now, metrics: m, params: map[string][]string{}}
+	h := &Handler{cfg: cfg, deps: deps, log: log, mux: http.NewServeMux(), slots: make(chan struct{}, cfg.MaxConcurrent), exports: make(chan struct{}, maxExports), now: time.Now, metrics: m, params: map[string][]string{}}
 	h.handle("/api/v1/status", nil, h.status)
 	h.handle("/api/v1/names", []string{"from", "to"}, h.names)
 	h.handle("/api/v1/traces", []string{"from", "to", "service", "topic", "group", "min_latency", "errors", "before", "limit"}, h.traces)
@@ -166,7 +172,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.handle("/api/v1/lag", []string{"from", "cluster", "group", "topic", "state", "text", "sort", "skip", "limit"}, h.lag)
 	h.handle("/api/v1/lag/{group}", []string{"from", "cluster", "topic", "partition"}, h.lagGroup)
 	h.handle("/api/v1/ledger", []string{"from", "to", "all"}, h.ledger)
-	h.handle("/api/v1/logs", []string{"from", "to", "service", "trace", "level", "text", "before", "skip", "limit"}, h.logs)
+	h.handle("/api/v1/logs", []string{"from", "to", "service", "trace", "level", "text", "q", "before", "skip", "limit"}, h.logs)
 	h.handle("/api/v1/metrics", []string{"from", "to"}, h.metricNames)
 	h.handle("/api/v1/metrics/{name}", []string{"from", "to", "topic", "partition", "group", "service", "client", "cause", "error.type", "pathway", "step", "by"}, h.metricSeries)
 	h.handle("/api/v1/advice", []string{"from", "to"}, h.advice)
@@ -184,6 +190,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.topologyRoutes()
 	h.healthRoutes()
 	h.deadLetterRoutes()
+	h.searchRoutes()
 	h.act(http.MethodPost, "/api/v1/projects/{id}/grouping/preview", h.groupingPreview)
 	h.handle("/api/v1/projects/{id}/events/{event}/grouping", nil, h.groupingOfEvent)
 	h.mux.HandleFunc("GET /api/v1/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
@@ -252,6 +259,9 @@ func (q *query) decode(v any) error {
 
 // handle registers one question. Every route but status takes project.
 func (h *Handler) handle(route string, known []string, answer func(context.Context, *query) (any, error)) {
+	if tables[route] != "" {
+		known, answer = append(slices.Clone(known), "format"), asTable(route, answer)
+	}
 	h.serve(http.MethodGet, route, known, answer)
 }
 

@@ -207,6 +207,9 @@ const chunkTime = time.Minute
 
 // answer sends what a question gave: JSON, or a file.
 func (h *Handler) answer(w http.ResponseWriter, r *http.Request, out any, err error) int {
+	if e, ok := out.(*export); ok && err == nil {
+		return h.sendExport(w, r, e)
+	}
 	f, ok := out.(*file)
 	if err != nil || !ok {
 		return h.write(w, r, out, err)

@@ -1,11 +1,13 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
 
 	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/internal/search"
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
@@ -61,9 +63,11 @@ func (h *Handler) logs(ctx context.Context, q *query) (any, error) {
 		}
 		lq.Skip = n
 	}
-	if q.fault != nil {
-		return nil, q.fault
+	where, err := parseRows(search.Logs, q.text("q"), "q")
+	if err = cmp.Or(q.fault, err); err != nil {
+		return nil, err
 	}
+	lq.Where = where
 	found, err := h.deps.Logs.Logs(ctx, lq)
 	if err != nil {
 		return nil, fmt.Errorf("cannot list logs: %w", err)

@@ -40,7 +40,7 @@ func readParams(r *http.Request, known []string, now time.Time) (*params, error)
 			return nil, badParameter(name, strings.Join(v, ","), "one value; it is given "+strconv.Itoa(len(v))+" times")
 		}
 		most := maxParam
-		if name == "query" {
+		if name == "query" || name == "q" {
 			most = search.MaxBytes
 		}
 		if len(v[0]) > most {

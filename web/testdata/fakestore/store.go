@@ -26,6 +26,7 @@ type Store struct {
 	AllPoints   []schemas.MetricPoint
 	AllClocks   []schemas.ClockCell // beside those that AllPoints make
 	AllIssues   []schemas.Issue
+	AllQueries  []exporters.SavedQuery
 	AllBlobs    map[string][]byte
 	AllNodes    map[schemas.NodeRef][]byte
 	AllFlows    []exporters.Flow // beside those that AllMessages make

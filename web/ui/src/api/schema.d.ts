@@ -246,6 +246,91 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How our own line does - collector, stages, stores and web - from what its processes report every ten seconds. */
+        get: operations["health"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dead-letters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Records that no stage could take, the last put aside first. */
+        get: operations["deadLetters"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dead-letters/{topic}/{partition}/{offset}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One dead letter, with what may be shown of its record. */
+        get: operations["deadLetter"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dead-letters/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Puts letters back on the topics that they came from, each once. An answer of 200 tells the outcome of each. */
+        post: operations["retryDeadLetters"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dead-letters/discard": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Notes that letters need nobody. They stay on their topic until retention deletes them. */
+        post: operations["discardDeadLetters"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/ledger": {
         parameters: {
             query?: never;
@@ -634,6 +719,152 @@ export interface paths {
         /** Takes back that hashes are discarded. New events make a new issue. */
         post: operations["restoreDiscarded"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/search/spans": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Spans that match a query.
+         * @description q is written in the query language (docs/search.md). Pages are by place, so that rows which arrive
+         *     meanwhile move none: next goes into cursor, with the same q and order. With format,
+         *     all pages are sent as one file, at most 50,000 rows: the header X-Hoptrace-Rows-At-Most says so, the
+         *     trailers X-Hoptrace-Rows and X-Hoptrace-More say how many there were and whether there are more.
+         */
+        get: operations["searchSpans"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/search/spans/histogram": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How many spans match a query, over time.
+         * @description A span that was sent twice counts twice.
+         */
+        get: operations["spansHistogram"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/search/hops": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Deliveries of records that match a query.
+         * @description q is written in the query language (docs/search.md). Pages are by place, so that rows which arrive
+         *     meanwhile move none: next goes into cursor, with the same q and order. With format,
+         *     all pages are sent as one file, at most 50,000 rows: the header X-Hoptrace-Rows-At-Most says so, the
+         *     trailers X-Hoptrace-Rows and X-Hoptrace-More say how many there were and whether there are more.
+         */
+        get: operations["searchHops"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/search/hops/histogram": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How many hops match a query, over time.
+         * @description A hop that was sent twice counts twice.
+         */
+        get: operations["hopsHistogram"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/search/complete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What may be written at a place of a query.
+         * @description Fields of the language, and keys and values that are stored within the time, with how many rows
+         *     have them. Attributes are counted over the latest rows only; since says from when.
+         */
+        get: operations["complete"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/queries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The project's saved queries, by name. */
+        get: operations["savedQueries"];
+        put?: never;
+        /**
+         * Saves a query under a new name.
+         * @description 409 (query_exists) when the name is taken, 409 (too_many_queries) when the project has as many as it may.
+         */
+        post: operations["saveQuery"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/queries/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Changes a saved query. Who saved it stays. */
+        put: operations["changeQuery"];
+        post?: never;
+        /** Forgets a saved query. */
+        delete: operations["deleteQuery"];
         options?: never;
         head?: never;
         patch?: never;
@@ -2114,6 +2345,225 @@ export interface components {
             when: "in" | "never" | "unknown";
             ns: number;
         };
+        /** @description LineHealth tells how our own line does: collector, stages, stores, web. */
+        LineHealth: {
+            finding: components["schemas"]["Finding"];
+            /** @description causes that were looked for and are none */
+            ruledOut: components["schemas"]["Piece"][][];
+            now: components["schemas"]["Nanos"];
+            from: components["schemas"]["Nanos"];
+            /** @description series have slots of it, from From on */
+            stepNs: number;
+            /** @description Processes that reported in the stretch, those that are late first. */
+            processes: components["schemas"]["HealthProcess"][];
+            /** @description null when no process that collects reports */
+            collector: components["schemas"]["HealthCollector"] | null;
+            stages: components["schemas"]["HealthStage"][];
+            stores: components["schemas"]["HealthStore"][];
+            /** @description null when no process that serves the UI reports */
+            web: components["schemas"]["HealthWeb"] | null;
+            /** @description open dead letters; null when the broker cannot be asked */
+            letters: number | null;
+        };
+        /** @description HealthProcess is one process of ours. */
+        HealthProcess: {
+            instance: string;
+            role: string;
+            host: string;
+            version: string;
+            started: components["schemas"]["Nanos"];
+            reported: components["schemas"]["Nanos"];
+            /** @description it should have reported again by now */
+            late: boolean;
+            memoryBytes: number | null;
+            /** @description cores in use */
+            cpu: number | null;
+        };
+        /** @description HealthCollector is all collectors together. */
+        HealthCollector: {
+            /** @enum {string} */
+            state: "idle" | "ok" | "behind" | "failing" | "silent";
+            /** @description a second */
+            requests: number | null;
+            /** @description a second, answered 429 or 5xx */
+            refused: number | null;
+            /** @description a second, compressed as they came */
+            bytes: number | null;
+            /** @description in [0, 1], of the one that is worst off */
+            pressure: number | null;
+            spoolBytes: number;
+            spoolMaxBytes: number;
+            spoolRequests: number;
+            /** @description mean until Kafka acknowledged */
+            produceNs: number | null;
+            /** @description requests a second over time */
+            received: (number | null)[];
+            refusedOver: (number | null)[];
+        };
+        /** @description HealthStage is one stage, all processes that run it together. Counts are of the stretch shown, rates of the last minute. */
+        HealthStage: {
+            name: string;
+            topic: string;
+            dlq: string;
+            group: string;
+            does: string;
+            /** @enum {string} */
+            state: "idle" | "ok" | "behind" | "failing" | "stopped" | "silent" | "unknown";
+            why: string;
+            processes: number;
+            /** @description a second, read and made durable */
+            records: number | null;
+            /** @description a second: spans, events, points in them */
+            items: number | null;
+            /** @description records a second onto the topic */
+            written: number | null;
+            lagRecords: number | null;
+            behindNs: number | null;
+            /** @description mean from a batch complete to durable */
+            handleNs: number | null;
+            /** @description mean of what the store took for a batch */
+            writeNs: number | null;
+            batches: number;
+            /** @description batches that took more than a second */
+            slow: number;
+            retries: number;
+            /** @description commits and fetches that failed, panics that were caught */
+            errors: number;
+            deadLetters: number;
+            /** @description times that the next record was gone */
+            gaps: number;
+            /** @description records that accepted gaps skipped */
+            lost: number;
+            /** @description what stands still, and why */
+            standing: string[];
+            /** @description the report that first had it; null when there was none in the stretch */
+            lastBatch: components["schemas"]["Nanos"] | null;
+            /** @description items a second over time */
+            itemsOver: (number | null)[];
+            /** @description records over time */
+            lagOver: (number | null)[];
+        };
+        /** @description HealthStore is one store. */
+        HealthStore: {
+            name: string;
+            /** @description why it does not answer; empty when it does */
+            error: string;
+            answeredNs: number | null;
+            rows: number | null;
+            parts: number | null;
+            bytes: number | null;
+            freeBytes: number | null;
+            totalBytes: number | null;
+            memory: number | null;
+            /** @description Inserted is rows a second of the last minute, of all stages; null when nobody tells. */
+            inserted: number | null;
+            /** @description mean of a batch, of all stages */
+            writeNs: number | null;
+        };
+        /** @description HealthWeb is the API of all processes that serve it. */
+        HealthWeb: {
+            /** @description a second */
+            requests: number | null;
+            meanNs: number | null;
+            /** @description in the stretch */
+            answered: number;
+            /** @description took more than a second */
+            slow: number;
+            /** @description answered 5xx */
+            failed: number;
+            /** @description requests a second over time */
+            over: (number | null)[];
+        };
+        /** @description DeadLetterList is a page of dead letters, the last put aside first. */
+        DeadLetterList: {
+            topics: components["schemas"]["DeadLetterTopic"][];
+            letters: components["schemas"]["DeadLetter"][];
+            /** @description of the next page; null when there is no more */
+            next: string | null;
+        };
+        /** @description DeadLetterTopic counts one topic's. */
+        DeadLetterTopic: {
+            topic: string;
+            original: string;
+            /** @description letters that retention has left */
+            kept: number;
+            /** @description of them, those that nobody retried or discarded */
+            open: number;
+        };
+        /** @description DeadLetter is one record that a stage could never take. */
+        DeadLetter: {
+            topic: string;
+            partition: number;
+            offset: number;
+            /** @enum {string} */
+            state: "open" | "retrying" | "retried" | "discarded";
+            /** @description who changed the state */
+            by: string;
+            /** @description when; null for an open letter */
+            changed: components["schemas"]["Nanos"] | null;
+            stage: string;
+            reason: string;
+            /** @description Where the record was; -1 when that is not told. */
+            originalTopic: string;
+            originalPartition: number;
+            originalOffset: number;
+            putAside: components["schemas"]["Nanos"];
+            time: components["schemas"]["Nanos"];
+            bytes: number;
+            keyBytes: number;
+            /** @description it can be put back */
+            whole: boolean;
+            /** @description the letter that it was before; empty when none */
+            retryOf: string;
+        };
+        /** @description DeadLetterDetail is one letter and what may be shown of its record. */
+        DeadLetterDetail: {
+            letter: components["schemas"]["DeadLetter"];
+            headers: components["schemas"]["DeadLetterHeader"][];
+            /** @description that are not shown */
+            moreHeaders: number;
+            /** @description that did not fit the letter */
+            headersDropped: number;
+            /** @description of the value before it was cut */
+            wholeBytes: number;
+            /** @description what looks like a secret is scrubbed */
+            preview: string;
+            /** @description the preview is the runs of text in it */
+            binary: boolean;
+            /** @description the preview is not all */
+            cut: boolean;
+        };
+        /** @description DeadLetterHeader is one header of a record. */
+        DeadLetterHeader: {
+            key: string;
+            value: string;
+        };
+        /** @description DeadLetterAction names letters to retry or to discard. */
+        DeadLetterAction: {
+            /** @description at most 100 */
+            letters: components["schemas"]["DeadLetterName"][];
+            by?: string;
+        };
+        /** @description DeadLetterName names one letter. */
+        DeadLetterName: {
+            topic: string;
+            partition: number;
+            offset: number;
+        };
+        /** @description DeadLetterOutcomes is what became of each letter that an action named, in its order. */
+        DeadLetterOutcomes: {
+            outcomes: components["schemas"]["DeadLetterOutcome"][];
+        };
+        /** @description DeadLetterOutcome is what became of one. */
+        DeadLetterOutcome: {
+            letter: components["schemas"]["DeadLetterName"];
+            /**
+             * @description retried, discarded, already, busy, gone, not_whole, uncertain or failed
+             * @enum {string}
+             */
+            outcome: "retried" | "discarded" | "already" | "busy" | "gone" | "not_whole" | "uncertain" | "failed";
+            detail: string;
+        };
         /** @description LagDetail is one group. */
         LagDetail: {
             finding: components["schemas"]["Finding"];
@@ -2369,6 +2819,111 @@ export interface components {
         /** @description RestoreAction takes back that hashes are discarded. */
         RestoreAction: {
             hashes: string[];
+        };
+        /** @description SpanSearch is a page of spans that match a query. */
+        SpanSearch: {
+            spans: components["schemas"]["Span"][];
+            /** @description value of cursor for the next page */
+            next: string | null;
+            from: components["schemas"]["Nanos"];
+            to: components["schemas"]["Nanos"];
+            read: components["schemas"]["SearchWork"];
+        };
+        /** @description HopSearch is a page of deliveries that match a query. */
+        HopSearch: {
+            hops: components["schemas"]["Hop"][];
+            /** @description value of cursor for the next page */
+            next: string | null;
+            from: components["schemas"]["Nanos"];
+            to: components["schemas"]["Nanos"];
+            read: components["schemas"]["SearchWork"];
+        };
+        /** @description SearchWork is what the store did for an answer. */
+        SearchWork: {
+            rows: number;
+            bytes: number;
+            ns: number;
+        };
+        /** @description SearchHistogram counts over time what a query finds. */
+        SearchHistogram: {
+            finding: components["schemas"]["Finding"];
+            from: components["schemas"]["Nanos"];
+            /** @description of each bucket; zero when nothing was found in all time */
+            stepNs: number;
+            rows: number[];
+            failed: number[];
+            total: number;
+            /** @description of the total */
+            errors: number;
+            read: components["schemas"]["SearchWork"];
+        };
+        /** @description Completion is what may be written at a place of a query. */
+        Completion: {
+            /** @enum {string} */
+            place: "key" | "value";
+            /** @description of the value */
+            key: string;
+            /** @description what is replaced, as a browser counts characters */
+            from: number;
+            to: number;
+            items: components["schemas"]["CompletionItem"][];
+            /** @description when the rows that counts are of begin */
+            since: components["schemas"]["Nanos"] | null;
+            /** @description of the whole query; null when it can be asked */
+            fault: components["schemas"]["QueryFault"] | null;
+        };
+        /** @description CompletionItem is one. */
+        CompletionItem: {
+            text: string;
+            insert: string;
+            /** @enum {string} */
+            kind: "field" | "attribute" | "operator" | "value" | "word";
+            /**
+             * @description of the values of a field
+             * @enum {string}
+             */
+            type: "text" | "word" | "number" | "duration" | "id" | "yes" | "";
+            does: string;
+            /** @description that have it; null when nobody counted */
+            rows: number | null;
+        };
+        /** @description QueryFault is what is wrong with a query, and the way out. */
+        QueryFault: {
+            /** @description as a browser counts characters */
+            from: number;
+            to: number;
+            message: string;
+            wayOut: string;
+        };
+        /** @description SavedQueryList are a project's, by name. */
+        SavedQueryList: {
+            queries: components["schemas"]["SavedQuery"][];
+            /** @description that a project may have */
+            most: number;
+        };
+        /** @description SavedQuery is a search under a name. */
+        SavedQuery: {
+            id: string;
+            name: string;
+            /** @enum {string} */
+            subject: "spans" | "hops" | "issues" | "logs";
+            query: string;
+            /** @description how the page shows it: parameters of its address */
+            view: string;
+            /** @description who saved it, as they said */
+            owner: string;
+            created: components["schemas"]["Nanos"];
+            changed: components["schemas"]["Nanos"];
+        };
+        /** @description SavedQueryWrite is one to save. */
+        SavedQueryWrite: {
+            name: string;
+            /** @enum {string} */
+            subject: "spans" | "hops" | "issues" | "logs";
+            query: string;
+            view: string;
+            /** @description only of a new one */
+            owner?: string;
         };
         /** @description SearchFields are the keys of the query language. */
         SearchFields: {
@@ -2876,6 +3431,10 @@ export interface components {
         group: string;
         /** @description Next page: what the last page gave as next, as it came. */
         before: string;
+        /** @description A query; see docs/search.md. */
+        q: string;
+        /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+        format: "csv" | "json" | "ndjson";
         limit: number;
         /** @description Decimal. */
         projectId: string;
@@ -2997,6 +3556,21 @@ export type LagCount = components['schemas']['LagCount'];
 export type LagCluster = components['schemas']['LagCluster'];
 export type LagLine = components['schemas']['LagLine'];
 export type LagForecast = components['schemas']['LagForecast'];
+export type LineHealth = components['schemas']['LineHealth'];
+export type HealthProcess = components['schemas']['HealthProcess'];
+export type HealthCollector = components['schemas']['HealthCollector'];
+export type HealthStage = components['schemas']['HealthStage'];
+export type HealthStore = components['schemas']['HealthStore'];
+export type HealthWeb = components['schemas']['HealthWeb'];
+export type DeadLetterList = components['schemas']['DeadLetterList'];
+export type DeadLetterTopic = components['schemas']['DeadLetterTopic'];
+export type DeadLetter = components['schemas']['DeadLetter'];
+export type DeadLetterDetail = components['schemas']['DeadLetterDetail'];
+export type DeadLetterHeader = components['schemas']['DeadLetterHeader'];
+export type DeadLetterAction = components['schemas']['DeadLetterAction'];
+export type DeadLetterName = components['schemas']['DeadLetterName'];
+export type DeadLetterOutcomes = components['schemas']['DeadLetterOutcomes'];
+export type DeadLetterOutcome = components['schemas']['DeadLetterOutcome'];
 export type LagDetail = components['schemas']['LagDetail'];
 export type LagPartition = components['schemas']['LagPartition'];
 export type LagSeries = components['schemas']['LagSeries'];
@@ -3019,6 +3593,16 @@ export type Unmerged = components['schemas']['Unmerged'];
 export type DiscardedList = components['schemas']['DiscardedList'];
 export type Discarded = components['schemas']['Discarded'];
 export type RestoreAction = components['schemas']['RestoreAction'];
+export type SpanSearch = components['schemas']['SpanSearch'];
+export type HopSearch = components['schemas']['HopSearch'];
+export type SearchWork = components['schemas']['SearchWork'];
+export type SearchHistogram = components['schemas']['SearchHistogram'];
+export type Completion = components['schemas']['Completion'];
+export type CompletionItem = components['schemas']['CompletionItem'];
+export type QueryFault = components['schemas']['QueryFault'];
+export type SavedQueryList = components['schemas']['SavedQueryList'];
+export type SavedQuery = components['schemas']['SavedQuery'];
+export type SavedQueryWrite = components['schemas']['SavedQueryWrite'];
 export type SearchFields = components['schemas']['SearchFields'];
 export type SearchField = components['schemas']['SearchField'];
 export type Event = components['schemas']['Event'];
@@ -3062,6 +3646,8 @@ export type ParameterTo = components['parameters']['to'];
 export type ParameterTopic = components['parameters']['topic'];
 export type ParameterGroup = components['parameters']['group'];
 export type ParameterBefore = components['parameters']['before'];
+export type ParameterQ = components['parameters']['q'];
+export type ParameterFormat = components['parameters']['format'];
 export type ParameterLimit = components['parameters']['limit'];
 export type ParameterProjectId = components['parameters']['projectId'];
 export type ParameterPublicKey = components['parameters']['publicKey'];
@@ -3139,6 +3725,8 @@ export interface operations {
                 /** @description Next page: what the last page gave as next, as it came. */
                 before?: components["parameters"]["before"];
                 limit?: components["parameters"]["limit"];
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path?: never;
@@ -3264,6 +3852,8 @@ export interface operations {
                 from?: components["parameters"]["from"];
                 /** @description End of the time, excluded, in the forms of from. Now unless given. */
                 to?: components["parameters"]["to"];
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path?: never;
@@ -3301,6 +3891,8 @@ export interface operations {
                 offset_to?: number;
                 order?: "newest" | "slowest" | "sent";
                 limit?: components["parameters"]["limit"];
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path?: never;
@@ -3336,6 +3928,8 @@ export interface operations {
                 bars?: boolean;
                 /** @description At most so many nodes, those with the most messages. */
                 limit?: number;
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path?: never;
@@ -3404,6 +3998,8 @@ export interface operations {
                 /** @description How many lines of the order to pass over. */
                 skip?: number;
                 limit?: number;
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path?: never;
@@ -3455,6 +4051,148 @@ export interface operations {
             default: components["responses"]["Error"];
         };
     };
+    health: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the stretch, at most 24 hours ago; without it the last hour. */
+                from?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LineHealth"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deadLetters: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description A dead-letter topic, such as ingest-spans-dlq; without it all. */
+                topic?: string;
+                /** @description Without it open. */
+                state?: "open" | "any" | "retrying" | "retried" | "discarded";
+                /** @description What the last page gave as next. */
+                before?: string;
+                /** @description At most 100; without it 50. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadLetterList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deadLetter: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                topic: string;
+                partition: number;
+                offset: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadLetterDetail"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    retryDeadLetters: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeadLetterAction"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadLetterOutcomes"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    discardDeadLetters: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeadLetterAction"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadLetterOutcomes"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
     ledger: {
         parameters: {
             query?: {
@@ -3466,6 +4204,8 @@ export interface operations {
                 from?: components["parameters"]["from"];
                 /** @description End of the time, excluded, in the forms of from. Now unless given. */
                 to?: components["parameters"]["to"];
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path?: never;
@@ -3506,6 +4246,10 @@ export interface operations {
                 /** @description How many of the records at the time before were had already. */
                 skip?: number;
                 limit?: components["parameters"]["limit"];
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
+                /** @description A query; see docs/search.md. */
+                q?: components["parameters"]["q"];
             };
             header?: never;
             path?: never;
@@ -3629,6 +4373,8 @@ export interface operations {
                 /** @description What the last page gave as next. */
                 before?: string;
                 limit?: components["parameters"]["limit"];
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path?: never;
@@ -3687,6 +4433,8 @@ export interface operations {
                 to?: components["parameters"]["to"];
                 environment?: string;
                 limit?: components["parameters"]["limit"];
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path?: never;
@@ -3743,6 +4491,8 @@ export interface operations {
             query?: {
                 /** @description Decimal id; the first project unless given. */
                 project?: components["parameters"]["project"];
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path?: never;
@@ -3911,6 +4661,8 @@ export interface operations {
                 from?: components["parameters"]["from"];
                 /** @description End of the time, excluded, in the forms of from. Now unless given. */
                 to?: components["parameters"]["to"];
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path?: never;
@@ -4015,6 +4767,8 @@ export interface operations {
                 to?: components["parameters"]["to"];
                 /** @description Only this host: its boot id, as in hoptrace.host.boot_id. */
                 host?: string;
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path?: never;
@@ -4054,6 +4808,8 @@ export interface operations {
                 /** @description Next page: what the last page gave as next, as it came. */
                 before?: components["parameters"]["before"];
                 limit?: components["parameters"]["limit"];
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path?: never;
@@ -4201,6 +4957,8 @@ export interface operations {
                 /** @description Decimal id; the first project unless given. */
                 project?: components["parameters"]["project"];
                 limit?: components["parameters"]["limit"];
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path?: never;
@@ -4243,6 +5001,291 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["IssuesChanged"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    searchSpans: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the time, included: RFC 3339, Unix nanoseconds, or before now as -1h30m. The beginning unless given. */
+                from?: components["parameters"]["from"];
+                /** @description End of the time, excluded, in the forms of from. Now unless given. */
+                to?: components["parameters"]["to"];
+                /** @description A query; see docs/search.md. */
+                q?: components["parameters"]["q"];
+                /** @description time or a field that rows can be sorted by; with - before it latest or largest first. */
+                order?: string;
+                /** @description Next page: what the last page gave as next, as it came. */
+                cursor?: string;
+                limit?: components["parameters"]["limit"];
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpanSearch"];
+                    "text/csv": string;
+                    "application/x-ndjson": string;
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    spansHistogram: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the time, included: RFC 3339, Unix nanoseconds, or before now as -1h30m. The beginning unless given. */
+                from?: components["parameters"]["from"];
+                /** @description End of the time, excluded, in the forms of from. Now unless given. */
+                to?: components["parameters"]["to"];
+                /** @description A query; see docs/search.md. */
+                q?: components["parameters"]["q"];
+                /** @description About how many. */
+                buckets?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchHistogram"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    searchHops: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the time, included: RFC 3339, Unix nanoseconds, or before now as -1h30m. The beginning unless given. */
+                from?: components["parameters"]["from"];
+                /** @description End of the time, excluded, in the forms of from. Now unless given. */
+                to?: components["parameters"]["to"];
+                /** @description A query; see docs/search.md. */
+                q?: components["parameters"]["q"];
+                /** @description time or a field that rows can be sorted by; with - before it latest or largest first. */
+                order?: string;
+                /** @description Next page: what the last page gave as next, as it came. */
+                cursor?: string;
+                limit?: components["parameters"]["limit"];
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HopSearch"];
+                    "text/csv": string;
+                    "application/x-ndjson": string;
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    hopsHistogram: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the time, included: RFC 3339, Unix nanoseconds, or before now as -1h30m. The beginning unless given. */
+                from?: components["parameters"]["from"];
+                /** @description End of the time, excluded, in the forms of from. Now unless given. */
+                to?: components["parameters"]["to"];
+                /** @description A query; see docs/search.md. */
+                q?: components["parameters"]["q"];
+                /** @description About how many. */
+                buckets?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchHistogram"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    complete: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the time, included: RFC 3339, Unix nanoseconds, or before now as -1h30m. The beginning unless given. */
+                from?: components["parameters"]["from"];
+                /** @description End of the time, excluded, in the forms of from. Now unless given. */
+                to?: components["parameters"]["to"];
+                subject?: "spans" | "hops" | "logs";
+                /** @description A query; see docs/search.md. */
+                q?: components["parameters"]["q"];
+                /** @description The place in q, as a browser counts characters; the end unless given. */
+                at?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Completion"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    savedQueries: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedQueryList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    saveQuery: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SavedQueryWrite"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedQuery"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    changeQuery: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                /** @description Decimal. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SavedQueryWrite"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedQuery"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deleteQuery: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                /** @description Decimal. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Done"];
                 };
             };
             default: components["responses"]["Error"];

@@ -1,0 +1,372 @@
+package api
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxExport bounds the rows of one export.
+const maxExport = 50_000
+
+// exportPage is how many rows of an export are in memory at a time.
+const exportPage = 500
+
+// exportTime bounds an export as a whole.
+const exportTime = 2 * time.Minute
+
+// maxExports bounds the exports that are sent at the same time.
+const maxExports = 4
+
+// tables are the lists that can be had as CSV and JSON, by the name of their rows in
+// the answer. A search streams all its pages; these give the page that was asked for.
+var tables = map[string]string{
+	"/api/v1/traces": "traces", "/api/v1/hops": "hops", "/api/v1/topics": "topics", "/api/v1/lag": "lines", "/api/v1/logs": "logs", "/api/v1/issues": "issues",
+	"/api/v1/ledger": "lines", "/api/v1/topology": "edges", "/api/v1/feedback": "feedback", "/api/v1/releases": "releases", "/api/v1/monitors": "monitors",
+	"/api/v1/metrics": "metrics", "/api/v1/clocks": "clocks", "/api/v1/discarded": "discarded",
+}
+
+// format is csv, json or ndjson when the answer is wanted as a table.
+func (q *query) format() string {
+	switch s := q.text("format"); s {
+	case "", "csv", "json", "ndjson":
+		return s
+	default:
+		q.refuse("format", s, "csv, json or ndjson")
+		return ""
+	}
+}
+
+// export is a table that is sent as it is read. Rows are structs of one type.
+type export struct {
+	name, format string
+	at           time.Time
+	row          reflect.Type
+	// next gives at most so many more rows; fewer are the last ones.
+	next func(ctx context.Context, limit int) (reflect.Value, error)
+	most int
+	more bool // behind what next gives there is more that this export does not have
+}
+
+// exportOf makes an export of rows that come in pages. Its first page is read at once,
+// so that a question which fails is answered with what is wrong.
+func exportOf[T any](q *query, name, format string, page func(ctx context.Context, limit int) ([]T, error)) (any, error) {
+	if q.fault != nil {
+		return nil, q.fault
+	}
+	return &export{
+		name: name, format: format, at: q.now, row: reflect.TypeFor[T](), most: maxExport,
+		next: func(ctx context.Context, limit int) (reflect.Value, error) {
+			rows, err := page(ctx, limit)
+			return reflect.ValueOf(rows), err
+		},
+	}, nil
+}
+
+// asTable gives the list of an answer as a table when its format is asked for.
+func asTable(route string, answer func(context.Context, *query) (any, error)) func(context.Context, *query) (any, error) {
+	field := tables[route]
+	return func(ctx context.Context, q *query) (any, error) {
+		format := q.format()
+		out, err := answer(ctx, q)
+		if err != nil || q.fault != nil || format == "" {
+			return out, err
+		}
+		v := reflect.Indirect(reflect.ValueOf(out))
+		rows, more := reflect.Value{}, false
+		for i := range v.NumField() {
+			switch name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ","); name {
+			case field:
+				rows = v.Field(i)
+			case "next":
+				more = !v.Field(i).IsZero()
+			case "total":
+				more = more || v.Field(i).CanInt() && rows.IsValid() && v.Field(i).Int() > int64(rows.Len())
+			}
+		}
+		if !rows.IsValid() {
+			return nil, fmt.Errorf("route %s has no list %s", route, field)
+		}
+		return &export{
+			name: route[strings.LastIndexByte(route, '/')+1:], format: format, at: q.now, row: rows.Type().Elem(), most: rows.Len(), more: more,
+			next: func(_ context.Context, limit int) (reflect.Value, error) {
+				n := min(limit, rows.Len())
+				page := rows.Slice(0, n)
+				rows = rows.Slice(n, rows.Len())
+				return page, nil
+			},
+		}, nil
+	}
+}
+
+var exportTypes = map[string]string{"csv": "text/csv; charset=utf-8; header=present", "json": "application/json", "ndjson": "application/x-ndjson"}
+
+// Headers of an export. How many rows there are is known at its end only, so the
+// last two are trailers.
+const (
+	headerMost = "X-Hoptrace-Rows-At-Most"
+	headerRows = "X-Hoptrace-Rows"
+	headerMore = "X-Hoptrace-More" // true: there are more rows than this export has
+)
+
+// sendExport writes a table, and returns the status code.
+func (h *Handler) sendExport(w http.ResponseWriter, r *http.Request, e *export) int {
+	select {
+	case h.exports <- struct{}{}:
+		defer func() { <-h.exports }()
+	default:
+		return h.write(w, r, nil, errorf(http.StatusServiceUnavailable, "busy", "try again when one has ended", "%d exports are being sent already", cap(h.exports)).after(5*time.Second))
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), exportTime)
+	defer cancel()
+	rows, err := e.next(ctx, min(exportPage, e.most))
+	if err != nil {
+		return h.write(w, r, nil, err)
+	}
+	header := w.Header()
+	header.Set("Content-Type", exportTypes[e.format])
+	header.Set("Content-Disposition", disposition("hoptrace-"+e.name+"-"+e.at.UTC().Format("20060102T150405Z")+"."+e.format))
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Cache-Control", "no-store")
+	header.Set(headerMost, strconv.Itoa(e.most))
+	header.Set("Trailer", headerRows+", "+headerMore)
+	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodHead {
+		return http.StatusOK
+	}
+	n, more, err := e.send(ctx, w, rows)
+	if err != nil {
+		if r.Context().Err() == nil {
+			h.log.Warn("web: an export was sent in part", "path", r.URL.Path, "rows", n, "err", err)
+		}
+		panic(http.ErrAbortHandler) // the status is out: a cut connection is what is left to tell it with
+	}
+	header.Set(headerRows, strconv.Itoa(n))
+	header.Set(headerMore, strconv.FormatBool(more))
+	return http.StatusOK
+}
+
+// send writes rows and the pages behind them.
+func (e *export) send(ctx context.Context, w http.ResponseWriter, rows reflect.Value) (n int, more bool, err error) {
+	out := bufio.NewWriterSize(w, 64<<10)
+	t := tableWriter{format: e.format, out: out}
+	if err := t.begin(e.row); err != nil {
+		return 0, false, err
+	}
+	for {
+		if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(chunkTime)); err != nil && !isUnsupported(err) {
+			return n, false, err
+		}
+		for i := range rows.Len() {
+			if err := t.row(rows.Index(i)); err != nil {
+				return n, false, err
+			}
+			n++
+		}
+		if rows.Len() < min(exportPage, e.most) || n >= e.most {
+			more = e.more || n >= e.most && e.most == maxExport
+			break
+		}
+		if rows, err = e.next(ctx, min(exportPage, e.most-n)); err != nil {
+			return n, false, err
+		}
+		if rows.Len() == 0 {
+			more = e.more
+			break
+		}
+	}
+	return n, more, cmp.Or(t.end(), out.Flush())
+}
+
+func isUnsupported(err error) bool {
+	return strings.Contains(err.Error(), http.ErrNotSupported.Error())
+}
+
+// tableWriter writes rows in one format.
+type tableWriter struct {
+	format string
+	out    io.Writer
+	csv    *csv.Writer
+	cells  []string
+	rows   int
+}
+
+func (t *tableWriter) begin(row reflect.Type) error {
+	switch t.format {
+	case "csv":
+		t.csv = csv.NewWriter(t.out)
+		t.csv.UseCRLF = true // RFC 4180
+		return t.csv.Write(columnsOf(row, "", nil))
+	case "json":
+		_, err := io.WriteString(t.out, "[")
+		return err
+	}
+	return nil
+}
+
+func (t *tableWriter) row(v reflect.Value) error {
+	t.rows++
+	if t.csv != nil {
+		t.cells = cellsOf(v, t.cells[:0])
+		return t.csv.Write(t.cells)
+	}
+	b, err := json.Marshal(v.Interface())
+	if err != nil {
+		return err
+	}
+	if t.format == "ndjson" {
+		b = append(b, '\n')
+	} else if t.rows > 1 {
+		b = append([]byte(",\n"), b...)
+	}
+	_, err = t.out.Write(b)
+	return err
+}
+
+func (t *tableWriter) end() error {
+	if t.csv != nil {
+		t.csv.Flush()
+		return t.csv.Error()
+	}
+	if t.format == "json" {
+		_, err := io.WriteString(t.out, "]\n")
+		return err
+	}
+	return nil
+}
+
+// partNames are the columns that the parts of a hop make.
+var partNames = []string{"batch_queue", "retry", "ack", "backlog", "long_poll", "fetch_queue", "processing"}
+
+// columnsOf names the columns of a row: a struct within it is spread out, the parts
+// of a hop are a column each, and any other list is one column of JSON.
+func columnsOf(t reflect.Type, prefix string, out []string) []string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "" || name == "-" {
+			continue
+		}
+		typ := f.Type
+		for typ.Kind() == reflect.Pointer {
+			typ = typ.Elem()
+		}
+		switch {
+		case typ == reflect.TypeFor[[]HopPart]():
+			for _, p := range partNames {
+				out = append(out, prefix+p+"_ns")
+			}
+		case typ == reflect.TypeFor[Part]():
+			out = append(out, prefix+name+"_ns")
+		case typ.Kind() == reflect.Struct:
+			out = columnsOf(typ, prefix+name+".", out)
+		default:
+			out = append(out, prefix+name)
+		}
+	}
+	return out
+}
+
+// cellsOf gives a row's cells, in the order of columnsOf. What is unknown is empty.
+func cellsOf(v reflect.Value, out []string) []string {
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		if name == "" || name == "-" {
+			continue
+		}
+		f := v.Field(i)
+		typ := f.Type()
+		for typ.Kind() == reflect.Pointer {
+			typ = typ.Elem()
+		}
+		for f.Kind() == reflect.Pointer && !f.IsNil() {
+			f = f.Elem()
+		}
+		switch nothing := f.Kind() == reflect.Pointer; {
+		case typ == reflect.TypeFor[[]HopPart]():
+			known := map[string]string{}
+			if !nothing {
+				for _, p := range f.Interface().([]HopPart) {
+					if p.Known {
+						known[p.Name] = strconv.FormatInt(p.Ns, 10)
+					}
+				}
+			}
+			for _, p := range partNames {
+				out = append(out, known[p])
+			}
+		case typ == reflect.TypeFor[Part]():
+			cell := ""
+			if !nothing {
+				if p := f.Interface().(Part); p.Known {
+					cell = strconv.FormatInt(p.Ns, 10)
+				}
+			}
+			out = append(out, cell)
+		case typ.Kind() == reflect.Struct && nothing:
+			for range columnsOf(typ, "", nil) {
+				out = append(out, "")
+			}
+		case typ.Kind() == reflect.Struct:
+			out = cellsOf(f, out)
+		case nothing:
+			out = append(out, "")
+		default:
+			out = append(out, cell(f))
+		}
+	}
+	return out
+}
+
+// cell writes one value. A text that a spreadsheet would take for a formula gets an
+// apostrophe, as OWASP advises; numbers stay numbers.
+func cell(v reflect.Value) string {
+	switch v.Kind() {
+	case reflect.String:
+		s := v.String()
+		if v.Type() == reflect.TypeFor[Nanos]() {
+			return s
+		}
+		if s != "" && strings.ContainsRune("=+-@\t\r\n|%", rune(s[0])) {
+			return "'" + s
+		}
+		return s
+	case reflect.Slice, reflect.Array, reflect.Map:
+		if v.Kind() == reflect.Slice && v.Len() == 0 {
+			return ""
+		}
+		if attrs, ok := v.Interface().([]Attribute); ok {
+			return attributesCell(attrs)
+		}
+		b, _ := json.Marshal(v.Interface()) // what was sent as JSON can be
+		return string(b)
+	default:
+		return fmt.Sprint(v.Interface())
+	}
+}
+
+// attributesCell is a JSON object, in order.
+func attributesCell(attrs []Attribute) string {
+	var b strings.Builder
+	for i, a := range attrs {
+		b.WriteByte("{,"[min(i, 1)])
+		key, _ := json.Marshal(a.Key)
+		value, _ := json.Marshal(a.Value)
+		b.Write(key)
+		b.WriteByte(':')
+		b.Write(value)
+	}
+	return b.String() + "}"
+}
