@@ -98,6 +98,7 @@ type Store struct {
 	fileColumns    freeList[*fileColumns]
 	sessionColumns freeList[*sessionColumns]
 	clockColumns   freeList[*clockColumns]
+	boundsColumns  freeList[*boundsColumns]
 
 	idleMu sync.Mutex // guards the following
 	idle   *time.Timer
@@ -141,6 +142,7 @@ func New(cfg Config, log *slog.Logger) (*Store, error) {
 	s.fileColumns.make = newFileColumns
 	s.sessionColumns.make = newSessionColumns
 	s.clockColumns.make = newClockColumns
+	s.boundsColumns.make = newBoundsColumns
 	return s, nil
 }
 

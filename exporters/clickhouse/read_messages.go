@@ -31,11 +31,9 @@ func (s *Store) MessagesOfTraces(ctx context.Context, project uint64, traces []s
 	if err := atMost("traces", len(traces), maxTraces); err != nil {
 		return nil, err
 	}
-	var ps params
-	ps.uint("project", project)
-	ps.traces(traces)
-	ps.int("limit", limited(limit, maxMessages, maxMessages))
-	out, err := s.messages(ctx, "PREWHERE trace_id IN ("+traceSet+") WHERE project = {project:UInt64}"+once, ps)
+	out, err := s.messagesNear(ctx, project, traceKeys(traces), "", limited(limit, maxMessages, maxMessages), func(ps *params) string {
+		return "trace_id IN (" + ps.inTraces(traces) + ")"
+	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the message rows of %d traces: %w", len(traces), err)
 	}
@@ -68,12 +66,35 @@ func (s *Store) messagesOfRecords(ctx context.Context, project uint64, records [
 	var ps params
 	ps.uint("project", project)
 	ps.int("limit", limit)
-	list(&ps, "records", known, func(b *strings.Builder, r schemas.RecordRef) {
-		b.WriteByte('(')
-		literal(b, r.Topic)
-		b.WriteString("," + strconv.FormatInt(int64(r.Partition), 10) + "," + strconv.FormatInt(r.Offset, 10) + ")")
-	})
-	return s.messages(ctx, "WHERE project = {project:UInt64} AND (topic, partition, offset) IN (SELECT r.1, r.2, r.3 FROM (SELECT arrayJoin({records:Array(Tuple(String, Int32, Int64))}) AS r))"+and+once, ps)
+	return s.messages(ctx, "WHERE project = {project:UInt64} AND "+ps.inRecords(known)+and+once, ps)
+}
+
+// maxRecordsAt bounds the records by which rows are found; beyond it the filters of
+// the table are asked.
+const maxRecordsAt = 2 * maxRecords
+
+// messagesNear gives the rows that pass a filter, which goes through an index, and lie
+// where trace_bounds says that those of some keys do.
+func (s *Store) messagesNear(ctx context.Context, project uint64, keys []uint64, and string, limit int64, filter func(*params) string) ([]schemas.Message, error) {
+	places, all, err := s.places(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	records, of := recordsOf(places)
+	if all && len(records) == 0 {
+		return nil, nil
+	}
+	var ps params
+	where := ""
+	if all {
+		where = " AND " + ps.whenSeen(of)
+		if len(records) <= maxRecordsAt {
+			where += " AND " + ps.inRecords(records)
+		}
+	}
+	ps.uint("project", project)
+	ps.int("limit", limit)
+	return s.messages(ctx, "PREWHERE "+filter(&ps)+" WHERE project = {project:UInt64}"+and+where+once, ps)
 }
 
 // MessagesFrom gives the consumer rows whose record carried one of these
@@ -85,17 +106,30 @@ func (s *Store) MessagesFrom(ctx context.Context, project uint64, creation []sch
 	if err := atMost("contexts", len(creation), maxRecords); err != nil {
 		return nil, err
 	}
-	var ps params
-	ps.uint("project", project)
-	ps.int("limit", limited(limit, maxMessages, maxMessages))
-	ps.spans(creation)
-	// The span alone goes through the index; the pair decides.
-	out, err := s.messages(ctx, "PREWHERE creation_span IN (SELECT arrayJoin(arrayMap(x -> toFixedString(unhex(x), 8), {spans:Array(String)})))"+
-		" WHERE project = {project:UInt64} AND side IN (2, 3) AND (creation_trace, creation_span) IN ("+spanSet+")"+once, ps)
+	out, err := s.messagesFrom(ctx, project, creation, " AND side IN (2, 3)", limited(limit, maxMessages, maxMessages), nil)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the message rows that carry one of %d contexts: %w", len(creation), err)
 	}
 	return out, nil
+}
+
+// messagesFrom gives the rows that carry one of these contexts and meet a condition,
+// whose values bind binds.
+func (s *Store) messagesFrom(ctx context.Context, project uint64, creation []schemas.SpanRef, and string, limit int64, bind func(*params)) ([]schemas.Message, error) {
+	var traces []schemas.TraceID
+	for _, ref := range creation {
+		if !ref.TraceID.IsZero() {
+			traces = append(traces, ref.TraceID)
+		}
+	}
+	// The pair decides; the span alone would go through an index.
+	return s.messagesNear(ctx, project, traceKeys(traces), and+" AND (creation_trace, creation_span) IN ("+spanSet+")", limit, func(ps *params) string {
+		if bind != nil {
+			bind(ps)
+		}
+		ps.spans(creation)
+		return "creation_span IN (SELECT arrayJoin(arrayMap(x -> toFixedString(unhex(x), 8), {spans:Array(String)})))"
+	})
 }
 
 // spans binds {traces:Array(String)} and {spans:Array(String)}; see spanSet.

@@ -16,6 +16,8 @@ const (
 	settleAfter  = 10 * time.Minute
 	// settleReach is how many offsets behind a record it is looked for, at least.
 	settleReach = 16384
+	// settleNear is how many offsets behind a record are looked at first.
+	settleNear = 512
 	// maxSettles bounds the commits that are looked among: 2,000,000 take about 100
 	// MB in the engine. Beyond it some are not found.
 	maxSettles = 2_000_000
@@ -31,9 +33,6 @@ func (s *Store) Settles(ctx context.Context, project uint64, consumers []schemas
 	var (
 		placed []*schemas.Message
 		refs   []schemas.SpanRef
-		low    int64
-		near   []settleBlock
-		seen   = make(map[settleBlock]bool)
 		ps     params
 		from   int64
 		to     int64
@@ -54,16 +53,7 @@ func (s *Store) Settles(ctx context.Context, project uint64, consumers []schemas
 		if m.Partition < 0 || m.Offset < 0 {
 			continue
 		}
-		if len(placed) == 0 || m.Offset < low {
-			low = m.Offset
-		}
 		placed = append(placed, m)
-		for _, block := range []int64{m.Offset / settleReach, m.Offset/settleReach + 1} {
-			if b := (settleBlock{m.Topic, m.Partition, block}); !seen[b] {
-				seen[b] = true
-				near = append(near, b)
-			}
-		}
 	}
 	if len(refs) == 0 {
 		return nil, nil
@@ -72,16 +62,22 @@ func (s *Store) Settles(ctx context.Context, project uint64, consumers []schemas
 	ps.int("limit", maxMessages)
 	ps.int("from", from-int64(settleBefore))
 	ps.int("to", to+int64(settleAfter))
-	linked := append(params(nil), ps...)
-	linked.spans(refs)
-	out, err := s.messages(ctx, "PREWHERE creation_span IN (SELECT arrayJoin(arrayMap(x -> toFixedString(unhex(x), 8), {spans:Array(String)})))"+
-		" WHERE project = {project:UInt64} AND side = 4 AND failed = 0 AND "+inStretch+" AND (creation_trace, creation_span) IN ("+spanSet+")"+once, linked)
+	out, err := s.messagesFrom(ctx, project, refs, " AND side = 4 AND failed = 0 AND "+inStretch, maxMessages, func(own *params) {
+		own.int("from", from-int64(settleBefore))
+		own.int("to", to+int64(settleAfter))
+	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the commits that link to %d consumer rows: %w", len(consumers), err)
 	}
+	next, placed, err := s.nextSettles(ctx, project, placed, from, to)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, next...)
 	if len(placed) == 0 {
 		return out, nil
 	}
+	low, near := settleBlocks(placed)
 	ps.int("low", low)
 	list(&ps, "blocks", near, func(b *strings.Builder, n settleBlock) {
 		b.WriteByte('(')
@@ -115,6 +111,71 @@ AND `+nearSettles+once+", max_rows_in_join = "+strconv.Itoa(maxSettles)+", join_
 	return append(out, covering...), nil
 }
 
+// nextSettles gives the commits that cover these rows and lie within settleNear
+// offsets after them, where most do, and the rows that none was found for.
+func (s *Store) nextSettles(ctx context.Context, project uint64, placed []*schemas.Message, from, to int64) (out []schemas.Message, rest []*schemas.Message, err error) {
+	if len(placed) == 0 || len(placed) > maxNamed {
+		return nil, placed, nil
+	}
+	var ps params
+	var near strings.Builder
+	for i, m := range placed {
+		if i > 0 {
+			near.WriteString(" OR ")
+		}
+		n := strconv.Itoa(i)
+		ps.text("topic"+n, m.Topic)
+		ps.int("partition"+n, int64(m.Partition))
+		ps.int("from"+n, m.Offset)
+		ps.int("until"+n, m.Offset+settleNear)
+		near.WriteString("(topic = {topic" + n + ":String} AND partition = {partition" + n + ":Int32} AND offset >= {from" + n + ":Int64} AND offset < {until" + n + ":Int64})")
+	}
+	ps.uint("project", project)
+	ps.int("limit", maxMessages)
+	ps.int("from", from-int64(settleBefore))
+	ps.int("to", to+int64(settleAfter))
+	commits, err := s.messages(ctx, "PREWHERE side = 4 WHERE project = {project:UInt64} AND failed = 0 AND "+inStretch+" AND ("+near.String()+")"+once, ps)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot read the commits after %d records: %w", len(placed), err)
+	}
+	taken := make(map[int]bool)
+	for _, m := range placed {
+		best := -1
+		for i := range commits {
+			c := &commits[i]
+			if c.Topic == m.Topic && c.Partition == m.Partition && c.Group == m.Group && c.Offset >= m.Offset && (best < 0 || c.Offset < commits[best].Offset) {
+				best = i
+			}
+		}
+		switch {
+		case best < 0:
+			rest = append(rest, m)
+		case !taken[best]:
+			taken[best] = true
+			out = append(out, commits[best])
+		}
+	}
+	return out, rest, nil
+}
+
+// settleBlocks are the runs of offsets in which the commits of these rows may lie, and
+// the lowest offset of any.
+func settleBlocks(placed []*schemas.Message) (low int64, near []settleBlock) {
+	seen := make(map[settleBlock]bool)
+	for i, m := range placed {
+		if i == 0 || m.Offset < low {
+			low = m.Offset
+		}
+		for _, block := range []int64{m.Offset / settleReach, m.Offset/settleReach + 1} {
+			if b := (settleBlock{m.Topic, m.Partition, block}); !seen[b] {
+				seen[b] = true
+				near = append(near, b)
+			}
+		}
+	}
+	return low, near
+}
+
 // settleBlock is a run of settleReach offsets.
 type settleBlock struct {
 	topic     string
@@ -134,17 +195,20 @@ func (s *Store) MessagesSentOn(ctx context.Context, project uint64, originals []
 	if len(originals) == 0 {
 		return nil, nil
 	}
-	var ps params
-	ps.uint("project", project)
-	ps.int("limit", limited(limit, maxMessages, maxMessages))
-	list(&ps, "records", originals, func(b *strings.Builder, r schemas.RecordRef) {
-		b.WriteByte('(')
-		literal(b, r.Topic)
-		b.WriteString("," + strconv.FormatInt(int64(r.Partition), 10) + "," + strconv.FormatInt(r.Offset, 10) + ")")
-	})
-	out, err := s.messages(ctx, "PREWHERE retry_topic IN (SELECT r.1 FROM (SELECT arrayJoin({records:Array(Tuple(String, Int32, Int64))}) AS r))"+
-		" WHERE retry_topic != '' AND project = {project:UInt64} AND side IN (1, 2, 3)"+
-		" AND (retry_topic, retry_partition, retry_offset) IN (SELECT r.1, r.2, r.3 FROM (SELECT arrayJoin({records:Array(Tuple(String, Int32, Int64))}) AS r))"+once, ps)
+	keys := make([]uint64, len(originals))
+	for i, r := range originals {
+		keys[i] = recordKey(r)
+	}
+	out, err := s.messagesNear(ctx, project, keys, " AND side IN (1, 2, 3)"+
+		" AND (retry_topic, retry_partition, retry_offset) IN (SELECT r.1, r.2, r.3 FROM (SELECT arrayJoin({originals:Array(Tuple(String, Int32, Int64))}) AS r))",
+		limited(limit, maxMessages, maxMessages), func(ps *params) string {
+			list(ps, "originals", originals, func(b *strings.Builder, r schemas.RecordRef) {
+				b.WriteByte('(')
+				literal(b, r.Topic)
+				b.WriteString("," + strconv.FormatInt(int64(r.Partition), 10) + "," + strconv.FormatInt(r.Offset, 10) + ")")
+			})
+			return "retry_topic != ''"
+		})
 	if err != nil {
 		return nil, fmt.Errorf("cannot read what was made of %d records after they had failed: %w", len(originals), err)
 	}

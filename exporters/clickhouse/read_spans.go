@@ -34,15 +34,29 @@ func (s *Store) Spans(ctx context.Context, project uint64, traces []schemas.Trac
 	if err := atMost("traces", len(traces), maxTraces); err != nil {
 		return nil, err
 	}
+	places, all, err := s.places(ctx, traceKeys(traces))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the spans of %d traces: %w", len(traces), err)
+	}
 	var ps params
+	where, settings := ps.spansAt(places), ""
+	switch {
+	case !all:
+		where = "1"
+	case where == "":
+		return nil, nil
+	case len(places) <= maxStretches:
+		// The key leads to some granules; to read the filters of a part takes longer than
+		// to read their ids.
+		settings = ", use_skip_indexes = 0"
+	}
 	ps.uint("project", project)
-	ps.traces(traces)
 	ps.int("limit", limited(limit, 20_000, 20_000))
 	c := newSpanResults()
 	var out []schemas.Span
 	resources := make(map[string][]schemas.Attribute)
-	err := s.query(ctx, "SELECT "+c.names+" FROM spans PREWHERE trace_id IN ("+traceSet+") WHERE project = {project:UInt64}"+
-		" ORDER BY start, trace_id, span_id, source, source_offset, source_index LIMIT 1 BY start, trace_id, span_id, kind, name LIMIT {limit:UInt64}"+oneThread, ps, c.results,
+	err = s.query(ctx, "SELECT "+c.names+" FROM spans PREWHERE trace_id IN ("+ps.inTraces(traces)+") WHERE project = {project:UInt64} AND "+where+
+		" ORDER BY start, trace_id, span_id, source, source_offset, source_index LIMIT 1 BY start, trace_id, span_id, kind, name LIMIT {limit:UInt64}"+oneThread+settings, ps, c.results,
 		func() { out = out[:0] },
 		func() {
 			for i := range c.project {

@@ -71,5 +71,6 @@ func (s *Store) release() {
 	s.fileColumns.release()
 	s.sessionColumns.release()
 	s.clockColumns.release()
+	s.boundsColumns.release()
 	s.pool.trim()
 }

@@ -3,10 +3,11 @@ package clickhouse
 // migrations are applied in order and once each; a step is idempotent, because
 // a crash may come between a step and the note that it was done. Never change
 // one that was released: add another.
-var migrations = []string{spansTable, messagesTable, eventsTable, metricPointsTable, messageRetries, eventIssueColumns, logsTable, outcomesTable, eventProcessColumns, filesTable, sessionsTable, messageRelease, eventRecordIndex, topologyFlows, topologyWaits, topologyWork, messageNamesColumns, clockIntervalsTable, linkIndex}
+var migrations = []string{spansTable, messagesTable, eventsTable, metricPointsTable, messageRetries, eventIssueColumns, logsTable, outcomesTable, eventProcessColumns, filesTable, sessionsTable, messageRelease, eventRecordIndex, topologyFlows, topologyWaits, topologyWork, messageNamesColumns, clockIntervalsTable, linkIndex,
+	traceBoundsTable, traceBoundsSpans, traceBoundsRows, traceBoundsLinks, traceBoundsSentOn}
 
 // tables have a time column that retention goes by.
-var tables = []string{"spans", "messages", "events", "metric_points", "logs", "outcomes", "files", "sessions", "clock_intervals"}
+var tables = []string{"spans", "messages", "events", "metric_points", "logs", "outcomes", "files", "sessions", "clock_intervals", "trace_bounds"}
 
 // A part is one file until it is large: a fresh insert then costs few files to
 // write and to sync. fsync makes an answered insert survive a power cut.

@@ -21,7 +21,8 @@ const (
 	maxBatchDays  = 64 // a part each; the engine refuses more than 100
 )
 
-// WriteSpans stores the message rows and then the spans, each as one INSERT.
+// WriteSpans stores where the rows will lie, the message rows and then the spans, each
+// as one INSERT.
 // It fails with ErrTooLarge beyond 200,000 rows or 256 MiB of a kind, or when
 // the times of the rows lie on more than 64 days.
 func (s *Store) WriteSpans(ctx context.Context, spans []schemas.Span, messages []schemas.Message) error {
@@ -49,6 +50,9 @@ func (s *Store) WriteSpans(ctx context.Context, spans []schemas.Span, messages [
 		if sc.append(&spans[i]); sc.bytes > maxBatchBytes {
 			return fmt.Errorf("cannot write %d spans of more than %d bytes: %w", len(spans), maxBatchBytes, exporters.ErrTooLarge)
 		}
+	}
+	if err := s.writeBounds(ctx, spans, messages); err != nil {
+		return err
 	}
 	if err := s.writeMessages(ctx, messages); err != nil {
 		return err
