@@ -90,6 +90,10 @@ bench: build libchdb ## the whole line, measured; Go benchmark lines for benchst
 bench-events: build libchdb ## the line of error events, measured: 20 KB each, 70 % repeats
 	cd integration && go test -run '^$$' -bench '^BenchmarkEvents$$' -benchtime 1x -timeout 30m ./bench
 
+.PHONY: bench-queries
+bench-queries: build libchdb ## the questions of the UI over a day of 10 million spans, which the first run makes
+	cd integration && HOPTRACE_BIN=$(CURDIR)/bin/hoptrace go test -run '^$$' -bench '^BenchmarkQuery$$' -benchtime 1x -timeout 60m ./bench
+
 .PHONY: bench-instrumentation
 bench-instrumentation: ## what instrumentation costs a Kafka client, ours and its peers': make bench-instrumentation BROKERS="stub kafka"
 	@mkdir -p $(ARTEFACTS)

@@ -52,7 +52,7 @@ type day struct {
 	Version int
 	Spans   int
 	Start   time.Time
-	Took    time.Duration                  // to make it
+	Took    time.Duration                   // to make it
 	Records [dayTopics][dayPartitions]int64 // of each partition, from firstOffset on
 }
 
