@@ -76,7 +76,7 @@ const maxRecordsAt = 2 * maxRecords
 // messagesNear gives the rows that pass a filter, which goes through an index, and lie
 // where trace_bounds says that those of some keys do.
 func (s *Store) messagesNear(ctx context.Context, project uint64, keys []uint64, and string, limit int64, filter func(*params) string) ([]schemas.Message, error) {
-	places, all, err := s.places(ctx, keys)
+	places, all, err := s.boundsOf(ctx, keys)
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ func (s *Store) Spans(ctx context.Context, project uint64, traces []schemas.Trac
 	if err := atMost("traces", len(traces), maxTraces); err != nil {
 		return nil, err
 	}
-	places, all, err := s.places(ctx, traceKeys(traces))
+	places, all, err := s.boundsOf(ctx, traceKeys(traces))
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the spans of %d traces: %w", len(traces), err)
 	}

@@ -138,9 +138,9 @@ func (s *Store) writeBounds(ctx context.Context, spans []schemas.Span, messages 
 	return nil
 }
 
-// places tells where the rows of these keys lie; all is false when there are more than
+// boundsOf tells where the rows of these keys lie; all is false when there are more than
 // maxPlaces, of which some are left out.
-func (s *Store) places(ctx context.Context, keys []uint64) (out []place, all bool, err error) {
+func (s *Store) boundsOf(ctx context.Context, keys []uint64) (out []place, all bool, err error) {
 	if len(keys) == 0 {
 		return nil, true, nil
 	}
