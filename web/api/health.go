@@ -510,6 +510,9 @@ func (w *healthWindow) collector() *HealthCollector {
 		Requests: w.rate(all...), Refused: w.rate(refused...), Bytes: w.rate("collector_request_bytes_total"), ProduceNs: w.mean("collector_produce_seconds", ""),
 		Received: w.over(all...), RefusedOver: w.over(refused...), State: string(finding.HealthOK),
 	}
+	if c.Requests != nil && c.Refused == nil {
+		c.Refused = ptr(0.0) // no answer of that kind was ever given
+	}
 	if v, ok := w.last("collector_pressure", math.Max); ok {
 		c.Pressure = &v
 	}

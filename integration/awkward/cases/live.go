@@ -56,7 +56,7 @@ func poison(ctx context.Context, cfg Config, cl *kgo.Client, _ *kadm.Client) (Ca
 	const topic = schemas.TopicIngestSpans
 	values := []string{
 		"this is no protobuf", "", "\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", `{"resourceSpans": "JSON on a topic of protobuf"}`,
-		"Authorization: Bearer abcdefghijklmnopqrstuvwxyz0123456789 password=hunter2 4111 1111 1111 1111", "<script>alert('payload')</script> \u202e مرحبا", string(make([]byte, 40_000)),
+		"Authorization: Bearer abcdefghijklmnopqrstuvwxyz0123456789 password=hunter2 4111 1111 1111 1111", "<script>alert('payload')</script> \u202e مرحبا", "\xff" + string(make([]byte, 40_000)),
 	}
 	records := make([]*kgo.Record, 0, Poison)
 	for i, v := range values {

@@ -23,6 +23,8 @@ import { Empty, Failed } from './parts/States'
 
 // Its own file, so that the first page stays small.
 const Topology = lazy(() => import('./pages/topology/Topology').then((m) => ({ default: m.TopologyPage })))
+const Health = lazy(() => import('./pages/health/Health').then((m) => ({ default: m.Health })))
+const Letters = lazy(() => import('./pages/health/Letters').then((m) => ({ default: m.Letters })))
 
 const FindPage = lazy(() => import('./pages/find/Find').then((m) => ({ default: m.FindPage })))
 const RecordPage = lazy(() => import('./pages/record/Record').then((m) => ({ default: m.RecordPage })))
@@ -117,6 +119,28 @@ export function App() {
         <Route path="/ledger">
           <Ledger status={s} />
         </Route>
+        <Route path="/health">
+          <Suspense
+            fallback={
+              <Shell page="Health" status={s}>
+                <Finding finding={undefined} />
+              </Shell>
+            }
+          >
+            <Health status={s} />
+          </Suspense>
+        </Route>
+        <Route path="/health/letters">
+          <Suspense
+            fallback={
+              <Shell page="Health" status={s}>
+                <Finding finding={undefined} />
+              </Shell>
+            }
+          >
+            <Letters status={s} />
+          </Suspense>
+        </Route>
         <Route path="/settings">
           <Settings status={s} />
         </Route>
@@ -133,7 +157,7 @@ function NotFound({ status }: { status: Status | undefined }) {
     <Shell page="Traces" status={status}>
       <Finding finding={undefined} failed="There is no such page" />
       <Empty title="These there are">
-        <p> <Link to="/traces">traces</Link>, <Link to="/messages">messages</Link>, the <Link to="/topology">topology</Link>, <Link to="/topics">topics</Link>, <Link to="/lag">lag</Link>, <Link to="/issues">issues</Link>, <Link to="/logs">logs</Link>, the <Link to="/ledger">ledger</Link> or <Link to="/settings">settings</Link>.
+        <p> <Link to="/traces">traces</Link>, <Link to="/messages">messages</Link>, the <Link to="/topology">topology</Link>, <Link to="/topics">topics</Link>, <Link to="/lag">lag</Link>, <Link to="/issues">issues</Link>, <Link to="/logs">logs</Link>, the <Link to="/ledger">ledger</Link>, <Link to="/health">health</Link> or <Link to="/settings">settings</Link>.
         </p>
       </Empty>
     </Shell>

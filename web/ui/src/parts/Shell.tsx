@@ -19,6 +19,7 @@ export const PAGES = [
   { name: 'Issues', path: '/issues', key: 'i', icon: 'M10 3l8 14H2zM10 8v4M10 14.5v.1' },
   { name: 'Logs', path: '/logs', key: 'o', icon: 'M4 3h12v14H4zM7 7h6M7 10h6M7 13h4' },
   { name: 'Ledger', path: '/ledger', key: 'l', icon: 'M10 3v14M6 17h8M4 6h12M4 6l-2 5h4zM16 6l-2 5h4z' },
+  { name: 'Health', path: '/health', key: 'h', icon: 'M2 10h4l2-5 3 10 2.5-7 1.5 2h3' },
   { name: 'Settings', path: '/settings', key: 's', icon: 'M3 6h7M14 6h3M3 14h3M10 14h7M12 4v4M8 12v4' },
 ] as const
 
