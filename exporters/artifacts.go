@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/hoptrace/hoptrace/schemas"
 )
 
 // ErrExists means that there is one of that name already.
@@ -216,16 +218,22 @@ var TokenScopes = []string{ScopeOrgRead, ScopeProjectRead, ScopeProjectReleases}
 type Token struct {
 	ID       int64
 	Name     string
-	Scopes   []string // sorted
-	Created  int64    // Unix ns
-	LastUsed int64    // Unix ns, exact to a minute; zero when never
+	Scopes   []string     // sorted; at /api/0/
+	Role     schemas.Role // at /api/v1/; empty: it is not for there
+	Member   int64        // whose it is, and may do no more than; zero: nobody's
+	Prefix   string       // how it begins, to know it by
+	Created  int64        // Unix ns
+	Expires  int64        // Unix ns; zero when never
+	LastUsed int64        // Unix ns, exact to a minute; zero when never
 }
 
 // Tokens are made at the command line and asked by the API.
 type Tokens interface {
-	// AddToken stores a token under its hash.
+	// AddToken stores a token under its hash. It fails with ErrNotFound when its
+	// member is gone, with ErrTooLarge when that has MaxMemberTokens.
 	AddToken(ctx context.Context, hash [32]byte, t Token) (Token, error)
-	// TokenByHash finds the one and notes its use, or fails with ErrNotFound.
+	// TokenByHash finds the one that has not expired and notes its use, or fails
+	// with ErrNotFound.
 	TokenByHash(ctx context.Context, hash [32]byte, now int64) (Token, error)
 	// Tokens lists all, oldest first.
 	Tokens(ctx context.Context) ([]Token, error)

@@ -33,7 +33,7 @@ func newGuard(cfg Config, refused *prometheus.CounterVec, log *slog.Logger, next
 			g.hosts[strings.ToLower(host)] = true
 		}
 	}
-	for _, h := range cfg.AllowedHosts {
+	for _, h := range cfg.hosts() {
 		g.hosts[strings.ToLower(h)] = true
 	}
 	return g

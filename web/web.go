@@ -1,6 +1,6 @@
 // Package web serves the browser application and its API, and beside them what
-// is mounted (see package sentryapi). It has no accounts: it listens on loopback
-// unless told otherwise, and refuses names that are not its own.
+// is mounted (see package sentryapi). Who may ask is package access's matter. It
+// listens on loopback unless told otherwise, and refuses names that are not its own.
 package web
 
 import (
@@ -11,13 +11,17 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/web/access"
 	"github.com/hoptrace/hoptrace/web/api"
 	"github.com/hoptrace/hoptrace/web/ui"
 )
@@ -34,6 +38,10 @@ type Config struct {
 	// MaxConcurrentQueries bounds questions at the same time; the next is
 	// answered with 503.
 	MaxConcurrentQueries int
+	// Access is how people sign in.
+	Access access.Config
+	// TLS makes the server speak https.
+	TLS TLSConfig
 	// Version is shown in the UI.
 	Version string
 	// Endpoints are shown on the first-run page and make the DSNs.
@@ -42,7 +50,7 @@ type Config struct {
 
 // DefaultConfig listens on 127.0.0.1:8090.
 func DefaultConfig() Config {
-	return Config{Listen: "127.0.0.1:8090", QueryTimeout: 10 * time.Second, MaxConcurrentQueries: 16, Version: "dev"}
+	return Config{Listen: "127.0.0.1:8090", Access: access.DefaultConfig(), QueryTimeout: 10 * time.Second, MaxConcurrentQueries: 16, Version: "dev"}
 }
 
 // Validate names every fault at once.
@@ -63,16 +71,40 @@ func (c Config) Validate() error {
 			faults = append(faults, fmt.Errorf("allowed host is %q, want a name without scheme and port", h))
 		}
 	}
+	faults = append(faults, c.Access.Validate(), c.TLS.Validate())
 	if c.QueryTimeout <= 0 || c.QueryTimeout > 5*time.Minute {
 		faults = append(faults, fmt.Errorf("query timeout is %s, want more than 0 and at most 5m", c.QueryTimeout))
 	}
 	if c.MaxConcurrentQueries < 1 || c.MaxConcurrentQueries > 1000 {
 		faults = append(faults, fmt.Errorf("max concurrent queries is %d, want 1 to 1000", c.MaxConcurrentQueries))
 	}
-	if len(faults) > 0 {
-		return fmt.Errorf("web: %w", errors.Join(faults...))
+	if err := errors.Join(faults...); err != nil {
+		return fmt.Errorf("web: %w", err)
 	}
 	return nil
+}
+
+// place is how people reach the server.
+func (c Config) place() access.Place {
+	local := func(host string) bool {
+		ip := net.ParseIP(host)
+		return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+	}
+	host, _, err := net.SplitHostPort(c.Listen)
+	p := access.Place{Beyond: err != nil || !local(host), Secure: c.TLS.Cert != ""}
+	for _, h := range c.hosts() {
+		p.Beyond = p.Beyond || !local(h) // a proxy passes on what others ask
+	}
+	return p
+}
+
+// hosts are the names besides loopback that the server is called by.
+func (c Config) hosts() []string {
+	out := slices.Clone(c.AllowedHosts)
+	if u, err := url.Parse(c.Access.PublicURL); err == nil && u.Hostname() != "" {
+		out = append(out, u.Hostname())
+	}
+	return out
 }
 
 // Deps are the stores that the web reads.
@@ -115,6 +147,11 @@ type Deps struct {
 	// Search searches rows, Queries keeps searches; nil means that this process cannot.
 	Search  exporters.SearchReader
 	Queries exporters.SavedQueries
+	// Access is made of Config.Access when it is nil. Without Accounts nobody signs
+	// in, and whoever asks is an owner.
+	Access   *access.Service
+	Accounts exporters.Accounts
+	Tokens   exporters.Tokens
 }
 
 // Mount is a handler of a path of its own, beside the UI and its API. It does not
@@ -129,6 +166,7 @@ type Server struct {
 	cfg     Config
 	log     *slog.Logger
 	handler http.Handler
+	access  *access.Service // nil: nobody signs in
 
 	mu       sync.Mutex // guards the following
 	http     *http.Server
@@ -146,6 +184,12 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger, mou
 func newServer(cfg Config, deps Deps, files fs.FS, built bool, reg prometheus.Registerer, log *slog.Logger, mounts ...Mount) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
+	}
+	if deps.Access == nil && deps.Accounts != nil {
+		var err error
+		if deps.Access, err = access.New(cfg.Access, cfg.place(), access.Deps{Accounts: deps.Accounts, Tokens: deps.Tokens}, log); err != nil {
+			return nil, fmt.Errorf("web: %w", err)
+		}
 	}
 	questions, err := api.New(api.Config{
 		Version: cfg.Version, Endpoints: cfg.Endpoints, QueryTimeout: cfg.QueryTimeout, MaxConcurrent: cfg.MaxConcurrentQueries,
@@ -169,10 +213,13 @@ func newServer(cfg Config, deps Deps, files fs.FS, built bool, reg prometheus.Re
 	mux := http.NewServeMux()
 	mux.Handle("/api/", questions)
 	mux.Handle("/", pages)
+	if deps.Access != nil {
+		mux.Handle("/auth/oidc/", deps.Access)
+	}
 	for _, m := range mounts {
 		mux.Handle(m.Prefix, m.Handler)
 	}
-	return &Server{cfg: cfg, log: log, handler: newGuard(cfg, refused, log, mux)}, nil
+	return &Server{cfg: cfg, log: log, access: deps.Access, handler: newGuard(cfg, refused, log, mux)}, nil
 }
 
 // Handler serves everything, for tests and for a listener of one's own.
@@ -190,6 +237,14 @@ func (s *Server) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s for the web UI: %w (another process has it? set another address)", s.cfg.Listen, err)
 	}
+	scheme := "http"
+	if s.cfg.TLS.Cert != "" {
+		secured, err := s.cfg.TLS.listen(l)
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		l, scheme = secured, "https"
+	}
 	s.listener, s.done = l, make(chan struct{})
 	s.http = &http.Server{
 		Handler:           s.handler,
@@ -206,8 +261,29 @@ func (s *Server) Start(ctx context.Context) error {
 			s.log.Error("web: serving ended", "err", err)
 		}
 	}(s.http, s.done)
-	s.log.Info("web: listening", "url", "http://"+l.Addr().String())
+	s.log.Info("web: listening", "url", scheme+"://"+l.Addr().String())
+	s.tellSetup(ctx, scheme+"://"+l.Addr().String())
 	return nil
+}
+
+// tellSetup prints the link for the first owner when one must sign in and nobody can.
+func (s *Server) tellSetup(ctx context.Context, here string) {
+	if s.access == nil {
+		return
+	}
+	path, err := s.access.SetupPath(ctx)
+	if err != nil {
+		s.log.Warn("web: cannot find out whether anybody can sign in", "err", err)
+		return
+	}
+	if path == "" {
+		return
+	}
+	if s.cfg.Access.PublicURL != "" {
+		here = strings.TrimSuffix(s.cfg.Access.PublicURL, "/")
+	}
+	s.log.Warn("web: one must sign in here, and nobody can yet: open this link to become the first owner, or use the command; the link is good until it is used or the server is started again",
+		"link", here+path, "command", "hoptrace members create --email you@example.com --role owner")
 }
 
 // Addr is the address that Start listens on, nil before.

@@ -191,7 +191,11 @@ func serve(ctx context.Context, r role, s *settings, log *slog.Logger) (err erro
 		a.telemetry.SetServing(true)
 		attrs := []any{"took", time.Since(begun).Round(time.Millisecond).String(), "telemetry", a.telemetry.Addr()}
 		if r.web {
-			attrs = append(attrs, "ui", "http://"+s.Web.Listen)
+			scheme := "http://"
+			if s.Web.TLS.Cert != "" {
+				scheme = "https://"
+			}
+			attrs = append(attrs, "ui", scheme+s.Web.Listen)
 		}
 		log.Info("ready", attrs...)
 	}}, components...)
@@ -408,6 +412,7 @@ func (a *app) keeper(context.Context) (lifecycle.Component, error) {
 func (a *app) web(context.Context) (lifecycle.Component, error) {
 	cfg := web.DefaultConfig()
 	cfg.Listen, cfg.AllowedHosts = a.settings.Web.Listen, a.settings.Web.AllowedHosts
+	cfg.Access, cfg.TLS = a.settings.accessConfig(), a.settings.Web.TLS
 	cfg.Version = selftelemetry.Version()
 	collect := a.settings.Collector
 	cfg.Endpoints = api.Endpoints{OTLPGRPC: collect.GRPC, OTLPHTTP: "http://" + collect.HTTP, Sentry: "http://" + collect.HTTP}
@@ -463,6 +468,8 @@ func (a *app) web(context.Context) (lifecycle.Component, error) {
 		Search:      a.store,
 		Queries:     a.metadata,
 		Find:        a.store,
+		Accounts:    a.metadata,
+		Tokens:      a.metadata,
 	}, a.registry, a.log,
 		web.Mount{Prefix: sentryapi.Prefix, Handler: cli})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -18,10 +19,16 @@ const maxAnswer = 64 << 20
 // askTimeout is longer than the server's own for one question.
 const askTimeout = time.Minute
 
-// askServer gets a path of a running server's API into out, and returns its JSON too.
-func askServer(server, path string, out any) (raw []byte, err error) {
+// askServer gets a path of a running server's API into out, and returns its JSON
+// too. token may be empty; see showToken.
+func askServer(server, token, path string, out any) (raw []byte, err error) {
+	r, err := http.NewRequest(http.MethodGet, server+path, http.NoBody) //nolint:noctx // the client has a timeout
+	if err != nil {
+		return nil, fmt.Errorf("cannot ask %s: %w (--server is an address as http://127.0.0.1:8090)", server, err)
+	}
+	showToken(r, token)
 	client := &http.Client{Timeout: askTimeout}
-	resp, err := client.Get(server + path) //nolint:noctx // the client has a timeout
+	resp, err := client.Do(r)
 	if err != nil {
 		return nil, fmt.Errorf("cannot ask %s: %w (is `hoptrace all` or `hoptrace web` running there? --server names another)", server, err)
 	}
@@ -38,6 +45,17 @@ func askServer(server, path string, out any) (raw []byte, err error) {
 	return raw, nil
 }
 
+// showToken shows the server the token, or that of HOPTRACE_TOKEN, which other
+// users of the machine do not see.
+func showToken(r *http.Request, token string) {
+	if token == "" {
+		token = os.Getenv("HOPTRACE_TOKEN")
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+}
+
 // refusal is what a server said instead of an answer.
 func refusal(server string, resp *http.Response, body []byte) error {
 	var p api.Problem
@@ -47,6 +65,9 @@ func refusal(server string, resp *http.Response, body []byte) error {
 	again := ""
 	if p.RetryAfter > 0 {
 		again = fmt.Sprintf("; again in %s", time.Duration(p.RetryAfter)*time.Second)
+	}
+	if p.Code == "sign_in_required" {
+		p.WayOut = "give a token by HOPTRACE_TOKEN or --token; hoptrace tokens create NAME --role viewer makes one"
 	}
 	// Faults of rules come in one line each.
 	return fmt.Errorf("%s says: %s (%s%s)", server, strings.ReplaceAll(p.Detail, "; line ", "\n  line "), p.WayOut, again)

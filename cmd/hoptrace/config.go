@@ -19,13 +19,15 @@ import (
 	"github.com/hoptrace/hoptrace/internal/embeddedkafka"
 	"github.com/hoptrace/hoptrace/internal/kafka"
 	"github.com/hoptrace/hoptrace/internal/selftelemetry"
+	"github.com/hoptrace/hoptrace/web"
+	"github.com/hoptrace/hoptrace/web/access"
 )
 
 // envPrefix starts the environment variables that are settings.
 const envPrefix = "HOPTRACE_"
 
 // envIgnore start with it and are no settings: they are for scripts and tests.
-var envIgnore = []string{"HOPTRACE_CONFIG", "HOPTRACE_BIN", "HOPTRACE_ORDERS_BIN", "HOPTRACE_CACHE", "HOPTRACE_ARTEFACTS", "HOPTRACE_LIBCHDB"}
+var envIgnore = []string{"HOPTRACE_CONFIG", "HOPTRACE_BIN", "HOPTRACE_ORDERS_BIN", "HOPTRACE_CACHE", "HOPTRACE_ARTEFACTS", "HOPTRACE_LIBCHDB", "HOPTRACE_TOKEN"}
 
 // settings are what a person can set; the help texts are printed by
 // `hoptrace config`. Parts with a Config of their own bring it along.
@@ -94,6 +96,12 @@ type settings struct {
 	Web struct {
 		Listen       string   `yaml:"listen" help:"the UI and its API"`
 		AllowedHosts []string `yaml:"allowed_hosts" help:"host names besides loopback that the UI may be called by"`
+		Auth         string   `yaml:"auth" help:"auto: one must sign in once there is a member, or when others than this machine's people reach the UI; required: always"`
+		PublicURL    string   `yaml:"public_url" help:"how people reach the UI, as https://hoptrace.example.com; needed behind a proxy and for web.oidc"`
+
+		Session access.SessionConfig `yaml:"session"`
+		OIDC    access.OIDCConfig    `yaml:"oidc"`
+		TLS     web.TLSConfig        `yaml:"tls"`
 	} `yaml:"web"`
 }
 
@@ -119,6 +127,8 @@ func defaultSettings() settings {
 	s.LagWatch = lagwatch.DefaultConfig()
 	s.Beacon = beacon.DefaultConfig()
 	s.Web.Listen = "127.0.0.1:8090"
+	signIn := access.DefaultConfig()
+	s.Web.Auth, s.Web.Session, s.Web.OIDC = signIn.Auth, signIn.Session, signIn.OIDC
 	return s
 }
 
@@ -163,7 +173,7 @@ func (s *settings) validate(r role) error {
 	if len(broker.Brokers) == 0 {
 		broker.Brokers = []string{s.EmbeddedKafka.Listen}
 	}
-	faults = append(faults, broker.Validate(), s.EmbeddedKafka.Validate(), s.Collector.Validate(), s.Quota.Abuse.Validate(), s.Overload.Validate(), s.LagWatch.Validate(), s.Beacon.Validate())
+	faults = append(faults, broker.Validate(), s.EmbeddedKafka.Validate(), s.Collector.Validate(), s.Quota.Abuse.Validate(), s.Overload.Validate(), s.LagWatch.Validate(), s.Beacon.Validate(), s.accessConfig().Validate(), s.Web.TLS.Validate())
 	atLeast := func(key string, got, least config.Bytes) {
 		if got < least {
 			have, _ := got.MarshalText()
@@ -187,6 +197,11 @@ func (s *settings) validate(r role) error {
 		bad("metadata.dsn", "want sqlite:PATH or postgres://…")
 	}
 	return errors.Join(append(faults, r.needs(s)...)...)
+}
+
+// accessConfig is how people sign in.
+func (s *settings) accessConfig() access.Config {
+	return access.Config{Auth: s.Web.Auth, PublicURL: s.Web.PublicURL, Session: s.Web.Session, OIDC: s.Web.OIDC}
 }
 
 // metadataDSN is the metadata store's, by default in the data directory.

@@ -26,11 +26,11 @@ const dlqUsage = `hoptrace dlq shows the records that no stage could take, and s
 
 A LETTER is TOPIC/PARTITION@OFFSET, as list prints it. retry and discard print what they
 would do, and do it with --yes. --by NAME says who acts. It asks a running server:
---server http://127.0.0.1:8090. It ends with 1 when something was not done.
+--server http://127.0.0.1:8090, with --token or HOPTRACE_TOKEN where one must sign in. It ends with 1 when something was not done.
 `
 
 type dlqFlags struct {
-	server, topic, state, by string
+	server, token, topic, state, by string
 	limit                    int
 	json, yes, all           bool
 	letters                  []api.DeadLetterName
@@ -62,6 +62,8 @@ func parseDLQ(args []string) (f dlqFlags, err error) {
 			continue
 		case "--server":
 			to = &f.server
+		case "--token":
+			to = &f.token
 		case "--topic":
 			to = &f.topic
 		case "--state":
@@ -159,7 +161,7 @@ func pageOfLetters(f dlqFlags, state, before string, limit int) (list api.DeadLe
 			q.Set(name, value)
 		}
 	}
-	raw, err = askServer(f.server, "/api/v1/dead-letters?"+q.Encode(), &list)
+	raw, err = askServer(f.server, f.token, "/api/v1/dead-letters?"+q.Encode(), &list)
 	return list, raw, err
 }
 
@@ -218,7 +220,7 @@ func oneLine(s string) string {
 func showLetter(f dlqFlags, stdout io.Writer) error {
 	l := f.letters[0]
 	var d api.DeadLetterDetail
-	raw, err := askServer(f.server, fmt.Sprintf("/api/v1/dead-letters/%s/%d/%d", url.PathEscape(l.Topic), l.Partition, l.Offset), &d)
+	raw, err := askServer(f.server, f.token, fmt.Sprintf("/api/v1/dead-letters/%s/%d/%d", url.PathEscape(l.Topic), l.Partition, l.Offset), &d)
 	if err != nil {
 		return err
 	}
@@ -302,7 +304,7 @@ func actOnLetters(command string, f dlqFlags, stdout io.Writer) error {
 	for len(letters) > 0 {
 		n := min(len(letters), 100)
 		var out api.DeadLetterOutcomes
-		if err := tellServer(f.server, "/api/v1/dead-letters/"+command, api.DeadLetterAction{Letters: letters[:n], By: f.by}, &out); err != nil {
+		if err := tellServer(f.server, f.token, "/api/v1/dead-letters/"+command, api.DeadLetterAction{Letters: letters[:n], By: f.by}, &out); err != nil {
 			return err
 		}
 		for _, o := range out.Outcomes {
@@ -320,13 +322,19 @@ func actOnLetters(command string, f dlqFlags, stdout io.Writer) error {
 }
 
 // tellServer posts a body to a running server's API and reads its answer into out.
-func tellServer(server, path string, body, out any) error {
+func tellServer(server, token, path string, body, out any) error {
 	sent, err := json.Marshal(body)
 	if err != nil {
 		return err
 	}
+	r, err := http.NewRequest(http.MethodPost, server+path, bytes.NewReader(sent)) //nolint:noctx // the client has a timeout
+	if err != nil {
+		return fmt.Errorf("cannot ask %s: %w (--server is an address as http://127.0.0.1:8090)", server, err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	showToken(r, token)
 	client := &http.Client{Timeout: askTimeout}
-	resp, err := client.Post(server+path, "application/json", bytes.NewReader(sent)) //nolint:noctx // the client has a timeout
+	resp, err := client.Do(r)
 	if err != nil {
 		return fmt.Errorf("cannot ask %s: %w (is `hoptrace all` or `hoptrace web` running there? --server names another)", server, err)
 	}

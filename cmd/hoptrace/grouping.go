@@ -21,7 +21,7 @@ const groupingUsage = `hoptrace grouping tries rules on stored events, and says 
                                           nothing is saved, what is not named is the project's
   hoptrace grouping explain EVENT_ID      what counts in an event, and why the rest does not
 
-Both ask a running server: --server http://127.0.0.1:8090, --project 1.
+Both ask a running server: --server http://127.0.0.1:8090, --project 1, with --token or HOPTRACE_TOKEN where one must sign in.
 `
 
 // groupingTimeout is longer than the server's own for one question.
@@ -29,9 +29,9 @@ const groupingTimeout = time.Minute
 
 // groupingFlags are those of both commands.
 type groupingFlags struct {
-	server, project, enhancements, fingerprint string
-	last                                       int
-	rest                                       []string
+	server, token, project, enhancements, fingerprint string
+	last                                              int
+	rest                                              []string
 }
 
 func parseGrouping(args []string) (f groupingFlags, err error) {
@@ -51,6 +51,8 @@ func parseGrouping(args []string) (f groupingFlags, err error) {
 		switch name {
 		case "--server":
 			f.server = strings.TrimRight(value, "/")
+		case "--token":
+			f.token = value
 		case "--project":
 			f.project = value
 		case "--enhancements":
@@ -122,6 +124,7 @@ func (f *groupingFlags) ask(method, path string, body, answer any) error {
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
+	showToken(r, f.token)
 	client := http.Client{Timeout: groupingTimeout}
 	res, err := client.Do(r)
 	if err != nil {

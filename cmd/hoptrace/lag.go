@@ -19,13 +19,13 @@ const lagUsage = `hoptrace lag tells how far consumer groups are behind.
   hoptrace lag [--cluster NAME] [--topic NAME] [--not-ok] [--json]
   hoptrace lag --group NAME [--cluster NAME] [--topic NAME] [--json]     its partitions
 
-It asks a running server: --server http://127.0.0.1:8090. It ends with 1 when a
+It asks a running server: --server http://127.0.0.1:8090, with --token or HOPTRACE_TOKEN where one must sign in. It ends with 1 when a
 group is not OK, or a cluster does not answer.
 `
 
 type lagFlags struct {
-	server, cluster, group, topic string
-	notOK, json                   bool
+	server, token, cluster, group, topic string
+	notOK, json                          bool
 }
 
 func parseLag(args []string) (f lagFlags, err error) {
@@ -42,6 +42,8 @@ func parseLag(args []string) (f lagFlags, err error) {
 			continue
 		case "--server":
 			to = &f.server
+		case "--token":
+			to = &f.token
 		case "--cluster":
 			to = &f.cluster
 		case "--group":
@@ -105,7 +107,7 @@ func askLagList(f lagFlags, stdout, stderr io.Writer) (ok bool, err error) {
 		more.Set("state", "not-ok")
 	}
 	var l api.LagList
-	raw, err := askServer(f.server, "/api/v1/lag"+f.query(more), &l)
+	raw, err := askServer(f.server, f.token, "/api/v1/lag"+f.query(more), &l)
 	if err != nil {
 		return false, err
 	}
@@ -143,7 +145,7 @@ func askLagList(f lagFlags, stdout, stderr io.Writer) (ok bool, err error) {
 
 func askLagGroup(f lagFlags, stdout, _ io.Writer) (ok bool, err error) {
 	var d api.LagDetail
-	raw, err := askServer(f.server, "/api/v1/lag/"+url.PathEscape(f.group)+f.query(url.Values{}), &d)
+	raw, err := askServer(f.server, f.token, "/api/v1/lag/"+url.PathEscape(f.group)+f.query(url.Values{}), &d)
 	if err != nil {
 		return false, err
 	}

@@ -16,14 +16,14 @@ const ledgerUsage = `hoptrace ledger tells where every item went that senders ha
 
   hoptrace ledger [--since 24h] [--project ID] [--reasons] [--json]
 
-It asks a running server: --server http://127.0.0.1:8090. It ends with 1 when the
+It asks a running server: --server http://127.0.0.1:8090, with --token or HOPTRACE_TOKEN where one must sign in. It ends with 1 when the
 ledger does not balance. It is about all projects unless one is named.
 `
 
 type ledgerFlags struct {
-	server, project string
-	since           time.Duration
-	reasons, json   bool
+	server, token, project string
+	since                  time.Duration
+	reasons, json          bool
 }
 
 func parseLedger(args []string) (f ledgerFlags, err error) {
@@ -37,7 +37,7 @@ func parseLedger(args []string) (f ledgerFlags, err error) {
 		case "--json":
 			f.json = true
 			continue
-		case "--server", "--project", "--since":
+		case "--server", "--token", "--project", "--since":
 		default:
 			return f, fmt.Errorf("no flag or word %q", args[i])
 		}
@@ -49,6 +49,8 @@ func parseLedger(args []string) (f ledgerFlags, err error) {
 		switch name {
 		case "--server":
 			f.server = strings.TrimRight(value, "/")
+		case "--token":
+			f.token = value
 		case "--project":
 			if f.project, err = projectID(value); err != nil {
 				return f, err
@@ -92,7 +94,7 @@ func askLedger(f ledgerFlags) (l api.Ledger, raw []byte, err error) {
 	} else {
 		q.Set("project", f.project)
 	}
-	raw, err = askServer(f.server, "/api/v1/ledger?"+q.Encode(), &l)
+	raw, err = askServer(f.server, f.token, "/api/v1/ledger?"+q.Encode(), &l)
 	return l, raw, err
 }
 

@@ -27,7 +27,8 @@ const usage = `hoptrace shows where every Kafka message spends its time, and wha
   hoptrace clickhouse   the embedded engine, for roles in other processes of this machine
   hoptrace grouping     preview: what other rules would do to stored events; explain: why an event is in its issue
   hoptrace topics       list, plan, apply: the topics of the line; decode: a record as JSON
-  hoptrace tokens       create, list, revoke: what sentry-cli shows to upload source maps
+  hoptrace members      create, list, role, password, remove: who may sign in at the UI
+  hoptrace tokens       create, list, revoke: what programs show, sentry-cli among them
   hoptrace projects     list, create, show, set: projects; keys, key-create, key-disable …: their DSNs
   hoptrace ledger       where every item went that senders handed over
   hoptrace lag          how far consumer groups are behind, when they have caught up, when records are lost
@@ -79,6 +80,9 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 			case "tokens":
 				_, _ = io.WriteString(stdout, tokensUsage)
 				return 0
+			case "members":
+				_, _ = io.WriteString(stdout, membersUsage)
+				return 0
 			}
 			_, _ = io.WriteString(stdout, usage)
 			return 0
@@ -102,6 +106,8 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return runTopics(args, environ, os.Stdin, stdout, stderr)
 	case "tokens":
 		return runTokens(args, environ, stdout, stderr)
+	case "members":
+		return runMembers(args, environ, os.Stdin, stdout, stderr)
 	case "projects":
 		return runProjects(args, environ, os.Stdin, stdout, stderr)
 	case "config":

@@ -18,14 +18,14 @@ const recordUsage = `hoptrace record tells what became of one Kafka record: its 
 
   hoptrace record TOPIC/PARTITION@OFFSET [--project ID] [--json]
 
-It asks a running server: --server http://127.0.0.1:8090. It ends with 1 when
+It asks a running server: --server http://127.0.0.1:8090, with --token or HOPTRACE_TOKEN where one must sign in. It ends with 1 when
 nothing is stored about the record.
 `
 
 type recordFlags struct {
-	server, project string
-	json            bool
-	record          schemas.RecordRef
+	server, token, project string
+	json                   bool
+	record                 schemas.RecordRef
 }
 
 func parseRecord(args []string) (f recordFlags, err error) {
@@ -44,7 +44,7 @@ func parseRecord(args []string) (f recordFlags, err error) {
 			continue
 		}
 		name, value, hasValue := strings.Cut(args[i], "=")
-		if name != "--server" && name != "--project" {
+		if name != "--server" && name != "--token" && name != "--project" {
 			return f, fmt.Errorf("no flag or word %q", args[i])
 		}
 		if !hasValue {
@@ -55,6 +55,8 @@ func parseRecord(args []string) (f recordFlags, err error) {
 		switch name {
 		case "--server":
 			f.server = strings.TrimRight(value, "/")
+		case "--token":
+			f.token = value
 		case "--project":
 			if f.project, err = projectID(value); err != nil {
 				return f, err
@@ -104,7 +106,7 @@ func askRecord(f recordFlags) (r api.RecordDetail, raw []byte, err error) {
 	if f.project != "" {
 		path += "?project=" + f.project
 	}
-	raw, err = askServer(f.server, path, &r)
+	raw, err = askServer(f.server, f.token, path, &r)
 	return r, raw, err
 }
 

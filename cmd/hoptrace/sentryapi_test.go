@@ -26,6 +26,7 @@ import (
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/exporters/blobs"
 	"github.com/hoptrace/hoptrace/exporters/metadata"
+	"github.com/hoptrace/hoptrace/web/access"
 	"github.com/hoptrace/hoptrace/web/sentryapi"
 )
 
@@ -276,8 +277,8 @@ func TestRequestsOfSentryCLINeedAToken(t *testing.T) {
 	s := newCLIServer(t, sentryapi.Config{})
 	s.want(200, "project:releases", "GET", "", nil)
 	good := s.token
-	if !strings.HasPrefix(good, sentryapi.TokenPrefix) {
-		t.Errorf("the token is %q, want one that begins with %s", good, sentryapi.TokenPrefix)
+	if !strings.HasPrefix(good, access.TokenPrefix) {
+		t.Errorf("the token is %q, want one that begins with %s", good, access.TokenPrefix)
 	}
 	for _, token := range []string{"", "x", good + "x", strings.ToUpper(good)} {
 		s.token = token
@@ -290,8 +291,8 @@ func TestRequestsOfSentryCLINeedAToken(t *testing.T) {
 	s.want(403, "no scope project:releases", "POST", "organizations/o/releases/", map[string]any{"version": "v1", "projects": []string{"shop"}})
 	s.token = good
 	code, out, stderr := command(nil, "tokens", "list", "--data="+s.dir)
-	if code != 0 || strings.Contains(out, good) || !strings.Contains(out, "project:read") || strings.Count(out, "never") != 0 {
-		t.Errorf("hoptrace tokens list ended with %d; want both with the time of their use, and no secret:\n%s%s", code, out, stderr)
+	if code != 0 || strings.Contains(out, good) || !strings.Contains(out, "project:read") || strings.Count(out, "never") != 2 {
+		t.Errorf("hoptrace tokens list ended with %d; want both with the time of their use, never to expire, and no secret:\n%s%s", code, out, stderr)
 	}
 	if code, _, stderr := command(nil, "tokens", "revoke", "1", "--data="+s.dir); code != 0 {
 		t.Fatalf("hoptrace tokens revoke ended with %d:\n%s", code, stderr)
@@ -311,7 +312,7 @@ func TestTokensSaysWhatIsWrong(t *testing.T) {
 	f(2, `no command "make"`, "make")
 	f(2, "name the token", "create")
 	f(2, `no scope "all"`, "create", "ci", "--scopes", "all")
-	f(2, "scopes are missing", "create", "ci", "--scopes")
+	f(2, "--scopes needs a value", "create", "ci", "--scopes")
 	f(2, `"x" is no id`, "revoke", "x")
 	f(2, "configuration has faults", "list", "--nonsense=1")
 	f(1, "name the data directory", "list", "--data="+t.TempDir())

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -16,16 +14,19 @@ import (
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/exporters/metadata"
-	"github.com/hoptrace/hoptrace/web/sentryapi"
+	"github.com/hoptrace/hoptrace/schemas"
+	"github.com/hoptrace/hoptrace/web/access"
 )
 
-const tokensUsage = `hoptrace tokens looks after the tokens that programs show at /api/0/, as sentry-cli does.
+const tokensUsage = `hoptrace tokens looks after the tokens that programs show: sentry-cli at /api/0/, others at /api/v1/.
 
-  hoptrace tokens create NAME [--scopes SCOPE,…]   print a new token; it is shown only now
+  hoptrace tokens create NAME [--scopes SCOPE,…] [--role ROLE] [--days N]   print a new token; it is shown only now
   hoptrace tokens list                             who has one, and when it was last used
   hoptrace tokens revoke ID                        end one at once
 
-Scopes: project:releases (releases and uploads; what is meant without --scopes), project:read, org:read.
+Scopes, for sentry-cli: project:releases (releases and uploads; what is meant without --scopes and --role), project:read, org:read.
+Roles, for /api/v1/ and the commands that ask a server (--token, or HOPTRACE_TOKEN): viewer, member, admin, owner.
+Without --days it does not expire. Members make tokens of their own in the UI.
 It takes settings as every role does: --data, or --metadata.dsn of a store that roles share.
 `
 
@@ -46,7 +47,7 @@ func runTokens(args, environ []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		operand, args = args[0], args[1:]
 	}
-	scopes, args, err := cutScopes(args)
+	want, args, err := cutToken(args)
 	if err != nil {
 		return wrong("%v", err)
 	}
@@ -57,7 +58,8 @@ func runTokens(args, environ []string, stdout, stderr io.Writer) int {
 			return wrong("create: name the token with 1 to 100 bytes, after who is to have it")
 		}
 		act = func(ctx context.Context, s exporters.Tokens) error {
-			return createToken(ctx, s, operand, scopes, stdout)
+			want.Name = operand
+			return createToken(ctx, s, want, stdout)
 		}
 	case "list":
 		act = func(ctx context.Context, s exporters.Tokens) error { return listTokens(ctx, s, stdout) }
@@ -87,6 +89,11 @@ func runTokens(args, environ []string, stdout, stderr io.Writer) int {
 }
 
 func withTokens(ctx context.Context, s *settings, act func(ctx context.Context, s exporters.Tokens) error) error {
+	return withMetadata(ctx, s, func(ctx context.Context, store *metadata.Store) error { return act(ctx, store) })
+}
+
+// withMetadata acts on the metadata store of a server that runs or not.
+func withMetadata(ctx context.Context, s *settings, act func(ctx context.Context, s *metadata.Store) error) error {
 	dsn := s.metadataDSN()
 	// A wrong --data must not make a new, empty store.
 	if path, ok := strings.CutPrefix(dsn, "sqlite:"); ok {
@@ -101,39 +108,51 @@ func withTokens(ctx context.Context, s *settings, act func(ctx context.Context, 
 	return errors.Join(act(ctx, store), store.Close())
 }
 
-// cutScopes takes --scopes out of the arguments.
-func cutScopes(args []string) (scopes, rest []string, err error) {
-	scopes = []string{exporters.ScopeProjectReleases}
+// cutToken takes what a token may do out of the arguments.
+func cutToken(args []string) (t exporters.Token, rest []string, err error) {
 	for i := 0; i < len(args); i++ {
-		value, ok := strings.CutPrefix(args[i], "--scopes=")
-		if args[i] == "--scopes" {
-			if i++; i == len(args) {
-				return nil, nil, errors.New("flag --scopes: the scopes are missing")
-			}
-			value, ok = args[i], true
-		}
-		if !ok {
+		name, value, hasValue := strings.Cut(args[i], "=")
+		if name != "--scopes" && name != "--role" && name != "--days" {
 			rest = append(rest, args[i])
 			continue
 		}
-		scopes = strings.Split(value, ",")
-		for _, scope := range scopes {
-			if !slices.Contains(exporters.TokenScopes, scope) {
-				return nil, nil, fmt.Errorf("no scope %q; there are %s", scope, strings.Join(exporters.TokenScopes, ", "))
+		if !hasValue {
+			if value, err = nextValue(args, &i); err != nil {
+				return t, nil, err
 			}
 		}
+		switch name {
+		case "--scopes":
+			t.Scopes = strings.Split(value, ",")
+			for _, scope := range t.Scopes {
+				if !slices.Contains(exporters.TokenScopes, scope) {
+					return t, nil, fmt.Errorf("no scope %q; there are %s", scope, strings.Join(exporters.TokenScopes, ", "))
+				}
+			}
+		case "--role":
+			if t.Role = schemas.Role(value); !t.Role.Valid() {
+				return t, nil, fmt.Errorf("no role %q; there are viewer, member, admin and owner", value)
+			}
+		case "--days":
+			days, err := strconv.Atoi(value)
+			if err != nil || days < 1 || days > 3660 {
+				return t, nil, fmt.Errorf("--days is %q, want 1 to 3660", value)
+			}
+			t.Expires = time.Now().Add(time.Duration(days) * 24 * time.Hour).UnixNano()
+		}
 	}
-	return scopes, rest, nil
+	if len(t.Scopes) == 0 && t.Role == "" {
+		t.Scopes = []string{exporters.ScopeProjectReleases}
+	}
+	return t, rest, nil
 }
 
-func createToken(ctx context.Context, s exporters.Tokens, name string, scopes []string, stdout io.Writer) error {
-	var secret [32]byte
-	_, _ = rand.Read(secret[:]) // never fails
-	token := sentryapi.TokenPrefix + hex.EncodeToString(secret[:])
-	if _, err := s.AddToken(ctx, sentryapi.HashToken(token), exporters.Token{Name: name, Scopes: scopes, Created: time.Now().UnixNano()}); err != nil {
+func createToken(ctx context.Context, s exporters.Tokens, t exporters.Token, stdout io.Writer) error {
+	token, _, err := access.MakeToken(ctx, s, t, time.Now())
+	if err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(stdout, token)
+	_, err = fmt.Fprintln(stdout, token)
 	return err
 }
 
@@ -143,15 +162,15 @@ func listTokens(ctx context.Context, s exporters.Tokens, stdout io.Writer) error
 		return err
 	}
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tNAME\tSCOPES\tCREATED\tLAST USED")
-	at := func(ns int64) string {
-		if ns == 0 {
-			return "never"
+	fmt.Fprintln(w, "ID\tNAME\tBEGINS\tROLE\tSCOPES\tCREATED\tEXPIRES\tLAST USED")
+	or := func(s string) string {
+		if s == "" {
+			return "-"
 		}
-		return time.Unix(0, ns).UTC().Format("2006-01-02 15:04")
+		return s
 	}
 	for _, t := range all {
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\n", t.ID, t.Name, strings.Join(t.Scopes, ","), at(t.Created), at(t.LastUsed))
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, t.Name, or(t.Prefix), or(string(t.Role)), or(strings.Join(t.Scopes, ",")), minuteText(t.Created), minuteText(t.Expires), minuteText(t.LastUsed))
 	}
 	return w.Flush()
 }

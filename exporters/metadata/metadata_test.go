@@ -81,6 +81,13 @@ func TestSQLitePassesTheContract(t *testing.T) {
 			return last
 		})
 	})
+	t.Run("Accounts", func(t *testing.T) {
+		exportertest.Accounts(t, func(t *testing.T) exportertest.AccountStore {
+			path = filepath.Join(t.TempDir(), "accounts.db")
+			at(t)
+			return last
+		})
+	})
 }
 
 func TestPostgresPassesTheContract(t *testing.T) {
@@ -130,6 +137,9 @@ func TestPostgresPassesTheContract(t *testing.T) {
 	})
 	t.Run("SavedQueries", func(t *testing.T) {
 		exportertest.SavedQueries(t, func(t *testing.T) exporters.SavedQueries { return empty(t) })
+	})
+	t.Run("Accounts", func(t *testing.T) {
+		exportertest.Accounts(t, func(t *testing.T) exportertest.AccountStore { return empty(t) })
 	})
 	exportertest.Metadata(t,
 		func(t *testing.T) exportertest.MetadataStore { return empty(t) },

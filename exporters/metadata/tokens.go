@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -18,29 +17,47 @@ const tokenUse = int64(time.Minute)
 
 // AddToken stores a token under its hash.
 func (s *Store) AddToken(ctx context.Context, hash [32]byte, t exporters.Token) (exporters.Token, error) {
-	t.Name, t.Scopes = clip(text(t.Name)), slices.Sorted(slices.Values(t.Scopes))
+	t.Name, t.Prefix, t.Scopes = clip(text(t.Name)), text(t.Prefix), sortedScopes(t.Scopes)
 	scopes, err := json.Marshal(t.Scopes)
-	for tries := 0; err == nil && tries < attempts; tries++ {
-		err = s.write.QueryRowContext(ctx, `
-INSERT INTO api_tokens (id, hash, name, scopes, created, last_used)
-SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, 0 FROM api_tokens WHERE true
-ON CONFLICT DO NOTHING RETURNING id`, hex.EncodeToString(hash[:]), t.Name, string(scopes), t.Created).Scan(&t.ID)
-		if err == nil {
-			return t, nil
-		}
-		if errors.Is(err, sql.ErrNoRows) {
-			err = nil
-		}
-	}
 	if err == nil {
-		err = fmt.Errorf("%w: others took its id %d times", exporters.ErrUnavailable, attempts)
+		err = s.inAccountTx(ctx, func(tx *sql.Tx, _ int64) error { return s.addToken(ctx, tx, hash, string(scopes), &t) })
 	}
-	return exporters.Token{}, fmt.Errorf("cannot store token %q: %w", t.Name, classify(err))
+	if err != nil {
+		return exporters.Token{}, fmt.Errorf("cannot store token %q: %w", t.Name, classify(err))
+	}
+	return t, nil
+}
+
+// addToken is within a transaction of the accounts: no other token gets its id.
+func (s *Store) addToken(ctx context.Context, tx *sql.Tx, hash [32]byte, scopes string, t *exporters.Token) error {
+	if t.Member != 0 {
+		if _, err := oneMember(ctx, tx, "WHERE m.id = $1", t.Member); err != nil {
+			return err
+		}
+		var n int64
+		if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM api_tokens WHERE member = $1", t.Member).Scan(&n); err != nil {
+			return err
+		}
+		if n >= exporters.MaxMemberTokens {
+			return fmt.Errorf("%w: the member has %d tokens", exporters.ErrTooLarge, n)
+		}
+	}
+	return tx.QueryRowContext(ctx, `
+INSERT INTO api_tokens (id, hash, name, scopes, role, member, prefix, created, expires, last_used)
+SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, $5, $6, $7, $8, 0 FROM api_tokens WHERE true
+RETURNING id`, hex.EncodeToString(hash[:]), t.Name, scopes, string(t.Role), t.Member, t.Prefix, t.Created, t.Expires).Scan(&t.ID)
+}
+
+func sortedScopes(scopes []string) []string {
+	if len(scopes) == 0 {
+		return []string{}
+	}
+	return slices.Sorted(slices.Values(scopes))
 }
 
 // TokenByHash finds the one and notes its use.
 func (s *Store) TokenByHash(ctx context.Context, hash [32]byte, now int64) (exporters.Token, error) {
-	ts, err := s.tokens(ctx, "WHERE hash = $1", hex.EncodeToString(hash[:]))
+	ts, err := s.tokens(ctx, "WHERE hash = $1 AND (expires = 0 OR expires > $2)", hex.EncodeToString(hash[:]), now)
 	if err != nil {
 		return exporters.Token{}, fmt.Errorf("cannot find a token: %w", classify(err))
 	}
@@ -67,7 +84,7 @@ func (s *Store) Tokens(ctx context.Context) ([]exporters.Token, error) {
 }
 
 func (s *Store) tokens(ctx context.Context, where string, args ...any) ([]exporters.Token, error) {
-	rows, err := s.read.QueryContext(ctx, "SELECT id, name, scopes, created, last_used FROM api_tokens "+where, args...)
+	rows, err := s.read.QueryContext(ctx, "SELECT id, name, scopes, role, member, prefix, created, expires, last_used FROM api_tokens "+where, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +93,7 @@ func (s *Store) tokens(ctx context.Context, where string, args ...any) ([]export
 	for rows.Next() {
 		var t exporters.Token
 		var scopes string
-		if err := rows.Scan(&t.ID, &t.Name, &scopes, &t.Created, &t.LastUsed); err != nil {
+		if err := rows.Scan(&t.ID, &t.Name, &scopes, (*string)(&t.Role), &t.Member, &t.Prefix, &t.Created, &t.Expires, &t.LastUsed); err != nil {
 			return nil, err
 		}
 		if err := json.Unmarshal([]byte(scopes), &t.Scopes); err != nil {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/schemas"
+	"github.com/hoptrace/hoptrace/web/access"
 )
 
 //go:embed openapi.yaml
@@ -79,6 +80,11 @@ type Deps struct {
 	// Search searches rows, Queries keeps searches; nil means that this process cannot.
 	Search  exporters.SearchReader
 	Queries exporters.SavedQueries
+	// Access decides who may ask; nil means that whoever asks is an owner. Accounts
+	// and Tokens are what it keeps.
+	Access   *access.Service
+	Accounts exporters.Accounts
+	Tokens   exporters.Tokens
 }
 
 // Endpoints are the addresses that the first-run page tells people to send to.
@@ -191,6 +197,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.healthRoutes()
 	h.deadLetterRoutes()
 	h.searchRoutes()
+	h.accessRoutes()
 	h.act(http.MethodPost, "/api/v1/projects/{id}/grouping/preview", h.groupingPreview)
 	h.handle("/api/v1/projects/{id}/events/{event}/grouping", nil, h.groupingOfEvent)
 	h.mux.HandleFunc("GET /api/v1/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
@@ -245,6 +252,12 @@ type query struct {
 	project schemas.Project
 	now     time.Time
 	body    []byte // of an action
+	request *http.Request
+	who     access.Person
+	// What an action leaves for who serves it: a cookie, and what the audit says
+	// that it was about.
+	cookie         *http.Cookie
+	target, detail string
 }
 
 // decode reads an action's body into v, and refuses fields that v has not.
@@ -283,16 +296,23 @@ func (h *Handler) serve(method, route string, known []string, answer func(contex
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(r.Context(), h.cfg.QueryTimeout)
 		defer cancel()
-		out, err := h.ask(ctx, r, known, answer)
+		q := &query{now: h.now(), request: r}
+		out, err := h.ask(ctx, q, id, known, answer)
+		if q.cookie != nil && err == nil {
+			http.SetCookie(w, q.cookie)
+		}
 		code := h.answer(w, r, out, err)
 		h.metrics.requests.WithLabelValues(id, strconv.Itoa(code)).Inc()
 		h.metrics.duration.WithLabelValues(id).Observe(time.Since(began).Seconds())
 	})
 }
 
-func (h *Handler) ask(ctx context.Context, r *http.Request, known []string, answer func(context.Context, *query) (any, error)) (any, error) {
-	q := &query{now: h.now()}
+func (h *Handler) ask(ctx context.Context, q *query, route string, known []string, answer func(context.Context, *query) (any, error)) (any, error) {
+	r, need := q.request, roleOf(route)
 	var err error
+	if q.who, err = h.admit(ctx, r, need); err != nil {
+		return nil, err
+	}
 	if q.params, err = readParams(r, known, q.now); err != nil {
 		return nil, err
 	}
@@ -313,6 +333,12 @@ func (h *Handler) ask(ctx context.Context, r *http.Request, known []string, answ
 	out, err := answer(ctx, q)
 	if err == nil {
 		err = q.fault // a parameter that the answer asked for was bad
+	}
+	if err == nil && need.audit != "" && h.deps.Access != nil && r.Method != http.MethodGet && r.Method != http.MethodHead {
+		if q.target == "" {
+			q.target = q.pathTarget(route)
+		}
+		h.deps.Access.Note(ctx, q.who, need.audit, q.target, q.detail)
 	}
 	return out, err
 }

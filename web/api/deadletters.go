@@ -372,7 +372,7 @@ func (h *Handler) retryLetters(ctx context.Context, q *query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h.eachLetter(ctx, a, func(name DeadLetterName) (string, string) { return h.retryLetter(ctx, name, a.By, q.now) }), nil
+	return h.eachLetter(ctx, a, func(name DeadLetterName) (string, string) { return h.retryLetter(ctx, name, q.actor(a.By), q.now) }), nil
 }
 
 // discardLetters answers POST /dead-letters/discard.
@@ -381,7 +381,7 @@ func (h *Handler) discardLetters(ctx context.Context, q *query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h.eachLetter(ctx, a, func(name DeadLetterName) (string, string) { return h.discardLetter(ctx, name, a.By, q.now) }), nil
+	return h.eachLetter(ctx, a, func(name DeadLetterName) (string, string) { return h.discardLetter(ctx, name, q.actor(a.By), q.now) }), nil
 }
 
 func (h *Handler) eachLetter(ctx context.Context, a DeadLetterAction, do func(DeadLetterName) (outcome, detail string)) DeadLetterOutcomes {

@@ -74,6 +74,9 @@ const maxInstance = 512
 func writeProblem(w http.ResponseWriter, r *http.Request, p *Problem, log *slog.Logger) int {
 	told := *p // an answer may share its problem with another
 	told.Instance = clip(r.URL.RequestURI(), maxInstance)
+	if told.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="hoptrace"`)
+	}
 	if told.RetryAfter > 0 {
 		w.Header().Set("Retry-After", fmt.Sprint(told.RetryAfter))
 	}

@@ -39,7 +39,7 @@ func (h *Handler) issueRoutes() {
 // issues answers /issues.
 func (h *Handler) issues(ctx context.Context, q *query) (any, error) {
 	s := issueSearch{
-		project: q.project.ID, stretch: q.timeRange(), text: q.text("text"), query: q.text("query"), me: q.text("me"),
+		project: q.project.ID, stretch: q.timeRange(), text: q.text("text"), query: q.text("query"), me: q.actor(q.text("me")),
 		sort: q.oneOf("sort", byDate, byNew, byFreq, byUsers), limit: q.limit(50),
 	}
 	s.before, s.beforeID, s.told = q.issuePage("before")
@@ -213,6 +213,7 @@ func (h *Handler) changeIssue(ctx context.Context, q *query) (any, error) {
 	if err := q.decode(&a); err != nil {
 		return nil, err
 	}
+	a.By = q.actor(a.By)
 	if len(a.IDs) > 0 || a.Query != "" {
 		return nil, badBody("ids and query", "PUT /api/v1/issues changes several issues")
 	}
@@ -230,6 +231,7 @@ func (h *Handler) changeIssues(ctx context.Context, q *query) (any, error) {
 	if err := q.decode(&a); err != nil {
 		return nil, err
 	}
+	a.By = q.actor(a.By)
 	if (len(a.IDs) > 0) == (a.Query != "") {
 		return nil, badBody("ids and query", "give ids, or a query that is not empty")
 	}
@@ -378,6 +380,7 @@ func (h *Handler) unmergeIssue(ctx context.Context, q *query) (any, error) {
 	if err := q.decode(&a); err != nil {
 		return nil, err
 	}
+	a.By = q.actor(a.By)
 	hashes, err := parseHashes(a.Hashes)
 	if err != nil {
 		return nil, err

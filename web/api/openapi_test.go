@@ -28,6 +28,7 @@ type contract struct {
 
 // operation is what one method of a path takes.
 type operation struct {
+	Role       string `yaml:"x-role"`
 	Parameters []struct {
 		Ref  string `yaml:"$ref"`
 		Name string `yaml:"name"`
@@ -174,6 +175,23 @@ func TestEveryTypeIsAsTheContractSays(t *testing.T) {
 		ProjectUpdate{},
 		KeyCreate{},
 		KeyUpdate{},
+		Me{},
+		SignIn{},
+		SignOut{},
+		LinkLook{},
+		LinkFor{},
+		LinkUse{},
+		MeUpdate{},
+		PasswordChange{},
+		SessionList{},
+		TokenList{},
+		TokenCreate{},
+		TokenMade{},
+		MemberList{},
+		MemberCreate{},
+		MemberUpdate{},
+		MemberLink{},
+		AuditList{},
 		Done{},
 	} {
 		check(reflect.TypeOf(v))

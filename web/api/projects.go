@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -209,6 +210,7 @@ func (h *Handler) createProject(ctx context.Context, q *query) (any, error) {
 	if err != nil {
 		return nil, projectError(err, 0)
 	}
+	q.noted(p.Slug, p.Name)
 	return h.detail(ctx, &p)
 }
 
@@ -240,11 +242,48 @@ func (h *Handler) updateProject(ctx context.Context, q *query) (any, error) {
 	if in.Disabled != nil {
 		p.Disabled = *in.Disabled
 	}
+	before := p.Settings
 	p.Settings = settings
 	if p, err = h.deps.Projects.UpdateProject(ctx, p); err != nil {
 		return nil, projectError(err, id)
 	}
+	q.noted(p.Slug, changedText(&in, before, p.Settings))
 	return h.detail(ctx, &p)
+}
+
+// changedText says for the audit what a change of a project named, and which
+// parts of the settings are other than before.
+func changedText(in *ProjectUpdate, before, after *schemas.ProjectSettings) string {
+	var out []string
+	if in.Name != nil {
+		out = append(out, "name "+*in.Name)
+	}
+	if in.Disabled != nil {
+		out = append(out, "disabled "+strconv.FormatBool(*in.Disabled))
+	}
+	if before == nil || after == nil || len(in.Settings) == 0 {
+		return strings.Join(out, ", ")
+	}
+	old, now := reflect.ValueOf(*before), reflect.ValueOf(*after)
+	for i := range now.NumField() {
+		if name, _, _ := strings.Cut(now.Type().Field(i).Tag.Get("json"), ","); name != "" && name != "-" && !reflect.DeepEqual(old.Field(i).Interface(), now.Field(i).Interface()) {
+			out = append(out, name)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// keyNoted names a key in the audit by its project and label.
+func (h *Handler) keyNoted(ctx context.Context, q *query, k *schemas.Key) {
+	target := strconv.FormatUint(k.Project, 10)
+	if p, err := h.deps.Projects.Project(ctx, k.Project); err == nil {
+		target = p.Slug
+	}
+	detail := or(k.Label, k.Public)
+	if !k.Active {
+		detail += ", disabled"
+	}
+	q.noted(target, detail)
 }
 
 func (h *Handler) createKey(ctx context.Context, q *query) (any, error) {
@@ -259,7 +298,7 @@ func (h *Handler) createKey(ctx context.Context, q *query) (any, error) {
 		}
 	}
 	k, err := h.deps.Projects.CreateKey(ctx, schemas.Key{Project: id, Label: in.Label, Limit: in.Limit})
-	return h.keyAnswer(id, &k, err)
+	return h.keyAnswer(ctx, q, id, &k, err)
 }
 
 func (h *Handler) updateKey(ctx context.Context, q *query) (any, error) {
@@ -272,7 +311,7 @@ func (h *Handler) updateKey(ctx context.Context, q *query) (any, error) {
 		return nil, err
 	}
 	k, err := h.deps.Projects.UpdateKey(ctx, schemas.Key{Project: id, Public: key, Label: in.Label, Active: in.Active, Limit: in.Limit})
-	return h.keyAnswer(id, &k, err)
+	return h.keyAnswer(ctx, q, id, &k, err)
 }
 
 func (h *Handler) rotateKey(ctx context.Context, q *query) (any, error) {
@@ -281,12 +320,15 @@ func (h *Handler) rotateKey(ctx context.Context, q *query) (any, error) {
 		return nil, err
 	}
 	k, err := h.deps.Projects.RotateKey(ctx, id, key)
-	return h.keyAnswer(id, &k, err)
+	return h.keyAnswer(ctx, q, id, &k, err)
 }
 
-func (h *Handler) keyAnswer(project uint64, k *schemas.Key, err error) (any, error) {
+func (h *Handler) keyAnswer(ctx context.Context, q *query, project uint64, k *schemas.Key, err error) (any, error) {
 	if err != nil {
 		return nil, projectError(err, project)
+	}
+	if h.deps.Access != nil {
+		h.keyNoted(ctx, q, k)
 	}
 	return h.keyJSON(k), nil
 }

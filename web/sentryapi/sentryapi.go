@@ -7,7 +7,6 @@ package sentryapi
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +23,7 @@ import (
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/schemas"
+	"github.com/hoptrace/hoptrace/web/access"
 )
 
 // Prefix is the path that the handler serves.
@@ -240,12 +240,6 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, scope string, f
 	return f(&request{Request: r, w: w, token: token})
 }
 
-// TokenPrefix begins every token, so that people and scanners know one.
-const TokenPrefix = "hpt_"
-
-// HashToken is what is stored of a token.
-func HashToken(token string) [32]byte { return sha256.Sum256([]byte(token)) }
-
 func (h *Handler) authenticate(r *http.Request, scope string) (exporters.Token, error) {
 	kind, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	token = strings.TrimSpace(token)
@@ -254,7 +248,7 @@ func (h *Handler) authenticate(r *http.Request, scope string) (exporters.Token, 
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), queryTimeout)
 	defer cancel()
-	t, err := h.deps.Tokens.TokenByHash(ctx, HashToken(token), h.now().UnixNano())
+	t, err := h.deps.Tokens.TokenByHash(ctx, access.Hash(token), h.now().UnixNano())
 	if errors.Is(err, exporters.ErrNotFound) {
 		return exporters.Token{}, problem{http.StatusUnauthorized, "the token is not known here, or was revoked; `hoptrace tokens list` shows those that are"}
 	}

@@ -1106,6 +1106,291 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who asks, and how one signs in; also for who is not signed in. */
+        get: operations["me"];
+        /** Change what one is called. */
+        put: operations["updateMe"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign in by password; the answer sets the session's cookie.
+         * @description At most 10 attempts an account and 30 an address at once, then one a minute and one in ten seconds: 429 (too_many_attempts). 401 (sign_in_wrong) does not tell whether there is such a member.
+         */
+        post: operations["signIn"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-out": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End this session, or all of them. */
+        post: operations["signOut"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/links/look": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Whom a link to set a password is for.
+         * @description 410 (link_used) when it was used, or has ended.
+         */
+        post: operations["lookAtLink"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/links/use": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Set a password by a link, once, and sign in; the setup link makes the first owner. */
+        post: operations["useLink"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Set another password; the other sessions end. */
+        put: operations["changePassword"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The browsers that one is signed in with. */
+        get: operations["mySessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/sessions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** End one of them. */
+        delete: operations["endSession"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The tokens of one's own. */
+        get: operations["myTokens"];
+        put?: never;
+        /** Make one; what a program shows is told only now. */
+        post: operations["createToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/tokens/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revoke one; it is good for nothing at once. */
+        delete: operations["revokeMyToken"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All members. */
+        get: operations["members"];
+        put?: never;
+        /**
+         * Invite somebody: a member, and a link by which the password is set.
+         * @description Where nobody signs in yet the first must be an owner, and from then on one must sign in.
+         */
+        post: operations["createMember"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Change a member. Only an owner changes an owner; the last owner stays one. */
+        put: operations["updateMember"];
+        post?: never;
+        /** Remove a member, with its sessions and tokens. */
+        delete: operations["removeMember"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/members/{id}/link": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** A link by which the member sets a new password, once, within three days. One before it is good for nothing. */
+        post: operations["memberLink"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All tokens. */
+        get: operations["tokens"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revoke one of anybody's. */
+        delete: operations["revokeToken"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was changed of settings and accounts, newest first; the last 10,000 changes are kept. */
+        get: operations["audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1131,6 +1416,184 @@ export interface components {
             param?: string;
             /** @description when to ask again, in seconds */
             retryAfter?: number;
+        };
+        /** @description Me is who asks, and how one signs in. */
+        Me: {
+            /** @description one must sign in */
+            required: boolean;
+            /** @description nobody can yet: the link that the server's log has makes the first owner */
+            setup: boolean;
+            /** @description what the identity provider is called; empty without one */
+            oidc: string;
+            /** @description nobody signs in here: whoever sits at the machine may do everything */
+            open: boolean;
+            /**
+             * @description empty: not signed in
+             * @enum {string}
+             */
+            role: "" | "viewer" | "member" | "admin" | "owner";
+            /** @description null when nobody is known */
+            member: components["schemas"]["Member"] | null;
+            /** @description name of the one that was shown */
+            token: string;
+        };
+        /** @description Member is somebody who may sign in. */
+        Member: {
+            id: string;
+            email: string;
+            name: string;
+            /** @enum {string} */
+            role: "viewer" | "member" | "admin" | "owner";
+            /** @description it has one */
+            password: boolean;
+            /** @description with the identity provider */
+            linked: boolean;
+            created: components["schemas"]["Nanos"];
+            /** @description exact to five minutes; null when never */
+            seen: components["schemas"]["Nanos"] | null;
+        };
+        /** @description SignIn is what one signs in with. */
+        SignIn: {
+            email: string;
+            password: string;
+        };
+        /** @description SignOut ends a session. */
+        SignOut: {
+            /** @description and all others of the member */
+            everywhere?: boolean;
+        };
+        /** @description LinkLook asks whom a link to set a password is for. */
+        LinkLook: {
+            /** @description what stands behind the # */
+            link: string;
+        };
+        /** @description LinkFor is whom. */
+        LinkFor: {
+            /** @description it makes the first owner */
+            setup: boolean;
+            email: string;
+            name: string;
+        };
+        /** @description LinkUse sets a password by a link. */
+        LinkUse: {
+            link: string;
+            password: string;
+            /** @description of the first owner */
+            email?: string;
+            name?: string;
+        };
+        /** @description MeUpdate changes what one is called. */
+        MeUpdate: {
+            name: string;
+        };
+        /** @description PasswordChange sets another password; the other sessions end. */
+        PasswordChange: {
+            current: string;
+            password: string;
+        };
+        /** @description SessionList are the browsers that one is signed in with, last used first. */
+        SessionList: {
+            sessions: components["schemas"]["SessionLine"][];
+        };
+        /** @description SessionLine is one of them. */
+        SessionLine: {
+            id: string;
+            created: components["schemas"]["Nanos"];
+            /** @description exact to five minutes */
+            used: components["schemas"]["Nanos"];
+            expires: components["schemas"]["Nanos"];
+            /** @description as the browser calls itself */
+            agent: string;
+            address: string;
+            /** @description it is the one that asks */
+            current: boolean;
+        };
+        /** @description TokenList are tokens, oldest first. */
+        TokenList: {
+            tokens: components["schemas"]["TokenLine"][];
+        };
+        /** @description TokenLine is one of them; what a program shows is told only when it is made. */
+        TokenLine: {
+            id: string;
+            name: string;
+            /** @description how it begins; empty for one made before that was kept */
+            prefix: string;
+            /**
+             * @description empty: for sentry-cli only
+             * @enum {string}
+             */
+            role: "" | "viewer" | "member" | "admin" | "owner";
+            /** @description at /api/0/ */
+            scopes: string[];
+            /** @description e-mail of whose it is; empty for one of the command line */
+            member: string;
+            created: components["schemas"]["Nanos"];
+            /** @description null when never */
+            expires: components["schemas"]["Nanos"] | null;
+            /** @description exact to a minute; null when never */
+            lastUsed: components["schemas"]["Nanos"] | null;
+        };
+        /** @description TokenCreate makes a token of one's own. */
+        TokenCreate: {
+            name: string;
+            /**
+             * @description at most one's own; empty: for sentry-cli only
+             * @enum {string}
+             */
+            role?: "" | "viewer" | "member" | "admin" | "owner";
+            /** @description for sentry-cli: project:releases and its like */
+            scopes?: string[];
+            /** @description that it is good for, 1 to 366 */
+            days: number;
+        };
+        /** @description TokenMade is the one time that a token is told. */
+        TokenMade: {
+            secret: string;
+            token: components["schemas"]["TokenLine"];
+        };
+        /** @description MemberList are all members, by e-mail. */
+        MemberList: {
+            members: components["schemas"]["Member"][];
+        };
+        /** @description MemberCreate invites somebody. */
+        MemberCreate: {
+            email: string;
+            /** @description what stands before the @ unless given */
+            name?: string;
+            /**
+             * @description at most one's own
+             * @enum {string}
+             */
+            role: "viewer" | "member" | "admin" | "owner";
+        };
+        /** @description MemberUpdate changes a member. */
+        MemberUpdate: {
+            name?: string;
+            /** @enum {string} */
+            role?: "" | "viewer" | "member" | "admin" | "owner";
+        };
+        /** @description MemberLink is a member with a link by which a password is set, once. */
+        MemberLink: {
+            member: components["schemas"]["Member"];
+            /** @description a path of this server */
+            link: string;
+            expires: components["schemas"]["Nanos"];
+        };
+        /** @description AuditList is what was changed of settings and accounts, newest first. */
+        AuditList: {
+            entries: components["schemas"]["AuditLine"][];
+            /** @description before of the next page; null at the end */
+            next: string | null;
+        };
+        /** @description AuditLine is one change. */
+        AuditLine: {
+            id: string;
+            at: components["schemas"]["Nanos"];
+            actor: string;
+            /** @description as key.rotate */
+            action: string;
+            target: string;
+            detail: string;
         };
         /** @description ProjectList are all projects, by id. */
         ProjectList: {
@@ -3449,6 +3912,27 @@ export interface components {
 }
 export type Nanos = components['schemas']['Nanos'];
 export type Problem = components['schemas']['Problem'];
+export type Me = components['schemas']['Me'];
+export type Member = components['schemas']['Member'];
+export type SignIn = components['schemas']['SignIn'];
+export type SignOut = components['schemas']['SignOut'];
+export type LinkLook = components['schemas']['LinkLook'];
+export type LinkFor = components['schemas']['LinkFor'];
+export type LinkUse = components['schemas']['LinkUse'];
+export type MeUpdate = components['schemas']['MeUpdate'];
+export type PasswordChange = components['schemas']['PasswordChange'];
+export type SessionList = components['schemas']['SessionList'];
+export type SessionLine = components['schemas']['SessionLine'];
+export type TokenList = components['schemas']['TokenList'];
+export type TokenLine = components['schemas']['TokenLine'];
+export type TokenCreate = components['schemas']['TokenCreate'];
+export type TokenMade = components['schemas']['TokenMade'];
+export type MemberList = components['schemas']['MemberList'];
+export type MemberCreate = components['schemas']['MemberCreate'];
+export type MemberUpdate = components['schemas']['MemberUpdate'];
+export type MemberLink = components['schemas']['MemberLink'];
+export type AuditList = components['schemas']['AuditList'];
+export type AuditLine = components['schemas']['AuditLine'];
 export type ProjectList = components['schemas']['ProjectList'];
 export type ProjectLine = components['schemas']['ProjectLine'];
 export type ProjectDetail = components['schemas']['ProjectDetail'];
@@ -5721,6 +6205,543 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["GroupingOfEvent"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    me: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    updateMe: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MeUpdate"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    signIn: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignIn"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    signOut: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignOut"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Done"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    lookAtLink: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LinkLook"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LinkFor"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    useLink: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LinkUse"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    changePassword: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordChange"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Done"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    mySessions: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    endSession: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                /** @description Decimal. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Done"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    myTokens: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    createToken: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TokenCreate"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenMade"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    revokeMyToken: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                /** @description Decimal. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Done"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    members: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MemberList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    createMember: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MemberCreate"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MemberLink"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    updateMember: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                /** @description Decimal. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MemberUpdate"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Member"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    removeMember: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                /** @description Decimal. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Done"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    memberLink: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                /** @description Decimal. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MemberLink"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    tokens: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    revokeToken: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path: {
+                /** @description Decimal. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Done"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    audit: {
+        parameters: {
+            query?: {
+                /** @description next of the page before. */
+                before?: string;
+                limit?: components["parameters"]["limit"];
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditList"];
                 };
             };
             default: components["responses"]["Error"];
