@@ -44,6 +44,8 @@ function Later({ page, status, ranged, children }: { page: 'Messages'; status: S
   )
 }
 
+const Clocks = lazy(() => import('./pages/clocks/Clocks').then((m) => ({ default: m.ClocksPage })))
+
 export function App() {
   const project = new URLSearchParams(useSearch()).get('project') ?? undefined
   const status = useQuery({
@@ -107,6 +109,17 @@ export function App() {
         </Route>
         <Route path="/issues/:id">{(p) => <IssuePage key={p.id} id={p.id} event="latest" status={s} />}</Route>
         <Route path="/issues/:id/events/:event">{(p) => <IssuePage key={p.id} id={p.id} event={p.event} status={s} />}</Route>
+        <Route path="/clocks">
+          <Suspense
+            fallback={
+              <Shell page="Clocks" status={s} ranged>
+                <Finding finding={undefined} />
+              </Shell>
+            }
+          >
+            <Clocks status={s} />
+          </Suspense>
+        </Route>
         <Route path="/lag">
           <Lag status={s} />
         </Route>
@@ -157,7 +170,7 @@ function NotFound({ status }: { status: Status | undefined }) {
     <Shell page="Traces" status={status}>
       <Finding finding={undefined} failed="There is no such page" />
       <Empty title="These there are">
-        <p> <Link to="/traces">traces</Link>, <Link to="/messages">messages</Link>, the <Link to="/topology">topology</Link>, <Link to="/topics">topics</Link>, <Link to="/lag">lag</Link>, <Link to="/issues">issues</Link>, <Link to="/logs">logs</Link>, the <Link to="/ledger">ledger</Link>, <Link to="/health">health</Link> or <Link to="/settings">settings</Link>.
+        <p> <Link to="/traces">traces</Link>, <Link to="/messages">messages</Link>, the <Link to="/topology">topology</Link>, <Link to="/topics">topics</Link>, <Link to="/lag">lag</Link>, <Link to="/clocks">clocks</Link>, <Link to="/issues">issues</Link>, <Link to="/logs">logs</Link>, the <Link to="/ledger">ledger</Link>, <Link to="/health">health</Link> or <Link to="/settings">settings</Link>.
         </p>
       </Empty>
     </Shell>

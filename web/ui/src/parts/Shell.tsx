@@ -16,6 +16,7 @@ export const PAGES = [
   { name: 'Topology', path: '/topology', key: 'y', icon: 'M5 7a2 2 0 1 1 0 4 2 2 0 0 1 0-4zM15 3a2 2 0 1 1 0 4 2 2 0 0 1 0-4zM15 13a2 2 0 1 1 0 4 2 2 0 0 1 0-4zM7 8.3l6-2.6M7 9.8l6 4.3' },
   { name: 'Topics', path: '/topics', key: 'p', icon: 'M3 4h14v4H3zM3 12h14v4H3z' },
   { name: 'Lag', path: '/lag', key: 'a', icon: 'M3 15l5-5 3 3 6-8M12 5h5v5' },
+  { name: 'Clocks', path: '/clocks', key: 'c', icon: 'M10 3a7 7 0 1 1 0 14 7 7 0 0 1 0-14zM10 6v4l3 2' },
   { name: 'Issues', path: '/issues', key: 'i', icon: 'M10 3l8 14H2zM10 8v4M10 14.5v.1' },
   { name: 'Logs', path: '/logs', key: 'o', icon: 'M4 3h12v14H4zM7 7h6M7 10h6M7 13h4' },
   { name: 'Ledger', path: '/ledger', key: 'l', icon: 'M10 3v14M6 17h8M4 6h12M4 6l-2 5h4zM16 6l-2 5h4z' },

@@ -3,6 +3,7 @@ import type { EventRef, Hop, Journey, Span } from '../../api/types'
 import { bytes, count, duration, fullTime, minus, short, time } from '../../lib/format'
 import { PARTS } from '../../lib/parts'
 import type { Row } from '../../lib/tree'
+import { ClockNote, PlusMinus } from '../../parts/ClockNote'
 import { Swatch } from '../../parts/HopBar'
 import { Link } from '../../parts/Link'
 import { recordPath } from '../record/path'
@@ -77,7 +78,8 @@ function HopSide({ hop: h, spans, events }: { hop: Hop; spans: readonly Span[]; 
                   </td>
                   <th scope="row">{p.label}</th>
                   <td className="num">
-                    {!part?.known ? <span className="unknown-word">unknown</span> : part.ns === 0 ? 'none' : <b className={part.ns < 0 ? 'bad' : ''}>{duration(part.ns)}</b>}
+                    {!part?.known ? <span className="unknown-word">unknown</span> : part.ns === 0 ? 'none' : <b className={part.ns < 0 ? 'bad' : ''}>{duration(part.ns)}</b>}{' '}
+                    <PlusMinus u={part?.uncertaintyNs} host={h.clock?.evidence[1]?.host} />
                   </td>
                   <td className="c">{part?.known && part.ns < 0 ? 'clocks disagree' : p.whose}</td>
                 </tr>
@@ -86,12 +88,12 @@ function HopSide({ hop: h, spans, events }: { hop: Hop; spans: readonly Span[]; 
             <tr className="total">
               <td />
               <th scope="row">Sent → done</th>
-              <td className="num">{h.endToEnd.known ? <b>{duration(h.endToEnd.ns)}</b> : <span className="unknown-word">unknown</span>}</td>
+              <td className="num">{h.endToEnd.known ? <b>{duration(h.endToEnd.ns)}</b> : <span className="unknown-word">unknown</span>} <PlusMinus u={h.endToEnd.uncertaintyNs} host={h.clock?.evidence[1]?.host} /></td>
               <td className="c">{h.estimatedEnd ? 'end is a guess' : ''}</td>
             </tr>
           </tbody>
         </table>
-        {!h.sharedClock && !h.clock && h.producer && h.consumer && <p className="muted note">Producer and consumer run on different clocks: what crosses them is unknown.</p>}
+        <ClockNote h={h} />
       </section>
       {h.consumer && (
         <section>

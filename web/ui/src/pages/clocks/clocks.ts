@@ -1,0 +1,61 @@
+import type { Clock, ClockGap } from '../../api/types'
+import { duration } from '../../lib/format'
+
+/** What names a pair in the URL. */
+export const keyOf = (c: Clock) => c.host + ' ' + c.broker
+
+/** What people call the host. */
+export const hostOf = (c: { name: string; service?: string; host: string }) => c.name || c.service || c.host.slice(0, 8)
+
+/** The middle of an interval and what it may be off by, in ns; undefined unless both sides are known. */
+export function offsetOf(low: number | null, high: number | null): { ns: number; half: number } | undefined {
+  return low === null || high === null ? undefined : { ns: (low + high) / 2, half: (high - low) / 2 }
+}
+
+/** Where the host's clock is, beside the broker's: "2.60 s behind". Within its own error it is neither. */
+export function sideOf(o: { ns: number; half: number }): string {
+  if (Math.abs(o.ns) <= o.half) return 'equal within ±'
+  return duration(Math.abs(o.ns)) + (o.ns > 0 ? ' behind' : ' ahead')
+}
+
+export const SORTS = ['host', 'broker', 'offset', 'width', 'steps', 'seen'] as const
+export type Sort = (typeof SORTS)[number]
+
+/** Pairs in an order: the farthest, widest, most stepped and newest first, what is not known last. */
+export function inOrder(clocks: readonly Clock[], by: Sort): Clock[] {
+  const o = (c: Clock) => offsetOf(c.lowNs, c.highNs)
+  const number: Record<Sort, ((c: Clock) => number) | undefined> = {
+    host: undefined,
+    broker: undefined,
+    offset: (c) => Math.abs(o(c)?.ns ?? -1),
+    width: (c) => o(c)?.half ?? -1,
+    steps: (c) => c.steps,
+    seen: (c) => Number(c.last),
+  }
+  const of = number[by]
+  const names = (a: Clock, b: Clock) => hostOf(a).localeCompare(hostOf(b)) || a.host.localeCompare(b.host) || a.broker.localeCompare(b.broker)
+  return [...clocks].sort((a, b) => (of ? of(b) - of(a) : by === 'broker' ? a.broker.localeCompare(b.broker) : 0) || names(a, b))
+}
+
+/** What bounded an offset, a line each kind that did. */
+export function originsOf(c: Pick<Clock, 'beaconsPerMinute' | 'roundTripsPerMinute' | 'fetchesPerMinute'>): [string, number][] {
+  const all: [string, number][] = [
+    ['beacon', c.beaconsPerMinute],
+    ['round trip', c.roundTripsPerMinute],
+    ['fetch', c.fetchesPerMinute],
+  ]
+  return all.filter(([, n]) => n > 0)
+}
+
+/** A rate a minute: 58, 0.4. */
+export const perMinute = (n: number) => (n >= 10 ? n.toFixed(0) : n.toFixed(1))
+
+/** Why nothing is known between two hosts, and what helps. */
+export const GAPS: Record<ClockGap, { says: string; way: string }> = {
+  host: { says: 'one side does not tell its host (hoptrace.host.boot_id)', way: 'Send with one of our wrappers, or set that resource attribute to the hash of the boot id.' },
+  'producer-samples': { says: "nothing bounds the producer's clock at that time", way: 'Run a collector with its beacon on the producer’s host.' },
+  'consumer-samples': { says: "nothing bounds the consumer's clock at that time", way: 'Run a collector with its beacon on the consumer’s host.' },
+  broker: { says: 'both clocks are bounded, by no broker in common', way: 'Have the beacons of both hosts ask one cluster (beacon.clusters).' },
+  step: { says: 'a clock was stepped around it, or is bounded from one side alone', way: 'It is known again when samples from after the step are there.' },
+  times: { says: 'the two ends tell too few times', way: 'Both need our wrappers: they tell when a request was written and answered.' },
+}
