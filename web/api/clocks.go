@@ -44,6 +44,7 @@ type Clock struct {
 	BeaconsPerMinute    float64 `json:"beaconsPerMinute"`
 	First               Nanos   `json:"first"` // sample in the range
 	Last                Nanos   `json:"last"`
+	Seen                Nanos   `json:"seen"` // last, on the broker's clock as far as that is known
 	// Steps are times at which samples contradict those before: a clock was stepped, the
 	// host's or the broker's.
 	Steps   uint64        `json:"steps"`
@@ -193,9 +194,14 @@ func clockOf(rows []exporters.ClockStretch, r exporters.Range) (Clock, finding.C
 	minutes := max(time.Duration(last.Last-rows[0].First)+time.Second, time.Minute).Minutes()
 	c.RoundTripsPerMinute, c.FetchesPerMinute, c.BeaconsPerMinute = float64(trips)/minutes, float64(fetches)/minutes, float64(beacons)/minutes
 	interval := clock.Interval{Lo: last.Low, Hi: last.High}
-	age := time.Duration(r.To.UnixNano() - last.Last)
+	// What the host's own clock says of now is worth nothing when it is hours off.
+	seen := last.Last
+	if interval.Known() && interval.Lo <= interval.Hi {
+		seen += interval.Middle()
+	}
+	c.Seen = nanos(seen)
 	switch {
-	case age > clockStale && age < 1<<62:
+	case time.Duration(r.To.UnixNano()-seen) > clockStale:
 		c.State = clockOld
 	case !interval.Known() || interval.Lo > interval.Hi:
 		c.State = clockOneSided

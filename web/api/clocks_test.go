@@ -57,7 +57,7 @@ func TestClocksTellOffsetsSamplesAndSteps(t *testing.T) {
 		{Host: "host2", Service: "payments", Broker: "b:9092", State: "one-sided", FetchesPerMinute: 12},
 		{Host: "host3", Name: "old", Broker: "b:9092", Cluster: "cluster", Node: &node, State: "stale", BeaconsPerMinute: 12},
 	}
-	if diff := cmp.Diff(want, got.Clocks, cmpopts.IgnoreFields(Clock{}, "At", "LowNs", "HighNs", "First", "Last", "Stepped", "Samples"), cmpopts.EquateApprox(0.05, 0)); diff != "" {
+	if diff := cmp.Diff(want, got.Clocks, cmpopts.IgnoreFields(Clock{}, "At", "LowNs", "HighNs", "First", "Last", "Seen", "Stepped", "Samples"), cmpopts.EquateApprox(0.05, 0)); diff != "" {
 		t.Errorf("clocks (-want +got):\n%s", diff)
 	}
 	one := got.Clocks[0]
@@ -82,6 +82,19 @@ func TestClocksTellOffsetsSamplesAndSteps(t *testing.T) {
 	}
 	for _, bad := range []string{"?broker=b", "?from=never"} {
 		get[Problem](t, newHandler(t, clockStore()), "/clocks"+bad, http.StatusBadRequest)
+	}
+}
+
+func TestAHostWhoseClockIsHoursOffIsNotTakenForSilent(t *testing.T) {
+	s := &fakestore.Store{AllProjects: []schemas.Project{{ID: 1}}}
+	const off = -int64(10 * time.Minute)
+	at := testNow.Add(-5*time.Second).UnixNano() + off
+	c := schemas.ClockCell{Project: 1, Host: "host1", Broker: "b:9092", Origin: schemas.ClockRoundTrip, Time: clocktrack.Begin(at), Node: schemas.Unknown}
+	clocktrack.Fold(&c, at, -off-1e6, -off+1e6)
+	s.AllClocks = append(s.AllClocks, c)
+	got := get[ClockList](t, newHandler(t, s), "/clocks", http.StatusOK).Clocks
+	if len(got) != 1 || got[0].State != "known" || got[0].Last != nanos(at) || got[0].Seen != nanos(at-off) {
+		t.Errorf("clocks %+v; want one, known, seen at %d", got, at-off)
 	}
 }
 

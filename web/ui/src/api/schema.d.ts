@@ -2449,6 +2449,8 @@ export interface components {
             /** @description sample in the range */
             first: components["schemas"]["Nanos"];
             last: components["schemas"]["Nanos"];
+            /** @description last, on the broker's clock as far as that is known */
+            seen: components["schemas"]["Nanos"];
             /** @description times at which samples contradict those before: a clock was stepped, the host's or the broker's */
             steps: number;
             /** @description when the last of them was seen */

@@ -5,7 +5,7 @@ import { Link } from './Link'
 
 /** What a part that crosses two clocks may be off by, leading to the clocks; nothing for a part of one clock. */
 export function PlusMinus({ u, host }: { u: { lo: number; hi: number; wide: boolean } | undefined; host?: string }) {
-  if (!u) return null
+  if (!u || u.hi === u.lo) return null
   const half = duration((u.hi - u.lo) / 2)
   return (
     <Link to={'/clocks' + (host ? '?' + new URLSearchParams({ host }).toString() : '')} className="pm" aria-label={plain(`plus or minus ${half}${u.wide ? ', as much as the value itself' : ''}: show the clocks`)}>

@@ -78,6 +78,7 @@ export function ClocksPage({ status }: { status: Status | undefined }) {
                   {head('broker', 'Broker')}
                   {head('offset', "Host's clock is", true)}
                   {head('width', '±', true)}
+                  <th>State</th>
                   <th className="num wide">Samples a minute</th>
                   {head('steps', 'Last step')}
                   {head('seen', 'Last sample')}
@@ -87,7 +88,7 @@ export function ClocksPage({ status }: { status: Status | undefined }) {
                 {rows ? (
                   rows.map((c) => <Row key={keyOf(c)} c={c} on={keyOf(c) === selected} href={path + withParams(search, { sel: keyOf(c) === selected ? '' : keyOf(c) })} />)
                 ) : (
-                  <Ghosts rows={6} columns={7} />
+                  <Ghosts rows={6} columns={8} />
                 )}
               </tbody>
             </table>
@@ -106,13 +107,12 @@ function Row({ c, on, href }: { c: Clock; on: boolean; href: string }) {
   const o = offsetOf(c.lowNs, c.highNs)
   const origins = originsOf(c)
   return (
-    <tr className={on ? 'on' : undefined} aria-selected={on || undefined}>
+    <tr className={on ? 'sel' : undefined} aria-current={on || undefined}>
       <td data-label="Host" className="name">
         <Link to={href} data-row className="rowlink" aria-label={`${hostOf(c)}, broker ${c.broker}`}>
           {hostOf(c)}
         </Link>{' '}
-        {c.service && c.service !== hostOf(c) && <span className="muted small">{c.service}</span>} {c.state === 'stale' && <span className="tag warn">no sample for 2 m</span>}
-        {c.state === 'one-sided' && <span className="tag warn">one side alone</span>}
+        {c.service && c.service !== hostOf(c) && <span className="muted small wide">{c.service}</span>}
       </td>
       <td data-label="Broker" className="name">
         {c.node !== null && <b>{c.node} </b>}
@@ -123,6 +123,9 @@ function Row({ c, on, href }: { c: Clock; on: boolean; href: string }) {
       </td>
       <td className="num" data-label="±">
         {o ? duration(o.half) : <span className="unknown-word">unknown</span>}
+      </td>
+      <td data-label="State">
+        {c.state === 'known' ? <span className="muted">known</span> : <span className="tag warn">{c.state === 'stale' ? 'no sample for 2 m' : 'one side alone'}</span>}
       </td>
       <td className="num wide" data-label="Samples a minute">
         {origins.map(([name, n]) => `${perMinute(n)} ${name}`).join(' · ')}
@@ -136,8 +139,8 @@ function Row({ c, on, href }: { c: Clock; on: boolean; href: string }) {
           <span className="muted">none</span>
         )}
       </td>
-      <td data-label="Last sample" title={fullTime(c.last)}>
-        {ago(c.last)} <span className="muted small wide">since {time(c.first).replace(/\.\d+$/, '')}</span>
+      <td data-label="Last sample" title={fullTime(c.seen)}>
+        {ago(c.seen)} <span className="muted small wide">since {time(c.first).replace(/\.\d+$/, '')}</span>
       </td>
     </tr>
   )

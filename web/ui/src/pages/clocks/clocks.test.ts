@@ -5,7 +5,7 @@ import { GAPS, hostOf, inOrder, keyOf, offsetOf, originsOf, perMinute, sideOf } 
 
 const clock = (host: string, low: number | null, high: number | null, more: Partial<Clock> = {}): Clock => ({
   host, name: '', service: '', broker: 'b:9092', cluster: '', node: null, state: 'known', at: '1790000000000000000', lowNs: low, highNs: high,
-  roundTripsPerMinute: 0, fetchesPerMinute: 0, beaconsPerMinute: 0, first: '1790000000000000000', last: '1790000000000000000', steps: 0, stepped: null, samples: [], ...more,
+  roundTripsPerMinute: 0, fetchesPerMinute: 0, beaconsPerMinute: 0, first: '1790000000000000000', last: '1790000000000000000', seen: '1790000000000000000', steps: 0, stepped: null, samples: [], ...more,
 })
 
 it('says on which side of the broker a clock is, unless the error is larger', () => {
@@ -18,7 +18,7 @@ it('says on which side of the broker a clock is, unless the error is larger', ()
 })
 
 it('puts the farthest, widest and most stepped first and what is unknown last', () => {
-  const all = [clock('a', null, 5), clock('b', 0, 10, { steps: 2 }), clock('c', -1000, -900, { last: '1790000000000000009' })]
+  const all = [clock('a', null, 5), clock('b', 0, 10, { steps: 2 }), clock('c', -1000, -900, { seen: '1790000000000000009' })]
   const order = (by: Parameters<typeof inOrder>[1]) => inOrder(all, by).map((c) => c.host).join('')
   expect(order('host')).toBe('abc')
   expect(order('offset')).toBe('cba')

@@ -30,7 +30,7 @@ export function inOrder(clocks: readonly Clock[], by: Sort): Clock[] {
     offset: (c) => Math.abs(o(c)?.ns ?? -1),
     width: (c) => o(c)?.half ?? -1,
     steps: (c) => c.steps,
-    seen: (c) => Number(c.last),
+    seen: (c) => Number(c.seen),
   }
   const of = number[by]
   const names = (a: Clock, b: Clock) => hostOf(a).localeCompare(hostOf(b)) || a.host.localeCompare(b.host) || a.broker.localeCompare(b.broker)
