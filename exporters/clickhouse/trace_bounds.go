@@ -11,6 +11,7 @@ import (
 	"github.com/ClickHouse/ch-go/proto"
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
@@ -139,11 +140,18 @@ func (s *Store) writeBounds(ctx context.Context, spans []schemas.Span, messages 
 }
 
 // boundsOf tells where the rows of these keys lie; all is false when there are more than
-// maxPlaces, of which some are left out.
+// maxPlaces, of which some are left out. In one look each is asked once.
 func (s *Store) boundsOf(ctx context.Context, keys []uint64) (out []place, all bool, err error) {
 	if len(keys) == 0 {
 		return nil, true, nil
 	}
+	keys = slices.Clone(keys)
+	slices.Sort(keys)
+	out, err = exporters.Once(ctx, fmt.Sprint("trace_bounds", keys), func() ([]place, error) { return s.readBounds(ctx, keys) })
+	return out, len(out) <= maxPlaces, err
+}
+
+func (s *Store) readBounds(ctx context.Context, keys []uint64) (out []place, err error) {
 	var (
 		ps             params
 		trace          proto.ColUInt64
@@ -175,9 +183,9 @@ func (s *Store) boundsOf(ctx context.Context, keys []uint64) (out []place, all b
 			}
 		})
 	if err != nil {
-		return nil, false, fmt.Errorf("cannot look up where the rows of %d traces or records lie: %w", len(keys), err)
+		return nil, fmt.Errorf("cannot look up where the rows of %d traces or records lie: %w", len(keys), err)
 	}
-	return out, len(out) <= maxPlaces, nil
+	return out, nil
 }
 
 func traceKeys(ids []schemas.TraceID) []uint64 {
@@ -256,21 +264,19 @@ func (p *params) whenSeen(places []place) string {
 }
 
 // within is the condition for times in the slots from low to high. What lies before
-// 1970 or after 2106 is in the first or the last.
+// 1970 or after 2106 is in the first or the last; of the first nothing is said, since a
+// day before 1970 is none that partitions know.
 func (p *params) within(lowKey string, low uint32, highKey string, high uint32) string {
-	conditions := make([]string, 0, 2)
-	if low > 0 {
-		p.int(lowKey, int64(low)*int64(time.Second))
-		conditions = append(conditions, "time >= fromUnixTimestamp64Nano({"+lowKey+":Int64})")
-	}
-	if high < boundsLast {
-		p.int(highKey, (int64(high)+boundsSlot)*int64(time.Second))
-		conditions = append(conditions, "time < fromUnixTimestamp64Nano({"+highKey+":Int64})")
-	}
-	if len(conditions) == 0 {
+	if low == 0 {
 		return "1"
 	}
-	return strings.Join(conditions, " AND ")
+	p.int(lowKey, int64(low)*int64(time.Second))
+	from := "time >= fromUnixTimestamp64Nano({" + lowKey + ":Int64})"
+	if high == boundsLast {
+		return from
+	}
+	p.int(highKey, (int64(high)+boundsSlot)*int64(time.Second))
+	return from + " AND time < fromUnixTimestamp64Nano({" + highKey + ":Int64})"
 }
 
 // spansAt binds where spans lie and gives the condition; empty when no place is of a span.

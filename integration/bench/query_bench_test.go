@@ -19,7 +19,7 @@ import (
 func BenchmarkQuery(b *testing.B) {
 	data, d := loadDay(b)
 	h := harness.StartHoptrace(b, harness.Options{Data: data, ReadyWithin: 30 * time.Minute, Settings: map[string]string{
-		"clickhouse.retention_days": "0", // the day stays, however old
+		"clickhouse.retention_days": "3650", // the day stays, however old
 	}})
 	q := &queries{b: b, h: h, d: d}
 	q.settle()

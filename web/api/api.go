@@ -294,7 +294,7 @@ func (h *Handler) serve(method, route string, known []string, answer func(contex
 	h.params[id] = known
 	h.mux.HandleFunc(id, func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		ctx, cancel := context.WithTimeout(r.Context(), h.cfg.QueryTimeout)
+		ctx, cancel := context.WithTimeout(exporters.OneLook(r.Context()), h.cfg.QueryTimeout)
 		defer cancel()
 		q := &query{now: h.now(), request: r}
 		out, err := h.ask(ctx, q, id, known, answer)
