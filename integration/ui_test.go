@@ -47,6 +47,7 @@ func TestUI(t *testing.T) {
 	playwright(t, h, browser, "errors")
 	stopGroup(t, h, "ui-stopped", "orders")
 	playwright(t, h, browser, "lag")
+	playwright(t, h, browser, "journey")
 	stopClean(t, h)
 }
 

@@ -33,6 +33,7 @@ const usage = `hoptrace shows where every Kafka message spends its time, and wha
   hoptrace ledger       where every item went that senders handed over
   hoptrace lag          how far consumer groups are behind, when they have caught up, when records are lost
   hoptrace record       TOPIC/PARTITION@OFFSET: a record's way, its trace and what failed on it
+  hoptrace find         a message by its record, trace, id, conversation or key
   hoptrace dlq          list, show, retry, discard: the records that no stage could take
   hoptrace config       print every setting, its value and where it came from
   hoptrace version
@@ -77,6 +78,9 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 			case "record":
 				_, _ = io.WriteString(stdout, recordUsage)
 				return 0
+			case "find":
+				_, _ = io.WriteString(stdout, findUsage)
+				return 0
 			case "tokens":
 				_, _ = io.WriteString(stdout, tokensUsage)
 				return 0
@@ -100,6 +104,8 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return runDLQ(args, stdout, stderr)
 	case "record":
 		return runRecord(args, stdout, stderr)
+	case "find":
+		return runFind(args, stdout, stderr)
 	case "grouping":
 		return runGrouping(args, stdout, stderr)
 	case "topics":

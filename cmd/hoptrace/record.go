@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/hoptrace/hoptrace/internal/find"
 	"github.com/hoptrace/hoptrace/schemas"
 	"github.com/hoptrace/hoptrace/web/api"
 )
@@ -18,6 +19,8 @@ const recordUsage = `hoptrace record tells what became of one Kafka record: its 
 
   hoptrace record TOPIC/PARTITION@OFFSET [--project ID] [--json]
 
+It takes the forms that hoptrace find takes, too, where they name one record.
+
 It asks a running server: --server http://127.0.0.1:8090, with --token or HOPTRACE_TOKEN where one must sign in. It ends with 1 when
 nothing is stored about the record.
 `
@@ -25,7 +28,9 @@ nothing is stored about the record.
 type recordFlags struct {
 	server, token, project string
 	json                   bool
-	record                 schemas.RecordRef
+	text                   string
+	query                  find.Query
+	record                 schemas.RecordRef // when the query names it
 }
 
 func parseRecord(args []string) (f recordFlags, err error) {
@@ -38,8 +43,11 @@ func parseRecord(args []string) (f recordFlags, err error) {
 		}
 		if !strings.HasPrefix(args[i], "--") && !named {
 			named = true
-			if f.record, err = parseRecordRef(args[i]); err != nil {
+			if f.query, err = find.Parse(args[i]); err != nil {
 				return f, err
+			}
+			if f.text = args[i]; f.query.Record != nil {
+				f.record = *f.query.Record
 			}
 			continue
 		}
@@ -69,24 +77,18 @@ func parseRecord(args []string) (f recordFlags, err error) {
 	return f, nil
 }
 
-// parseRecordRef reads TOPIC/PARTITION@OFFSET.
-func parseRecordRef(s string) (schemas.RecordRef, error) {
-	topic, rest, _ := strings.Cut(s, "/")
-	p, o, found := strings.Cut(rest, "@")
-	partition, err := strconv.ParseInt(p, 10, 32)
-	offset, offsetErr := strconv.ParseInt(o, 10, 64)
-	if topic == "" || !found || err != nil || offsetErr != nil || partition < 0 || offset < 0 {
-		return schemas.RecordRef{}, fmt.Errorf("the record is %q, want TOPIC/PARTITION@OFFSET as in orders/3@918273", s)
-	}
-	return schemas.RecordRef{Topic: topic, Partition: int32(partition), Offset: offset}, nil //nolint:gosec // parsed as 32 bits
-}
-
 // runRecord is `hoptrace record`; it returns the exit code as run does.
 func runRecord(args []string, stdout, stderr io.Writer) int {
 	f, err := parseRecord(args)
 	if err != nil {
 		fmt.Fprintf(stderr, "hoptrace record: %v\n\n%s", err, recordUsage)
 		return 2
+	}
+	if f.query.Record == nil {
+		if f.record, err = recordOf(f); err != nil {
+			fmt.Fprintln(stderr, "hoptrace record:", err)
+			return 1
+		}
 	}
 	r, raw, err := askRecord(f)
 	if err != nil {
@@ -99,6 +101,23 @@ func runRecord(args []string, stdout, stderr io.Writer) int {
 	}
 	printRecord(stdout, f, r)
 	return 0
+}
+
+// recordOf looks up which record is meant.
+func recordOf(f recordFlags) (schemas.RecordRef, error) {
+	found, _, err := askFind(findFlags{server: f.server, token: f.token, project: f.project, text: f.text})
+	if err != nil {
+		return schemas.RecordRef{}, err
+	}
+	if len(found.Records) == 1 && found.Next == nil {
+		if r := found.Records[0]; r.Partition != nil && r.Offset != nil {
+			return schemas.RecordRef{Topic: r.Topic, Partition: *r.Partition, Offset: *r.Offset}, nil
+		}
+	}
+	if len(found.Records) > 1 {
+		return schemas.RecordRef{}, fmt.Errorf("several records answer to %q: `hoptrace find` lists them", f.text)
+	}
+	return schemas.RecordRef{}, fmt.Errorf("no record answers to %q: %s", f.text, found.Finding)
 }
 
 func askRecord(f recordFlags) (r api.RecordDetail, raw []byte, err error) {

@@ -39,9 +39,10 @@ func TestARecordIsPrintedWithItsWayItsTraceAndItsIssue(t *testing.T) {
 	f(1, "nothing is stored about it (not sampled)", record, "--server", server.URL, "--project", "9")
 	f(1, "cannot ask http://127.0.0.1:1", record, "--server", "http://127.0.0.1:1")
 	f(2, "which record?", "--server", server.URL)
-	for _, bad := range []string{"orders", "orders/3", "orders/x@1", "orders/3@", "/3@1", "orders/-1@1", "orders/3@-1", "orders/4294967296@1"} {
-		f(2, "want TOPIC/PARTITION@OFFSET", bad)
+	for _, bad := range []string{"record:orders", "record:orders/x@1", "record:/3@1", "record:orders/-1@1", "record:orders/3@-1", "record:orders/4294967296@1"} {
+		f(2, "write topic/partition@offset", bad)
 	}
+	f(0, "events on this record: 1", "or.ders-1 3 918273", "--server", server.URL)
 	f(2, `no flag or word "--since"`, record, "--since", "1h")
 	f(2, `no flag or word "again"`, record, "again")
 	f(2, "--server needs a value", record, "--server")

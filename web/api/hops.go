@@ -331,6 +331,11 @@ func findingHop(j joined) finding.Hop {
 	if h.Consume != nil {
 		out.Group = h.Consume.Group
 	}
+	for _, side := range []*schemas.Message{h.Produce, h.Consume} {
+		if side != nil && (side.RetryAttempt > 0 || side.RetryTopic != "") {
+			out.SentOn, out.Dead, out.Attempt = true, isDeadLetter(rec.Topic), int(side.RetryAttempt)
+		}
+	}
 	if out.Service == "" {
 		out.Service = "a service without name"
 	}

@@ -66,3 +66,21 @@ func TestARecordSaysWhatBecameOfIt(t *testing.T) {
 	f(Record{Sent: now.Add(-3 * time.Hour).UnixNano()}, "unread", "Nobody has been seen to read t/1@5, sent 3h0m0s ago")
 	f(Record{Issues: 1, Others: 1}, "no-rows", "Events name t/1@5", "One issue happened on it", "One other record has had the same coordinates")
 }
+
+func TestAJourneySaysWhatWasSentOn(t *testing.T) {
+	hop := func(id string, attempt int, dead bool) Hop {
+		return Hop{ID: id, Topic: id, Partition: 0, Service: "pay", Read: true, SentOn: attempt > 0, Attempt: attempt, Dead: dead, End: int64(attempt)}
+	}
+	f := func(want string, hops ...Hop) {
+		t.Helper()
+		got := ForJourney(Journey{Root: "POST", Service: "shop", Duration: time.Second, Services: 2, Hops: hops}).String()
+		if want != "" && !strings.Contains(got, want) || want == "" && strings.Contains(got, "sent on") {
+			t.Errorf("%q lacks %q", got, want)
+		}
+	}
+	f("", hop("orders", 0, false))
+	f("A record failed and was sent on once.", hop("orders", 0, false), hop("retry", 1, false))
+	f("A record failed and was sent on 2 times.", hop("orders", 0, false), hop("r1", 1, false), hop("r2", 2, false))
+	f("A record failed, was tried again 3 times and ended as a dead letter in dlq p0.", hop("r1", 1, false), hop("r2", 2, false), hop("r3", 3, false), hop("dlq", 4, true))
+	f("A record failed and ended as a dead letter in dlq p0.", hop("dlq", 1, true))
+}

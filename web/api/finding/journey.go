@@ -57,6 +57,10 @@ type Hop struct {
 	Read      bool
 	Failed    bool
 	End       int64 // Unix ns, for "the last"
+	// SentOn tells that the record was made of one that failed, Dead that its topic
+	// holds dead letters; Attempt is how often it was sent on.
+	SentOn, Dead bool
+	Attempt      int
 }
 
 // Error is one event.
@@ -76,6 +80,8 @@ type journeyFacts struct {
 	Journey
 	last              Hop // the read hop that ended last
 	read, unread      int
+	dead              Hop // the dead letter that a record ended as
+	again             int // how often one was sent on before
 	largest           stretch
 	known, unknown    int
 	negative          int
@@ -88,7 +94,15 @@ type journeyFacts struct {
 // ForJourney says where the time of one journey went.
 func ForJourney(j Journey) Finding {
 	f := journeyFacts{Journey: j}
+	sentOn := map[string]bool{}
 	for _, h := range j.Hops {
+		switch {
+		case h.Dead && h.SentOn:
+			f.dead = h
+		case h.SentOn && !sentOn[h.ID]:
+			sentOn[h.ID] = true
+			f.again = max(f.again+1, h.Attempt)
+		}
 		if !h.Read {
 			f.unread++
 		} else {
@@ -288,6 +302,17 @@ var journeyTexts = []rule[journeyFacts]{
 	}},
 	{"worked", func(f journeyFacts) bool { return f.workKnown && f.largest.name != exporters.PartProcessing }, "", func(f journeyFacts) []Piece {
 		return say(text("the message itself was processed for "), duration(f.worked), text("."))
+	}},
+	{"dead-letter", func(f journeyFacts) bool { return f.dead.ID != "" }, "", func(f journeyFacts) []Piece {
+		h := f.dead
+		s := say(text("a record failed"))
+		if f.again > 0 {
+			s = append(append(s, text(", was tried again ")), times(f.again)...)
+		}
+		return append(s, text(" and ended as a dead letter in "), strong(h.place()).at(rowHref(h.ID)), text("."))
+	}},
+	{"sent-on", func(f journeyFacts) bool { return f.dead.ID == "" && f.again > 0 }, "", func(f journeyFacts) []Piece {
+		return append(append(say(text("a record failed and was sent on ")), times(f.again)...), text("."))
 	}},
 	{"error", func(f journeyFacts) bool { return len(f.Errors) == 1 }, "", func(f journeyFacts) []Piece {
 		return say(text("one error on the way: "), link(f.Errors[0].Title, f.Errors[0].Href), text("."))

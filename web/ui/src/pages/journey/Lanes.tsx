@@ -18,6 +18,7 @@ const PAD = 7
 const LEFT_ROW = 20
 /** Room at the right for what is not read yet. */
 const OPEN = 84
+const LEAD = 34
 
 interface Props {
   journey: Journey
@@ -46,18 +47,20 @@ export function Lanes(p: Props) {
 function Picture({ journey: j, rows, mode, setMode, selected, select, now }: Props) {
   const [ref, width] = useWidth()
   const open = j.hops.some((h) => !h.consumer)
-  const across = Math.max(width - (open ? OPEN : 2), 10)
+  // Room at the left for what nobody told the sending of.
+  const lead = j.hops.some((h) => !h.producer) ? LEAD : 1
+  const across = Math.max(width - (open ? OPEN : 2) - lead, 10)
   const work = useMemo(() => workOf(rows, j.spans, j.hops, j.start), [rows, j])
   const axis = useMemo(() => axisOf(mode, j.durationNs, work, Math.max(2, Math.round(across / 110)), edgesOf(j.hops, j.start)), [mode, j, work, across])
-  const layout = useMemo(() => (width > 0 ? lanesOf(j, (t) => axis.x(t) * across + 1, width, now, selected) : undefined), [j, axis, across, width, now, selected])
-  const x = (t: number) => axis.x(t) * across + 1
+  const layout = useMemo(() => (width > 0 ? lanesOf(j, (t) => axis.x(t) * across + lead, width, now, selected) : undefined), [j, axis, across, lead, width, now, selected])
+  const x = (t: number) => axis.x(t) * across + lead
   const tops = layout ? topsOf(layout) : []
   const height = layout ? tops.at(-1)! : 200
   const left = layout ? layout.total - layout.drawn : 0
   return (
     <div className="lanes">
       <div className="axish">
-        <span>Services and topics</span>
+        <span>Lanes</span>
         <kbd aria-hidden="true">z</kbd>
         <button type="button" className="axisbutton" onClick={() => setMode(MODES[(MODES.indexOf(mode) + 1) % MODES.length]!)} title="Folded, linear, logarithmic: press z">
           <span className="only-read">Time axis: </span>
@@ -65,7 +68,7 @@ function Picture({ journey: j, rows, mode, setMode, selected, select, now }: Pro
         </button>
       </div>
       <div className="axis" ref={ref}>
-        {width > 0 && <Head axis={axis} width={width} across={across} />}
+        {width > 0 && <Head axis={axis} width={width} across={across} lead={lead} />}
       </div>
       <div className="lanenames">
         {layout?.lanes.map((l, i) => (
@@ -84,10 +87,10 @@ function Picture({ journey: j, rows, mode, setMode, selected, select, now }: Pro
               <rect key={i} x="0" y={tops[i]} width={width} height={tops[i + 1]! - tops[i]!} className={'laneback ' + l.kind} />
             ))}
             {axis.breaks.map((b, i) => (
-              <rect key={i} x={b.x0 * across + 4} y="0" width={Math.max(0, (b.x1 - b.x0) * across - 6)} height={height} fill="var(--raised)" opacity=".7" />
+              <rect key={i} x={b.x0 * across + lead + 3} y="0" width={Math.max(0, (b.x1 - b.x0) * across - 6)} height={height} fill="var(--raised)" opacity=".7" />
             ))}
             {axis.ticks.map((t, i) => (
-              <line key={i} x1={t.x * across + 1.5} x2={t.x * across + 1.5} y1="0" y2={height} stroke="var(--line)" strokeDasharray="1 3" />
+              <line key={i} x1={t.x * across + lead + 0.5} x2={t.x * across + lead + 0.5} y1="0" y2={height} stroke="var(--line)" strokeDasharray="1 3" />
             ))}
             {layout.edges.map((e, i) => (
               <Way key={i} e={e} x={x} tops={tops} lanes={layout.lanes} on={e.id === selected} />
@@ -106,7 +109,7 @@ function Picture({ journey: j, rows, mode, setMode, selected, select, now }: Pro
             {axis.breaks.map((b, i) => {
               const words = duration(b.to - b.from)
               const w = words.length * 6.2 + 14
-              const at = Math.min(Math.max(((b.x0 + b.x1) / 2) * across - w / 2, 1), width - w - 1)
+              const at = Math.min(Math.max(((b.x0 + b.x1) / 2) * across + lead - w / 2, 1), width - w - 1)
               return (
                 <g key={i}>
                   <rect x={at} y={height - 19} width={w} height={15} rx="7.5" fill="var(--panel)" stroke="var(--line-strong)" />
@@ -139,18 +142,18 @@ function topsOf(l: Layout): number[] {
   return [...tops.slice(0, -1), tops.at(-1)! + 20]
 }
 
-function Head({ axis, width, across }: { axis: Axis; width: number; across: number }) {
+function Head({ axis, width, across, lead }: { axis: Axis; width: number; across: number; lead: number }) {
   const free = axis.ticks.filter((t, i, all) => i === 0 || (t.x - all[i - 1]!.x) * across > 34)
   return (
     <svg width={width} height="26" aria-hidden="true">
       {axis.breaks.map((b, i) => {
-        const c = ((b.x0 + b.x1) / 2) * across
+        const c = ((b.x0 + b.x1) / 2) * across + lead
         return <path key={i} d={`M${c - 4} 4l4 6-4 6 4 6M${c + 2} 4l4 6-4 6 4 6`} fill="none" stroke="var(--muted)" />
       })}
       {free.map((t, i) => (
         <g key={i}>
-          <line x1={t.x * across + 1.5} x2={t.x * across + 1.5} y1="18" y2="26" stroke="var(--line-strong)" />
-          <text x={t.x * across + 5} y="15">
+          <line x1={t.x * across + lead + 0.5} x2={t.x * across + lead + 0.5} y1="18" y2="26" stroke="var(--line-strong)" />
+          <text x={t.x * across + lead + 4} y="15">
             {t.label}
           </text>
         </g>
@@ -203,6 +206,12 @@ function RecordMark({ m, x, y, width, selected, select }: { m: Mark; x: (t: numb
         {m.label}
       </text>
       {m.fork && <path d={`M${from} ${y + 21 - TOPIC_ROW + 7}V${y + 21}`} className="fork" />}
+      {!h.producer && !m.fork && (
+        <g>
+          <rect x={from - LEAD + 4} y={y + 15.5} width={LEAD - 6} height={11} rx="1.5" className="unknown" />
+          <title>sent by a producer that is not instrumented, or whose span is not stored: unknown</title>
+        </g>
+      )}
       {m.segments.length === 0 && <rect x={from + 0.5} y={y + 15.5} width={Math.max(to - from - 1, 3)} height={11} rx="1.5" className="unknown" />}
       <HopShapes list={m.segments} x={x} y={y + 15} height={12} />
       {m.waits !== undefined && (
@@ -271,7 +280,7 @@ function LaneTable({ journey: j, selected, select, now }: Props) {
   const most = Math.max(shown, at + 1)
   return (
     <div className="scroll">
-      <table aria-label="Journey">
+      <table aria-label="Journey" className="ways">
         <thead>
           <tr>
             <th className="wide">Sent</th>
@@ -309,7 +318,7 @@ function Line({ h, on, select, now }: { h: Hop; on: boolean; select: (id: string
         {h.start ? time(h.start) : 'unknown'}
       </td>
       <td className="wide">{h.producer ? h.producer.service || 'a service without name' : <span className="unknown-word">unknown</span>}</td>
-      <td>
+      <td className="first">
         <button type="button" data-row className="rowbutton" aria-pressed={on} aria-label={hopLabel(h)}>
           <b>{h.topic}</b>
         </button>{' '}

@@ -106,11 +106,11 @@ function recordOf(h: Hop): string {
   return h.partition === null || h.offset === null ? h.id : `${h.partition}/${h.offset}/${sent}`
 }
 
-/** What became of the record that failed, as an edge says it; empty for any other. */
-export function retryWords(h: Hop): string {
+/** What became of the record that failed, as an edge says it; empty for any other. whose: with that record's name. */
+export function retryWords(h: Hop, whose = true): string {
   const r = h.retry
   if (!r || (r.attempt === 0 && !r.topic)) return ''
-  const of = r.topic ? ` of ${r.topic}${r.partition === null || r.offset === null ? '' : `/${r.partition}@${r.offset}`}` : ''
+  const of = whose && r.topic ? ` of ${r.topic}${r.partition === null || r.offset === null ? '' : `/${r.partition}@${r.offset}`}` : ''
   return r.deadLetter ? 'dead letter' + of : r.attempt > 0 ? `retry ${r.attempt}${of}` : 'sent on' + of
 }
 

@@ -143,7 +143,7 @@ function Body({ d, life }: { d: Detail | undefined; life: number }) {
 /** One line a reading, with its parts. named: of other records than the page's. */
 function Readings({ hops, label, named }: { hops: readonly Hop[] | undefined; label: string; named?: boolean }) {
   return (
-    <table aria-label={label}>
+    <table aria-label={label} className="ways">
       <thead>
         <tr>
           {named ? <th>Record</th> : <th className="wide">Done</th>}
@@ -180,7 +180,7 @@ function Readings({ hops, label, named }: { hops: readonly Hop[] | undefined; la
                     <span className="mono muted coords">
                       {h.partition === null ? 'p?' : 'p' + h.partition} · {h.offset === null ? 'offset unknown' : count(h.offset)}
                     </span>
-                    {retryWords(h) && <span className={'tag gap ' + (h.retry?.deadLetter ? 'bad' : 'warn')}>{retryWords(h)}</span>}
+                    {retryWords(h) && <span className={'tag gap ' + (h.retry?.deadLetter ? 'bad' : 'warn')}>{retryWords(h, false)}</span>}
                   </td>
                 ) : (
                   <td className="muted wide" title={h.end ? fullTime(h.end) : undefined}>
