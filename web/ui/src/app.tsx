@@ -26,11 +26,12 @@ const Topology = lazy(() => import('./pages/topology/Topology').then((m) => ({ d
 const Health = lazy(() => import('./pages/health/Health').then((m) => ({ default: m.Health })))
 const Letters = lazy(() => import('./pages/health/Letters').then((m) => ({ default: m.Letters })))
 
+const SearchPage = lazy(() => import('./pages/search/Search').then((m) => ({ default: m.SearchPage })))
 const FindPage = lazy(() => import('./pages/find/Find').then((m) => ({ default: m.FindPage })))
 const RecordPage = lazy(() => import('./pages/record/Record').then((m) => ({ default: m.RecordPage })))
 
 /** A page that comes in a file of its own; its frame stands while that is fetched. */
-function Later({ page, status, ranged, children }: { page: 'Messages'; status: Status | undefined; ranged?: boolean; children: ReactNode }) {
+function Later({ page, status, ranged, children }: { page: 'Messages' | 'Search'; status: Status | undefined; ranged?: boolean; children: ReactNode }) {
   return (
     <Suspense
       fallback={
@@ -56,7 +57,7 @@ export function App() {
     staleTime: Infinity,
   })
   const s = status.data
-  const list = (page: ReactNode, name: 'Messages' | 'Traces' | 'Topology' | 'Topics' | 'Issues') => {
+  const list = (page: ReactNode, name: 'Messages' | 'Traces' | 'Topology' | 'Topics' | 'Issues' | 'Search') => {
     if (status.error && !s) {
       return (
         <Shell page={name} status={s}>
@@ -88,6 +89,14 @@ export function App() {
           )}
         </Route>
         <Route path="/messages">{list(<Messages status={s} />, 'Messages')}</Route>
+        <Route path="/search">
+          {list(
+            <Later page="Search" status={s} ranged>
+              <SearchPage status={s} />
+            </Later>,
+            'Search',
+          )}
+        </Route>
         <Route path="/topology">
           {list(
             <Suspense

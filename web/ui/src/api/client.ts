@@ -67,6 +67,23 @@ export async function act<P extends keyof paths, M extends Method>(method: M, pa
   throw await refusal(response, url)
 }
 
+/** Saves a query under a name. */
+export function saveQuery(project: string | undefined, body: ActionBody<'/api/v1/queries', 'post'>) {
+  return act<'/api/v1/queries', 'post'>('post', '/queries', { project }, body)
+}
+
+/** Forgets a saved query. */
+export async function dropQuery(project: string | undefined, id: string): Promise<void> {
+  const url = question('/queries/' + encodeURIComponent(id), { project })
+  let response: Response
+  try {
+    response = await fetch(url, { method: 'DELETE', headers: { Accept: JSON_KINDS } })
+  } catch {
+    throw new ApiError('network', 'the server does not answer', 'is hoptrace running? nothing may have changed; doing it again is safe', url, 0)
+  }
+  if (!response.ok) throw await refusal(response, url)
+}
+
 const JSON_KINDS = 'application/json, application/problem+json'
 
 /** What the server said instead of an answer: a problem (RFC 9457), or what something in between said. */

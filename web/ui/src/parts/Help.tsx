@@ -11,6 +11,7 @@ const KEYS: [string[], string][] = [
   [['v'], 'topology: graph or table; trace: waterfall, lanes or table'],
   [['c'], 'copy a link to what you see'],
   [['g', 't'], 'traces'],
+  [['g', 'f'], 'search'],
   [['g', 'm'], 'messages'],
   [['g', 'y'], 'topology'],
   [['g', 'p'], 'topics'],

@@ -12,7 +12,7 @@ export function NewOnes({ many, what, show }: { many: number; what: string; show
 }
 
 /** Asks for the list again, then counts anew. */
-export async function showNew(cache: QueryClient, list: 'traces' | 'hops' | 'issues' | 'logs') {
+export async function showNew(cache: QueryClient, list: 'traces' | 'hops' | 'issues' | 'logs' | 'search') {
   await cache.invalidateQueries({ queryKey: [list] })
   await cache.resetQueries({ queryKey: [list + '-since'] })
 }

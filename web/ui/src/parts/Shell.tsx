@@ -13,6 +13,7 @@ import { Link, useTo } from './Link'
 export const PAGES = [
   { name: 'Messages', path: '/messages', key: 'm', icon: 'M3 5h14v9H9l-4 3v-3H3z' },
   { name: 'Traces', path: '/traces', key: 't', icon: 'M3 5h9M6 10h9M9 15h8' },
+  { name: 'Search', path: '/search', key: 'f', icon: 'M9 4a5 5 0 1 1 0 10a5 5 0 0 1 0-10zM13 13l4 4' },
   { name: 'Topology', path: '/topology', key: 'y', icon: 'M5 7a2 2 0 1 1 0 4 2 2 0 0 1 0-4zM15 3a2 2 0 1 1 0 4 2 2 0 0 1 0-4zM15 13a2 2 0 1 1 0 4 2 2 0 0 1 0-4zM7 8.3l6-2.6M7 9.8l6 4.3' },
   { name: 'Topics', path: '/topics', key: 'p', icon: 'M3 4h14v4H3zM3 12h14v4H3z' },
   { name: 'Lag', path: '/lag', key: 'a', icon: 'M3 15l5-5 3 3 6-8M12 5h5v5' },
@@ -46,13 +47,15 @@ export interface ShellProps {
   wanted?: string
   /** The page shows all projects unless one is chosen. */
   allProjects?: boolean
+  /** The page has a field of its own instead of the one in the bar. */
+  ownSearch?: boolean
   /** The page has a time range. */
   ranged?: boolean
   live?: { on: boolean; set: (on: boolean) => void }
   children: ReactNode
 }
 
-export function Shell({ page, status, back, filters, wanted, allProjects, ranged, live, children }: ShellProps) {
+export function Shell({ page, status, back, filters, wanted, allProjects, ownSearch, ranged, live, children }: ShellProps) {
   const [, go] = useLocation()
   const to = useTo()
   const [help, setHelp] = useState(false)
@@ -117,7 +120,7 @@ export function Shell({ page, status, back, filters, wanted, allProjects, ranged
         <header className="bar">
           <span className="crumb">{page}</span>
           {status && status.projects.length > 1 && <ProjectPick status={status} all={allProjects} />}
-          <Search ref={search} kind={filters} wanted={wanted} />
+          {ownSearch ? <span className="grow" /> : <Search ref={search} kind={filters} wanted={wanted} />}
           {ranged && <RangePick />}
           {live && (
             <button type="button" className={'pick' + (live.on ? ' on' : '')} aria-pressed={live.on} onClick={() => live.set(!live.on)}>
