@@ -32,6 +32,7 @@ const usage = `hoptrace shows where every Kafka message spends its time, and wha
   hoptrace projects     list, create, show, set: projects; keys, key-create, key-disable …: their DSNs
   hoptrace ledger       where every item went that senders handed over
   hoptrace lag          how far consumer groups are behind, when they have caught up, when records are lost
+  hoptrace query        spans, hops, issues, logs … by a query; anything that the UI shows, as a table, CSV or JSON
   hoptrace record       TOPIC/PARTITION@OFFSET: a record's way, its trace and what failed on it
   hoptrace find         a message by its record, trace, id, conversation or key
   hoptrace dlq          list, show, retry, discard: the records that no stage could take
@@ -81,6 +82,9 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 			case "find":
 				_, _ = io.WriteString(stdout, findUsage)
 				return 0
+			case "query":
+				_, _ = io.WriteString(stdout, queryUsage)
+				return 0
 			case "tokens":
 				_, _ = io.WriteString(stdout, tokensUsage)
 				return 0
@@ -106,6 +110,8 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return runRecord(args, stdout, stderr)
 	case "find":
 		return runFind(args, stdout, stderr)
+	case "query":
+		return runQuery(args, stdout, stderr)
 	case "grouping":
 		return runGrouping(args, stdout, stderr)
 	case "topics":
