@@ -102,7 +102,7 @@ export function SearchPage({ status }: { status: Status | undefined }) {
         <NewOnes many={fresh.data ?? 0} what={fresh.data === 1 ? subject.slice(0, -1) : subject} show={() => void showNew(cache, 'search')} />
       </Finding>
       <QueryField subject={subject} project={project} from={range.from} to={range.to} value={q} run={(next) => set({ q: next })} field={field} />
-      <div className="filters" role="group" aria-label="What is searched">
+      <div className="filters tools" role="group" aria-label="What is searched">
         {(['spans', 'hops'] as const).map((s) => (
           <Link key={s} to={path + withParams(search, { in: s === 'spans' ? '' : s, order: '', cols: '', cursor: '', project: '' })} className={'pick' + (s === subject ? ' on' : '')} aria-current={s === subject ? 'true' : undefined}>
             {s === 'spans' ? 'Spans' : 'Hops'}
