@@ -9,10 +9,12 @@ import (
 	"math"
 	"net/http"
 	"slices"
+	"strconv"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/instrumentation/messaging"
 	"github.com/hoptrace/hoptrace/schemas"
 	"github.com/hoptrace/hoptrace/web/api/finding"
 )
@@ -538,6 +540,18 @@ func journeyJSON(id schemas.TraceID, w *journeyWalk, spans []schemas.Span, hops 
 		out.Traces[i] = t.String()
 	}
 	facts := finding.Journey{Cut: len(w.cut) > 0}
+	for i := range out.Batches {
+		b := &out.Batches[i]
+		at := slices.IndexFunc(spans, func(s schemas.Span) bool { return s.SpanID.String() == b.SpanID && s.TraceID.String() == b.TraceID })
+		if at < 0 {
+			continue
+		}
+		if text, ok := schemas.Lookup(spans[at].Attributes, messaging.AttrBatchMessageCount); ok {
+			if n, err := strconv.Atoi(text); err == nil && n > b.Records {
+				b.Told = &n
+			}
+		}
+	}
 	services := map[string]bool{}
 	var start, end, rootStart int64
 	hasRoot := false
@@ -547,10 +561,19 @@ func journeyJSON(id schemas.TraceID, w *journeyWalk, spans []schemas.Span, hops 
 		}
 		end = max(end, to)
 	}
+	// A hop on one clock stands for its send span, whose own times are another's.
+	moved := map[schemas.SpanRef]bool{}
+	for i := range hops {
+		if p := hops[i].Produce; p != nil && hops[i].clock != nil {
+			moved[schemas.SpanRef{TraceID: p.TraceID, SpanID: p.SpanID}] = true
+		}
+	}
 	for i := range spans {
 		s := &spans[i]
 		out.Spans[i] = spanJSON(s)
-		reach(s.Start, s.End)
+		if !moved[schemas.SpanRef{TraceID: s.TraceID, SpanID: s.SpanID}] {
+			reach(s.Start, s.End)
+		}
 		services[s.Service] = true
 		if s.Status == schemas.StatusError {
 			facts.Failed++
@@ -565,7 +588,8 @@ func journeyJSON(id schemas.TraceID, w *journeyWalk, spans []schemas.Span, hops 
 	for i := range hops {
 		hop := hops[i].Hop
 		out.Hops[i] = hopJSON(hops[i])
-		reach(hopStart(hop), hopEnd(hop))
+		placed := hops[i].placed()
+		reach(hopStart(placed), hopEnd(placed))
 		facts.Hops = append(facts.Hops, findingHop(hops[i]))
 		for _, side := range []*schemas.Message{hop.Produce, hop.Consume} {
 			if side != nil {
@@ -624,7 +648,11 @@ func journeyJSON(id schemas.TraceID, w *journeyWalk, spans []schemas.Span, hops 
 	out.Critical = criticalPath(spans, hops, out.Hops)
 	facts.Path = pathFacts(out.Critical)
 	for _, b := range out.Batches {
-		facts.Batches = append(facts.Batches, finding.Batch{SpanID: b.SpanID, Records: b.Records, Group: b.Group, Topic: b.Topics[0], Service: b.Service})
+		records := b.Records
+		if b.Told != nil {
+			records = *b.Told
+		}
+		facts.Batches = append(facts.Batches, finding.Batch{SpanID: b.SpanID, Records: records, Group: b.Group, Topic: b.Topics[0], Service: b.Service})
 	}
 	out.Finding = finding.ForJourney(facts)
 	return out

@@ -109,6 +109,7 @@ type Batch struct {
 	SpanID  string   `json:"spanId"`
 	Service string   `json:"service"`
 	Records int      `json:"records"` // that the span names
+	Told    *int     `json:"told"`    // how many it says it had, where that is more
 	Shown   int      `json:"shown"`   // of them, as hops of the journey
 	Topics  []string `json:"topics"`  // at most 10
 	Group   string   `json:"group"`

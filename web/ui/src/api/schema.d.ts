@@ -1855,6 +1855,8 @@ export interface components {
             service: string;
             /** @description that the span names */
             records: number;
+            /** @description how many it says it had, where that is more */
+            told: number | null;
             /** @description of them, as hops of the journey */
             shown: number;
             /** @description at most 10 */

@@ -33,8 +33,9 @@ export function useWindow(element: HTMLElement | null, count: number, rowHeight:
     if (!element) return
     const measure = () => {
       const top = element.getBoundingClientRect().top
-      const first = Math.max(0, Math.floor(-top / rowHeight) - 30)
-      const last = Math.min(count, Math.ceil((innerHeight - top) / rowHeight) + 30)
+      // By tens, so that most scrolling draws nothing anew.
+      const first = Math.max(0, Math.floor((-top / rowHeight - 25) / 10) * 10)
+      const last = Math.min(count, Math.ceil(((innerHeight - top) / rowHeight + 25) / 10) * 10)
       setRange((r) => (r.first === first && r.last === last ? r : { first: Math.min(first, count), last: Math.max(last, 0) }))
     }
     measure()

@@ -24,7 +24,10 @@ export const PARTS: readonly PartStyle[] = [
   { name: 'processing', label: 'Processing', token: 'process', waits: false, whose: 'consumer', explain: 'handed to the application → done' },
 ]
 
-const byName = new Map(PARTS.map((p) => [p.name as string, p]))
+/** The commit that covers the record: after the hop, and no part of its end to end. */
+export const SETTLE = { name: 'settle', label: 'Settle', token: 'settle', waits: false, whose: 'consumer', explain: 'commit asked → acknowledged, after the application was done' } as const satisfies PartStyle
+
+const byName = new Map<string, PartStyle>([...PARTS, SETTLE].map((p) => [p.name, p]))
 
 export function partStyle(name: string): PartStyle {
   return byName.get(name) ?? PARTS[0]!
@@ -92,5 +95,6 @@ export function hopLabel(hop: Hop): string {
     .filter((p) => p.name !== 'retry' || !p.known || p.ns !== 0)
     .filter((p) => hop.consumer !== null || p.known)
     .map((p) => `${partStyle(p.name).label.toLowerCase()} ${p.known ? plain(duration(p.ns)) : 'unknown'}`)
+  if (hop.settle?.known) parts.push('settle ' + plain(duration(hop.settle.ns)))
   return `Hop ${recordName(hop)}: ${[...parts, ...(hop.consumer === null ? ['not read yet'] : [])].join(', ')}`
 }

@@ -27,12 +27,16 @@ export function workOf(rows: readonly Row[], spans: readonly Span[], hops: reado
     if (drawn.has(s.traceId + '/' + s.spanId)) own.push(i)
     else sends.push(i)
   }
+  // A span is taken out of its sends where they lie within it, and keeps what it has of
+  // one that sticks out: of the joined ones those are at its two ends only.
   const merged = union(sends)
-  const work: Interval[] = []
+  const within = union(own).flatMap((i) => subtract(i, between(merged, i)))
+  const work: Interval[] = within
   for (const s of own) {
-    const within = merged.filter((i) => i.from >= s.from && i.to <= s.to)
-    if (within.length === 0) work.push(s)
-    else work.push(...subtract(s, within))
+    for (const t of [s.from, s.to]) {
+      const m = merged[indexAt(merged, t)]
+      if (m && m.from <= t && m.to >= t && !(m.from >= s.from && m.to <= s.to)) work.push({ from: Math.max(m.from, s.from), to: Math.min(m.to, s.to) })
+    }
   }
   for (const h of hops) {
     for (const p of h.parts) {
@@ -40,4 +44,21 @@ export function workOf(rows: readonly Row[], spans: readonly Span[], hops: reado
     }
   }
   return union(work)
+}
+
+/** Index of the last of disjoint sorted intervals that begins at t or before; -1 when none does. */
+function indexAt(list: readonly Interval[], t: number): number {
+  let low = 0
+  let high = list.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (list[middle]!.from <= t) low = middle + 1
+    else high = middle
+  }
+  return low - 1
+}
+
+/** Those of disjoint sorted intervals that have something in common with i. */
+function between(list: readonly Interval[], i: Interval): Interval[] {
+  return list.slice(Math.max(0, indexAt(list, i.from)), indexAt(list, i.to) + 1)
 }

@@ -1,37 +1,56 @@
-import { useEffect, useMemo, useRef, useState } from 'react'
-import type { Journey } from '../../api/types'
-import { axisOf, MODES, type Axis, type Mode } from '../../lib/axis'
+import { useQuery } from '@tanstack/react-query'
+import { memo, useEffect, useMemo, useRef, useState } from 'react'
+import { ask } from '../../api/client'
+import type { Batch, Hop, Journey } from '../../api/types'
+import { MODES, type Axis, type Interval, type Mode } from '../../lib/axis'
 import { count, duration, minus, plain } from '../../lib/format'
-import { useMedia, useWidth, useWindow } from '../../lib/hooks'
+import { useMedia, useWindow } from '../../lib/hooks'
 import { hopLabel, segments } from '../../lib/parts'
 import type { Row } from '../../lib/tree'
-import { edgesOf, workOf } from '../../lib/work'
+import type { ZoomedAxis } from '../../lib/zoom'
 import { HopShapes, WORD } from '../../parts/HopBar'
+import { useDrag } from './Overview'
 
 /** Indenting ends here: deeper rows keep the indent of this depth. */
 const MAX_INDENT = 12
 
-interface Props {
-  journey: Journey
-  rows: readonly Row[]
-  mode: Mode
-  setMode: (m: Mode) => void
-  selected: Row | undefined
+/** What a row can be asked to do; it stays the same object, so that rows which did not change are not drawn again. */
+export interface Acts {
   select: (row: Row) => void
+  toggle: (row: Row) => void
+  batch: (b: Batch) => void
 }
 
-export function Chart({ journey, rows, mode, setMode, selected, select }: Props) {
+interface Props {
+  journey: Journey
+  /** The rows that are to be seen, and whether each has some below it. */
+  rows: readonly Row[]
+  parents: ReadonlySet<string>
+  shut: ReadonlySet<string>
+  found: ReadonlySet<string>
+  failed: (r: Row) => boolean
+  batches: ReadonlyMap<string, Batch>
+  path: ReadonlyMap<string, Interval[]> | undefined
+  axis: ZoomedAxis
+  mode: Mode
+  setMode: (m: Mode) => void
+  setZoom: (z: Interval | undefined) => void
+  selected: Row | undefined
+  acts: Acts
+  laneRef: (el: HTMLElement | null) => void
+  width: number
+}
+
+export const keyOf = (r: Row) => (r.kind === 'span' ? r.span.traceId + '/' : '') + r.id
+
+export function Chart({ journey, rows, parents, shut, found, failed, batches, path, axis, mode, setMode, setZoom, selected, acts, laneRef, width }: Props) {
   const narrow = useMedia('(max-width: 760px)')
   const rowHeight = narrow ? 50 : 30
-  const laneHeight = 30
-  const [laneRef, width] = useWidth()
   const [body, setBody] = useState<HTMLElement | null>(null)
   const { first, last } = useWindow(body, rows.length, rowHeight)
-  const work = useMemo(() => workOf(rows, journey.spans, journey.hops, journey.start), [rows, journey])
-  const axis = useMemo(() => axisOf(mode, journey.durationNs, work, Math.max(2, Math.round(width / 110)), edgesOf(journey.hops, journey.start)), [mode, journey, work, width])
-  const failedSpans = useMemo(() => new Set(journey.events.map((e) => e.spanId)), [journey])
-  useScrollTo(body, selected ? rows.indexOf(selected) : -1, rowHeight)
-  const shown = rows.slice(first, last)
+  const at = useMemo(() => (selected ? rows.indexOf(selected) : -1), [rows, selected])
+  useScrollTo(body, at, rowHeight)
+  const drag = useDrag(axis, setZoom)
   return (
     <div className={'tree' + (narrow ? ' narrow' : '')} role="table" aria-label="Waterfall" aria-rowcount={rows.length + 1}>
       <div role="rowgroup" className="headrow">
@@ -44,21 +63,35 @@ export function Chart({ journey, rows, mode, setMode, selected, select }: Props)
               {mode}
             </button>
           </div>
-          <div role="columnheader" className="axis" ref={laneRef} >
-            <span className="only-read">{`Time, ${mode}, ${plain(duration(journey.durationNs))} in all`}</span>
+          <div role="columnheader" className="axis" ref={laneRef} title="Drag to see a part of the time; double-click for all of it" {...drag.on}>
+            <span className="only-read">{`Time, ${mode}, ${plain(duration(axis.to - axis.from))} ${axis.from > 0 || axis.to < journey.durationNs ? 'of ' + plain(duration(journey.durationNs)) : 'in all'}`}</span>
             {width > 0 && <AxisHead axis={axis} width={width} />}
+            {drag.band}
           </div>
         </div>
       </div>
       <div role="rowgroup" ref={setBody} style={{ paddingTop: first * rowHeight, paddingBottom: Math.max(0, rows.length - last) * rowHeight }}>
-        {shown.map((row, i) => (
-          <div role="row" aria-rowindex={first + i + 2} className={'row' + (row === selected ? ' sel' : '')} key={row.kind + row.id + (first + i)} style={{ height: rowHeight }} onClick={() => select(row)}>
-            <Cell row={row} selected={row === selected} select={select} broke={row.kind === 'span' && failedSpans.has(row.span.spanId)} />
-            <div role="cell" className="lane">
-              {width > 0 && <Lane row={row} axis={axis} width={width} height={laneHeight} origin={journey.start} />}
-            </div>
-          </div>
-        ))}
+        {rows.slice(first, last).map((row, i) => {
+          const key = keyOf(row)
+          return (
+            <RowView
+              key={key}
+              row={row}
+              index={first + i + 2}
+              height={rowHeight}
+              selected={row === selected}
+              hit={found.has(key)}
+              bad={failed(row)}
+              fold={parents.has(row.id) ? (shut.has(row.id) ? 'shut' : 'open') : undefined}
+              batch={row.kind === 'span' ? batches.get(key) : undefined}
+              path={path?.get(row.id)}
+              axis={axis}
+              width={width}
+              origin={journey.start}
+              acts={acts}
+            />
+          )
+        })}
       </div>
     </div>
   )
@@ -71,20 +104,66 @@ function useScrollTo(body: HTMLElement | null, index: number, rowHeight: number)
     if (!body || index < 0 || index === before.current) return
     before.current = index
     const top = body.getBoundingClientRect().top + index * rowHeight
-    const margin = 60
+    const margin = 84
     if (top < margin) scrollBy({ top: top - margin })
     else if (top + rowHeight > innerHeight - 10) scrollBy({ top: top + rowHeight - innerHeight + margin })
   }, [body, index, rowHeight])
 }
 
-function Cell({ row, selected, select, broke }: { row: Row; selected: boolean; select: (row: Row) => void; broke: boolean }) {
+interface RowProps {
+  row: Row
+  index: number
+  height: number
+  selected: boolean
+  hit: boolean
+  bad: boolean
+  fold: 'shut' | 'open' | undefined
+  batch: Batch | undefined
+  path: readonly Interval[] | undefined
+  axis: Axis
+  width: number
+  origin: string
+  acts: Acts
+}
+
+const RowView = memo(function RowView(p: RowProps) {
+  const { row, selected, height, acts } = p
+  return (
+    <div role="row" aria-rowindex={p.index} className={'row' + (selected ? ' sel' : '') + (p.hit ? ' hit' : '')} style={{ height }} onClick={() => acts.select(row)}>
+      <Cell {...p} />
+      <div role="cell" className="lane">
+        {p.width > 0 && <Lane row={row} axis={p.axis} width={p.width} height={30} origin={p.origin} path={p.path} batch={p.batch} />}
+      </div>
+    </div>
+  )
+})
+
+function Cell({ row, selected, bad, fold, batch, acts }: RowProps) {
   const indent = { paddingLeft: 12 + Math.min(row.depth, MAX_INDENT) * 16 }
-  const press = { 'aria-pressed': selected, onClick: () => select(row) } as const
+  const press = { 'aria-pressed': selected, onClick: () => acts.select(row) } as const
+  const name = row.kind === 'hop' ? row.hop.topic : row.span.name
+  const folder = (
+    <button
+      type="button"
+      className={'fold' + (fold ? '' : ' none')}
+      tabIndex={fold ? 0 : -1}
+      aria-hidden={fold ? undefined : true}
+      aria-expanded={fold ? fold === 'open' : undefined}
+      aria-label={`What is below ${name}`}
+      onClick={(e) => {
+        e.stopPropagation()
+        acts.toggle(row)
+      }}
+    >
+      {fold === 'shut' ? '▸' : '▾'}
+    </button>
+  )
   if (row.kind === 'hop') {
     const h = row.hop
     return (
-      <div role="cell" className="cell" style={indent}>
-        <svg width="14" height="14" viewBox="0 0 14 14" aria-hidden="true" className={h.failed ? 'badstroke' : ''}>
+      <div role="cell" className="cell" style={indent} title={`${h.topic} ${h.group}`}>
+        {folder}
+        <svg width="14" height="14" viewBox="0 0 14 14" aria-hidden="true" className={bad ? 'badstroke' : ''}>
           <path d="M1 7h9M7 3.5 10.5 7 7 10.5M13 2v10" fill="none" strokeWidth="1.5" strokeLinecap="round" />
         </svg>
         <button type="button" className="rowbutton" {...press} aria-label={`Hop ${h.topic}, ${h.group ? 'group ' + h.group : 'not read yet'}`}>
@@ -94,17 +173,31 @@ function Cell({ row, selected, select, broke }: { row: Row; selected: boolean; s
           {h.partition === null ? 'p?' : 'p' + h.partition} · {h.offset === null ? '?' : count(h.offset)}
         </span>
         {h.delivery > 1 && <span className="svc">delivery {h.delivery}</span>}
+        {h.retry && h.retry.attempt > 0 && <span className="svc">retry {count(h.retry.attempt)}</span>}
       </div>
     )
   }
   const s = row.span
-  const bad = s.status === 'error' || broke
   return (
     <div role="cell" className="cell" style={indent} title={`${s.name} · ${s.service}`}>
+      {folder}
       <span className={'ring' + (bad ? ' bad' : '')} aria-hidden="true" />
       <button type="button" className="rowbutton op" {...press} aria-label={`Span ${s.name}, ${s.service}${bad ? ', failed' : ''}`}>
         {s.name}
       </button>
+      {batch && (
+        <button
+          type="button"
+          className="many"
+          onClick={(e) => {
+            e.stopPropagation()
+            acts.batch(batch)
+          }}
+          aria-label={`Open the batch of ${plain(count(batch.told ?? batch.records))} records`}
+        >
+          {count(batch.told ?? batch.records)} records
+        </button>
+      )}
       <span className="svc">{s.service}</span>
     </div>
   )
@@ -125,10 +218,11 @@ function AxisHead({ axis, width }: { axis: Axis; width: number }) {
       ))}
       {axis.breaks.map((b, i) => {
         const c = ((b.x0 + b.x1) / 2) * width
+        const words = duration(b.to - b.from)
         return (
           <g key={i}>
             <path d={`M${c - 4} 4l4 6-4 6 4 6M${c + 2} 4l4 6-4 6 4 6`} fill="none" stroke="var(--muted)" />
-            <title>{duration(b.to - b.from)} of waiting is folded</title>
+            <title>{words} of waiting is folded</title>
           </g>
         )
       })}
@@ -140,7 +234,17 @@ function Breaks({ axis, width, height }: { axis: Axis; width: number; height: nu
   return axis.breaks.map((b, i) => <rect key={i} x={b.x0 * width + 3} y="0" width={Math.max(0, (b.x1 - b.x0) * width - 6)} height={height} fill="var(--raised)" opacity=".7" />)
 }
 
-function Lane({ row, axis, width, height, origin }: { row: Row; axis: Axis; width: number; height: number; origin: string }) {
+interface LaneProps {
+  row: Row
+  axis: Axis
+  width: number
+  height: number
+  origin: string
+  path: readonly Interval[] | undefined
+  batch: Batch | undefined
+}
+
+function Lane({ row, axis, width, height, origin, path, batch }: LaneProps) {
   const x = (t: number) => axis.x(t) * (width - 2) + 1
   const grid = (
     <>
@@ -150,49 +254,125 @@ function Lane({ row, axis, width, height, origin }: { row: Row; axis: Axis; widt
       ))}
     </>
   )
-  if (row.kind === 'hop') {
-    const h = row.hop
-    const list = segments(h, origin)
-    const total = h.start && h.end ? minus(h.end, h.start) : 0
-    const from = h.start ? x(minus(h.start, origin)) : 0
-    const hidden = list.some((s) => s.kind === 'unknown' && x(s.to) - x(s.from) < WORD)
-    const said = h.consumer ? duration(total) + (hidden ? ' · part unknown' : '') : 'not read yet'
-    const end = h.end ? Math.max(x(minus(h.end, origin)), from + 2) : from
-    // The wait that a break swallows writes its length on the break.
-    const folded = axis.breaks.flatMap((b) =>
-      list.filter((s) => s.kind !== 'negative' && Math.min(s.to, b.to) - Math.max(s.from, b.from) > (b.to - b.from) / 2).map((s) => ({ at: ((b.x0 + b.x1) / 2) * width, s })),
-    )
-    return (
-      <svg width={width} height={height} role="img" aria-label={hopLabel(h)}>
-        {grid}
-        <HopShapes list={list} x={x} y={7} height={16} />
-        {folded.map(({ at, s }, i) => {
-          const t = duration(s.to - s.from)
-          const w = t.length * 6.2 + 14
-          const left = Math.min(Math.max(at - w / 2, 1), width - w - 1)
-          return (
-            <g key={i}>
-              <rect x={left} y={7} width={w} height={16} rx="8" fill="var(--panel)" stroke={s.kind === 'part' ? `var(--${s.name === 'backlog' ? 'backlog' : s.name === 'batch_queue' ? 'batch' : s.name === 'fetch_queue' ? 'fetchq' : 'line-strong'})` : 'var(--line-strong)'} />
-              <text x={left + w / 2} y={19} textAnchor="middle" className="d">
-                {t}
-              </text>
-            </g>
-          )
-        })}
-        {folded.length === 0 && <EndText from={from} end={end} width={width} text={said} />}
-      </svg>
-    )
-  }
+  const onPath = path?.map((p, i) => {
+    const a = x(p.from)
+    return <line key={i} className="onpath" x1={a} x2={Math.max(x(p.to), a + 1.5)} y1={4} y2={4} />
+  })
+  if (row.kind === 'hop') return <HopLane hop={row.hop} axis={axis} width={width} height={height} origin={origin} x={x} grid={grid} onPath={onPath} />
   const s = row.span
-  const from = x(minus(s.start, origin))
-  const w = Math.max(x(minus(s.end, origin)) - from, 2)
+  const start = minus(s.start, origin)
+  const end = minus(s.end, origin)
+  const from = x(start)
+  const w = Math.max(x(end) - from, 2)
   const bad = s.status === 'error'
   return (
-    <svg width={width} height={height} role="img" aria-label={`Span ${s.name}: ${plain(duration(minus(s.end, s.start)))}`}>
+    <svg width={width} height={height} role="img" aria-label={`Span ${s.name}: ${plain(duration(end - start))}${batch ? `, ${plain(count(batch.told ?? batch.records))} records` : ''}`}>
       {grid}
       <rect x={from} y="10" width={w} height="10" rx="2" fill={bad ? 'var(--bad)' : 'var(--faint)'} opacity={bad ? 0.9 : 0.55} />
-      <EndText from={from} end={from + w} width={width} text={duration(minus(s.end, s.start))} />
+      {onPath}
+      {batch ? <BatchMark batch={batch} from={from} end={from + w} width={width} /> : <EndText from={from} end={from + w} width={width} text={duration(end - start)} />}
     </svg>
+  )
+}
+
+function HopLane({ hop: h, axis, width, height, origin, x, grid, onPath }: { hop: Hop; axis: Axis; width: number; height: number; origin: string; x: (t: number) => number; grid: React.ReactNode; onPath: React.ReactNode }) {
+  const list = segments(h, origin)
+  const total = h.start && h.end ? minus(h.end, h.start) : 0
+  const from = h.start ? x(minus(h.start, origin)) : 0
+  const hidden = list.some((s) => s.kind === 'unknown' && x(s.to) - x(s.from) < WORD)
+  const negative = h.parts.filter((p) => p.known && p.ns < 0)
+  const said = [
+    h.consumer ? duration(total) : 'not read yet',
+    hidden && h.consumer ? 'part unknown' : '',
+    ...negative.map((p) => duration(p.ns)),
+    h.record.attempts > 1 ? `written ${count(h.record.attempts)}×` : '',
+    h.record.throttleNs > 0 ? `throttled ${duration(h.record.throttleNs)}` : '',
+  ]
+    .filter(Boolean)
+    .join(' · ')
+  const settle = h.settle
+  const settleFrom = settle?.from ? x(minus(settle.from, origin)) : 0
+  const settleTo = settle?.to ? Math.max(x(minus(settle.to, origin)), settleFrom + 1.5) : 0
+  const end = Math.max(h.end ? Math.max(x(minus(h.end, origin)), from + 2) : from, settleTo)
+  // The wait that a break swallows writes its length on the break.
+  const folded = axis.breaks.flatMap((b) =>
+    list.filter((s) => s.kind !== 'negative' && Math.min(s.to, b.to) - Math.max(s.from, b.from) > (b.to - b.from) / 2).map((s) => ({ at: ((b.x0 + b.x1) / 2) * width, s })),
+  )
+  return (
+    <svg width={width} height={height} role="img" aria-label={hopLabel(h)}>
+      {grid}
+      <HopShapes list={list} x={x} y={8} height={15} />
+      {settle && (
+        <rect x={settleFrom} y="8" width={settleTo - settleFrom} height="15" rx="1.5" fill="var(--settle)">
+          <title>Settle {duration(settle.ns)}: the commit that covers it</title>
+        </rect>
+      )}
+      <ErrorBars hop={h} origin={origin} x={x} />
+      {onPath}
+      {folded.map(({ at, s }, i) => {
+        const t = duration(s.to - s.from)
+        const w = t.length * 6.2 + 14
+        const left = Math.min(Math.max(at - w / 2, 1), width - w - 1)
+        return (
+          <g key={i}>
+            <rect x={left} y={7.5} width={w} height={16} rx="8" fill="var(--panel)" stroke={s.kind === 'part' ? `var(--${s.name === 'backlog' ? 'backlog' : s.name === 'batch_queue' ? 'batch' : s.name === 'fetch_queue' ? 'fetchq' : 'line-strong'})` : 'var(--line-strong)'} />
+            <text x={left + w / 2} y={19.5} textAnchor="middle" className="d">
+              {t}
+            </text>
+          </g>
+        )
+      })}
+      {folded.length === 0 && <EndText from={from} end={end} width={width} text={said} />}
+    </svg>
+  )
+}
+
+/** Where the append truly lies: within these, says the comparison of the two hosts' clocks. */
+function ErrorBars({ hop, origin, x }: { hop: Hop; origin: string; x: (t: number) => number }) {
+  const part = hop.parts.find((p) => p.uncertaintyNs && p.to !== null)
+  const residence = hop.residence?.uncertaintyNs ?? part?.uncertaintyNs
+  const end = hop.parts.find((p) => p.name === 'long_poll')?.to ?? part?.to
+  if (!residence || !end) return null
+  const to = minus(end, origin)
+  const a = x(to - residence.hi)
+  const b = x(to - residence.lo)
+  const middle = (a + b) / 2
+  const left = Math.min(a, middle - 3)
+  const right = Math.max(b, middle + 3)
+  return (
+    <g className="errbar">
+      <path d={`M${left} 24.5v4M${right} 24.5v4M${left} 26.5H${right}`} />
+      <title>{`± ${duration((residence.hi - residence.lo) / 2)}: two clocks were compared`}</title>
+    </g>
+  )
+}
+
+/** A batch on its row: a small distribution of ages, and the words for it. */
+function BatchMark({ batch, from, end, width }: { batch: Batch; from: number; end: number; width: number }) {
+  const project = new URLSearchParams(location.search).get('project') ?? undefined
+  const ages = useQuery({
+    queryKey: ['batch-ages', project, batch.traceId, batch.spanId],
+    queryFn: ({ signal }) => ask<'/api/v1/traces/{id}/spans/{span}/batch'>(`/traces/${batch.traceId}/spans/${batch.spanId}/batch`, { project, limit: 1 }, signal),
+    staleTime: 60_000,
+  }).data?.ages
+  const bars = ages?.buckets ?? []
+  const most = Math.max(1, ...bars.map((b) => b.count))
+  const step = 4
+  const wide = bars.length * step
+  const text = ages && ages.known > 0 ? `half older than ${duration(ages.p50Ns)}, the oldest ${duration(ages.maxNs)}` : ages ? 'ages unknown' : ''
+  const room = wide + text.length * 6 + 22
+  const right = end + room < width
+  const left = right ? end + 8 : Math.max(2, Math.min(from - room, width - room))
+  return (
+    <g>
+      {!right && from < room && <rect x={left - 4} y="2" width={room} height="26" fill="var(--panel)" opacity=".85" />}
+      {bars.map((b, i) => (
+        <rect key={i} x={left + i * step} y={25 - Math.max(b.count ? 1.5 : 0, (b.count / most) * 20)} width={step - 1} height={Math.max(b.count ? 1.5 : 0, (b.count / most) * 20)} fill={b.fromNs < 0 ? 'var(--bad)' : 'var(--backlog)'} />
+      ))}
+      <text x={left + wide + 8} y="19">
+        {text}
+      </text>
+    </g>
   )
 }
 
@@ -217,3 +397,4 @@ function EndText({ from, end, width, text }: { from: number; end: number; width:
     </text>
   )
 }
+

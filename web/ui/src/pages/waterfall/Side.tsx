@@ -1,15 +1,24 @@
-import type { ReactNode } from 'react'
-import type { EventRef, Hop, Journey, Span } from '../../api/types'
+import { useState, type ReactNode } from 'react'
+import type { Batch, EventRef, Hop, Journey, Span } from '../../api/types'
 import { bytes, count, duration, fullTime, minus, short, time } from '../../lib/format'
-import { PARTS } from '../../lib/parts'
+import { PARTS, SETTLE } from '../../lib/parts'
 import type { Row } from '../../lib/tree'
 import { ClockNote, PlusMinus } from '../../parts/ClockNote'
 import { Swatch } from '../../parts/HopBar'
 import { Link } from '../../parts/Link'
 import { recordPath } from '../record/path'
+import { Attributes, CopyButton } from './Attributes'
+import { Links } from './Links'
+
+/** What every part of the panel needs to lead on. */
+interface Ways {
+  project: string | undefined
+  /** Where a link to a span leads, remembering where one came from. */
+  to: (trace: string, row: string) => string
+}
 
 /** What is known of the selected row. */
-export function Side({ journey, row }: { journey: Journey | undefined; row: Row | undefined }) {
+export function Side({ journey, row, batch, openBatch, ...ways }: { journey: Journey | undefined; row: Row | undefined; batch: Batch | undefined; openBatch: (b: Batch) => void } & Ways) {
   return (
     <aside className="panel side" id="side" aria-label="Selected row">
       {!journey || !row ? (
@@ -17,9 +26,9 @@ export function Side({ journey, row }: { journey: Journey | undefined; row: Row 
           <span className="ghost" />
         </section>
       ) : row.kind === 'hop' ? (
-        <HopSide hop={row.hop} spans={row.spans} events={eventsOf(journey, row.hop)} />
+        <HopSide key={row.id} hop={row.hop} spans={row.spans} events={eventsOf(journey, row.hop)} {...ways} />
       ) : (
-        <SpanSide span={row.span} journey={journey} events={journey.events.filter((e) => e.spanId === row.span.spanId && e.traceId === row.span.traceId)} />
+        <SpanSide key={row.id} span={row.span} journey={journey} events={journey.events.filter((e) => e.spanId === row.span.spanId && e.traceId === row.span.traceId)} batch={batch} openBatch={openBatch} {...ways} />
       )}
     </aside>
   )
@@ -48,7 +57,7 @@ function eventsOf(j: Journey, h: Hop): EventRef[] {
   return j.events.filter((e) => (e.topic ? e.topic === h.topic && e.partition === h.partition && e.offset === h.offset && (!e.group || e.group === h.group) : c !== null && e.traceId === c.traceId && below.has(e.spanId)))
 }
 
-function HopSide({ hop: h, spans, events }: { hop: Hop; spans: readonly Span[]; events: readonly EventRef[] }) {
+function HopSide({ hop: h, spans, events, to }: { hop: Hop; spans: readonly Span[]; events: readonly EventRef[] } & Ways) {
   const r = h.record
   return (
     <>
@@ -91,10 +100,41 @@ function HopSide({ hop: h, spans, events }: { hop: Hop; spans: readonly Span[]; 
               <td className="num">{h.endToEnd.known ? <b>{duration(h.endToEnd.ns)}</b> : <span className="unknown-word">unknown</span>} <PlusMinus u={h.endToEnd.uncertaintyNs} host={h.clock?.evidence[1]?.host} /></td>
               <td className="c">{h.estimatedEnd ? 'end is a guess' : ''}</td>
             </tr>
+            {h.consumer && (
+              <tr title={SETTLE.explain}>
+                <td>
+                  <Swatch part="settle" />
+                </td>
+                <th scope="row">{SETTLE.label}</th>
+                <td className="num">{h.settle?.known ? <b className={h.settle.ns < 0 ? 'bad' : ''}>{duration(h.settle.ns)}</b> : <span className="unknown-word">unknown</span>}</td>
+                <td className="c">{h.settle?.known ? 'after it' : 'no commit seen'}</td>
+              </tr>
+            )}
           </tbody>
         </table>
         <ClockNote h={h} />
       </section>
+      {h.retry && (
+        <section>
+          <h2>Sent on after a failure</h2>
+          <dl className="kv">
+            <dt>First record</dt>
+            <dd>
+              {h.retry.topic && h.retry.partition !== null && h.retry.offset !== null ? (
+                <Link to={`/records/${encodeURIComponent(h.retry.topic)}/${h.retry.partition}/${h.retry.offset}`}>
+                  {h.retry.topic} p{h.retry.partition} · {count(h.retry.offset)}
+                </Link>
+              ) : (
+                <span className="unknown-word">unknown</span>
+              )}
+            </dd>
+            <dt>Sent on</dt>
+            <dd>{h.retry.attempt === 1 ? 'once' : count(h.retry.attempt) + ' times'}</dd>
+            <dt>In retry</dt>
+            <dd>{h.retry.inRetry.known ? duration(h.retry.inRetry.ns) : <span className="unknown-word">unknown</span>}</dd>
+          </dl>
+        </section>
+      )}
       {h.consumer && (
         <section>
           <h2>The group at that moment</h2>
@@ -131,7 +171,16 @@ function HopSide({ hop: h, spans, events }: { hop: Hop; spans: readonly Span[]; 
             )}
           </Field>
           <Field name="Timestamp">{r.timestamp && <span title={fullTime(r.timestamp)}>{time(r.timestamp)}</span>}</Field>
-          <Field name="Key">{r.keyHash && <span className="mono">#{r.keyHash.replace(/^0+/, '').slice(0, 8)} (hash)</span>}</Field>
+          <Field name="Key">
+            {r.keyHash && (
+              <>
+                <span className="mono" title={r.keyHash}>
+                  #{r.keyHash.replace(/^0+/, '').slice(0, 8)} (hash)
+                </span>
+                <CopyButton text={r.keyHash} name="the key's hash" />
+              </>
+            )}
+          </Field>
           <Field name="Size">{r.size !== null && bytes(r.size)}</Field>
           <dt>Attempts</dt>
           <dd>{count(r.attempts)}</dd>
@@ -140,27 +189,61 @@ function HopSide({ hop: h, spans, events }: { hop: Hop; spans: readonly Span[]; 
         </dl>
       </section>
       <Broke events={events} />
-      {spans.length > 0 && (
-        <section>
-          <h2>Spans it stands for</h2>
-          {spans.map((s) => (
-            <details key={s.spanId}>
-              <summary>
-                {s.name} <span className="muted">{s.service}</span> {duration(minus(s.end, s.start))}
-              </summary>
-              <dl className="attrs">
-                {[{ key: 'span id', value: s.spanId }, ...s.attributes.slice(0, 100)].map((a) => (
-                  <div key={a.key}>
-                    <dt>{a.key}</dt>
-                    <dd className="mono">{a.value}</dd>
-                  </div>
-                ))}
-              </dl>
-            </details>
-          ))}
-        </section>
-      )}
+      <section>
+        <h2>Its spans</h2>
+        {h.producer && (
+          <div>
+            <Link to={to(h.producer.traceId, h.producer.spanId)}>{h.producer.operation}</Link> <span className="muted">{h.producer.service} · trace {short(h.producer.traceId)}</span>
+          </div>
+        )}
+        {h.consumer && (
+          <div>
+            <Link to={to(h.consumer.traceId, h.consumer.spanId)}>{h.consumer.operation}</Link> <span className="muted">{h.consumer.service} · trace {short(h.consumer.traceId)}</span>
+          </div>
+        )}
+      </section>
+      <Times hop={h} />
+      {spans.map((s) => (
+        <Attributes key={s.traceId + s.spanId} title={`${s.name}: attributes`} list={[{ key: 'span id', value: s.spanId }, ...s.attributes]} />
+      ))}
     </>
+  )
+}
+
+/** Each time as it was told, to the nanosecond. */
+function Times({ hop: h }: { hop: Hop }) {
+  const rows: [string, string | null][] = [
+    ['Send called', h.producer?.start ?? null],
+    ['Send span over', h.producer?.end ?? null],
+    ['Record timestamp', h.record.timestamp],
+    ['Appended', h.record.appended],
+    ...h.parts.flatMap((p): [string, string | null][] => (p.known ? [[`${PARTS.find((x) => x.name === p.name)?.label ?? p.name} until`, p.to]] : [])),
+    ['Reader began', h.consumer?.start ?? null],
+    ['Reader done', h.consumer?.end ?? null],
+    ['Commit asked', h.settle?.from ?? null],
+    ['Commit answered', h.settle?.to ?? null],
+  ]
+  return (
+    <section>
+      <details>
+        <summary>Raw times</summary>
+        <dl className="attrs times">
+          {rows.map(
+            ([name, ns], i) =>
+              ns !== null && (
+                <div key={name + i}>
+                  <dt>
+                    {name} <span className="acts"><CopyButton text={ns} name={name} /></span>
+                  </dt>
+                  <dd className="mono">
+                    {fullTime(ns)} <span className="muted">{ns} ns</span>
+                  </dd>
+                </div>
+              ),
+          )}
+        </dl>
+      </details>
+    </section>
   )
 }
 
@@ -199,8 +282,11 @@ function Broke({ events }: { events: readonly EventRef[] }) {
   )
 }
 
-function SpanSide({ span: s, journey, events }: { span: Span; journey: Journey; events: readonly EventRef[] }) {
-  const foreign = s.links.filter((l) => !journey.traces.includes(l.traceId))
+const EVENTS = 20
+
+function SpanSide({ span: s, journey, events, batch, openBatch, project, to }: { span: Span; journey: Journey; events: readonly EventRef[]; batch: Batch | undefined; openBatch: (b: Batch) => void } & Ways) {
+  const [many, setMany] = useState(EVENTS)
+  const around = 5_000_000_000n
   return (
     <>
       <section>
@@ -210,6 +296,18 @@ function SpanSide({ span: s, journey, events }: { span: Span; journey: Journey; 
           {s.status === 'error' && <span className="tag bad gap">{s.statusMessage || 'failed'}</span>}
         </div>
       </section>
+      {batch && (
+        <section>
+          <h2>A batch</h2>
+          <p className="note">
+            It read <b>{count(batch.told ?? batch.records)} records</b>{batch.told !== null && ` and names ${count(batch.records)}`} of {batch.topics.join(', ')}
+            {batch.group && <> as group {batch.group}</>}; {batch.shown > 0 ? `${count(batch.shown)} of them ${batch.shown === 1 ? 'is a row' : 'are rows'} here.` : 'none of them is a row here.'}
+          </p>
+          <button type="button" className="pick" onClick={() => openBatch(batch)}>
+            Ages and records <kbd aria-hidden="true">Enter</kbd>
+          </button>
+        </section>
+      )}
       <section>
         <dl className="kv">
           <dt>Took</dt>
@@ -220,10 +318,14 @@ function SpanSide({ span: s, journey, events }: { span: Span; journey: Journey; 
           <dd title={fullTime(s.start)}>{time(s.start)}</dd>
           <dt>Trace</dt>
           <dd className="mono">
-            {s.traceId === journey.traceId ? short(s.traceId) : <Link to={'/traces/' + s.traceId}>{short(s.traceId)}</Link>}
+            {s.traceId === journey.traceId ? short(s.traceId) : <Link to={to(s.traceId, s.spanId)}>{short(s.traceId)}</Link>}
+            <CopyButton text={s.traceId} name="the trace id" />
           </dd>
           <dt>Span</dt>
-          <dd className="mono">{s.spanId}</dd>
+          <dd className="mono">
+            {s.spanId}
+            <CopyButton text={s.spanId} name="the span id" />
+          </dd>
           {s.scope && (
             <>
               <dt>Scope</dt>
@@ -232,49 +334,64 @@ function SpanSide({ span: s, journey, events }: { span: Span; journey: Journey; 
               </dd>
             </>
           )}
+          <dt>Logs</dt>
+          <dd>
+            <Link to={'/logs?' + new URLSearchParams({ trace: s.traceId, from: String(BigInt(s.start) - around), to: String(BigInt(s.end) + around) }).toString()}>of this trace, then</Link>
+          </dd>
         </dl>
+        <details>
+          <summary>Raw times</summary>
+          <dl className="attrs times">
+            {([['Start', s.start], ['End', s.end]] as const).map(([name, ns]) => (
+              <div key={name}>
+                <dt>
+                  {name} <span className="acts"><CopyButton text={ns} name={name} /></span>
+                </dt>
+                <dd className="mono">
+                  {fullTime(ns)} <span className="muted">{ns} ns</span>
+                </dd>
+              </div>
+            ))}
+          </dl>
+        </details>
       </section>
-      <Attributes title="Attributes" list={s.attributes} />
+      <Broke events={events} />
+      <Links span={s} project={project} to={to} />
       {s.events.length > 0 && (
         <section>
-          <h2>Events</h2>
-          {s.events.slice(0, 50).map((e, i) => (
-            <div key={i}>
-              <span className="muted">+{duration(minus(e.time, s.start))}</span> {e.name}
-            </div>
-          ))}
+          <h2>Events {s.events.length > 1 && count(s.events.length)}</h2>
+          {s.events.slice(0, many).map((e, i) =>
+            e.attributes.length === 0 ? (
+              <div key={i}>
+                <span className="muted">+{duration(minus(e.time, s.start))}</span> {e.name}
+              </div>
+            ) : (
+              <details key={i}>
+                <summary>
+                  <span className="muted">+{duration(minus(e.time, s.start))}</span> {e.name}
+                </summary>
+                <dl className="attrs">
+                  {e.attributes.map((a) => (
+                    <div key={a.key}>
+                      <dt>
+                        {a.key} <span className="acts"><CopyButton text={a.value} name={a.key} /></span>
+                      </dt>
+                      <dd className="mono">{a.value}</dd>
+                    </div>
+                  ))}
+                </dl>
+              </details>
+            ),
+          )}
+          {s.events.length > many && (
+            <button type="button" className="linkish" onClick={() => setMany(many + 100)}>
+              {count(s.events.length - many)} more
+            </button>
+          )}
         </section>
       )}
-      {foreign.length > 0 && (
-        <section>
-          <h2>Links to other traces</h2>
-          {foreign.slice(0, 50).map((l) => (
-            <div key={l.traceId + l.spanId} className="mono">
-              <Link to={`/traces/${l.traceId}?row=${l.spanId}`}>{short(l.traceId)}</Link>
-            </div>
-          ))}
-        </section>
-      )}
-      <Broke events={events} />
+      <Attributes title="Attributes" list={s.attributes} />
       <Attributes title="Resource" list={s.resource} />
     </>
-  )
-}
-
-function Attributes({ title, list }: { title: string; list: Span['attributes'] }) {
-  if (list.length === 0) return null
-  return (
-    <section>
-      <h2>{title}</h2>
-      <dl className="attrs">
-        {list.slice(0, 100).map((a) => (
-          <div key={a.key}>
-            <dt>{a.key}</dt>
-            <dd className="mono">{a.value}</dd>
-          </div>
-        ))}
-      </dl>
-      {list.length > 100 && <p className="muted">{count(list.length - 100)} more</p>}
-    </section>
   )
 }
