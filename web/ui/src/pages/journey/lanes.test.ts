@@ -152,7 +152,7 @@ describe('lanes', () => {
     expect(l.lanes.at(-1)!.works[0]!.hops).toHaveLength(3)
     // Most of a large batch are no hops of the journey.
     const large = journey([hop({ topic: 't', from: 'x', to: 'y', sent: 0, done: 90, reader: 'batch' })])
-    large.batches = [{ traceId: 'a', spanId: 'batch', service: 'y', records: 5000, shown: 1, topics: ['t'], group: 'g' }]
+    large.batches = [{ traceId: 'a', spanId: 'batch', service: 'y', records: 5000, told: null, shown: 1, topics: ['t'], group: 'g' }]
     expect(plain(workWords(lay(large).lanes.at(-1)!.works[0]!))).toBe('2.00 ms · 5 000 records')
   })
 
