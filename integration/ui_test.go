@@ -43,6 +43,7 @@ func TestUI(t *testing.T) {
 	waitIssue(t, h, "CARD_DECLINED", run.ErrorsReported)
 	playwright(t, h, browser, "pages")
 	playwright(t, h, browser, "topology")
+	playwright(t, h, browser, "search")
 	playwright(t, h, browser, "clocks")
 	playwright(t, h, browser, "errors")
 	stopGroup(t, h, "ui-stopped", "orders")
