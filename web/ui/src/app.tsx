@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { Component, lazy, Suspense, type ReactNode } from 'react'
-import { Redirect, Route, Switch, useSearch } from 'wouter'
-import { ask } from './api/client'
+import { Redirect, Route, Switch, useLocation, useSearch } from 'wouter'
+import { ApiError, ask } from './api/client'
 import type { Status } from './api/types'
 import { FirstRun } from './pages/firstrun/FirstRun'
 import { IssuePage } from './pages/issue/Issue'
@@ -47,7 +47,24 @@ function Later({ page, status, ranged, children }: { page: 'Messages' | 'Search'
 
 const Clocks = lazy(() => import('./pages/clocks/Clocks').then((m) => ({ default: m.ClocksPage })))
 
+const SignIn = lazy(() => import('./pages/signin/SignIn').then((m) => ({ default: m.SignIn })))
+const Welcome = lazy(() => import('./pages/signin/SignIn').then((m) => ({ default: m.Welcome })))
+const Account = lazy(() => import('./pages/account/Account').then((m) => ({ default: m.Account })))
+const Members = lazy(() => import('./pages/account/Members').then((m) => ({ default: m.Members })))
+
+/** What is there before one is signed in; everything else leads here and back. */
 export function App() {
+  const [path] = useLocation()
+  return (
+    <Suspense fallback={null}>
+      {path === '/sign-in' ? <SignIn /> : path === '/welcome' ? <Welcome /> : <Pages />}
+    </Suspense>
+  )
+}
+
+function Pages() {
+  const [path] = useLocation()
+  const search = useSearch()
   const project = new URLSearchParams(useSearch()).get('project') ?? undefined
   const status = useQuery({
     queryKey: ['status', project],
@@ -56,6 +73,9 @@ export function App() {
     refetchInterval: (q) => (q.state.data && (q.state.data.hasSpans || q.state.data.hasEvents) ? false : q.state.error ? 5000 : 1000),
     staleTime: Infinity,
   })
+  if (status.error instanceof ApiError && status.error.code === 'sign_in_required') {
+    return <Redirect to={'/sign-in?to=' + encodeURIComponent(path + (search ? '?' + search : ''))} replace />
+  }
   const s = status.data
   const list = (page: ReactNode, name: 'Messages' | 'Traces' | 'Topology' | 'Topics' | 'Issues' | 'Search') => {
     if (status.error && !s) {
@@ -162,6 +182,12 @@ export function App() {
           >
             <Letters status={s} />
           </Suspense>
+        </Route>
+        <Route path="/account">
+          <Account status={s} />
+        </Route>
+        <Route path="/members">
+          <Members status={s} />
         </Route>
         <Route path="/settings">
           <Settings status={s} />

@@ -1,4 +1,4 @@
-import { QueryClient, QueryClientProvider } from '@tanstack/react-query'
+import { QueryCache, QueryClient, QueryClientProvider } from '@tanstack/react-query'
 import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
 import { ApiError } from './api/client'
@@ -7,7 +7,13 @@ import './styles/tokens.css'
 import './styles/base.css'
 import './styles/app.css'
 
-const queries = new QueryClient({
+const queries: QueryClient = new QueryClient({
+  queryCache: new QueryCache({
+    // The session has ended while a page was open: asking for the status again leads to sign-in.
+    onError: (e, q) => {
+      if (e instanceof ApiError && e.code === 'sign_in_required' && q.queryKey[0] !== 'status') void queries.invalidateQueries({ queryKey: ['status'] })
+    },
+  }),
   defaultOptions: {
     queries: {
       staleTime: 5_000,

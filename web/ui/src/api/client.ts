@@ -73,8 +73,13 @@ export function saveQuery(project: string | undefined, body: ActionBody<'/api/v1
 }
 
 /** Forgets a saved query. */
-export async function dropQuery(project: string | undefined, id: string): Promise<void> {
-  const url = question('/queries/' + encodeURIComponent(id), { project })
+export function dropQuery(project: string | undefined, id: string): Promise<void> {
+  return remove('/queries/' + encodeURIComponent(id), { project })
+}
+
+/** Removes what a path names. */
+export async function remove(path: string, params: Params = {}): Promise<void> {
+  const url = question(path, params)
   let response: Response
   try {
     response = await fetch(url, { method: 'DELETE', headers: { Accept: JSON_KINDS } })

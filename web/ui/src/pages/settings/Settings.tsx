@@ -94,6 +94,17 @@ export function Settings({ status }: { status: Status | undefined }) {
               </dl>
             </section>
             <section>
+              <h2>Accounts</h2>
+              <ul className="plainlist">
+                <li>
+                  <Link to="/account">Your account</Link>
+                </li>
+                <li>
+                  <Link to="/members">Members</Link>
+                </li>
+              </ul>
+            </section>
+            <section>
               <h2>Projects</h2>
               <ul className="plainlist">
                 {(projects.data?.projects ?? []).map((x) => (
