@@ -379,8 +379,8 @@ func (s *Service) memberOf(ctx context.Context, issuer, subject string, c claims
 	if m.Subject == subject && (!mapped || m.Role == role) {
 		return m, nil
 	}
-	before := m.Role
-	m, err = s.deps.Accounts.UpdateMember(ctx, m.ID, func(m *exporters.Member) error {
+	id, before := m.ID, m.Role
+	m, err = s.deps.Accounts.UpdateMember(ctx, id, func(m *exporters.Member) error {
 		m.Issuer, m.Subject = issuer, subject
 		if mapped {
 			m.Role = role
@@ -389,7 +389,7 @@ func (s *Service) memberOf(ctx context.Context, issuer, subject string, c claims
 	})
 	if errors.Is(err, exporters.ErrLastOwner) {
 		// The map may not leave nobody who may do everything.
-		return s.deps.Accounts.UpdateMember(ctx, m.ID, func(m *exporters.Member) error {
+		return s.deps.Accounts.UpdateMember(ctx, id, func(m *exporters.Member) error {
 			m.Issuer, m.Subject = issuer, subject
 			return nil
 		})
