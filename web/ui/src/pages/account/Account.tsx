@@ -29,7 +29,7 @@ export function Account({ status }: { status: Status | undefined }) {
   const tokens = useQuery({ queryKey: ['tokens'], queryFn: ({ signal }) => ask<'/api/v1/me/tokens'>('/me/tokens', {}, signal), enabled: !!m })
   useTitle('Account')
   const error = me.error ?? sessions.error ?? tokens.error
-  const finding = m && { rule: 'account', tone: 'ok' as const, title: [text(`You are ${m.name}, ${m.role}`)], text: [text(m.email + '.')] }
+  const finding = m ? { rule: 'account', tone: 'ok' as const, title: [text(`You are ${m.name}, ${m.role}`)], text: [text(m.email + '.')] } : undefined
   return (
     <Shell page="Settings" status={status} back="/settings">
       <Finding finding={finding} failed={error ? 'The account cannot be shown' : me.data && !m ? 'Nobody signs in here' : undefined} />
