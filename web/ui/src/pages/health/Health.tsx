@@ -369,7 +369,7 @@ function LedgerTable({ over }: { over: string }) {
   return (
     <section className="panel scroll" aria-label="Ledger">
       <p className="pad">
-        <span className={'tag ' + (l.balanced ? 'ok' : 'bad')}>{l.balanced ? 'adds up' : 'does not add up'}</span> {l.verdict} <Link to={'/ledger?from=' + over}>The ledger</Link> has the reasons.
+        <span className={'tag ' + (l.balanced ? 'ok' : 'bad')}>{l.balanced ? 'adds up' : 'does not add up'}</span> {l.verdict} <Link className="tag" to={'/ledger?from=' + over}>The ledger with its reasons</Link>
       </p>
       <table aria-label="The ledger of this time">
         <thead>
