@@ -7,7 +7,7 @@ import (
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
-// ErrLastOwner: the change would leave nobody who may do everything.
+// ErrLastOwner tells that the change would leave nobody who may do everything.
 var ErrLastOwner = errors.New("the last owner stays one")
 
 // Member is somebody who may sign in.

@@ -31,9 +31,9 @@ would do, and do it with --yes. --by NAME says who acts. It asks a running serve
 
 type dlqFlags struct {
 	server, token, topic, state, by string
-	limit                    int
-	json, yes, all           bool
-	letters                  []api.DeadLetterName
+	limit                           int
+	json, yes, all                  bool
+	letters                         []api.DeadLetterName
 }
 
 func parseDLQ(args []string) (f dlqFlags, err error) {

@@ -87,9 +87,20 @@ FROM
 )
 GROUP BY topic, partition, offset, t_trace, t_span ORDER BY `+order, ps,
 		proto.Results{
-			{Name: "r_topic", Data: topic}, {Name: "r_partition", Data: &partition}, {Name: "r_offset", Data: &offset}, {Name: "first", Data: &first}, {Name: "last", Data: &last},
-			{Name: "r_trace", Data: &trace}, {Name: "r_span", Data: &span}, {Name: "sent", Data: &sent}, {Name: "producer", Data: producer},
-			{Name: "groups", Data: groups}, {Name: "reads", Data: &reads}, {Name: "r_failed", Data: &failed}, {Name: "r_key", Data: &key}, {Name: "r_id", Data: &messageID},
+			{Name: "r_topic", Data: topic},
+			{Name: "r_partition", Data: &partition},
+			{Name: "r_offset", Data: &offset},
+			{Name: "first", Data: &first},
+			{Name: "last", Data: &last},
+			{Name: "r_trace", Data: &trace},
+			{Name: "r_span", Data: &span},
+			{Name: "sent", Data: &sent},
+			{Name: "producer", Data: producer},
+			{Name: "groups", Data: groups},
+			{Name: "reads", Data: &reads},
+			{Name: "r_failed", Data: &failed},
+			{Name: "r_key", Data: &key},
+			{Name: "r_id", Data: &messageID},
 		},
 		func() { out = nil },
 		func() {

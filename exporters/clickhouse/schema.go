@@ -3,8 +3,10 @@ package clickhouse
 // migrations are applied in order and once each; a step is idempotent, because
 // a crash may come between a step and the note that it was done. Never change
 // one that was released: add another.
-var migrations = []string{spansTable, messagesTable, eventsTable, metricPointsTable, messageRetries, eventIssueColumns, logsTable, outcomesTable, eventProcessColumns, filesTable, sessionsTable, messageRelease, eventRecordIndex, topologyFlows, topologyWaits, topologyWork, messageNamesColumns, clockIntervalsTable, linkIndex,
-	traceBoundsTable, traceBoundsSpans, traceBoundsRows, traceBoundsLinks, traceBoundsSentOn, smallBlocksOfSpans, smallBlocksOfMessages, attributeValues}
+var migrations = []string{
+	spansTable, messagesTable, eventsTable, metricPointsTable, messageRetries, eventIssueColumns, logsTable, outcomesTable, eventProcessColumns, filesTable, sessionsTable, messageRelease, eventRecordIndex, topologyFlows, topologyWaits, topologyWork, messageNamesColumns, clockIntervalsTable, linkIndex,
+	traceBoundsTable, traceBoundsSpans, traceBoundsRows, traceBoundsLinks, traceBoundsSentOn, smallBlocksOfSpans, smallBlocksOfMessages, attributeValues,
+}
 
 // tables have a time column that retention goes by.
 var tables = []string{"spans", "messages", "events", "metric_points", "logs", "outcomes", "files", "sessions", "clock_intervals", "trace_bounds"}

@@ -528,7 +528,8 @@ var valueColumns = map[search.Subject]map[string]string{
 // ValuesOf gives the values of a field, or of an attribute of the latest rows.
 func (s *Store) ValuesOf(ctx context.Context, q exporters.ValueQuery) (exporters.SeenValues, error) {
 	from, to := nanos(q.Range)
-	table, column, and := attributeTable(q.Subject), "", ""
+	table := attributeTable(q.Subject)
+	var column, and string
 	var err error
 	switch {
 	case q.Field != nil:

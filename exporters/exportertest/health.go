@@ -172,10 +172,11 @@ func deadLetterForget(t *testing.T, s HealthStore) {
 
 func deadLetterMany(t *testing.T, s HealthStore) {
 	ctx := testContext(t)
-	refs := make([]exporters.DeadLetterRef, exporters.MaxDeadLetterRefs)
-	for i := range refs {
-		refs[i] = exporters.DeadLetterRef{Topic: "t-dlq", Offset: int64(i)}
+	tooMany := make([]exporters.DeadLetterRef, exporters.MaxDeadLetterRefs+1)
+	for i := range tooMany {
+		tooMany[i] = exporters.DeadLetterRef{Topic: "t-dlq", Offset: int64(i)}
 	}
+	refs := tooMany[:exporters.MaxDeadLetterRefs]
 	for _, i := range []int{0, 199, 200, 999} {
 		_, _, err := s.SetDeadLetterEnd(ctx, refs[i], exporters.DeadLetterOpen, exporters.DeadLetterEnd{State: exporters.DeadLetterDiscarded, At: base()})
 		noError(t, "SetDeadLetterEnd", err)
@@ -183,7 +184,7 @@ func deadLetterMany(t *testing.T, s HealthStore) {
 	ends, err := s.DeadLetterEnds(ctx, refs)
 	noError(t, "DeadLetterEnds", err)
 	equal(t, "ends", len(ends), 4)
-	if _, err := s.DeadLetterEnds(ctx, append(refs, exporters.DeadLetterRef{})); err == nil {
+	if _, err := s.DeadLetterEnds(ctx, tooMany); err == nil {
 		t.Error("more letters than allowed were asked for")
 	}
 }

@@ -552,8 +552,10 @@ func searchHostile(t *testing.T, s Search) {
 		if len(text) > 180 {
 			text = text[:180]
 		}
-		spans = append(spans, schemas.Span{Project: 1, TraceID: traceID(i), SpanID: spanID(i), Name: text, Service: text, StatusMessage: text, Scope: text, Start: at + int64(i), End: at + int64(i) + 5,
-			Resource: []schemas.Attribute{{Key: text, Value: text}}, Attributes: []schemas.Attribute{{Key: text, Value: text}}, Source: 1, Position: schemas.Position{Offset: int64(i)}})
+		spans = append(spans, schemas.Span{
+			Project: 1, TraceID: traceID(i), SpanID: spanID(i), Name: text, Service: text, StatusMessage: text, Scope: text, Start: at + int64(i), End: at + int64(i) + 5,
+			Resource: []schemas.Attribute{{Key: text, Value: text}}, Attributes: []schemas.Attribute{{Key: text, Value: text}}, Source: 1, Position: schemas.Position{Offset: int64(i)},
+		})
 		rows = append(rows, schemas.Message{Project: 1, Side: schemas.SideProcess, Topic: text, Group: text, Service: text, TraceID: traceID(i), SpanID: spanID(i), Start: at + int64(i), End: at + int64(i) + 5, Source: 1, Position: schemas.Position{Offset: int64(i), Index: 1}})
 	}
 	noError(t, "WriteSpans", s.WriteSpans(ctx, spans, rows))

@@ -22,7 +22,7 @@ import (
 )
 
 // Headers of a dead letter besides those of its record, as the stages write them; a
-// test holds them to those of pipeline/consume.
+// test of pipeline/consume holds them to its own.
 const (
 	headerReason    = "dlq-reason"
 	headerStage     = "dlq-stage"
@@ -37,8 +37,6 @@ const (
 	// HeaderRetry is on a record that was put back: which dead letter it is.
 	HeaderRetry = "dlq-retry"
 )
-
-var ownHeaders = []string{headerReason, headerStage, headerTopic, headerTopicID, headerPartition, headerOffset, headerTimestamp, headerTruncated, headerDropped}
 
 const suffix = "-dlq"
 
@@ -302,7 +300,7 @@ func (b *Box) read(ctx context.Context, from, to map[Place]int64, ends map[Place
 	var out []Letter
 	err := b.scan(ctx, from, to, func(r *kgo.Record) bool {
 		place := Place{b.cfg.Topics.Logical(r.Topic), r.Partition}
-		out = append(out, letter(r, place, ends[place].TopicID, b.cfg.Topics))
+		out = append(out, letter(r, place, ends[place].TopicID))
 		return true
 	})
 	return out, err
@@ -357,7 +355,7 @@ func (b *Box) scan(ctx context.Context, from, to map[Place]int64, f func(*kgo.Re
 }
 
 // letter reads a record of a dead-letter topic.
-func letter(r *kgo.Record, place Place, topicID string, names kafka.Names) Letter {
+func letter(r *kgo.Record, place Place, topicID string) Letter {
 	l := Letter{Place: place, Offset: r.Offset, TopicID: topicID, Time: r.Timestamp, Key: r.Key, Value: r.Value, WholeBytes: len(r.Value), OriginalPartition: -1, OriginalOffset: -1, PutAside: r.Timestamp}
 	l.OriginalTopic, _ = Original(place.Topic)
 	for _, h := range r.Headers {

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/hoptrace/hoptrace/internal/deadletter"
 	"github.com/hoptrace/hoptrace/internal/kafka"
 	"github.com/hoptrace/hoptrace/schemas/topics"
 )
@@ -174,6 +175,33 @@ func TestRecordOfManyHeadersFitsTheDeadLetterTopic(t *testing.T) {
 	}
 	if got := headers(letter)[HeaderDropped]; got != "9000" {
 		t.Errorf("%s = %q; want 9000", HeaderDropped, got)
+	}
+}
+
+func TestADeadLetterIsReadAsItWasWritten(t *testing.T) {
+	f := setup(t, 1)
+	l := &Loop{cfg: Config{Stage: "test", DLQ: "in-dlq", DLQMaxBytes: minDLQBytes}}
+	r := &Record{Topic: "in", TopicID: kafka.TopicID{7}, Partition: 3, Offset: 9, Key: []byte("k"), Value: make([]byte, 100<<10), Timestamp: time.UnixMilli(1_700_000_000_123)}
+	for range maxHeaders + 5 {
+		r.Headers = append(r.Headers, Header{"own", []byte("1")})
+	}
+	if err := f.cl.ProduceSync(t.Context(), l.letter(r, "why")).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := deadletter.New(f.cfg.Kafka, quiet).Get(t.Context(), deadletter.Place{Topic: "in-dlq"}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Reason != "why" || got.Stage != "test" || got.OriginalTopic != "in" || got.OriginalPartition != 3 || got.OriginalOffset != 9 || !got.Time.Equal(r.Timestamp) {
+		t.Errorf("read %q of %s: %s/%d@%d of %v; want why of test: in/3@9 of %v", got.Reason, got.Stage, got.OriginalTopic, got.OriginalPartition, got.OriginalOffset, got.Time, r.Timestamp)
+	}
+	if got.WholeBytes != len(r.Value) || got.HeadersDropped != 5 {
+		t.Errorf("the whole has %d bytes and %d headers more; want %d and 5", got.WholeBytes, got.HeadersDropped, len(r.Value))
+	}
+	for _, h := range got.Headers {
+		if h.Key != "own" {
+			t.Errorf("header %s passes for one of the record", h.Key)
+		}
 	}
 }
 

@@ -88,14 +88,14 @@ var (
 	ErrNoSession = errors.New("not signed in")
 )
 
-// TooManyError: attempts come too fast.
+// TooManyError tells that attempts come too fast.
 type TooManyError struct{ After time.Duration }
 
 func (e *TooManyError) Error() string {
 	return fmt.Sprintf("too many attempts to sign in; again in %s", e.After.Round(time.Second))
 }
 
-// InvalidError: what was sent cannot be taken; Field names it.
+// InvalidError tells that what was sent cannot be taken; Field names it.
 type InvalidError struct{ Field, Reason string }
 
 func (e *InvalidError) Error() string { return e.Reason }

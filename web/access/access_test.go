@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -64,7 +65,7 @@ func TestSignInIsRequiredWhereOthersReachTheServer(t *testing.T) {
 func TestAStoreThatDoesNotAnswerLetsNobodyIn(t *testing.T) {
 	s, store := newService(t, DefaultConfig(), Place{})
 	store.Err = exporters.ErrUnavailable
-	if p, err := s.Who(httptest.NewRequest("GET", "/", nil)); !errors.Is(err, exporters.ErrUnavailable) || p.Role != "" {
+	if p, err := s.Who(httptest.NewRequest(http.MethodGet, "/", nil)); !errors.Is(err, exporters.ErrUnavailable) || p.Role != "" {
 		t.Errorf("Who = %+v, %v; want nobody and that the store is away", p, err)
 	}
 }
@@ -73,12 +74,12 @@ func TestAMemberMadeElsewhereClosesTheServerWithinSeconds(t *testing.T) {
 	s, _ := newService(t, DefaultConfig(), Place{})
 	now := time.Unix(1000, 0)
 	s.now = func() time.Time { return now }
-	if p, err := s.Who(httptest.NewRequest("GET", "/", nil)); !p.Open || err != nil {
+	if p, err := s.Who(httptest.NewRequest(http.MethodGet, "/", nil)); !p.Open || err != nil {
 		t.Fatalf("Who = %+v, %v; want open", p, err)
 	}
 	addWithPassword(t, s, "a@example.com", good, schemas.RoleOwner)
 	now = now.Add(noneFor)
-	if p, _ := s.Who(httptest.NewRequest("GET", "/", nil)); p.Open || p.Role != "" {
+	if p, _ := s.Who(httptest.NewRequest(http.MethodGet, "/", nil)); p.Open || p.Role != "" {
 		t.Errorf("Who = %+v; want nobody", p)
 	}
 }
@@ -199,7 +200,7 @@ func TestTheLimiterForgets(t *testing.T) {
 func TestAnAddressIsTakenFromAProxyOfThisMachineOnly(t *testing.T) {
 	f := func(remote, forwarded, want string) {
 		t.Helper()
-		r := httptest.NewRequest("GET", "/", nil)
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.RemoteAddr = remote
 		r.Header.Set("X-Forwarded-For", forwarded)
 		if got := Address(r); got != want {
@@ -249,7 +250,7 @@ func TestCookiesAreHeldToHTTPSWhereItIs(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		s, _ := newService(t, DefaultConfig(), Place{Secure: secure})
 		m := addWithPassword(t, s, "a@example.com", good, schemas.RoleOwner)
-		c, err := s.NewSession(t.Context(), httptest.NewRequest("GET", "/", nil), m)
+		c, err := s.NewSession(t.Context(), httptest.NewRequest(http.MethodGet, "/", nil), m)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -79,7 +79,7 @@ func newTestProvider(t *testing.T) *testProvider {
 func (p *testProvider) walk(s *Service, to string, change func(back url.Values)) (end string, session bool) {
 	p.t.Helper()
 	w := httptest.NewRecorder()
-	s.ServeHTTP(w, httptest.NewRequest("GET", "/auth/oidc/start?to="+url.QueryEscape(to), nil))
+	s.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/auth/oidc/start?to="+url.QueryEscape(to), nil))
 	at, err := url.Parse(w.Header().Get("Location"))
 	if err != nil || !strings.HasPrefix(at.String(), p.URL+"/authorize?") {
 		return w.Header().Get("Location"), false
@@ -92,7 +92,7 @@ func (p *testProvider) walk(s *Service, to string, change func(back url.Values))
 	if change != nil {
 		change(back)
 	}
-	r := httptest.NewRequest("GET", "/auth/oidc/callback?"+back.Encode(), nil)
+	r := httptest.NewRequest(http.MethodGet, "/auth/oidc/callback?"+back.Encode(), nil)
 	for _, c := range w.Result().Cookies() {
 		r.AddCookie(c)
 	}
@@ -100,7 +100,7 @@ func (p *testProvider) walk(s *Service, to string, change func(back url.Values))
 	s.ServeHTTP(w, r)
 	for _, c := range w.Result().Cookies() {
 		if strings.HasSuffix(c.Name, "_session") {
-			next := httptest.NewRequest("GET", "/", nil)
+			next := httptest.NewRequest(http.MethodGet, "/", nil)
 			next.AddCookie(c)
 			who, err := s.Who(next)
 			session = err == nil && who.Role != ""

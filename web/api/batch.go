@@ -126,8 +126,12 @@ func (a *aged) uncertainty() *Uncertainty {
 func (a *aged) ageParts() []namedAgePart {
 	p := &a.parts
 	return []namedAgePart{
-		{exporters.PartBatchQueue, p.BatchQueue}, {exporters.PartRetry, p.Retry}, {exporters.PartAck, p.Ack},
-		{exporters.PartBacklog, p.Backlog}, {exporters.PartLongPoll, p.LongPoll}, {exporters.PartFetchQueue, p.FetchQueue},
+		{exporters.PartBatchQueue, p.BatchQueue},
+		{exporters.PartRetry, p.Retry},
+		{exporters.PartAck, p.Ack},
+		{exporters.PartBacklog, p.Backlog},
+		{exporters.PartLongPoll, p.LongPoll},
+		{exporters.PartFetchQueue, p.FetchQueue},
 	}
 }
 
@@ -159,7 +163,7 @@ func (h *Handler) batch(ctx context.Context, q *query) (any, error) {
 		return nil, err
 	}
 	order := q.oneOf("order", "oldest", "youngest", "place", "batch_queue", "ack", "backlog", "long_poll", "fetch_queue", "size")
-	skip, limit := q.skip("skip"), q.limit(50)
+	skip, limit := q.skip(), q.limit(50)
 	if q.fault != nil {
 		return nil, q.fault
 	}

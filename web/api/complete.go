@@ -120,9 +120,9 @@ func signsOf(f *search.RowField) []struct{ sign, does string } {
 	}
 	more := []struct{ sign, does string }{{">", "more than"}, {">=", "at least"}, {"<", "less than"}, {"<=", "at most"}}
 	if f == nil { // an attribute
-		return append(is, more...)
+		return slices.Concat(is, more)
 	}
-	return append(more, is...)
+	return slices.Concat(more, is)
 }
 
 func (h *Handler) completeKey(ctx context.Context, out *Completion, project uint64, subject search.Subject, r exporters.Range, p search.Place) error {

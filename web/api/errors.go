@@ -15,7 +15,7 @@ import (
 
 // Problem is the one form in which the API says no: application/problem+json
 // (RFC 9457).
-type Problem struct {
+type Problem struct { //nolint:errname // the word of RFC 9457
 	Type     string `json:"type"`   // urn:hoptrace:problem:, then the code
 	Title    string `json:"title"`  // the same for every problem of its type
 	Status   int    `json:"status"` // as the answer's

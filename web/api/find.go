@@ -290,11 +290,11 @@ func (f *finder) merge(out *Found) (more bool) {
 				n, at[r.Href] = len(out.Records), len(out.Records)
 				out.Records = append(out.Records, r)
 			}
-			ways := append(out.Records[n].By, string(by))
 			if out.Records[n].Last == nanos(0) {
+				r.By = out.Records[n].By
 				out.Records[n] = r
 			}
-			out.Records[n].By = ways
+			out.Records[n].By = append(out.Records[n].By, string(by))
 		}
 	}
 	slices.SortStableFunc(out.Records, func(a, b FoundRecord) int { return compareNanos(b.Last, a.Last) })

@@ -24,7 +24,7 @@ func foundStore() *fakestore.Store {
 	row := func(side schemas.Side, offset int64, trace, span byte) schemas.Message {
 		return schemas.Message{
 			Project: 1, Side: side, Topic: "orders", Partition: 3, Offset: offset, Service: "shop", TraceID: schemas.TraceID{trace}, SpanID: schemas.SpanID{span},
-			Start: at + int64(offset)*1e9, End: at + int64(offset)*1e9 + 5e6, KeyHash: find.KeyHash("order-17"), HighWatermark: schemas.Unknown, BodySize: 200,
+			Start: at + offset*1e9, End: at + offset*1e9 + 5e6, KeyHash: find.KeyHash("order-17"), HighWatermark: schemas.Unknown, BodySize: 200,
 		}
 	}
 	sent := row(schemas.SideProduce, 7, 1, 1)

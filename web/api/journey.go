@@ -433,7 +433,7 @@ func (h *Handler) journey(ctx context.Context, q *query) (any, error) {
 	}
 	w := &journeyWalk{
 		h: h, project: q.project.ID, visited: map[schemas.TraceID]bool{}, rows: map[rowKey]schemas.Message{},
-		records: map[schemas.RecordRef]bool{}, refs: map[schemas.SpanRef]bool{}, sentOn: map[schemas.RecordRef]bool{}, batches: map[schemas.SpanRef]*Batch{}, cut: map[string]int{}, of: map[string]int{}, skip: q.skip("skip"),
+		records: map[schemas.RecordRef]bool{}, refs: map[schemas.SpanRef]bool{}, sentOn: map[schemas.RecordRef]bool{}, batches: map[schemas.SpanRef]*Batch{}, cut: map[string]int{}, of: map[string]int{}, skip: q.skip(),
 	}
 	spans, events, err := w.gather(ctx, id)
 	if err != nil {

@@ -164,7 +164,7 @@ func (h *Handler) lag(ctx context.Context, q *query) (any, error) {
 	}
 	cluster, group, topic, words := q.text("cluster"), q.text("group"), q.text("topic"), strings.ToLower(q.text("text"))
 	state, sort := q.oneOf("state", append(states, "not-ok")...), q.oneOf("sort", "state", "behind", "lag", "deleted", "drained", "group", "topic")
-	limit, skip := q.limit(200), q.skip("skip")
+	limit, skip := q.limit(200), q.skip()
 	from, step := q.lagRange(lagSlots)
 	if q.fault != nil {
 		return nil, q.fault
@@ -229,7 +229,8 @@ func (p *params) lagRange(slots int) (from time.Time, step time.Duration) {
 }
 
 // skip reads how many elements of a list to pass over.
-func (p *params) skip(name string) int {
+func (p *params) skip() int {
+	const name = "skip"
 	s := p.values.Get(name)
 	if s == "" {
 		return 0

@@ -44,7 +44,7 @@ func (h *Handler) links(ctx context.Context, q *query) (any, error) {
 		return nil, err
 	}
 	direction := q.oneOf("direction", "to", "from")
-	skip, limit := q.skip("skip"), q.limit(50)
+	skip, limit := q.skip(), q.limit(50)
 	if q.fault != nil {
 		return nil, q.fault
 	}

@@ -67,7 +67,7 @@ func TestEveryKindOfErrorIsAProblem(t *testing.T) {
 	f(request("GET", "/traces?limit=0", ""), 400, "bad_parameter", "limit")
 	f(request("GET", "/traces?servcie=x", ""), 400, "unknown_parameter", "servcie")
 	f(request("GET", "/traces?service=%zz", ""), 400, "bad_query", "")
-	f(request("PUT", "/projects/1", `{"nmae":"x"}`), 400, "bad_body", "")
+	f(request("PUT", "/projects/1", `{"colour":"x"}`), 400, "bad_body", "")
 	f(request("GET", "/issues/999", ""), 404, "issue_not_found", "")
 	f(request("GET", "/nothing", ""), 404, "no_such_route", "")
 	f(request("GET", "/"+strings.Repeat("x", 600), ""), 404, "no_such_route", "")

@@ -185,8 +185,6 @@ type reading struct {
 	retryOf                record // the record that failed first; its topic is empty when this is not a retry
 	retryFirstSeen, retry  int64
 	earlier                *tracepb.Span
-	batch, batchLeftOut    int64
-	creation               []*tracepb.Span_Link
 	parent                 []byte
 	trace                  []byte
 	name                   string

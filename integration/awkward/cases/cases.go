@@ -143,7 +143,7 @@ func postBytes(ctx context.Context, url, contentType string, body []byte) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	defer answer.Body.Close() //nolint:errcheck // read to its end below
+	defer answer.Body.Close()
 	told, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
 	if err != nil {
 		return nil, err

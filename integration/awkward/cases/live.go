@@ -135,7 +135,7 @@ func liveBatch(ctx context.Context, cfg Config, _ *kgo.Client, adm *kadm.Client)
 		}
 		read = append(read, fs.Records()...)
 	}
-	if err := hooks.ProcessBatch(ctx, read, func(context.Context, []*kgo.Record) error { time.Sleep(30 * time.Millisecond); return nil }); err != nil { //nolint:revive // the work of the batch
+	if err := hooks.ProcessBatch(ctx, read, func(context.Context, []*kgo.Record) error { time.Sleep(30 * time.Millisecond); return nil }); err != nil {
 		return Case{}, err
 	}
 	if !sdk.Flush(30 * time.Second) {

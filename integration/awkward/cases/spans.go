@@ -135,11 +135,12 @@ const (
 // clockSamples bound the offsets of the hosts of case "two clocks" to one broker for
 // half an hour; that of the second was stepped by 20 ms ten minutes before the hops.
 func clockSamples(now time.Time) []*metricpb.ResourceMetrics {
-	var out []*metricpb.ResourceMetrics
-	for _, h := range []struct {
+	hosts := []struct {
 		program
 		offset time.Duration // broker − host
-	}{{program{"ingress", "host-ahead"}, -aheadBy}, {program{"egress", "host-behind"}, behindBy}} {
+	}{{program{"ingress", "host-ahead"}, -aheadBy}, {program{"egress", "host-behind"}, behindBy}}
+	out := make([]*metricpb.ResourceMetrics, 0, len(hosts))
+	for _, h := range hosts {
 		low := &metricpb.Gauge{}
 		high := &metricpb.Gauge{}
 		for i := range 180 {

@@ -125,7 +125,7 @@ var findTexts = []rule[Find]{
 			count(uint64(f.Place.After)).at(RecordHref(f.Place.at(f.Place.After))), text(".")) //nolint:gosec // not negative
 	}},
 	{"too-new", func(f Find) bool {
-		return f.missing() && f.Place.Before >= 0 && f.Place.After < 0 && !(f.Place.LogEnd >= 0 && f.Place.Record.Offset >= f.Place.LogEnd)
+		return f.missing() && f.Place.Before >= 0 && f.Place.After < 0 && (f.Place.LogEnd < 0 || f.Place.Record.Offset < f.Place.LogEnd)
 	}, "", func(f Find) []Piece {
 		return say(text("it is newer than all that is stored of its partition, the last of which has offset "), count(uint64(f.Place.Before)).at(RecordHref(f.Place.at(f.Place.Before))), //nolint:gosec // not negative
 			text(": spans appear a second or two after they end. The offset that a group has committed is one behind the last that it read."))
