@@ -1,7 +1,9 @@
 package integration
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/hoptrace/hoptrace/integration/awkward/cases"
 	"github.com/hoptrace/hoptrace/integration/harness"
 )
 
@@ -18,16 +21,17 @@ import (
 // on the example's data. The screenshots stay among the artefacts.
 func TestUI(t *testing.T) {
 	// Said last, below the server's log: a report often shows the end only.
-	var failed string
+	var failed []string
 	t.Cleanup(func() {
-		if failed != "" {
-			t.Log(failed)
+		for _, f := range failed {
+			t.Log(f)
 		}
 	})
 	playwright := func(t *testing.T, h *harness.Hoptrace, browser, file string) {
 		t.Helper()
-		if failed = playwright(t, h, browser, file); failed != "" {
-			t.FailNow()
+		if f := playwright(t, h, browser, file); f != "" {
+			failed = append(failed, f)
+			t.Fail() // and on with the next: one red page hides no other
 		}
 	}
 	h := harness.StartHoptrace(t, harness.Options{Settings: map[string]string{"lagwatch.interval": "2s", "lagwatch.window": "10s"}})
@@ -49,7 +53,30 @@ func TestUI(t *testing.T) {
 	stopGroup(t, h, "ui-stopped", "orders")
 	playwright(t, h, browser, "lag")
 	playwright(t, h, browser, "journey")
+	sendAwkward(t, h) // last: it is many times the example's data
+	playwright(t, h, browser, "health")
+	playwright(t, h, browser, "awkward")
 	stopClean(t, h)
+}
+
+// awkwardFile is where what was sent is told to the tests in the browser.
+func awkwardFile(t *testing.T) string { return filepath.Join(harness.Artefacts(t), "awkward.json") }
+
+// sendAwkward fills the server with what a UI must bear, and waits until it is stored.
+func sendAwkward(t *testing.T, h *harness.Hoptrace) {
+	t.Helper()
+	told, err := cases.Send(t.Context(), cases.Config{OTLP: h.HTTP, DSN: h.DSN(t), Kafka: h.Kafka, Seed: 1})
+	if err != nil {
+		t.Fatalf("cannot send the awkward cases: %v", err)
+	}
+	text, err := json.Marshal(told)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(awkwardFile(t), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	harness.WaitDrained(t, h.Kafka, time.Minute, "ingest-spans", "ingest-metrics", "ingest-events", "events")
 }
 
 // stopGroup leaves a consumer group that has committed the begin of a topic and has
@@ -81,7 +108,7 @@ func playwright(t *testing.T, h *harness.Hoptrace, browser, file string) string 
 		Args: []string{"test", file + ".spec"}, // it is looked for in the whole path
 		Env: []string{
 			"HOPTRACE_WEB=" + h.Web, "HOPTRACE_OTLP_HTTP=" + h.HTTP, "HOPTRACE_SHOTS=" + filepath.Join(harness.Artefacts(t), "screenshots"),
-			"CHROMIUM=" + browser, "CI=1", "FORCE_COLOR=0",
+			"HOPTRACE_AWKWARD=" + awkwardFile(t), "CHROMIUM=" + browser, "CI=1", "FORCE_COLOR=0",
 		},
 	})
 	if err := p.Wait(8 * time.Minute); err != nil {

@@ -1,7 +1,7 @@
 // What every test of the UI has: a page whose console errors fail the test, a
 // place for screenshots, and axe.
 import { AxeBuilder } from "@axe-core/playwright";
-import { expect, test as base, type Page } from "@playwright/test";
+import { expect, test as base, type Page, type Route } from "@playwright/test";
 
 export const shots = process.env["HOPTRACE_SHOTS"] ?? "../../artefacts/ui";
 
@@ -51,4 +51,13 @@ export async function finding(page: Page): Promise<string> {
   const heading = page.getByRole("heading", { level: 1 });
   await expect(heading).not.toHaveText(/^(Asking…)?$/);
   return (await heading.textContent()) ?? "";
+}
+
+/** Answers a question as a server that says no does. */
+export function refuse(route: Route, status: number, code: string, detail: string, wayOut: string): Promise<void> {
+  return route.fulfill({
+    status,
+    contentType: "application/problem+json",
+    body: JSON.stringify({ type: "urn:hoptrace:problem:" + code, title: code, status, detail, instance: new URL(route.request().url()).pathname, code, wayOut }),
+  });
 }

@@ -2,7 +2,7 @@
 // is missing; and how one finds it.
 import type { APIRequestContext, Page } from "@playwright/test";
 import { randomBytes } from "node:crypto";
-import { accessible, expect, finding, shot, test } from "./fixtures";
+import { accessible, expect, finding, shot, test } from "./fixtures.js";
 
 const web = process.env["HOPTRACE_WEB"] ?? "";
 const otlp = process.env["HOPTRACE_OTLP_HTTP"] ?? "";

@@ -1,6 +1,6 @@
 // The lag desk on a real broker: the example's groups keep up; a group made by the
 // test stopped at an offset that it committed.
-import { accessible, expect, finding, shot, test } from "./fixtures.js";
+import { accessible, expect, finding, refuse, shot, test } from "./fixtures.js";
 
 const stopped = "ui-stopped";
 
@@ -74,7 +74,7 @@ test("the lag desk is read in the dark and on a phone", async ({ page }) => {
 test.describe("with a broken server", () => {
   test.use({ provoked: [/status of (404|503)/] });
   test("what failed is said, and asked again", async ({ page }) => {
-    await page.route("**/api/v1/lag?*", (route) => route.fulfill({ status: 503, contentType: "application/json", body: JSON.stringify({ error: { code: "busy", message: "16 questions are being answered already", hint: "try again in a moment" } }) }));
+    await page.route("**/api/v1/lag?*", (route) => refuse(route, 503, "busy", "16 questions are being answered already", "try again in a moment"));
     await page.goto("/lag");
     await expect(page.getByRole("alert")).toContainText("16 questions", { timeout: 60_000 });
     await page.unroute("**/api/v1/lag?*");

@@ -1,6 +1,6 @@
 // The pages on the data of the example: orders over three topics, some declined.
 import type { Locator, Page } from "@playwright/test";
-import { accessible, expect, finding, shot, test } from "./fixtures.js";
+import { accessible, expect, finding, refuse, shot, test } from "./fixtures.js";
 
 /** Opens the list of traces of the whole line and returns its rows' links. */
 async function traces(page: Page): Promise<Locator> {
@@ -236,13 +236,7 @@ test.describe("when the server does not answer", () => {
   test.use({ provoked: [/Failed to load resource/] });
 
   test("the page says what failed and asks the same question again", async ({ page }) => {
-    await page.route("**/api/v1/topics*", (route) =>
-      route.fulfill({
-        status: 503,
-        contentType: "application/json",
-        body: JSON.stringify({ error: { code: "store_unavailable", message: "the store cannot be reached now", hint: "try again" } }),
-      }),
-    );
+    await page.route("**/api/v1/topics*", (route) => refuse(route, 503, "store_unavailable", "the store cannot be reached now", "try again"));
     await page.goto("/topics");
     const alert = page.getByRole("alert");
     await expect(alert).toContainText("the store cannot be reached now", { timeout: 30_000 });

@@ -1,6 +1,6 @@
 // The topology: on the example's data, and on 500 nodes of a made-up company.
 import type { APIRequestContext, Page } from "@playwright/test";
-import { accessible, expect, finding, shot, test } from "./fixtures.js";
+import { accessible, expect, finding, refuse, shot, test } from "./fixtures.js";
 import { id } from "./seed.js";
 
 const otlp = process.env["HOPTRACE_OTLP_HTTP"] ?? "";
@@ -154,9 +154,7 @@ test("nothing in the time, and no such way, say so", async ({ page }) => {
 test.describe("when a question fails", () => {
   test.use({ provoked: [/Failed to load resource/] });
   test("the page says which, and asks again", async ({ page }) => {
-    await page.route("**/api/v1/topology?*", (route) =>
-      route.fulfill({ status: 503, contentType: "application/json", body: JSON.stringify({ error: { code: "store_unavailable", message: "the store cannot be reached now", hint: "try again" } }) }),
-    );
+    await page.route("**/api/v1/topology?*", (route) => refuse(route, 503, "store_unavailable", "the store cannot be reached now", "try again"));
     await page.goto("/topology");
     const alert = page.getByRole("alert");
     await expect(alert).toContainText("the store cannot be reached now", { timeout: 30_000 });

@@ -75,12 +75,12 @@ export function Path({ journey, by, setBy, shown, setShown, select }: { journey:
             </dd>
           </div>
         ))}
-        {list.length > named.length && (
-          <div className="muted" title={list.slice(named.length).map((s) => `${label(s)} ${duration(s.ns)}`).join(', ')}>
-            {count(list.length - named.length)} smaller
-          </div>
-        )}
       </dl>
+      {list.length > named.length && (
+        <p className="muted" title={list.slice(named.length).map((s) => `${label(s)} ${duration(s.ns)}`).join(', ')}>
+          {count(list.length - named.length)} smaller
+        </p>
+      )}
     </section>
   )
 }
