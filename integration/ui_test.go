@@ -1,9 +1,7 @@
 package integration
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -55,26 +53,14 @@ func TestUI(t *testing.T) {
 	playwright(t, h, browser, "journey")
 	sendAwkward(t, h) // last: it is many times the example's data
 	playwright(t, h, browser, "health")
-	playwright(t, h, browser, "awkward")
 	stopClean(t, h)
 }
-
-// awkwardFile is where what was sent is told to the tests in the browser.
-func awkwardFile(t *testing.T) string { return filepath.Join(harness.Artefacts(t), "awkward.json") }
 
 // sendAwkward fills the server with what a UI must bear, and waits until it is stored.
 func sendAwkward(t *testing.T, h *harness.Hoptrace) {
 	t.Helper()
-	told, err := cases.Send(t.Context(), cases.Config{OTLP: h.HTTP, DSN: h.DSN(t), Kafka: h.Kafka, Seed: 1})
-	if err != nil {
+	if _, err := cases.Send(t.Context(), cases.Config{OTLP: h.HTTP, DSN: h.DSN(t), Kafka: h.Kafka, Seed: 1}); err != nil {
 		t.Fatalf("cannot send the awkward cases: %v", err)
-	}
-	text, err := json.Marshal(told)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(awkwardFile(t), text, 0o600); err != nil {
-		t.Fatal(err)
 	}
 	harness.WaitDrained(t, h.Kafka, time.Minute, "ingest-spans", "ingest-metrics", "ingest-events", "events")
 }
@@ -108,7 +94,7 @@ func playwright(t *testing.T, h *harness.Hoptrace, browser, file string) string 
 		Args: []string{"test", file + ".spec"}, // it is looked for in the whole path
 		Env: []string{
 			"HOPTRACE_WEB=" + h.Web, "HOPTRACE_OTLP_HTTP=" + h.HTTP, "HOPTRACE_SHOTS=" + filepath.Join(harness.Artefacts(t), "screenshots"),
-			"HOPTRACE_AWKWARD=" + awkwardFile(t), "CHROMIUM=" + browser, "CI=1", "FORCE_COLOR=0",
+			"CHROMIUM=" + browser, "CI=1", "FORCE_COLOR=0",
 		},
 	})
 	if err := p.Wait(8 * time.Minute); err != nil {

@@ -32,6 +32,7 @@ export function Path({ journey, by, setBy, shown, setShown, select }: { journey:
   const order = by === 'part' ? [...PARTS.map((p) => p.name as string), 'work', 'gap'] : []
   const drawn = by === 'part' ? [...positive].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name)) : positive
   const named = list.filter((s, i) => i === 0 || Math.abs(s.share) >= LEAST).slice(0, MOST)
+  const rest = list.filter((s) => !named.includes(s))
   let at = 0
   return (
     <section className="whose" aria-label="Critical path">
@@ -75,12 +76,13 @@ export function Path({ journey, by, setBy, shown, setShown, select }: { journey:
             </dd>
           </div>
         ))}
+        {rest.length > 0 && (
+          <div title={rest.map((s) => `${label(s)} ${duration(s.ns)}`).join(', ')}>
+            <dt>{count(rest.length)} smaller</dt>
+            <dd className="muted">{duration(rest.reduce((ns, s) => ns + s.ns, 0))}</dd>
+          </div>
+        )}
       </dl>
-      {list.length > named.length && (
-        <p className="muted" title={list.slice(named.length).map((s) => `${label(s)} ${duration(s.ns)}`).join(', ')}>
-          {count(list.length - named.length)} smaller
-        </p>
-      )}
     </section>
   )
 }
