@@ -16,7 +16,7 @@ import (
 )
 
 // patience bounds one test's calls: a store that hangs fails.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 func testContext(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -37,7 +37,8 @@ func healthReport(instance string, at time.Time, records float64) exporters.Proc
 }
 
 func healthRoundTrip(t *testing.T, s HealthStore) {
-	ctx, at := testContext(t), base().Add(time.Minute)
+	// In the middle of a step, so that a second before is the same one.
+	ctx, at := testContext(t), base().Truncate(time.Minute).Add(time.Minute+5*time.Second)
 	r := healthReport("pipeline@host-1:13133", at, 12.5)
 	noError(t, "WriteHealth", s.WriteHealth(ctx, r))
 	noError(t, "WriteHealth again", s.WriteHealth(ctx, r))
