@@ -22,7 +22,7 @@ type Member struct {
 	// they never came from one.
 	Issuer, Subject string
 	Created         int64 // Unix ns
-	Seen            int64 // Unix ns of the last request, exact to five minutes; zero when never
+	Seen            int64 // Unix ns of the last request or sign-in, exact to five minutes; zero when never
 }
 
 // Session is one browser that a member signed in with. What the browser sends is

@@ -192,6 +192,7 @@ func sessions(t *testing.T, s AccountStore) {
 	got, m, err := s.SessionByHash(ctx, [32]byte{1}, day+1, 2*day)
 	noError(t, "SessionByHash", err)
 	equal(t, "session", got, exporters.Session{ID: one.ID, Member: ann.ID, Created: day, Used: day, Expires: 10 * day, Agent: "Browser ☃", Address: "::1"})
+	ann.Seen = day // signing in is being seen
 	equal(t, "its member", m, ann)
 	isError(t, "unknown", find(9, day), exporters.ErrNotFound)
 	// It is used, so it lasts; the other is not, and ends.

@@ -220,8 +220,11 @@ func (s *Store) AddSession(ctx context.Context, hash [32]byte, x exporters.Sessi
 			return err
 		}
 		x.ID, x.Used, x.Agent, x.Address = id, x.Created, clipText(x.Agent, maxAgent), clipText(x.Address, maxAgent)
-		_, err := tx.ExecContext(ctx, "INSERT INTO member_sessions (hash, id, member, created, used, expires, agent, address) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-			hex.EncodeToString(hash[:]), id, x.Member, x.Created, x.Used, x.Expires, x.Agent, x.Address)
+		if _, err := tx.ExecContext(ctx, "INSERT INTO member_sessions (hash, id, member, created, used, expires, agent, address) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+			hex.EncodeToString(hash[:]), id, x.Member, x.Created, x.Used, x.Expires, x.Agent, x.Address); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, "UPDATE members SET seen = $1 WHERE id = $2 AND seen < $1", x.Created, x.Member)
 		return err
 	})
 	if err != nil {
