@@ -79,7 +79,7 @@ func told(what, topic string, i int, at time.Time) {
 }
 
 func hostProduce(ctx context.Context, options []otelkafkago.Option) error {
-	transport := &kafka.Transport{}
+	transport := &kafka.Transport{Dial: harness.DialLoopback}
 	defer transport.CloseIdleConnections()
 	w := otelkafkago.NewWriter(&kafka.Writer{
 		Addr: kafka.TCP(os.Getenv(hostsBroker)), RequiredAcks: kafka.RequireAll, BatchTimeout: time.Millisecond, Transport: transport,
@@ -104,6 +104,7 @@ func hostConsume(ctx context.Context, options []otelkafkago.Option) error {
 		go func() {
 			r := otelkafkago.NewReader(kafka.ReaderConfig{
 				Brokers: []string{os.Getenv(hostsBroker)}, Topic: topic, Partition: 0, MinBytes: 1, MaxBytes: 1 << 20, MaxWait: 500 * time.Millisecond,
+				Dialer: &kafka.Dialer{Timeout: 10 * time.Second, DualStack: true, DialFunc: harness.DialLoopback},
 			}, options...)
 			for i := range hostsMessages {
 				m, err := r.ReadMessage(ctx)
@@ -172,7 +173,8 @@ func (p hostPart) holds(lo, hi int64) bool {
 func TestLatenciesBetweenHostsWithWrongClocksLieWithinTheirIntervals(t *testing.T) {
 	// The hosts' records lie on Apache Kafka, which stamps them; the embedded
 	// broker, which does not, carries what is told about them.
-	broker := harness.StartKafka(t).Address
+	// It has a name: a loopback address means another broker on each host.
+	broker := harness.StartKafka(t, "kafka.test").Advertised
 	h := harness.StartHoptrace(t, harness.Options{})
 	hostTopics(t, broker)
 	own, err := os.Executable()
@@ -206,7 +208,7 @@ func TestLatenciesBetweenHostsWithWrongClocksLieWithinTheirIntervals(t *testing.
 // hostTopics makes the topics, of one partition each.
 func hostTopics(t *testing.T, broker string) {
 	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(broker))
+	client, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.Dialer(harness.DialLoopback))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -354,12 +356,14 @@ func checkClocks(t *testing.T, h *harness.Hoptrace, broker string) {
 	// The fast host's samples are of a time to come.
 	q := url.Values{"from": {"-2m"}, "to": {strconv.FormatInt(time.Now().Add(time.Minute).UnixNano(), 10)}}
 	h.MustGet(t, "clocks?"+q.Encode(), &list)
-	if len(list.Clocks) != 2 {
-		t.Fatalf("the API knows %d pairs of host and broker; want 2: %+v", len(list.Clocks), list.Clocks)
-	}
+	pairs := 0
 	for _, c := range list.Clocks {
+		if c.Broker != broker {
+			continue // our own broker's, by the beacon
+		}
+		pairs++
 		offset := -int64(hostClocks[strings.TrimPrefix(c.Host, "host-of-the-")]) // broker − host
-		if offset == 0 || c.Broker != broker {
+		if offset == 0 {
 			t.Errorf("samples of host %q and broker %q", c.Host, c.Broker)
 		}
 		inside, both := 0, 0
@@ -371,9 +375,12 @@ func checkClocks(t *testing.T, h *harness.Hoptrace, broker string) {
 				both++
 			}
 		}
-		if len(c.Samples) < 3 || inside != len(c.Samples) || both == 0 {
+		if len(c.Samples) == 0 || inside != len(c.Samples) || both == 0 {
 			t.Errorf("host %s: %d of %d samples hold the offset %v, %d have both bounds", c.Host, inside, len(c.Samples), time.Duration(offset), both)
 		}
+	}
+	if pairs != 2 {
+		t.Errorf("the API knows %d pairs of a host and this broker; want 2: %+v", pairs, list.Clocks)
 	}
 }
 

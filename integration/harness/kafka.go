@@ -17,8 +17,11 @@ import (
 // Kafka is one real Apache Kafka broker.
 type Kafka struct {
 	Address string
-	Version string
-	Process *Process
+	// Advertised is what the broker tells clients of itself: Address, unless it was
+	// started under a name.
+	Advertised string
+	Version    string
+	Process    *Process
 
 	t       testing.TB
 	command Command
@@ -26,20 +29,29 @@ type Kafka struct {
 
 // StartKafka starts a KRaft node of Apache Kafka in a temporary folder and
 // waits until it answers. It needs java and mvn (scripts/install-test-parts);
-// the jars come once from Maven and are kept in the user's cache folder.
-func StartKafka(t testing.TB) *Kafka {
+// the jars come once from Maven and are kept in the user's cache folder. A name is
+// what the broker calls its host to clients, which then dial by DialLoopback.
+func StartKafka(t testing.TB, name ...string) *Kafka {
 	t.Helper()
 	jars, version := kafkaJars(t)
 	java := LookPath(t, "java")
 	dir := t.TempDir()
 	address, controller := FreeAddress(t), FreeAddress(t)
+	advertised := address
+	if len(name) > 0 {
+		_, port, err := net.SplitHostPort(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		advertised = net.JoinHostPort(name[0], port)
+	}
 	config := filepath.Join(dir, "server.properties")
 	properties := strings.Join([]string{
 		"process.roles=broker,controller",
 		"node.id=1",
 		"controller.quorum.voters=1@" + controller,
 		"listeners=PLAINTEXT://" + address + ",CONTROLLER://" + controller,
-		"advertised.listeners=PLAINTEXT://" + address,
+		"advertised.listeners=PLAINTEXT://" + advertised,
 		"controller.listener.names=CONTROLLER",
 		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
 		"log.dirs=" + filepath.Join(dir, "log"),
@@ -63,7 +75,7 @@ func StartKafka(t testing.TB) *Kafka {
 		Name: "kafka-format", Path: java,
 		Args: []string{"-cp", classpath, "kafka.tools.StorageTool", "format", "-t", id, "-c", config},
 	})
-	k := &Kafka{Address: address, Version: version, t: t, command: Command{
+	k := &Kafka{Address: address, Advertised: advertised, Version: version, t: t, command: Command{
 		Name: "kafka", Path: java,
 		Args: []string{"-Xmx512m", "-cp", classpath, "kafka.Kafka", config},
 	}}
@@ -83,6 +95,16 @@ func (k *Kafka) Restart() time.Duration {
 		}
 		return PingKafka(k.t.Context(), k.Address)
 	})
+}
+
+// DialLoopback dials the port of an address on this machine, whatever host it names.
+func DialLoopback(ctx context.Context, network, address string) (net.Conn, error) {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
 }
 
 // PingKafka asks a broker for its versions and metadata.
