@@ -705,20 +705,7 @@ func (v Value) Matches(s string) bool {
 	if !v.Pattern {
 		return v.Text == s
 	}
-	parts := strings.Split(v.Text, "*")
-	first, last := parts[0], parts[len(parts)-1]
-	if !strings.HasPrefix(s, first) {
-		return false
-	}
-	s = s[len(first):]
-	for _, part := range parts[1 : len(parts)-1] {
-		i := strings.Index(s, part)
-		if i < 0 {
-			return false
-		}
-		s = s[i+len(part):]
-	}
-	return strings.HasSuffix(s, last)
+	return matchPattern(v.Text, s)
 }
 
 // Compare tells whether a number holds against the term.

@@ -608,8 +608,12 @@ func (v Value) Match(s string) bool {
 	if !v.Pattern {
 		return strings.EqualFold(v.Text, s)
 	}
-	parts := strings.Split(strings.ToLower(v.Text), "*")
-	s = strings.ToLower(s)
+	return matchPattern(strings.ToLower(v.Text), strings.ToLower(s))
+}
+
+// matchPattern tells whether a pattern, in which * is any text, is the whole of s.
+func matchPattern(pattern, s string) bool {
+	parts := strings.Split(pattern, "*")
 	first, last := parts[0], parts[len(parts)-1]
 	if !strings.HasPrefix(s, first) {
 		return false
