@@ -294,11 +294,11 @@ func actOnLetters(command string, f dlqFlags, stdout io.Writer) error {
 		for _, l := range letters {
 			fmt.Fprintln(stdout, letterName(l.Topic, l.Partition, l.Offset))
 		}
-		what := "be put back on the topics that they came from, each once; what fails again becomes a new letter"
+		what := "is put back once on the topic that it came from; what fails again becomes a new letter"
 		if command == "discard" {
-			what = "be noted as discarded; they stay until retention deletes them, and can be retried until then"
+			what = "is noted as discarded; it stays until retention deletes it, and can be retried until then"
 		}
-		return fmt.Errorf("nothing was done: %d letters would %s. Say --yes to do it", len(letters), what)
+		return fmt.Errorf("nothing was done; with --yes each of these %s", what)
 	}
 	failed := 0
 	for len(letters) > 0 {
@@ -316,7 +316,7 @@ func actOnLetters(command string, f dlqFlags, stdout io.Writer) error {
 		letters = letters[n:]
 	}
 	if failed > 0 {
-		return fmt.Errorf("%d letters are as they were", failed)
+		return fmt.Errorf("left as they were: %d", failed)
 	}
 	return nil
 }
