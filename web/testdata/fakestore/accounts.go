@@ -206,9 +206,11 @@ func (a *Accounts) AddSession(ctx context.Context, hash [32]byte, s exporters.Se
 		return exporters.Session{}, err
 	}
 	defer a.mu.Unlock()
-	if _, err := a.at(s.Member); err != nil {
+	i, err := a.at(s.Member)
+	if err != nil {
 		return exporters.Session{}, err
 	}
+	a.members[i].Seen = max(a.members[i].Seen, s.Created)
 	s.ID, s.Used = a.id(), s.Created
 	a.sessions[hash] = s
 	mine := a.sessionsOf(func(x exporters.Session) bool { return x.Member == s.Member })
