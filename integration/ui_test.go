@@ -44,6 +44,7 @@ func TestUI(t *testing.T) {
 	harness.WaitDrained(t, h.Kafka, time.Minute, "ingest-spans", "ingest-events", "events")
 	waitIssue(t, h, "CARD_DECLINED", run.ErrorsReported)
 	playwright(t, h, browser, "pages")
+	playwright(t, h, browser, "waterfall")
 	playwright(t, h, browser, "topology")
 	playwright(t, h, browser, "search")
 	playwright(t, h, browser, "clocks")
