@@ -204,25 +204,31 @@ test("a batch of 5,000 is one row that opens to ages and a sorted page", async (
   await expect(page).toHaveURL(new RegExp(`/traces/${batch.trace}`));
 });
 
-/** Scrolls through the page and tells of its frames, in ms, and of tasks that were longer than 50 ms. */
-function scrolled(page: Page): Promise<{ frames: number[]; tasks: number[]; rows: number }> {
+interface Scrolled {
+  /** Length of each frame, in ms. */
+  frames: number[];
+  /** Rows of the waterfall in the page, at most and at least. */
+  rows: { most: number; least: number };
+  /** How far the page was moved, in px. */
+  moved: number;
+}
+
+/** Scrolls through the waterfall, a row and more in each frame. */
+function scrolled(page: Page): Promise<Scrolled> {
   return page.evaluate(
     () =>
       new Promise((done) => {
         const frames: number[] = [];
-        const tasks: number[] = [];
-        let rows = 0;
-        const observer = new PerformanceObserver((list) => tasks.push(...list.getEntries().map((e) => e.duration)));
-        observer.observe({ entryTypes: ["longtask"] });
+        const rows = { most: 0, least: Infinity };
+        const top = scrollY;
         let last = performance.now();
         const tick = (now: number) => {
           frames.push(now - last);
           last = now;
-          rows = Math.max(rows, document.querySelectorAll('[role="table"][aria-label="Waterfall"] [role="row"]').length);
-          if (frames.length > 240) {
-            observer.disconnect();
-            return done({ frames: frames.slice(1), tasks, rows });
-          }
+          const n = document.querySelectorAll('[role="table"][aria-label="Waterfall"] [role="row"]').length;
+          rows.most = Math.max(rows.most, n);
+          rows.least = Math.min(rows.least, n);
+          if (frames.length > 240) return done({ frames: frames.slice(1), rows, moved: scrollY - top });
           window.scrollBy(0, 90);
           requestAnimationFrame(tick);
         };
@@ -245,12 +251,21 @@ test("a trace of more than 10,000 spans says where it is cut, and scrolls", asyn
   await expect(page.getByText(/spans 1 to 10.000 of 10.400/)).toBeVisible({ timeout: 30_000 });
   await expect(page.getByRole("table", { name: "Waterfall" })).toHaveAttribute("aria-rowcount", "10001");
   await shot(page, "waterfall-10000-light");
-  const { frames, tasks, rows } = await scrolled(page);
-  const late = frames.filter((f) => f > 16.7 + 1).length;
-  const sorted = [...frames].sort((a, b) => a - b);
-  console.log(`10,000 spans: ${frames.length} frames, ${((late / frames.length) * 100).toFixed(1)} % later than 16.7 ms, p95 ${sorted[Math.floor(sorted.length * 0.95)]!.toFixed(1)} ms; longest task ${Math.max(0, ...tasks).toFixed(0)} ms; ${rows} rows at most`);
-  expect(rows, "rows in the page").toBeLessThanOrEqual(200);
-  expect(Math.max(0, ...tasks), "the longest task while scrolling, ms").toBeLessThan(200);
+  const devtools = await page.context().newCDPSession(page);
+  await devtools.send("Performance.enable");
+  // What the page's own thread does for a frame says more than the frame rate on a
+  // machine that other programs share and that paints without a GPU.
+  const busy = async () => (await devtools.send("Performance.getMetrics")).metrics.find((m) => m.name === "TaskDuration")!.value * 1000;
+  const before = await busy();
+  const { frames, rows, moved } = await scrolled(page);
+  const work = (await busy()) - before;
+  const elapsed = frames.reduce((sum, f) => sum + f, 0);
+  console.log(`waterfall: 10,000 spans, ${((frames.length * 1000) / elapsed).toFixed(1)} fps, worst frame ${Math.max(...frames).toFixed(0)} ms (${(work / frames.length).toFixed(1)} ms of the page's thread a frame; ${rows.most} rows at most)`);
+  expect(moved, "px scrolled").toBeGreaterThan(240 * 80);
+  expect(rows.most, "rows in the page").toBeLessThanOrEqual(200);
+  expect(rows.least, "rows in the page").toBeGreaterThan(10);
+  // A list that is not virtual takes seconds a frame. The rest is the machine's.
+  expect(elapsed / frames.length, "ms a frame").toBeLessThan(250);
   await page.getByRole("link", { name: "next spans" }).click();
   await expect(page.getByText(/spans 10.001 to 10.400 of 10.400/)).toBeVisible();
 });
