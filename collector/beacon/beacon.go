@@ -105,11 +105,11 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*B
 	}
 	b := &Beacon{cfg: cfg, deps: deps, log: log, metrics: m}
 	if cfg.Bus && len(deps.Kafka.Brokers) > 0 {
-		err = b.add(BusName, deps.Kafka)
+		err = b.add(kafka.BusName, deps.Kafka)
 	}
-	for _, name := range cfg.clusters() {
+	for _, name := range cfg.Clusters.Names() {
 		kc := deps.Kafka
-		kc.Brokers = brokersOf(cfg.Clusters[name])
+		kc.Brokers = cfg.Clusters.Brokers(name)
 		err = errors.Join(err, b.add(name, kc))
 	}
 	if err != nil {

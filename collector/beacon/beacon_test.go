@@ -196,7 +196,7 @@ func TestEachBrokersClockIsBoundedByItsRoundTrips(t *testing.T) {
 	if have[configStamp] != stampByBroker || have["retention.ms"] != "300000" {
 		t.Errorf("the topic has %s=%s and is kept for %s ms", configStamp, have[configStamp], have["retention.ms"])
 	}
-	if n := testutil.ToFloat64(k.metrics.records.WithLabelValues(BusName, "ok")); n < 6 {
+	if n := testutil.ToFloat64(k.metrics.records.WithLabelValues(kafka.BusName, "ok")); n < 6 {
 		t.Errorf("%v records are counted", n)
 	}
 }
@@ -257,7 +257,9 @@ func TestATopicThatMayNotBeSetIsSaid(t *testing.T) {
 	k := start(t, c.ListenAddrs())
 	until(t, "the log", func() bool { return k.log.count("set it yourself") > 0 })
 	until(t, "the log of records", func() bool { return k.log.count("does not stamp LogAppendTime") > 0 })
-	until(t, "records", func() bool { return testutil.ToFloat64(k.metrics.records.WithLabelValues(BusName, "unstamped")) > 3 })
+	until(t, "records", func() bool {
+		return testutil.ToFloat64(k.metrics.records.WithLabelValues(kafka.BusName, "unstamped")) > 3
+	})
 	if n := k.log.count("cannot all be asked"); n > 2 {
 		t.Errorf("it is logged %d times", n)
 	}
@@ -325,7 +327,7 @@ func TestSamplesThatTheBusDoesNotTakeAreLostAndCounted(t *testing.T) {
 }
 
 func TestConfigNamesEveryFault(t *testing.T) {
-	bad := Config{Interval: time.Hour, Topic: "a b", Clusters: map[string]string{BusName: "b:1", "x": "nowhere"}}
+	bad := Config{Interval: time.Hour, Topic: "a b", Clusters: map[string]string{kafka.BusName: "b:1", "x": "nowhere"}}
 	err := bad.Validate()
 	for _, want := range []string{"beacon.interval: 1h0m0s", `beacon.topic: "a b"`, `"bus" is no name`, `"nowhere" of x is not host:port`} {
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -3,11 +3,11 @@ package lagwatch
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"net"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/hoptrace/hoptrace/internal/kafka"
 )
 
 // Config is what a person sets about the watcher.
@@ -18,8 +18,8 @@ type Config struct {
 	Window   time.Duration `yaml:"window" help:"stretch over which rates and states are found; longer than the longest time between two commits of a healthy group"`
 
 	// Clusters are watched beside the bus: name → brokers, joined by +.
-	Clusters map[string]string `yaml:"clusters" help:"further clusters to watch: name=host:port+host:port, comma separated; reached with kafka.tls and kafka.sasl"`
-	Bus      bool              `yaml:"bus" help:"watch the cluster of kafka.brokers or the embedded broker"`
+	Clusters kafka.Clusters `yaml:"clusters" help:"further clusters to watch: name=host:port+host:port, comma separated; reached with kafka.tls and kafka.sasl"`
+	Bus      bool           `yaml:"bus" help:"watch the cluster of kafka.brokers or the embedded broker"`
 
 	Groups        []string `yaml:"groups" help:"groups to watch, * is any text, comma separated; empty means all"`
 	ExcludeGroups []string `yaml:"exclude_groups" help:"groups not to watch"`
@@ -30,16 +30,10 @@ type Config struct {
 	MaxPartitions int `yaml:"max_partitions" help:"most partitions of one cluster, counted once for each group"`
 }
 
-// BusName is what the cluster of kafka.brokers is called.
-const BusName = "bus"
-
 // DefaultConfig asks every 10 s and looks at 2 minutes.
 func DefaultConfig() Config {
 	return Config{Enabled: true, Interval: 10 * time.Second, Timeout: 10 * time.Second, Window: 2 * time.Minute, Bus: true, MaxGroups: 500, MaxPartitions: 5000}
 }
-
-// maxClusters bounds the connections of one watcher.
-const maxClusters = 20
 
 // Validate names every fault at once.
 func (c Config) Validate() error {
@@ -60,26 +54,11 @@ func (c Config) Validate() error {
 	if c.MaxPartitions < 1 || c.MaxPartitions > 50_000 {
 		bad("max_partitions: %d; want 1 to 50000", c.MaxPartitions)
 	}
-	if len(c.Clusters) > maxClusters {
-		bad("clusters: %d of them; want at most %d", len(c.Clusters), maxClusters)
-	}
-	for name, text := range c.Clusters {
-		if name == "" || name == BusName || len(name) > 64 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == '/' }) {
-			bad("clusters: %q is no name: 1 to 64 characters without space and /, and not %q", name, BusName)
-		}
-		for _, b := range brokersOf(text) {
-			if host, port, err := net.SplitHostPort(b); err != nil || host == "" || port == "" {
-				bad("clusters: %q of %s is not host:port", b, name)
-			}
-		}
+	for _, fault := range c.Clusters.Faults() {
+		bad("clusters: %w", fault)
 	}
 	return errors.Join(faults...)
 }
-
-func brokersOf(text string) []string { return strings.Split(text, "+") }
-
-// clusters are the names of further clusters, sorted.
-func (c Config) clusters() []string { return slices.Sorted(maps.Keys(c.Clusters)) }
 
 // chosen tells whether a name is to be watched.
 func chosen(name string, include, exclude []string) bool {

@@ -99,13 +99,13 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*W
 		}
 	}
 	if cfg.Bus && len(deps.Kafka.Brokers) > 0 {
-		if err := w.add(BusName, deps.Kafka); err != nil {
+		if err := w.add(kafka.BusName, deps.Kafka); err != nil {
 			return nil, err
 		}
 	}
-	for _, name := range cfg.clusters() {
+	for _, name := range cfg.Clusters.Names() {
 		kc := deps.Kafka
-		kc.Brokers = brokersOf(cfg.Clusters[name])
+		kc.Brokers = cfg.Clusters.Brokers(name)
 		if err := w.add(name, kc); err != nil {
 			w.close()
 			return nil, err

@@ -549,7 +549,7 @@ func TestTheEmbeddedBrokersGroupsAreTold(t *testing.T) {
 	// What is kept over time, by its names.
 	last := map[string]float64{}
 	for _, p := range store.points {
-		if p.Project != 7 || p.Group != "workers" || p.Topic != "jobs" || p.Service != exporters.LagServicePrefix+BusName || p.Kind != schemas.MetricGauge {
+		if p.Project != 7 || p.Group != "workers" || p.Topic != "jobs" || p.Service != exporters.LagServicePrefix+kafka.BusName || p.Kind != schemas.MetricGauge {
 			t.Fatalf("point %+v", p)
 		}
 		last[p.Name+"/"+strconv.Itoa(int(p.Partition))] = p.Value
