@@ -2,7 +2,14 @@ package harness
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -22,10 +29,19 @@ type Kafka struct {
 	Advertised string
 	Version    string
 	Process    *Process
+	// Secure is its listener that speaks TLS with a certificate of CAFile and wants
+	// SASL PLAIN as SecureUser with SecurePassword.
+	Secure, CAFile string
 
 	t       testing.TB
 	command Command
 }
+
+// Whom the listener Kafka.Secure takes in.
+const (
+	SecureUser     = "hoptrace"
+	SecurePassword = "only-for-tests"
+)
 
 // StartKafka starts a KRaft node of Apache Kafka in a temporary folder and
 // waits until it answers. It needs java and mvn (scripts/install-test-parts);
@@ -36,7 +52,8 @@ func StartKafka(t testing.TB, name ...string) *Kafka {
 	jars, version := kafkaJars(t)
 	java := LookPath(t, "java")
 	dir := t.TempDir()
-	address, controller := FreeAddress(t), FreeAddress(t)
+	address, controller, secure := FreeAddress(t), FreeAddress(t), FreeAddress(t)
+	caFile, keystore := certificate(t, dir)
 	advertised := address
 	if len(name) > 0 {
 		_, port, err := net.SplitHostPort(address)
@@ -50,10 +67,15 @@ func StartKafka(t testing.TB, name ...string) *Kafka {
 		"process.roles=broker,controller",
 		"node.id=1",
 		"controller.quorum.voters=1@" + controller,
-		"listeners=PLAINTEXT://" + address + ",CONTROLLER://" + controller,
-		"advertised.listeners=PLAINTEXT://" + advertised,
+		"listeners=PLAINTEXT://" + address + ",SECURE://" + secure + ",CONTROLLER://" + controller,
+		"advertised.listeners=PLAINTEXT://" + advertised + ",SECURE://" + secure,
 		"controller.listener.names=CONTROLLER",
-		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,CONTROLLER:PLAINTEXT",
+		"inter.broker.listener.name=PLAINTEXT",
+		"ssl.keystore.type=PEM",
+		"ssl.keystore.location=" + keystore,
+		"listener.name.secure.sasl.enabled.mechanisms=PLAIN",
+		`listener.name.secure.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_` + SecureUser + `="` + SecurePassword + `";`,
 		"log.dirs=" + filepath.Join(dir, "log"),
 		"num.partitions=3",
 		"offsets.topic.replication.factor=1",
@@ -75,7 +97,7 @@ func StartKafka(t testing.TB, name ...string) *Kafka {
 		Name: "kafka-format", Path: java,
 		Args: []string{"-cp", classpath, "kafka.tools.StorageTool", "format", "-t", id, "-c", config},
 	})
-	k := &Kafka{Address: address, Advertised: advertised, Version: version, t: t, command: Command{
+	k := &Kafka{Address: address, Advertised: advertised, Secure: secure, CAFile: caFile, Version: version, t: t, command: Command{
 		Name: "kafka", Path: java,
 		Args: []string{"-Xmx512m", "-cp", classpath, "kafka.Kafka", config},
 	}}
@@ -95,6 +117,41 @@ func (k *Kafka) Restart() time.Duration {
 		}
 		return PingKafka(k.t.Context(), k.Address)
 	})
+}
+
+// certificate writes one of 127.0.0.1 that is its own authority, and what Kafka's
+// key store of type PEM is: the key, then the certificate.
+func certificate(t testing.TB, dir string) (certFile, keystore string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "a broker under test"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	certFile, keystore = filepath.Join(dir, "ca.pem"), filepath.Join(dir, "keystore.pem")
+	for file, b := range map[string][]byte{
+		certFile: chain,
+		keystore: append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), chain...),
+	} {
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return certFile, keystore
 }
 
 // DialLoopback dials the port of an address on this machine, whatever host it names.
