@@ -50,8 +50,9 @@ test-ui: ui ## types and unit tests of the browser application
 
 .PHONY: test-unit
 test-unit: libchdb ## vet, unit tests with the race detector, fuzz seeds, contract suites
-	@for m in $(MODULES); do [ $$m = integration ] && continue; \
-	  echo "== $$m"; (cd $$m && go vet ./... && CGO_ENABLED=1 go test -race -timeout 30m ./...) || exit 1; done
+	@failed=; for m in $(MODULES); do [ $$m = integration ] && continue; \
+	  echo "== $$m"; (cd $$m && go vet ./... && CGO_ENABLED=1 go test -race -timeout 30m ./...) || failed="$$failed $$m"; done; \
+	  [ -z "$$failed" ] || { echo "modules that failed:$$failed"; exit 1; }
 
 .PHONY: test-integration
 test-integration: build libchdb ## real processes, a real Kafka, real SDKs, a real browser
