@@ -208,9 +208,9 @@ const (
 // Quantiles of one part. Count is how many hops had it known; with zero the
 // others mean nothing.
 type Quantiles struct {
-	Count         uint64
-	P50, P95, P99 time.Duration
-	Negative      uint64 // how many were below zero: clocks that disagree
+	Count              uint64
+	P50, P90, P95, P99 time.Duration
+	Negative           uint64 // how many were below zero: clocks that disagree
 }
 
 // EventReader reads events back.

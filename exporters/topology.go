@@ -163,7 +163,7 @@ func (l Latencies) Quantiles() Quantiles {
 			q.Negative += c.Count
 		}
 	}
-	q.P50, q.P95, q.P99 = l.at(0.50, q.Count), l.at(0.95, q.Count), l.at(0.99, q.Count)
+	q.P50, q.P90, q.P95, q.P99 = l.at(0.50, q.Count), l.at(0.90, q.Count), l.at(0.95, q.Count), l.at(0.99, q.Count)
 	return q
 }
 

@@ -48,6 +48,7 @@ func TestUI(t *testing.T) {
 	playwright(t, h, browser, "topology")
 	playwright(t, h, browser, "search")
 	playwright(t, h, browser, "clocks")
+	playwright(t, h, browser, "topics")
 	playwright(t, h, browser, "errors")
 	stopGroup(t, h, "ui-stopped", "orders")
 	playwright(t, h, browser, "lag")

@@ -48,6 +48,7 @@ type Message struct {
 	ClientID  string
 	BootID    string // equal on two rows: they share a clock
 	Release   string // of the program, service@version as Sentry writes it; empty when not told
+	Instance  string // which process of the service; empty when nothing tells
 
 	TraceID       TraceID
 	SpanID        SpanID

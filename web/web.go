@@ -129,12 +129,13 @@ type Deps struct {
 	// Regrouper tries and explains grouping; nil means that this process cannot.
 	Regrouper api.Regrouper
 	// What is kept beside events; nil means that this process cannot show it.
-	Files    exporters.FileReader
-	Feedback exporters.FeedbackStore
-	Sessions exporters.SessionReader
-	Monitors exporters.MonitorStore
-	Topology exporters.TopologyReader // may be nil
-	Find     exporters.FindReader     // may be nil
+	Files     exporters.FileReader
+	Feedback  exporters.FeedbackStore
+	Sessions  exporters.SessionReader
+	Monitors  exporters.MonitorStore
+	Topology  exporters.TopologyReader // may be nil
+	Find      exporters.FindReader     // may be nil
+	TopicSums exporters.TopicReader    // may be nil
 	// NewIssues counts the issues of releases; nil means that they are not told.
 	NewIssues exporters.ReleaseIssues
 	// What our own processes report; any may be nil.

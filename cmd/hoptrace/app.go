@@ -470,6 +470,7 @@ func (a *app) web(context.Context) (lifecycle.Component, error) {
 		Find:        a.store,
 		Accounts:    a.metadata,
 		Tokens:      a.metadata,
+		TopicSums:   a.store,
 	}, a.registry, a.log,
 		web.Mount{Prefix: sentryapi.Prefix, Handler: cli})
 	if err != nil {

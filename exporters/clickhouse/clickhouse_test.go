@@ -162,4 +162,5 @@ func TestEventsAreJoinedWithMessagesByTheContract(t *testing.T) {
 func TestTopologiesPassTheContract(t *testing.T) {
 	p := engine(t)
 	exportertest.TopologyStore(t, func(t *testing.T) exportertest.Topologies { return open(t, testConfig(p)) })
+	exportertest.TopicStore(t, func(t *testing.T) exportertest.Topics { return open(t, testConfig(p)) })
 }

@@ -156,7 +156,7 @@ func (s *Store) messages(ctx context.Context, rest string, ps params) ([]schemas
 
 const messageNames = `project, topic, partition, offset, side, consumer_group, service, client_id, boot_id, trace_id, span_id, creation_trace, creation_span,
 start_time, end_time, first_written, written, acked, appended, asked, answered, handed, record_time, high_watermark, attempts, throttle, body_size, key_hash,
-failed, estimated_end, retry_topic, retry_partition, retry_offset, retry_first_seen, retry_attempt, release, message_id, conversation, source, source_offset, source_index`
+failed, estimated_end, retry_topic, retry_partition, retry_offset, retry_first_seen, retry_attempt, release, instance, message_id, conversation, source, source_offset, source_index`
 
 // messageResults holds a block of message rows that were read.
 type messageResults struct {
@@ -175,7 +175,7 @@ type messageResults struct {
 	throttle, bodySize                                 proto.ColInt64
 	keyHash                                            proto.ColUInt64
 	failed, estimatedEnd                               proto.ColUInt8
-	retryTopic, release                                *proto.ColLowCardinality[string]
+	retryTopic, release, instance                      *proto.ColLowCardinality[string]
 	messageID, conversation                            proto.ColStr
 	retryPartition                                     proto.ColInt32
 	retryOffset, retryFirstSeen                        proto.ColInt64
@@ -186,7 +186,7 @@ type messageResults struct {
 }
 
 func newMessageResults() *messageResults {
-	c := &messageResults{topic: lowCardResult(), group: lowCardResult(), service: lowCardResult(), clientID: lowCardResult(), bootID: lowCardResult(), retryTopic: lowCardResult(), release: lowCardResult()}
+	c := &messageResults{topic: lowCardResult(), group: lowCardResult(), service: lowCardResult(), clientID: lowCardResult(), bootID: lowCardResult(), retryTopic: lowCardResult(), release: lowCardResult(), instance: lowCardResult()}
 	c.results = proto.Results{
 		{Name: "project", Data: &c.project},
 		{Name: "topic", Data: c.topic},
@@ -226,6 +226,7 @@ func newMessageResults() *messageResults {
 		{Name: "release", Data: c.release},
 		{Name: "message_id", Data: &c.messageID},
 		{Name: "conversation", Data: &c.conversation},
+		{Name: "instance", Data: c.instance},
 		{Name: "source", Data: &c.source},
 		{Name: "source_offset", Data: &c.sourceOffset},
 		{Name: "source_index", Data: &c.sourceIndex},
@@ -245,6 +246,7 @@ func (c *messageResults) row(i int) schemas.Message {
 		ClientID:      c.clientID.Row(i),
 		BootID:        c.bootID.Row(i),
 		Release:       c.release.Row(i),
+		Instance:      c.instance.Row(i),
 		TraceID:       c.traceID[i],
 		SpanID:        c.spanID[i],
 		CreationTrace: c.creationTrace[i],

@@ -6,6 +6,7 @@ package clickhouse
 var migrations = []string{
 	spansTable, messagesTable, eventsTable, metricPointsTable, messageRetries, eventIssueColumns, logsTable, outcomesTable, eventProcessColumns, filesTable, sessionsTable, messageRelease, eventRecordIndex, topologyFlows, topologyWaits, topologyWork, messageNamesColumns, clockIntervalsTable, linkIndex,
 	traceBoundsTable, traceBoundsSpans, traceBoundsRows, traceBoundsLinks, traceBoundsSentOn, smallBlocksOfSpans, smallBlocksOfMessages, attributeValues,
+	messageInstance, topicSums, partitionSums,
 }
 
 // tables have a time column that retention goes by.

@@ -125,7 +125,7 @@ GROUP BY topic ORDER BY topic LIMIT {limit:UInt64}`)
 }
 
 // quantilesOf is, for each part, how many are known, how many of those are
-// negative, and p50, p95 and p99.
+// negative, and p50, p90, p95 and p99.
 func quantilesOf(parts []part) string {
 	var b strings.Builder
 	for i, p := range parts {
@@ -134,7 +134,7 @@ func quantilesOf(parts []part) string {
 		}
 		n := strconv.Itoa(i)
 		b.WriteString("countIf(" + p.known + ") AS known" + n + ", countIf(" + p.known + " AND " + p.value + " < 0) AS negative" + n +
-			", quantilesTDigestIf(0.5, 0.95, 0.99)(" + p.value + ", " + p.known + ") AS quantiles" + n)
+			", quantilesTDigestIf(0.5, 0.9, 0.95, 0.99)(" + p.value + ", " + p.known + ") AS quantiles" + n)
 	}
 	return b.String()
 }
@@ -169,8 +169,8 @@ func (s *Store) topicStats(ctx context.Context, ps params, parts []part, body st
 				}
 				for j, p := range parts {
 					q := exporters.Quantiles{Count: known[j][i], Negative: negative[j][i]}
-					if v := quantiles[j].Row(i); q.Count > 0 && len(v) == 3 {
-						q.P50, q.P95, q.P99 = time.Duration(v[0]), time.Duration(v[1]), time.Duration(v[2])
+					if v := quantiles[j].Row(i); q.Count > 0 && len(v) == 4 {
+						q.P50, q.P90, q.P95, q.P99 = time.Duration(v[0]), time.Duration(v[1]), time.Duration(v[2]), time.Duration(v[3])
 					}
 					t.Parts[p.name] = q
 				}

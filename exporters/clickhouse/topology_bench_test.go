@@ -57,6 +57,7 @@ func loadDay(b *testing.B) (*Store, time.Time) {
 				p.Service = fmt.Sprintf("service-%02d", n*4/3)
 				g := n + (w.rnd.IntN(2)*15)%45
 				c.Group, c.Service = fmt.Sprintf("group-%02d", g), fmt.Sprintf("service-%02d", g%40)
+				c.Instance = fmt.Sprintf("%s-%d", c.Group, c.Partition%3)
 				if w.rnd.IntN(200) == 0 {
 					c.RecordTime -= w.rnd.Int64N(int64(3*time.Hour)) / 1e6 * 1e6
 				}

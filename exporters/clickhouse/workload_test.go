@@ -159,6 +159,7 @@ func (w *workload) next(spans []schemas.Span, messages []schemas.Message) ([]sch
 	p.Start, p.End, p.Written, p.Acked, p.Attempts = sendStart, acked, written, acked, 1
 	c.Side, c.Service, c.ClientID, c.Group, c.TraceID, c.SpanID, c.Source, c.Position = schemas.SideProcess, consumer, consumer, consumer, trace, process, src3, pos3
 	c.CreationTrace, c.CreationSpan = trace, send
+	c.Instance = fmt.Sprintf("%s-%d", consumer, ref.Partition%3)
 	c.Start, c.End, c.Asked, c.Answered, c.Handed = handed, done, asked, answered, handed
 	c.HighWatermark = offset + 1 + r.Int64N(3)
 	c.Failed = status == schemas.StatusError

@@ -51,7 +51,7 @@ type messageColumns struct {
 	throttle, bodySize                     proto.ColInt64
 	keyHash                                proto.ColUInt64
 	failed, estimatedEnd                   proto.ColUInt8
-	retryTopic, release                    lowCard
+	retryTopic, release, instance          lowCard
 	messageID, conversation                proto.ColStr
 	retryPartition                         proto.ColInt32
 	retryOffset, retryFirstSeen            proto.ColInt64
@@ -104,6 +104,7 @@ func newMessageColumns() *messageColumns {
 		{Name: "release", Data: &c.release},
 		{Name: "message_id", Data: &c.messageID},
 		{Name: "conversation", Data: &c.conversation},
+		{Name: "instance", Data: &c.instance},
 		{Name: "source", Data: &c.source},
 		{Name: "source_offset", Data: &c.sourceOffset},
 		{Name: "source_index", Data: &c.sourceIndex},
@@ -113,7 +114,7 @@ func newMessageColumns() *messageColumns {
 }
 
 func (c *messageColumns) append(m *schemas.Message) {
-	c.bytes += 250 + len(m.Topic) + len(m.Group) + len(m.Service) + len(m.ClientID) + len(m.BootID) + len(m.Release) + len(m.MessageID) + len(m.Conversation)
+	c.bytes += 250 + len(m.Topic) + len(m.Group) + len(m.Service) + len(m.ClientID) + len(m.BootID) + len(m.Release) + len(m.Instance) + len(m.MessageID) + len(m.Conversation)
 	c.project.Append(m.Project)
 	c.topic.Append(m.Topic)
 	c.partition.Append(m.Partition)
@@ -181,6 +182,7 @@ func (c *messageColumns) append(m *schemas.Message) {
 	c.release.Append(m.Release)
 	c.messageID.Append(m.MessageID)
 	c.conversation.Append(m.Conversation)
+	c.instance.Append(m.Instance)
 	c.source.Append(uint64(m.Source))
 	c.sourceOffset.Append(m.Position.Offset)
 	c.sourceIndex.Append(m.Position.Index)

@@ -6,6 +6,7 @@
 package hops
 
 import (
+	"cmp"
 	"math"
 	"strconv"
 	"strings"
@@ -69,6 +70,7 @@ func Derive(dst []schemas.Message, s *schemas.Span) (rows []schemas.Message, mal
 	}
 	m.BootID, _ = schemas.Lookup(s.Resource, messaging.AttrBootID)
 	m.Release = release(s)
+	m.Instance = instance(s, f.clientID)
 
 	before := len(dst)
 	switch {
@@ -100,6 +102,24 @@ func release(s *schemas.Span) string {
 		return version
 	}
 	return s.Service + "@" + version
+}
+
+// instance says which process of a service sent the span, by the best that its
+// resource tells. A client's id is often the same in all of them; it is better than nothing.
+func instance(s *schemas.Span, clientID string) string {
+	for _, name := range [...]string{"service.instance.id", "k8s.pod.name"} {
+		if v, ok := schemas.Lookup(s.Resource, name); ok && v != "" {
+			return v
+		}
+	}
+	host, _ := schemas.Lookup(s.Resource, "host.name")
+	if pid, ok := schemas.Lookup(s.Resource, "process.pid"); ok && host != "" {
+		return host + ":" + pid
+	}
+	if host != "" && clientID != "" {
+		return clientID + "@" + host
+	}
+	return cmp.Or(host, clientID)
 }
 
 // creation is the context that the record carried: the link that names the

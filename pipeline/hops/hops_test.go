@@ -49,7 +49,7 @@ func TestASendSpanOfOursBecomesAProducerRow(t *testing.T) {
 	rows, malformed := Derive(nil, &s)
 	want := []schemas.Message{{
 		Project: 7, Side: schemas.SideProduce, Topic: "orders", Partition: 2, Offset: 1234, Service: "checkout",
-		ClientID: "client-1", BootID: "boot-1", TraceID: traceA, SpanID: spanA, Start: 1000, End: 5000,
+		ClientID: "client-1", Instance: "client-1", BootID: "boot-1", TraceID: traceA, SpanID: spanA, Start: 1000, End: 5000,
 		FirstWritten: 1900, Written: 2000, Acked: 4000, Appended: 3000, HighWatermark: schemas.Unknown, Attempts: 2,
 		Throttle: 17, BodySize: 99, KeyHash: 1<<64 - 1, Source: 9, Position: schemas.Position{Offset: 44, Index: 3 << 8},
 	}}
@@ -102,7 +102,7 @@ func TestOlderAndForeignNamesAreRead(t *testing.T) {
 	f("conventions before 1.28, publish", schemas.KindProducer,
 		attrs("messaging.system", "kafka", "messaging.operation", "publish", "messaging.destination.name", "orders",
 			"messaging.kafka.destination.partition", "3", "messaging.kafka.message.offset", "8", "messaging.client_id", "c"),
-		func(m *schemas.Message) { m.Partition, m.Offset, m.ClientID = 3, 8, "c" })
+		func(m *schemas.Message) { m.Partition, m.Offset, m.ClientID, m.Instance = 3, 8, "c", "c" })
 	f("conventions before 1.28, receive", schemas.KindConsumer,
 		attrs("messaging.system", "kafka", "messaging.operation", "receive", "messaging.destination.name", "orders",
 			"messaging.kafka.consumer.group", "g", "messaging.message.payload_size_bytes", "12"),
@@ -264,4 +264,25 @@ func TestARowKnowsTheReleaseOfItsProgram(t *testing.T) {
 	f("", attrs("service.version", "1.2"), nil, "1.2")
 	f("shop", nil, attrs("sentry.release", "shop@3"), "shop@3")
 	f("shop", nil, nil, "")
+}
+
+func TestARowKnowsWhichProcessItIsOf(t *testing.T) {
+	f := func(clientID, want string, resource ...string) {
+		t.Helper()
+		s := schemas.Span{
+			TraceID: traceA, SpanID: spanA, Kind: schemas.KindConsumer, Service: "shop", Resource: attrs(resource...),
+			Attributes: attrs(messaging.AttrSystem, "kafka", messaging.AttrOperationType, "process", messaging.AttrDestinationName, "orders", messaging.AttrClientID, clientID),
+		}
+		rows, _ := Derive(nil, &s)
+		if len(rows) != 1 || rows[0].Instance != want {
+			t.Errorf("%v: %+v, want instance %q", resource, rows, want)
+		}
+	}
+	f("c", "i-1", "host.name", "node", "process.pid", "7", "k8s.pod.name", "pod-1", "service.instance.id", "i-1")
+	f("c", "pod-1", "host.name", "node", "process.pid", "7", "k8s.pod.name", "pod-1")
+	f("c", "node:7", "host.name", "node", "process.pid", "7")
+	f("c", "c@node", "host.name", "node")
+	f("", "node", "host.name", "node")
+	f("c", "c", "process.pid", "7")
+	f("", "")
 }

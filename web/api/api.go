@@ -66,6 +66,8 @@ type Deps struct {
 	Topology exporters.TopologyReader
 	// Find looks things up; nil means that this process cannot.
 	Find exporters.FindReader
+	// TopicSums sums up topics and partitions; nil means that this process cannot.
+	TopicSums exporters.TopicReader
 	// NewIssues counts the issues of releases; nil means that they are not told.
 	NewIssues exporters.ReleaseIssues
 	// Health is what our processes report, StoreHealth what the store tells of itself,
@@ -173,7 +175,6 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.handle("/api/v1/traces/{id}", []string{"skip"}, h.journey)
 	h.handle("/api/v1/traces/{id}/spans/{span}/batch", []string{"order", "skip", "limit"}, h.batch)
 	h.handle("/api/v1/traces/{id}/spans/{span}/links", []string{"direction", "skip", "limit"}, h.links)
-	h.handle("/api/v1/topics", []string{"from", "to"}, h.topics)
 	h.handle("/api/v1/hops", []string{"from", "to", "topic", "group", "partition", "offset_from", "offset_to", "order", "limit"}, h.hops)
 	h.handle("/api/v1/lag", []string{"from", "cluster", "group", "topic", "state", "text", "sort", "skip", "limit"}, h.lag)
 	h.handle("/api/v1/lag/{group}", []string{"from", "cluster", "topic", "partition"}, h.lagGroup)
@@ -198,6 +199,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.deadLetterRoutes()
 	h.searchRoutes()
 	h.accessRoutes()
+	h.topicRoutes()
 	h.act(http.MethodPost, "/api/v1/projects/{id}/grouping/preview", h.groupingPreview)
 	h.handle("/api/v1/projects/{id}/events/{event}/grouping", nil, h.groupingOfEvent)
 	h.mux.HandleFunc("GET /api/v1/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {

@@ -238,7 +238,7 @@ func TestTopicsHaveEveryKnownPartInTimeOrder(t *testing.T) {
 			for _, p := range line.Parts {
 				names = append(names, p.Name)
 			}
-			if got, want := strings.Join(names, " "), "batch_queue retry ack backlog long_poll fetch_queue processing end_to_end"; got != want {
+			if got, want := strings.Join(names, " "), "batch_queue retry ack backlog long_poll fetch_queue processing residence end_to_end"; got != want {
 				t.Errorf("parts %q, want %q", got, want)
 			}
 			return

@@ -22,7 +22,7 @@ func newHandler(t *testing.T, store *fakestore.Store, change ...func(*Config)) *
 	for _, c := range change {
 		c(&cfg)
 	}
-	h, err := New(cfg, Deps{Spans: store, Messages: store, Metrics: store, Clocks: store, Logs: store, Ledger: store, Events: store, Issues: store, IssueEvents: store, Joined: store, Projects: store, Blobs: store, Nodes: store, Find: store, Search: store, Queries: store},
+	h, err := New(cfg, Deps{Spans: store, Messages: store, Metrics: store, Clocks: store, Logs: store, Ledger: store, Events: store, Issues: store, IssueEvents: store, Joined: store, Projects: store, Blobs: store, Nodes: store, Find: store, Search: store, Queries: store, TopicSums: store},
 		prometheus.NewRegistry(), slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
 		t.Fatal(err)

@@ -118,6 +118,8 @@ func TestEveryTypeIsAsTheContractSays(t *testing.T) {
 		TraceList{},
 		Journey{},
 		TopicList{},
+		TopicDetail{},
+		Heatmap{},
 		Topology{},
 		TopologySteps{},
 		HopList{},

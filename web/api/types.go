@@ -309,28 +309,12 @@ type EventRef struct {
 	Group     string `json:"group"`
 }
 
-// TopicList is one line a topic and group.
-type TopicList struct {
-	Finding finding.Finding `json:"finding"`
-	Topics  []TopicStats    `json:"topics"`
-}
-
-// TopicStats are the parts of one topic as one group sees it.
-type TopicStats struct {
-	Topic    string      `json:"topic"`
-	Group    string      `json:"group"`
-	Produced uint64      `json:"produced"`
-	Consumed uint64      `json:"consumed"`
-	Failed   uint64      `json:"failed"`
-	LastSeen *Nanos      `json:"lastSeen"`
-	Parts    []Quantiles `json:"parts"`
-}
-
 // Quantiles of one part.
 type Quantiles struct {
 	Name     string `json:"name"`
 	Count    uint64 `json:"count"`
 	P50Ns    int64  `json:"p50Ns"`
+	P90Ns    int64  `json:"p90Ns"`
 	P95Ns    int64  `json:"p95Ns"`
 	P99Ns    int64  `json:"p99Ns"`
 	Negative uint64 `json:"negative"`

@@ -39,7 +39,7 @@ func main() {
 	cfg := web.DefaultConfig()
 	cfg.Listen = *listen
 	cfg.Endpoints = api.Endpoints{OTLPGRPC: "127.0.0.1:4317", OTLPHTTP: "http://127.0.0.1:4318", Sentry: "http://127.0.0.1:4318", Kafka: "127.0.0.1:9092"}
-	server, err := web.New(cfg, web.Deps{Spans: store, Messages: store, Metrics: store, Clocks: store, Events: store, Issues: store, IssueEvents: store, Projects: store, Blobs: store, Nodes: store, Logs: store, Ledger: store, Joined: store, Topology: store, Find: store, Search: store, Queries: store}, prometheus.NewRegistry(), log)
+	server, err := web.New(cfg, web.Deps{Spans: store, Messages: store, Metrics: store, Clocks: store, Events: store, Issues: store, IssueEvents: store, Projects: store, Blobs: store, Nodes: store, Logs: store, Ledger: store, Joined: store, Topology: store, Find: store, Search: store, Queries: store, TopicSums: store}, prometheus.NewRegistry(), log)
 	if err != nil {
 		log.Error("cannot make the web role", "err", err)
 		os.Exit(1)

@@ -365,7 +365,7 @@ func (s *Store) Topics(ctx context.Context, project uint64, r exporters.Range) (
 	for k, line := range lines {
 		for name, v := range values[k] {
 			slices.Sort(v)
-			q := exporters.Quantiles{Count: uint64(len(v)), P50: v[len(v)/2], P95: v[len(v)*95/100], P99: v[len(v)*99/100]}
+			q := exporters.Quantiles{Count: uint64(len(v)), P50: v[len(v)/2], P90: v[len(v)*9/10], P95: v[len(v)*95/100], P99: v[len(v)*99/100]}
 			for _, d := range v {
 				if d < 0 {
 					q.Negative++

@@ -25,6 +25,7 @@ import { Empty, Failed } from './parts/States'
 const Topology = lazy(() => import('./pages/topology/Topology').then((m) => ({ default: m.TopologyPage })))
 const Health = lazy(() => import('./pages/health/Health').then((m) => ({ default: m.Health })))
 const Letters = lazy(() => import('./pages/health/Letters').then((m) => ({ default: m.Letters })))
+const Topic = lazy(() => import('./pages/topics/Topic').then((m) => ({ default: m.TopicPage })))
 
 const SearchPage = lazy(() => import('./pages/search/Search').then((m) => ({ default: m.SearchPage })))
 const FindPage = lazy(() => import('./pages/find/Find').then((m) => ({ default: m.FindPage })))
@@ -132,6 +133,19 @@ function Pages() {
           )}
         </Route>
         <Route path="/topics">{list(<Topics status={s} />, 'Topics')}</Route>
+        <Route path="/topics/:topic">
+          {(p) => (
+            <Suspense
+              fallback={
+                <Shell page="Topics" status={s} ranged>
+                  <Finding finding={undefined} />
+                </Shell>
+              }
+            >
+              <Topic key={p.topic} topic={p.topic} status={s} />
+            </Suspense>
+          )}
+        </Route>
         <Route path="/issues">{list(<Issues status={s} />, 'Issues')}</Route>
         <Route path="/issues/discarded">
           <Discarded status={s} />

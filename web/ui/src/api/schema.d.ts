@@ -127,8 +127,56 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The parts of each topic and group. */
+        /**
+         * The parts of each topic and group.
+         * @description A line has the parts of what was written to the topic beside those of what the
+         *     group read, each found from one end's rows alone: a record that waited for days
+         *     is no less in it, and one that was delivered twice counts twice. A reader takes
+         *     the record's own time for that of its append; residence, backlog, long poll and
+         *     end to end cross clocks therefore. Percentiles are known to 5 %, the range is
+         *     widened to whole five minutes. With exact both rows of each hop are joined and
+         *     put on one clock instead: slower, without residence, rates of bytes and lag, and each
+         *     record counts once.
+         */
         get: operations["topics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/topics/{topic}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One topic over time, what was written beside what each group read.
+         * @description Series have slots elements, one each stepNs from from; there are at most 120.
+         *     Steps of less than five minutes are found from the rows themselves.
+         */
+        get: operations["topic"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/topics/{topic}/heatmap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One part of a topic by time and partition, with who read each partition and when that changed. */
+        get: operations["topicHeatmap"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2220,30 +2268,141 @@ export interface components {
             offset: number | null;
             group: string;
         };
-        /** @description TopicList is one line a topic and group. */
+        /** @description TopicList is what passed through each topic, a line for each group that read it. Rates are over from to to; total counts the lines, whatever the page. */
         TopicList: {
             finding: components["schemas"]["Finding"];
+            from: components["schemas"]["Nanos"];
+            to: components["schemas"]["Nanos"];
+            total: number;
             topics: components["schemas"]["TopicStats"][];
         };
-        /** @description TopicStats are the parts of one topic as one group sees it. */
+        /** @description TopicStats are the parts of one topic as one group sees it. bytesPerSecond is of what was written, or of what was read where no writer told sizes. lagNs is by how much the newest record read is older than the newest one written. */
         TopicStats: {
             topic: string;
             group: string;
             produced: number;
             consumed: number;
             failed: number;
+            producedPerSecond: number;
+            consumedPerSecond: number;
+            bytesPerSecond: number | null;
+            lagNs: number | null;
             lastSeen: components["schemas"]["Nanos"] | null;
             parts: components["schemas"]["Quantiles"][];
         };
-        /** @description Quantiles of one part. */
+        /** @description Quantiles of one part. residence is backlog and long poll together, by the reader alone. */
         Quantiles: {
             /** @enum {string} */
-            name: "batch_queue" | "retry" | "ack" | "backlog" | "long_poll" | "fetch_queue" | "processing" | "end_to_end";
+            name: "batch_queue" | "retry" | "ack" | "backlog" | "long_poll" | "fetch_queue" | "processing" | "residence" | "end_to_end";
             count: number;
             p50Ns: number;
+            p90Ns: number;
             p95Ns: number;
             p99Ns: number;
             negative: number;
+        };
+        /** @description TopicDetail is one topic over time. group is the one whose parts are told; written is null when no writer was seen; groups are those that read most first, and cutGroups are not among them because there are so many. */
+        TopicDetail: {
+            finding: components["schemas"]["Finding"];
+            topic: string;
+            group: string;
+            from: components["schemas"]["Nanos"];
+            to: components["schemas"]["Nanos"];
+            stepNs: number;
+            slots: number;
+            written: components["schemas"]["TopicSide"] | null;
+            groups: components["schemas"]["TopicSide"][];
+            cutGroups: number;
+        };
+        /** @description TopicSide is what was written, or read by one group. series is null for groups beyond the first twenty. */
+        TopicSide: {
+            group: string;
+            messages: number;
+            failed: number;
+            perSecond: number;
+            bytesPerSecond: number | null;
+            firstSeen: components["schemas"]["Nanos"] | null;
+            lastSeen: components["schemas"]["Nanos"] | null;
+            lagNs: number | null;
+            parts: components["schemas"]["Quantiles"][];
+            sizes: components["schemas"]["TopicSizes"] | null;
+            series: components["schemas"]["TopicSeries"] | null;
+        };
+        /** @description TopicSizes are those of values, in bytes, of the messages that tell them. */
+        TopicSizes: {
+            count: number;
+            bytes: number;
+            p50: number;
+            p90: number;
+            p99: number;
+        };
+        /** @description TopicSeries is one side over time, an element a step. parts are told of what was written and of one group. */
+        TopicSeries: {
+            messages: number[];
+            failed: number[];
+            bytes: number[];
+            sizeP50: (number | null)[];
+            sizeP99: (number | null)[];
+            parts: components["schemas"]["PartSeries"][];
+        };
+        /** @description PartSeries is one part over time; null where nobody measured it. */
+        PartSeries: {
+            /** @enum {string} */
+            name: "batch_queue" | "retry" | "ack" | "backlog" | "long_poll" | "fetch_queue" | "processing" | "residence" | "end_to_end";
+            p50Ns: (number | null)[];
+            p90Ns: (number | null)[];
+            p99Ns: (number | null)[];
+        };
+        /** @description Heatmap is one part of a topic by time and partition. total counts the partitions, whatever the page; minNs and maxNs are of its cells. owners are the processes that read: rows name them by their place. */
+        Heatmap: {
+            topic: string;
+            group: string;
+            /** @enum {string} */
+            part: "batch_queue" | "retry" | "ack" | "backlog" | "long_poll" | "fetch_queue" | "processing" | "residence" | "end_to_end";
+            /** @enum {string} */
+            stat: "p99" | "p95" | "p90" | "p50";
+            from: components["schemas"]["Nanos"];
+            to: components["schemas"]["Nanos"];
+            stepNs: number;
+            slots: number;
+            total: number;
+            skip: number;
+            minNs: number | null;
+            maxNs: number | null;
+            rows: components["schemas"]["HeatRow"][];
+            owners: string[];
+            rebalances: components["schemas"]["Rebalance"][];
+        };
+        /** @description HeatRow is one partition, null for messages whose partition nobody told. known counts the messages of which the part is known. waitShare is its part of the time that all records were in the broker. values (ns) and counts have an element a step. */
+        HeatRow: {
+            partition: number | null;
+            messages: number;
+            failed: number;
+            known: number;
+            negative: number;
+            p50Ns: number | null;
+            p99Ns: number | null;
+            waitShare: number | null;
+            values: (number | null)[];
+            counts: number[];
+            owned: components["schemas"]["HeatSpan"][];
+        };
+        /** @description HeatSpan is how long one process read a partition, by the first and the last record it was done with. */
+        HeatSpan: {
+            owner: number;
+            group: string;
+            from: components["schemas"]["Nanos"];
+            to: components["schemas"]["Nanos"];
+            messages: number;
+        };
+        /** @description Rebalance is a time at which partitions of the page came to other processes: left read some before and none after, joined the other way round. causes are what members told. */
+        Rebalance: {
+            at: components["schemas"]["Nanos"];
+            group: string;
+            moved: number;
+            left: string[];
+            joined: string[];
+            causes: string[];
         };
         /** @description Topology is the graph of services, topics and groups. The rates are over from to to; cutNodes are not in the answer, because they would be more than limit. */
         Topology: {
@@ -3992,6 +4151,15 @@ export type EventRef = components['schemas']['EventRef'];
 export type TopicList = components['schemas']['TopicList'];
 export type TopicStats = components['schemas']['TopicStats'];
 export type Quantiles = components['schemas']['Quantiles'];
+export type TopicDetail = components['schemas']['TopicDetail'];
+export type TopicSide = components['schemas']['TopicSide'];
+export type TopicSizes = components['schemas']['TopicSizes'];
+export type TopicSeries = components['schemas']['TopicSeries'];
+export type PartSeries = components['schemas']['PartSeries'];
+export type Heatmap = components['schemas']['Heatmap'];
+export type HeatRow = components['schemas']['HeatRow'];
+export type HeatSpan = components['schemas']['HeatSpan'];
+export type Rebalance = components['schemas']['Rebalance'];
 export type Topology = components['schemas']['Topology'];
 export type TopologyTotal = components['schemas']['TopologyTotal'];
 export type TopologyNode = components['schemas']['TopologyNode'];
@@ -4342,6 +4510,14 @@ export interface operations {
                 to?: components["parameters"]["to"];
                 /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
                 format?: components["parameters"]["format"];
+                /** @description Part of the topic's or the group's name. */
+                text?: string;
+                /** @description By name, or what there is most of first: messages read, failures, p99 of residence, lag, p99 of end to end. */
+                sort?: "topic" | "read" | "failed" | "wait" | "behind" | "done";
+                /** @description How many lines of the order to pass over. */
+                skip?: number;
+                limit?: number;
+                exact?: boolean;
             };
             header?: never;
             path?: never;
@@ -4356,6 +4532,76 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TopicList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    topic: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the time, included: RFC 3339, Unix nanoseconds, or before now as -1h30m. The beginning unless given. */
+                from?: components["parameters"]["from"];
+                /** @description End of the time, excluded, in the forms of from. Now unless given. */
+                to?: components["parameters"]["to"];
+                /** @description Whose parts are told over time; unless given those of the group that read most. */
+                group?: string;
+            };
+            header?: never;
+            path: {
+                topic: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopicDetail"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    topicHeatmap: {
+        parameters: {
+            query?: {
+                /** @description Decimal id; the first project unless given. */
+                project?: components["parameters"]["project"];
+                /** @description Begin of the time, included: RFC 3339, Unix nanoseconds, or before now as -1h30m. The beginning unless given. */
+                from?: components["parameters"]["from"];
+                /** @description End of the time, excluded, in the forms of from. Now unless given. */
+                to?: components["parameters"]["to"];
+                /** @description Unless given what all readers did. */
+                group?: string;
+                part?: "residence" | "batch_queue" | "retry" | "ack" | "backlog" | "long_poll" | "fetch_queue" | "processing" | "end_to_end";
+                stat?: "p99" | "p95" | "p90" | "p50";
+                /** @description How many partitions to pass over. */
+                skip?: number;
+                /** @description How many partitions, at most 200. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                topic: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Heatmap"];
                 };
             };
             default: components["responses"]["Error"];

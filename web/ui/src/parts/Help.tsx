@@ -17,6 +17,7 @@ const KEYS: [string[], string][] = [
   [['[', ']'], 'longer, shorter time'],
   [[',', '.'], 'topology: one step earlier, later'],
   [['v'], 'topology: graph or table; trace: waterfall, lanes or table'],
+  [['↑', '↓', '←', '→'], 'heat map of a topic: the next cell'],
   [['c'], 'copy a link to what you see'],
   [['g', 't'], 'traces'],
   [['g', 'f'], 'search'],

@@ -1,99 +1,129 @@
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
-import { Fragment } from 'react'
 import { useLocation, useSearch } from 'wouter'
 import { ask } from '../../api/client'
 import type { Quantiles, Status, TopicStats } from '../../api/types'
 import { apiRange, readFilters, withParams } from '../../lib/filters'
-import { ago, count, duration, fullTime, plain } from '../../lib/format'
+import { ago, bytes, count, duration, fullTime, plain, rate } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
-import { fillOf, PARTS } from '../../lib/parts'
+import { fillOf } from '../../lib/parts'
 import { Finding, titleText } from '../../parts/Finding'
-import { Swatch } from '../../parts/HopBar'
 import { Link } from '../../parts/Link'
 import { Shell } from '../../parts/Shell'
 import { Empty, Failed, Ghosts } from '../../parts/States'
-import { HopTable } from '../messages/Messages'
+import { Swatch } from '../../parts/HopBar'
+import { TILES, topicPage } from './topic'
 
-type Quantile = 'p50Ns' | 'p95Ns' | 'p99Ns'
+type Quantile = 'p50Ns' | 'p99Ns'
+type Sort = 'topic' | 'read' | 'failed' | 'wait' | 'behind' | 'done'
 
-/** One line a topic and group; the open one lives in the URL. */
+const PAGE = 100
+
+/** One line a topic and group. The URL holds time, words, order and page. */
 export function Topics({ status }: { status: Status | undefined }) {
   const search = useSearch()
   const [path, go] = useLocation()
   const q = new URLSearchParams(search)
   const f = readFilters(search)
-  const params = { ...apiRange(f), project: q.get('project') ?? undefined }
+  const sort = (q.get('sort') as Sort | null) ?? 'topic'
+  const skip = Number(q.get('skip')) || 0
+  const text = q.get('text') ?? ''
+  const params = { ...apiRange(f), text, sort: sort === 'topic' ? undefined : sort, skip: skip || undefined, limit: PAGE, project: q.get('project') ?? undefined }
   const topics = useQuery({
     queryKey: ['topics', params],
     queryFn: ({ signal }) => ask<'/api/v1/topics'>('/topics', params, signal),
     placeholderData: keepPreviousData,
   })
-  const open = q.get('open')
-  const list = topics.data?.topics
+  const d = topics.data
+  const list = d?.topics
+  const set = (c: Record<string, string>) => go(path + withParams(search, { skip: '', ...c }))
   useRowKeys()
-  useTitle(titleText(topics.data?.finding) || 'Topics')
-  const shownParts = PARTS.filter((p) => p.name !== 'retry' || list?.some((t) => (partOf(t, 'retry')?.p99Ns ?? 0) > 0))
+  useTitle(titleText(d?.finding) || 'Topics')
+  const head = (by: Sort, label: string, more = '') => (
+    <th className={more} aria-sort={sort === by ? (by === 'topic' ? 'ascending' : 'descending') : undefined}>
+      <button type="button" className={'sorter' + (sort === by ? ' on' : '')} onClick={() => set({ sort: by === 'topic' ? '' : by })}>
+        {label}
+        <span aria-hidden="true">{sort === by ? (by === 'topic' ? ' ↑' : ' ↓') : ''}</span>
+      </button>
+    </th>
+  )
   return (
-    <Shell page="Topics" status={status} ranged>
-      <Finding finding={topics.data?.finding} failed={topics.error && 'Topics cannot be shown'}>
+    <Shell page="Topics" status={status} ranged filters="words" wanted="part of a topic or group">
+      <Finding finding={d?.finding} failed={topics.error && 'Topics cannot be shown'}>
         <button type="button" className="pick" onClick={() => void topics.refetch()} disabled={topics.isFetching}>
           {topics.isFetching ? 'Asking…' : 'Refresh'}
         </button>
       </Finding>
-      {topics.error && !topics.data ? (
+      {text && (
+        <div className="filters" role="group" aria-label="Filters">
+          <button type="button" className="pick on" aria-label={`Show all topics, not only those with ${text}`} onClick={() => set({ text: '' })}>
+            {text} ✕
+          </button>
+        </div>
+      )}
+      {topics.error && !d ? (
         <Failed error={topics.error} retry={() => void topics.refetch()} retrying={topics.isFetching} />
       ) : list && list.length === 0 ? (
-        <Empty title="No topic was used here">
+        <Empty title={text ? 'No topic or group has this in its name' : 'No topic was used here'}>
           <p>
-            Ask for a <Link to="?from=all">longer time</Link>.
+            Ask for a <Link to="?from=all">longer time</Link>
+            {text && (
+              <>
+                {' '}
+                or look at <Link to="/topics">all topics</Link>
+              </>
+            )}
+            .
           </p>
         </Empty>
       ) : (
-        <div className={'panel scroll' + (topics.isPlaceholderData ? ' stale' : '')}>
-          <table aria-label="Topics" className="topics">
-            <thead>
-              <tr>
-                <th>Topic → group</th>
-                <th className="num wide">Read</th>
-                <th className="num wide">Failed</th>
-                <th className="barhead">
-                  Parts at p50 and p99
-                </th>
-                {shownParts.map((p) => (
-                  <th key={p.name} className="num wide" title={p.explain}>
-                    <Swatch part={p.name} />
-                    <br />
-                    {p.label}
-                  </th>
-                ))}
-                <th className="num wide">Sent → done</th>
-              </tr>
-            </thead>
-            <tbody>
-              {list
-                ? list.map((t) => {
-                    const key = t.topic + '/' + t.group
-                    const isOpen = open === key
-                    return (
-                      <Fragment key={key}>
-                        <Line t={t} parts={shownParts} isOpen={isOpen} toggle={() => go(path + withParams(search, { open: isOpen ? '' : key }))} />
-                        {isOpen && (
-                          <tr className="opened">
-                            <td colSpan={5 + shownParts.length}>
-                              <Slowest t={t} params={params} />
-                            </td>
-                          </tr>
-                        )}
-                      </Fragment>
-                    )
-                  })
-                : <Ghosts rows={6} columns={11} />}
-            </tbody>
-          </table>
-        </div>
+        <>
+          <p className="heatlegend muted small" aria-label="Parts">
+            {TILES.map((p) => (
+              <span key={p.name} title={p.explain}>
+                <Swatch part={p.name} /> {p.label}
+              </span>
+            ))}
+          </p>
+          <div className={'panel scroll' + (topics.isPlaceholderData ? ' stale' : '')}>
+            <table aria-label="Topics" className="topics">
+              <thead>
+                <tr>
+                  {head('topic', 'Topic → group')}
+                  <th className="num wide">Written / read per s</th>
+                  {head('read', 'Read', 'num wide')}
+                  {head('failed', 'Failed', 'num wide')}
+                  <th className="barhead">Parts at p50 and p99</th>
+                  {head('wait', 'In the broker', 'num')}
+                  {head('done', 'Record → done', 'num wide')}
+                  {head('behind', 'Behind', 'num')}
+                  <th className="num wide">Bytes a second</th>
+                  <th className="num wide">Last seen</th>
+                </tr>
+              </thead>
+              <tbody>{list ? list.map((t) => <Line key={t.topic + '\n' + t.group} t={t} from={f.from} to={f.to} />) : <Ghosts rows={6} columns={10} />}</tbody>
+            </table>
+          </div>
+        </>
       )}
-      {list && list.length > 0 && <p className="muted small">Numbers are p50, p95 and p99 of each part by itself; they do not add up. A bar shows their proportion and is as long as any other.</p>}
+      {d && (d.total > PAGE || skip > 0) && (
+        <p className="pages">
+          <span className="muted">
+            {count(Math.min(skip + 1, d.total))} to {count(Math.min(skip + PAGE, d.total))} of {count(d.total)}
+          </span>
+          {skip > 0 && (
+            <button type="button" className="pick" onClick={() => set({ skip: skip > PAGE ? String(skip - PAGE) : '' })}>
+              Before
+            </button>
+          )}
+          {skip + PAGE < d.total && (
+            <button type="button" className="pick" onClick={() => set({ skip: String(skip + PAGE) })}>
+              More
+            </button>
+          )}
+        </p>
+      )}
+      {list && list.length > 0 && <p className="muted small">Percentiles are of each part by itself; they do not add up. A bar shows their proportion and is as long as any other.</p>}
     </Shell>
   )
 }
@@ -102,53 +132,52 @@ function partOf(t: TopicStats, name: string): Quantiles | undefined {
   return t.parts.find((p) => p.name === name)
 }
 
-function Line({ t, parts, isOpen, toggle }: { t: TopicStats; parts: typeof PARTS; isOpen: boolean; toggle: () => void }) {
-  const whole = partOf(t, 'end_to_end')
+function Line({ t, from, to }: { t: TopicStats; from: string; to: string }) {
+  const negative = t.parts.reduce((n, p) => n + (p.name === 'residence' || p.name === 'end_to_end' ? 0 : p.negative), 0)
   return (
-    <tr className={isOpen ? 'sel' : ''}>
-      <td>
-        <button type="button" className="rowbutton" data-row aria-expanded={isOpen} onClick={toggle} aria-label={`${t.topic}, ${t.group ? 'group ' + t.group : 'nobody reads it'}`}>
-          <span className="twist" aria-hidden="true">
-            {isOpen ? '▾' : '▸'}
-          </span>{' '}
-          <b>{t.topic}</b>
-        </button>{' '}
-        <span className="muted">→</span> {t.group || <span className="muted">nobody yet</span>}
-        {t.lastSeen && (
-          <div className="muted small" title={fullTime(t.lastSeen)}>
-            last {ago(t.lastSeen)}
-          </div>
+    <tr>
+      <td className="two">
+        <Link to={topicPage(t.topic, { group: t.group, from: from === '-24h' ? '' : from, to })} data-row className="rowlink" aria-label={`${t.topic}, ${t.group ? 'group ' + t.group : 'nobody reads it'}`}>
+          {t.topic}
+        </Link>{' '}
+        <span className="muted">→</span> {t.group || <span className="muted">{t.consumed > 0 ? 'no group' : 'nobody yet'}</span>}
+        {negative > 0 && (
+          <span className="tag warn gap" title="measured parts below zero: clocks disagree">
+            {count(negative)} &lt; 0
+          </span>
         )}
       </td>
       <td className="num wide" title={`${plain(count(t.produced))} seen at the producer`}>
-        {t.group ? count(t.consumed) : <span className="muted">{count(t.produced)} sent</span>}
+        {t.produced > 0 ? rate(t.producedPerSecond) : <span className="unknown-word">unknown</span>} <span className="muted">/</span> {rate(t.consumedPerSecond)}
       </td>
+      <td className="num wide">{count(t.consumed)}</td>
       <td className="num wide">{t.failed > 0 ? <span className="tag bad">{count(t.failed)}</span> : <span className="faint">0</span>}</td>
       <td>
         <Stack t={t} at="p50Ns" label="p50" />
         <Stack t={t} at="p99Ns" label="p99" />
       </td>
-      {parts.map((p) => (
-        <td key={p.name} className="num wide three">
-          <Three q={partOf(t, p.name)} />
-        </td>
-      ))}
-      <td className="num wide three">
-        <Three q={whole} />
+      <td className="num">
+        <Two q={partOf(t, 'residence')} />
+      </td>
+      <td className="num wide">
+        <Two q={partOf(t, 'end_to_end')} />
+      </td>
+      <td className="num">{t.lagNs === null ? <span className="unknown-word">unknown</span> : t.lagNs >= 10e9 ? <span className="tag warn">{duration(t.lagNs)}</span> : t.lagNs === 0 ? '0' : duration(t.lagNs)}</td>
+      <td className="num wide">{t.bytesPerSecond === null ? <span className="unknown-word">unknown</span> : bytes(t.bytesPerSecond) + '/s'}</td>
+      <td className="num wide muted" title={t.lastSeen ? fullTime(t.lastSeen) : undefined}>
+        {t.lastSeen ? ago(t.lastSeen) : <span className="faint">–</span>}
       </td>
     </tr>
   )
 }
 
-/** p50, p95 and p99 below each other. */
-function Three({ q }: { q: Quantiles | undefined }) {
+/** p50 and p99 below each other. */
+function Two({ q }: { q: Quantiles | undefined }) {
   if (!q || q.count === 0) return <span className="unknown-word">unknown</span>
   return (
-    <span title={`${plain(count(q.count))} messages${q.negative > 0 ? `; ${plain(count(q.negative))} below zero: clocks disagree` : ''}`}>
-      <span>{duration(q.p50Ns)}</span>
-      <span className="muted">{duration(q.p95Ns)}</span>
+    <span className="twolines" title={`of ${plain(count(q.count))} messages${q.negative > 0 ? `; ${plain(count(q.negative))} below zero: clocks disagree` : ''}`}>
+      <span className="muted">{duration(q.p50Ns)}</span>
       <b>{duration(q.p99Ns)}</b>
-      {q.negative > 0 && <span className="tag warn">{count(q.negative)} &lt; 0</span>}
     </span>
   )
 }
@@ -157,10 +186,9 @@ const W = 200
 
 /** The parts at one quantile side by side. Quantiles do not add up; the bar shows their proportion. */
 function Stack({ t, at, label }: { t: TopicStats; at: Quantile; label: string }) {
-  const known = PARTS.map((p) => ({ p, ns: Math.max(0, partOf(t, p.name)?.[at] ?? 0), q: partOf(t, p.name) })).filter((x) => x.q && x.q.count > 0 && x.ns > 0)
+  const known = TILES.map((p) => ({ p, ns: Math.max(0, partOf(t, p.name)?.[at] ?? 0), q: partOf(t, p.name) })).filter((x) => x.q && x.q.count > 0 && x.ns > 0)
   const sum = known.reduce((a, b) => a + b.ns, 0)
   let x = 0
-  const whole = partOf(t, 'end_to_end')
   return (
     <div className="stack">
       <span className="muted">{label}</span>
@@ -177,26 +205,6 @@ function Stack({ t, at, label }: { t: TopicStats; at: Quantile; label: string })
           )
         })}
       </svg>
-      {whole && whole.count > 0 && <span className="narrow-only">{duration(whole[at])}</span>}
     </div>
-  )
-}
-
-function Slowest({ t, params }: { t: TopicStats; params: Record<string, string | number | boolean | undefined> }) {
-  const hops = useQuery({
-    queryKey: ['hops', params, t.topic, t.group, 'slowest', 10],
-    queryFn: ({ signal }) => ask<'/api/v1/hops'>('/hops', { ...params, topic: t.topic, group: t.group, order: 'slowest', limit: 10 }, signal),
-    enabled: t.group !== '',
-  })
-  if (t.group === '') return <p className="muted">Nobody has been seen to read these records, so no time is known beyond the ack.</p>
-  if (hops.error) return <Failed error={hops.error} retry={() => void hops.refetch()} retrying={hops.isFetching} />
-  return (
-    <>
-      <HopTable hops={hops.data?.hops} label={`Slowest messages of ${t.topic}, group ${t.group}`} />
-      <p>
-        <Link to={'/messages?' + new URLSearchParams({ topic: t.topic, group: t.group, order: 'slowest' }).toString()}>More of the slowest</Link> ·{' '}
-        <Link to={'/traces?' + new URLSearchParams({ topic: t.topic }).toString()}>Traces through {t.topic}</Link>
-      </p>
-    </>
   )
 }

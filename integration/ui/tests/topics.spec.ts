@@ -1,0 +1,102 @@
+// Topics: the list, and one with 24 partitions of which one is hot after a member left.
+import type { APIRequestContext } from "@playwright/test";
+import { accessible, expect, finding, shot, test } from "./fixtures.js";
+import { id } from "./seed.js";
+
+const otlp = process.env["HOPTRACE_OTLP_HTTP"] ?? "";
+const topic = "stock.v2";
+
+/** A record a minute in each of 24 partitions over the last hour; at minute 40 one of two members leaves, and partition 7 waits from then on. */
+async function send(request: APIRequestContext): Promise<void> {
+  const text = (key: string, value: string) => ({ key, value: { stringValue: value } });
+  const number = (key: string, value: bigint | number) => ({ key, value: { intValue: String(value) } });
+  const start = BigInt(Date.now() - 62 * 60_000) * 1_000_000n;
+  const spans: Record<string, object[]> = {};
+  for (let minute = 0; minute < 60; minute++) {
+    for (let p = 0; p < 24; p++) {
+      const at = start + BigInt(minute) * 60_000_000_000n + BigInt(p) * 1_000_000n;
+      const wait = minute >= 40 && p === 7 ? 40_000_000_000n : 20_000_000n;
+      const common = [text("messaging.system", "kafka"), text("messaging.destination.name", topic), text("messaging.destination.partition.id", String(p)), number("messaging.kafka.offset", minute), number("messaging.message.body.size", 400 + p * 10)];
+      const [trace, sent] = [id(), id().slice(0, 16)];
+      (spans["warehouse-0"] ??= []).push({
+        traceId: trace, spanId: sent, name: `send ${topic}`, kind: 4, startTimeUnixNano: String(at), endTimeUnixNano: String(at + 3_000_000n),
+        attributes: [...common, text("messaging.operation.type", "send"), number("hoptrace.produce.written", at + 2_000_000n), number("hoptrace.produce.acked", at + 3_000_000n)],
+      });
+      const answered = at + wait;
+      (spans[minute >= 40 ? "stock-0" : `stock-${p % 2}`] ??= []).push({
+        traceId: trace, spanId: id().slice(0, 16), parentSpanId: sent, name: `process ${topic}`, kind: 5, startTimeUnixNano: String(answered + 1_000_000n), endTimeUnixNano: String(answered + 6_000_000n),
+        attributes: [...common, text("messaging.operation.type", "process"), text("messaging.consumer.group.name", "stock"), number("hoptrace.consume.record_time", at), number("hoptrace.consume.asked", at), number("hoptrace.consume.answered", answered), number("hoptrace.consume.handed", answered + 1_000_000n)],
+      });
+    }
+  }
+  const answer = await request.post(`${otlp}/v1/traces`, {
+    data: {
+      resourceSpans: Object.entries(spans).map(([instance, list]) => ({
+        resource: { attributes: [text("service.name", instance.split("-")[0] ?? ""), text("service.instance.id", instance), text("hoptrace.host.boot_id", "one-host")] },
+        scopeSpans: [{ spans: list }],
+      })),
+    },
+  });
+  expect(answer.ok(), await answer.text()).toBeTruthy();
+}
+
+test.beforeAll(async ({ request }) => {
+  await send(request);
+  await expect.poll(async () => {
+    const d = (await (await request.get(`/api/v1/topics/${topic}?from=-90m`)).json()) as { groups?: { messages: number }[] };
+    return d.groups?.[0]?.messages ?? 0;
+  }, { timeout: 30_000 }).toBe(24 * 60);
+});
+
+test("the list leads to a topic that says which partition holds the wait", async ({ page }) => {
+  await page.goto("/topics?sort=wait&from=-6h");
+  await expect(page.getByRole("columnheader", { name: "In the broker" })).toHaveAttribute("aria-sort", "descending");
+  await accessible(page);
+  await shot(page, "topics-light");
+  await page.getByRole("link", { name: `${topic}, group stock` }).click();
+  await expect(page).toHaveURL(new RegExp(`/topics/${topic}\\?group=stock&from=-6h`));
+  expect(await finding(page)).toContain("Partition 7 holds");
+  await expect(page.getByRole("img", { name: /^Parts at p99: Batch queue/ })).toBeVisible();
+  await expect(page.getByRole("table", { name: "Writers and groups" }).getByRole("row", { name: /^stock/ })).toContainText("1 440");
+  await expect(page.getByRole("list", { name: "Rebalances" })).toContainText("12 partitions moved; stock-1 left");
+  await expect(page.getByRole("table", { name: `Slowest messages of ${topic}` }).getByRole("link").first()).toContainText(topic);
+  await page.getByRole("button", { name: "More" }).click();
+  await expect(page).toHaveURL(/sskip=20/);
+  await accessible(page);
+});
+
+test("cells are walked by keys and lead to just their messages", async ({ page }) => {
+  await page.setViewportSize({ width: 1280, height: 1900 });
+  await page.goto(`/topics/${topic}?from=-90m`);
+  const map = page.getByRole("application", { name: /^Cells of time and partition/ });
+  await map.focus();
+  await page.keyboard.press("ArrowRight");
+  await expect(page).toHaveURL(/row=0&at=\d+/);
+  for (let i = 0; i < 7; i++) await page.keyboard.press("ArrowDown");
+  await expect(page).toHaveURL(/row=7/);
+  for (let i = 0; i < 8; i++) await page.keyboard.press("ArrowLeft");
+  await expect(page.getByRole("status").filter({ hasText: /^p7, .*read by stock-0/ })).toContainText(/: (39|4[0-2])(\.\d)? s, 1 message/);
+  const cell = page.getByRole("region", { name: "Messages of the marked cell" });
+  await expect(cell.getByRole("table").getByRole("link")).toHaveCount(1);
+  await accessible(page);
+  await shot(page, "topic-light");
+  await page.emulateMedia({ colorScheme: "dark" });
+  await accessible(page);
+  await shot(page, "topic-dark");
+  await page.reload();
+  await expect(page.getByRole("status").filter({ hasText: /^p7/ })).toBeVisible();
+  await cell.getByRole("link", { name: /in the marked cell/ }).click();
+  await expect(page).toHaveURL(/\/messages\?.*partition=7.*order=slowest/);
+  await expect(page.getByRole("table", { name: "Messages" }).getByRole("link")).toHaveCount(1);
+});
+
+test("the heat map is a table, too, and reads on a phone", async ({ page }) => {
+  await page.setViewportSize({ width: 390, height: 2600 });
+  await page.goto(`/topics/${topic}?from=-90m&row=7`);
+  const table = page.getByRole("table", { name: "Partitions" });
+  await expect(table.getByRole("button", { name: "p7" })).toHaveAttribute("aria-expanded", "true");
+  await expect(page.getByRole("table", { name: "Partition 7 over time" })).toContainText("stock-1");
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
+  await accessible(page);
+  await shot(page, "topic-narrow");
+});
