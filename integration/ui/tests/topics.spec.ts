@@ -60,8 +60,6 @@ test("the list leads to a topic that says which partition holds the wait", async
   await expect(page.getByRole("table", { name: "Writers and groups" }).getByRole("row", { name: /^stock/ })).toContainText("1 440");
   await expect(page.getByRole("list", { name: "Rebalances" })).toContainText("12 partitions moved; stock-1 left");
   await expect(page.getByRole("table", { name: `Slowest messages of ${topic}` }).getByRole("link").first()).toContainText(topic);
-  await page.getByRole("button", { name: "More" }).click();
-  await expect(page).toHaveURL(/sskip=20/);
   await accessible(page);
 });
 

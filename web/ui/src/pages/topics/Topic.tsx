@@ -60,7 +60,7 @@ export function TopicPage({ topic, status }: { topic: string; status: Status | u
         </Link>
         <b className="topicname">{topic}</b>
         {d && d.groups.length > 0 && (
-          <select className="pick" aria-label="Group" value={group} onChange={(e) => set({ group: e.target.value, row: '', at: '', sskip: '' })}>
+          <select className="pick" aria-label="Group" value={group} onChange={(e) => set({ group: e.target.value, row: '', at: '' })}>
             {d.groups.map((g) => (
               <option key={g.group} value={g.group}>
                 {g.group || 'no group'}
@@ -87,10 +87,10 @@ export function TopicPage({ topic, status }: { topic: string; status: Status | u
         <div className={'topicpage' + (detail.isPlaceholderData ? ' stale' : '')}>
           {detail.error && d && <Failed error={detail.error} retry={() => void detail.refetch()} retrying={detail.isFetching} />}
           <Parts d={d} stat={stat} choose={(s) => set({ show: s === 'p99' ? '' : s })} />
-          <Flow d={d} group={group} choose={(g) => set({ group: g, row: '', at: '', sskip: '' })} />
+          <Flow d={d} group={group} choose={(g) => set({ group: g, row: '', at: '' })} />
           <Heat topic={topic} group={group} params={params} live={live && !f.to ? EVERY : false} />
           <Sizes d={d} />
-          <Slowest key={group} topic={topic} group={group} params={params} skip={Number(q.get('sskip')) || 0} page={(n) => set({ sskip: n > 0 ? String(n) : '' })} ready={d !== undefined} />
+          <Slowest key={group} topic={topic} group={group} params={params} ready={d !== undefined} />
         </div>
       )}
     </Shell>
@@ -273,8 +273,8 @@ function Sizes({ d }: { d: TopicDetail | undefined }) {
   )
 }
 
-function Slowest({ topic, group, params, skip, page, ready }: { topic: string; group: string; params: Params; skip: number; page: (n: number) => void; ready: boolean }) {
-  const asked = { ...params, topic, group: group || undefined, order: 'slowest', skip: skip || undefined, limit: SLOWEST }
+function Slowest({ topic, group, params, ready }: { topic: string; group: string; params: Params; ready: boolean }) {
+  const asked = { ...params, topic, group: group || undefined, order: 'slowest', limit: SLOWEST }
   const hops = useQuery({
     queryKey: ['hops', asked],
     queryFn: ({ signal }) => ask<'/api/v1/hops'>('/hops', asked, signal),
@@ -295,28 +295,11 @@ function Slowest({ topic, group, params, skip, page, ready }: { topic: string; g
       {hops.error ? (
         <Failed error={hops.error} retry={() => void hops.refetch()} retrying={hops.isFetching} />
       ) : list && list.length === 0 ? (
-        <p className="muted">{skip > 0 ? 'There are no more.' : 'Of no message both ends are known on one clock, so none can be called the slowest. The heat map leads to messages of a time and partition.'}</p>
+        <p className="muted">Of no message both ends are known on one clock, so none can be called the slowest. The heat map leads to messages of a time and partition.</p>
       ) : (
         <div className={'scroll' + (hops.isPlaceholderData ? ' stale' : '')}>
           <HopTable hops={list} ghosts={6} label={`Slowest messages of ${topic}`} />
         </div>
-      )}
-      {(skip > 0 || (list && list.length === SLOWEST)) && (
-        <p className="pages">
-          <span className="muted">
-            {count(skip + 1)} to {count(skip + (list?.length ?? 0))}
-          </span>
-          {skip > 0 && (
-            <button type="button" className="pick" onClick={() => page(skip - SLOWEST)}>
-              Before
-            </button>
-          )}
-          {list && list.length === SLOWEST && (
-            <button type="button" className="pick" onClick={() => page(skip + SLOWEST)}>
-              More
-            </button>
-          )}
-        </p>
       )}
     </section>
   )
