@@ -87,7 +87,7 @@ func (h *Handler) heatmap(ctx context.Context, q *query) (any, error) {
 	}
 	part := q.oneOf("part", append([]string{string(exporters.PartResidence)}, names...)...)
 	stat := q.oneOf("stat", "p99", "p95", "p90", "p50")
-	limit, skip := min(q.limit(maxHeatRows), maxHeatRows), q.skip("skip")
+	limit, skip := min(q.limit(maxHeatRows), maxHeatRows), q.skip()
 	ask := exporters.PartitionQuery{
 		Project: q.project.ID, Topic: q.path("topic"), Part: exporters.PartName(part),
 		Writes: slices.Contains(exporters.SummedParts[:exporters.PartsOfWriter], exporters.PartName(part)),

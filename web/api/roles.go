@@ -39,6 +39,8 @@ var roles = map[string]may{
 	"GET /api/v1/traces":                                    viewer,
 	"GET /api/v1/traces/{id}":                               viewer,
 	"GET /api/v1/topics":                                    viewer,
+	"GET /api/v1/topics/{topic}":                            viewer,
+	"GET /api/v1/topics/{topic}/heatmap":                    viewer,
 	"GET /api/v1/hops":                                      viewer,
 	"GET /api/v1/topology":                                  viewer,
 	"GET /api/v1/topology/steps":                            viewer,

@@ -129,7 +129,7 @@ func (h *Handler) hasTopics() error {
 func (h *Handler) topics(ctx context.Context, q *query) (any, error) {
 	r, exact, words := q.topologyRange(), q.bool("exact"), strings.ToLower(q.text("text"))
 	sort := q.oneOf("sort", "topic", "read", "failed", "wait", "behind", "done")
-	limit, skip := q.limit(most), q.skip("skip")
+	limit, skip := q.limit(most), q.skip()
 	if q.fault != nil {
 		return nil, q.fault
 	}
