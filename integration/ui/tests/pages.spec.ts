@@ -243,7 +243,7 @@ test.describe("when the server does not answer", () => {
     await shot(page, "error-light");
     await page.unroute("**/api/v1/topics*");
     await alert.getByRole("button", { name: "Ask again" }).click();
-    await expect(page.getByRole("button", { name: "payments, group payments" })).toBeVisible();
+    await expect(page.getByRole("link", { name: "payments, group payments" })).toBeVisible();
   });
 
   test("nobody answering at all is said too", async ({ page }) => {

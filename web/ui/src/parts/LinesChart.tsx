@@ -58,7 +58,7 @@ export default function LinesChart({ label, times, lines, format, log = false, h
           },
           axes: [
             { ...axis, space: 80, size: 28, values: (_, splits) => splits.map((t) => clock(t, latest.current.times)) },
-            { ...axis, size: 70, space: 34, values: (_, splits) => splits.map((v) => (v === null || (log && Math.abs(Math.log10(v) % 1) > 1e-9) ? '' : latest.current.format(v))) },
+            { ...axis, size: 70, space: 34, ...(log ? { splits: (_: uPlot, _axis: number, min: number, max: number) => decades(min, max) } : {}), values: (_, splits) => splits.map((v) => (v === null ? '' : latest.current.format(v))) },
           ],
           series: [
             {},
@@ -102,6 +102,14 @@ export default function LinesChart({ label, times, lines, format, log = false, h
       <div className="muted small readout" ref={readout} aria-hidden="true" />
     </div>
   )
+}
+
+/** The powers of ten of a range, at most six of them. */
+export function decades(min: number, max: number): number[] {
+  const low = Math.round(Math.log10(min))
+  const high = Math.round(Math.log10(max))
+  const every = Math.max(1, Math.ceil((high - low) / 5))
+  return Array.from({ length: Math.floor((high - low) / every) + 1 }, (_, i) => Math.pow(10, low + i * every))
 }
 
 /** A line that would not be seen: most of its points stand alone. */

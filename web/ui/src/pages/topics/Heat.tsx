@@ -15,7 +15,7 @@ import { CROSSES, partLine, STATS, TOPIC_PARTS } from './topic'
 const PAGE = 50
 
 /** Time × partition of one part. The URL holds part, percentile, page, view and the marked cell. */
-export function Heat({ topic, group, params, live }: { topic: string; group: string; params: Params; live: number | false }) {
+export function Heat({ topic, group, params, ready, live }: { topic: string; group: string; params: Params; ready: boolean; live: number | false }) {
   const search = useSearch()
   const [path, go] = useLocation()
   const q = new URLSearchParams(search)
@@ -30,6 +30,7 @@ export function Heat({ topic, group, params, live }: { topic: string; group: str
     queryKey: ['heat', topic, asked],
     queryFn: ({ signal }) => ask<'/api/v1/topics/{topic}/heatmap'>(`/topics/${encodeURIComponent(topic)}/heatmap`, asked, signal),
     placeholderData: keepPreviousData,
+    enabled: ready,
     refetchInterval: live,
   })
   const d = heat.data
@@ -200,7 +201,7 @@ function Map({ d, token, marked, mark }: { d: Heatmap; token: string; marked: Ce
             {[...paths].map(([kind, path]) => (
               <path key={kind} d={path} className={kind === 'unknown' ? 'unknown' : 'hb ' + kind} style={kind === 'unknown' || kind === 'negative' ? undefined : { fill: `var(--${token})` }} />
             ))}
-            {ticks(d.slots, g.step, 64).map((s) => (
+            {ticks(d.slots, g.step, 64).filter((s) => g.x(s) + 40 <= g.width).map((s) => (
               <text key={s} x={g.x(s)} y={g.bottom + 14}>
                 {clock(stretchOf(d, s).from, d.stepNs < 60e9)}
               </text>
@@ -297,7 +298,7 @@ function CellMessages({ d, cell, topic, group, project }: { d: Heatmap; cell: Ce
   })
   const to = '/messages?' + new URLSearchParams(Object.entries(query).flatMap(([k, v]) => (v === undefined || v === '' ? [] : [[k, String(v)]]))).toString()
   return (
-    <section className="cell" aria-label="Messages of the marked cell">
+    <section className="ofcell" aria-label="Messages of the marked cell">
       <p className="zero">
         {n === 0 ? <>No message was done in the marked cell.</> : <Link to={to}>{plain(count(n))} {n === 1 ? 'message' : 'messages'} in the marked cell</Link>}{' '}
         <span className="muted">{say(d, cell)}</span>

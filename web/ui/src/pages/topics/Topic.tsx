@@ -88,7 +88,7 @@ export function TopicPage({ topic, status }: { topic: string; status: Status | u
           {detail.error && d && <Failed error={detail.error} retry={() => void detail.refetch()} retrying={detail.isFetching} />}
           <Parts d={d} stat={stat} choose={(s) => set({ show: s === 'p99' ? '' : s })} />
           <Flow d={d} group={group} choose={(g) => set({ group: g, row: '', at: '' })} />
-          <Heat topic={topic} group={group} params={params} live={live && !f.to ? EVERY : false} />
+          <Heat topic={topic} group={group} params={params} ready={d !== undefined || f.group !== ''} live={live && !f.to ? EVERY : false} />
           <Sizes d={d} />
           <Slowest key={group} topic={topic} group={group} params={params} ready={d !== undefined} />
         </div>
@@ -121,7 +121,7 @@ function Parts({ d, stat, choose }: { d: TopicDetail | undefined; stat: Stat; ch
     <section className="panel chartpanel" aria-label="Parts over time">
       <header>
         <h2>Parts over time</h2>
-        <span className="muted small">each by itself, on a logarithmic axis; dashed: nobody works on the message</span>
+        <span className="muted small">each by itself, known to 5 %, on a logarithmic axis; dashed: nobody works on the message</span>
         <span className="picks" role="group" aria-label="Percentile">
           {STATS.map((s) => (
             <button key={s} type="button" className={'pick' + (s === stat ? ' on' : '')} aria-pressed={s === stat} onClick={() => choose(s)}>
@@ -131,8 +131,8 @@ function Parts({ d, stat, choose }: { d: TopicDetail | undefined; stat: Stat; ch
         </span>
       </header>
       {!d ? <div className="timechart loading" style={{ height: 210 }} /> : lines.length === 0 ? <p className="muted">No part of these messages is known: their spans tell no times of the client. The wrappers of hoptrace do.</p> : <Chart label={plain(`Parts at ${stat}: ` + rows.filter((r) => r.q && r.q.count > 0).map(({ p, q }) => `${p.label} ${duration(at(q!, stat))}`).join(', '))} d={d} lines={lines} format={(v) => duration(v)} log />}
-      <div className="scroll">
-        <table aria-label="Parts" className="parts">
+      <div className="scroll" role="group" aria-label="Percentiles of each part" tabIndex={0}>
+        <table aria-label="Parts" className="partlist">
           <thead>
             <tr>
               <th>Part</th>
@@ -140,8 +140,8 @@ function Parts({ d, stat, choose }: { d: TopicDetail | undefined; stat: Stat; ch
               <th className="num wide">p90</th>
               <th className="num">p99</th>
               <th className="num wide">Known of</th>
-              <th className="num">Unknown</th>
-              <th className="num">Below zero</th>
+              <th className="num wide">Unknown</th>
+              <th className="num wide">Below zero</th>
             </tr>
           </thead>
           <tbody>
@@ -160,8 +160,8 @@ function Parts({ d, stat, choose }: { d: TopicDetail | undefined; stat: Stat; ch
                   </td>
                 ))}
                 <td className="num wide">{side ? count(side.messages) : <span className="faint">–</span>}</td>
-                <td className="num">{side && q ? unknownOf(side, q) > 0 ? count(unknownOf(side, q)) : <span className="faint">0</span> : <span className="faint">–</span>}</td>
-                <td className="num">{q && q.negative > 0 ? <span className="tag warn">{count(q.negative)}</span> : <span className="faint">0</span>}</td>
+                <td className="num wide">{side && q ? unknownOf(side, q) > 0 ? count(unknownOf(side, q)) : <span className="faint">0</span> : <span className="faint">–</span>}</td>
+                <td className="num wide">{q && q.negative > 0 ? <span className="tag warn">{count(q.negative)}</span> : <span className="faint">0</span>}</td>
               </tr>
             ))}
           </tbody>
@@ -256,7 +256,7 @@ function Sizes({ d }: { d: TopicDetail | undefined }) {
         <span className="muted small">{side && side !== d?.written ? `as group ${side.group} read them` : 'of values, as written'}</span>
       </header>
       {z && (
-        <p className="facts">
+        <p className="sizefacts">
           p50 <b>{bytes(z.p50)}</b> · p90 <b>{bytes(z.p90)}</b> · p99 <b>{bytes(z.p99)}</b> · {side.bytesPerSecond !== null && <b>{bytes(side.bytesPerSecond)}/s</b>} · <b>{bytes(z.bytes)}</b> in all
           {side.messages > z.count && <span className="muted"> · {count(side.messages - z.count)} messages do not tell theirs</span>}
         </p>
