@@ -95,7 +95,8 @@ type IssueStore interface {
 
 	// ChangeIssues does one action to issues (at most MaxIssues) and returns those
 	// that it changed. Doing it again changes none. Ids that are not there, or
-	// merged, are passed over.
+	// merged, are passed over; of several also those that cannot be resolved in the
+	// next release because none is known.
 	ChangeIssues(ctx context.Context, project uint64, ids []schemas.IssueID, c IssueChange) ([]schemas.IssueID, error)
 	// MergeIssues moves the hashes of others to target and leaves redirects behind.
 	// It fails with ErrNotFound when one is not there, with ErrTooLarge when target

@@ -362,6 +362,13 @@ func issueActions(t *testing.T, s MetadataStore) {
 		_, err := s.ChangeIssues(ctx, 1, []schemas.IssueID{id}, c)
 		isError(t, fmt.Sprintf("ChangeIssues(%+v)", c), err, exporters.ErrBadChange)
 	}
+	next := exporters.IssueChange{Resolve: &schemas.Resolution{Kind: schemas.ResolvedInNextRelease}}
+	_, err = s.ChangeIssues(ctx, 1, []schemas.IssueID{id}, next)
+	isError(t, "ChangeIssues for the next release where none is known", err, exporters.ErrBadChange)
+	other := see(t, s, sighting(1, 2))[0].Issue
+	if changed, err := s.ChangeIssues(ctx, 1, []schemas.IssueID{id, other}, next); err != nil || len(changed) != 0 {
+		t.Errorf("resolving several in the next release where none is known = %v, %v; want none, and no error", changed, err)
+	}
 	_, err = s.ChangeIssues(ctx, 1, make([]schemas.IssueID, exporters.MaxIssues+1), exporters.IssueChange{Unresolve: true})
 	isError(t, "ChangeIssues of too many", err, exporters.ErrTooLarge)
 	if changed, err := s.ChangeIssues(ctx, 2, []schemas.IssueID{id}, exporters.IssueChange{Unresolve: true}); err != nil || len(changed) != 0 {

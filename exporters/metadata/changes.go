@@ -91,6 +91,9 @@ func (s *Store) changeIssues(ctx context.Context, tx issueTx, project uint64, id
 			if res.Kind == schemas.ResolvedInNextRelease && res.Release == "" {
 				res.Release = release.Latest(releases, r.LastRelease).Name
 			}
+			if res.Release == "" && res.Kind == schemas.ResolvedInNextRelease && len(rows) > 1 {
+				continue
+			}
 			r.IssueState, change, did, err = issuestate.Resolve(was, res)
 		case c.Unresolve:
 			r.IssueState, change, did = issuestate.Unresolve(was, c.At)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/instrumentation/messaging/clock"
 	"github.com/hoptrace/hoptrace/schemas"
 	"github.com/hoptrace/hoptrace/web/api/finding"
 )
@@ -125,7 +126,7 @@ func (h *Handler) causingMessage(ctx context.Context, e *schemas.Event) (*Causin
 			return nil, fmt.Errorf("cannot read record %s/%d/%d: %w", ref.Topic, ref.Partition, ref.Offset, err)
 		}
 		if j, ok := pickHop(joinHops(rows), e); ok {
-			return causing(j, e, "event"), nil
+			return h.causing(ctx, j, rows, e, "event")
 		}
 		// The record's rows are not stored (sampled away, or still on their
 		// way): what the event told is still true.
@@ -133,7 +134,10 @@ func (h *Handler) causingMessage(ctx context.Context, e *schemas.Event) (*Causin
 			Project: e.Project, Side: schemas.SideReceive, Topic: e.Topic, Partition: e.Partition, Offset: e.Offset,
 			Group: e.Group, TraceID: e.TraceID, SpanID: e.SpanID, HighWatermark: schemas.Unknown, BodySize: schemas.Unknown,
 		}
-		out := causing(joined{Hop: schemas.Hop{Consume: &m}, delivery: 1}, e, "event")
+		out, err := h.causing(ctx, joined{Hop: schemas.Hop{Consume: &m}, delivery: 1}, nil, e, "event")
+		if err != nil {
+			return nil, err
+		}
 		out.Hop.Consumer = nil
 		return out, nil
 	}
@@ -152,10 +156,10 @@ func (h *Handler) causingMessage(ctx context.Context, e *schemas.Event) (*Causin
 	}
 	for _, j := range joinHops(rows) {
 		if j.Consume != nil && j.Consume.TraceID == c.TraceID && j.Consume.SpanID == c.SpanID {
-			return causing(j, e, "span"), nil
+			return h.causing(ctx, j, rows, e, "span")
 		}
 	}
-	return causing(joined{Hop: schemas.Hop{Consume: c}, delivery: 1}, e, "span"), nil
+	return h.causing(ctx, joined{Hop: schemas.Hop{Consume: c}, delivery: 1}, nil, e, "span")
 }
 
 // consumerAbove walks from the event's span up to one that reads a record.
@@ -236,28 +240,49 @@ func pickHop(hops []joined, e *schemas.Event) (joined, bool) {
 	return best, score >= 0
 }
 
-func causing(j joined, e *schemas.Event, foundBy string) *CausingMessage {
+// causing tells the record's way and its age when the event happened, on the
+// reader's clock where samples of both hosts' clocks allow: the event is the reader's.
+func (h *Handler) causing(ctx context.Context, j joined, rows []schemas.Message, e *schemas.Event, foundBy string) (*CausingMessage, error) {
+	hops := []joined{j}
+	if err := h.complete(ctx, e.Project, hops, rows); err != nil {
+		return nil, err
+	}
+	j = hops[0]
 	out := &CausingMessage{FoundBy: foundBy, Hop: hopJSON(j)}
-	shared := j.SharedClock()
-	if j.Produce != nil {
-		out.Sent = between(j.Produce.Start, e.Time)
+	placed := j.placed()
+	if p := placed.Produce; p != nil {
+		out.Sent = between(p.Start, e.Time)
+		if c := j.clock; c != nil && out.Sent.Known {
+			out.Sent.Uncertainty = uncertainty(sinceSent(j, e.Time), out.Sent.Ns)
+		}
 	}
 	timestamp := int64(0)
-	for _, m := range []*schemas.Message{j.Produce, j.Consume} {
+	for _, m := range []*schemas.Message{placed.Produce, placed.Consume} {
 		if m != nil && m.RecordTime != 0 {
 			timestamp = m.RecordTime
 		}
 	}
-	switch appended := j.Append(); {
+	switch appended := placed.Append(); {
 	case appended != 0:
 		out.Age, out.AgeFrom = between(appended, e.Time), "appended"
+		if c := j.clock; c != nil && c.residence.Known() {
+			// What passed between the answer that had it and the event is of one clock.
+			since := e.Time - placed.Consume.Answered
+			out.Age.Uncertainty = uncertainty(clock.Interval{Lo: c.residence.Lo + since, Hi: c.residence.Hi + since}, out.Age.Ns)
+		}
 	case out.Sent.Known:
 		out.Age, out.AgeFrom = out.Sent, "sent"
 	case timestamp != 0:
 		out.Age, out.AgeFrom = between(timestamp, e.Time), "timestamp"
 	}
-	out.CrossesClock = out.Age.Known && !shared
-	return out
+	out.CrossesClock = out.Age.Known && !j.SharedClock() && out.Age.Uncertainty == nil
+	return out, nil
+}
+
+// sinceSent is where the time from the call that sent the record until at lies.
+func sinceSent(j joined, at int64) clock.Interval {
+	sent := at - j.Produce.Start
+	return clock.Interval{Lo: sent - j.clock.offset.Hi, Hi: sent - j.clock.offset.Lo}
 }
 
 func eventFacts(out *EventDetail, issue schemas.Issue, stats exporters.EventStats) finding.Event {

@@ -238,3 +238,45 @@ func TestHopsTellWhyTheirClocksAreNotKnown(t *testing.T) {
 		}
 	})
 }
+
+// The event is the consumer's and the record was appended and sent on other clocks.
+func TestTheAgeOfACausingMessageIsPlacedOnTheReadersClock(t *testing.T) {
+	w := newTwoHosts()
+	w.run("stamped", "b1:9092", true)
+	w.run("created", "b1:9092", false)
+	w.store.AllIssues = []schemas.Issue{{ID: 5, Project: 1, Title: "it broke"}}
+	for _, topic := range []string{"stamped", "created"} {
+		inside := 0
+		const n = 50
+		for i := range int64(n) {
+			var p, c schemas.Message
+			for _, m := range w.store.AllMessages {
+				if m.Topic == topic && m.Offset == i {
+					if m.Side == schemas.SideProduce {
+						p = m
+					} else {
+						c = m
+					}
+				}
+			}
+			at := c.Handed + int64(time.Millisecond)
+			w.store.AllEvents = []schemas.Event{{Project: 1, ID: schemas.EventID{7}, Issue: 5, Time: at, Topic: topic, Partition: 0, Offset: i, Group: "g"}}
+			m := get[EventDetail](t, newHandler(t, w.store), "/issues/5/events/latest", http.StatusOK).Message
+			if m == nil || m.AgeFrom != "appended" || m.CrossesClock || m.Age.Uncertainty == nil || m.Sent.Uncertainty == nil {
+				t.Fatalf("%s %d: message %+v; want an age since the append that says what it may be off by", topic, i, m)
+			}
+			age := w.residence[fmt.Sprint(topic, i)] + at - c.Answered
+			sent := (at - w.consumer) - (p.Start - w.producer)
+			within := func(u *Uncertainty, truth int64) bool { return u.Lo <= truth && truth <= u.Hi }
+			if within(m.Age.Uncertainty, age) && within(m.Sent.Uncertainty, sent) {
+				inside++
+			}
+			if u := m.Age.Uncertainty; u.Hi-u.Lo > int64(20*time.Millisecond) || m.Age.Ns < u.Lo || m.Age.Ns > u.Hi {
+				t.Errorf("%s %d: age %d in %+v; want one of at most 20 ms that holds it", topic, i, m.Age.Ns, *u)
+			}
+		}
+		if inside < n*98/100 {
+			t.Errorf("%s: %d of %d intervals hold the true age; want all but chance", topic, inside, n)
+		}
+	}
+}

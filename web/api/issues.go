@@ -221,8 +221,7 @@ func (h *Handler) changeIssue(ctx context.Context, q *query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	changed, err := h.doAction(ctx, q, []schemas.IssueID{issue.ID}, a)
-	return IssuesChanged{Changed: changed}, err
+	return h.doAction(ctx, q, []schemas.IssueID{issue.ID}, a)
 }
 
 // changeIssues answers PUT /issues.
@@ -246,7 +245,7 @@ func (h *Handler) changeIssues(ctx context.Context, q *query) (any, error) {
 		}
 		ids = append(ids, schemas.IssueID(id))
 	}
-	out := IssuesChanged{}
+	more := false
 	if a.Query != "" {
 		found, next, err := h.findIssues(ctx, issueSearch{project: q.project.ID, query: a.Query, me: a.By, sort: byDate, limit: exporters.MaxIssues, noCounts: true})
 		if err != nil {
@@ -255,10 +254,10 @@ func (h *Handler) changeIssues(ctx context.Context, q *query) (any, error) {
 		for i := range found {
 			ids = append(ids, found[i].ID)
 		}
-		out.More = next != ""
+		more = next != ""
 	}
-	var err error
-	out.Changed, err = h.doAction(ctx, q, ids, a)
+	out, err := h.doAction(ctx, q, ids, a)
+	out.More = more
 	return out, err
 }
 
@@ -269,7 +268,7 @@ func badBody(field, hint string) *Problem {
 }
 
 // doAction does the one thing that a says.
-func (h *Handler) doAction(ctx context.Context, q *query, ids []schemas.IssueID, a IssueAction) ([]string, error) {
+func (h *Handler) doAction(ctx context.Context, q *query, ids []schemas.IssueID, a IssueAction) (IssuesChanged, error) {
 	change, parts := exporters.IssueChange{By: who(a.By), At: q.now}, 0
 	did := func(is bool) bool {
 		if is {
@@ -287,7 +286,7 @@ func (h *Handler) doAction(ctx context.Context, q *query, ids []schemas.IssueID,
 	if did(a.Archive != nil) {
 		archive, err := a.Archive.archive(q.now)
 		if err != nil {
-			return nil, err
+			return IssuesChanged{}, err
 		}
 		change.Archive = &archive
 	}
@@ -299,33 +298,33 @@ func (h *Handler) doAction(ctx context.Context, q *query, ids []schemas.IssueID,
 	did(a.Merge != "")
 	did(a.Delete || a.Discard)
 	if parts != 1 {
-		return nil, badBody("body", "say exactly one of resolve, unresolve, archive, assign, priority, bookmark, comment, merge, delete, discard")
+		return IssuesChanged{}, badBody("body", "say exactly one of resolve, unresolve, archive, assign, priority, bookmark, comment, merge, delete, discard")
+	}
+	before, err := h.beforeAction(ctx, q.project.ID, ids)
+	if err != nil {
+		return IssuesChanged{}, err
 	}
 	var changed []schemas.IssueID
-	var err error
 	switch {
 	case a.Merge != "":
 		target, parseErr := strconv.ParseUint(a.Merge, 10, 53)
 		if parseErr != nil || target == 0 {
-			return nil, badBody("merge", "the id of the issue that takes the others")
+			return IssuesChanged{}, badBody("merge", "the id of the issue that takes the others")
 		}
-		for _, id := range ids {
-			if id != schemas.IssueID(target) {
-				changed = append(changed, id)
-			}
+		if changed = before.mergeable(schemas.IssueID(target)); len(changed) > 0 || len(ids) == 0 {
+			err = h.deps.Issues.MergeIssues(ctx, q.project.ID, schemas.IssueID(target), changed, who(a.By))
 		}
-		err = h.deps.Issues.MergeIssues(ctx, q.project.ID, schemas.IssueID(target), changed, who(a.By))
 	case a.Delete || a.Discard:
 		changed, err = h.deps.Issues.DeleteIssues(ctx, q.project.ID, ids, a.Discard, who(a.By))
 	default:
 		changed, err = h.deps.Issues.ChangeIssues(ctx, q.project.ID, ids, change)
 	}
 	if err != nil {
-		return nil, changeError(err)
+		return IssuesChanged{}, changeError(err)
 	}
-	out := make([]string, len(changed))
+	out := IssuesChanged{Changed: make([]string, len(changed)), Outcomes: before.outcomes(changed, a)}
 	for i, id := range changed {
-		out[i] = issueID(id)
+		out.Changed[i] = issueID(id)
 	}
 	return out, nil
 }
@@ -490,7 +489,7 @@ func (h *Handler) restore(ctx context.Context, q *query) (any, error) {
 	if err := h.deps.Issues.RestoreHashes(ctx, q.project.ID, hashes); err != nil {
 		return nil, changeError(err)
 	}
-	return IssuesChanged{Changed: []string{}}, nil
+	return IssuesChanged{Changed: []string{}, Outcomes: []IssueOutcome{}}, nil
 }
 
 // searchFields answers /search-fields.

@@ -222,6 +222,52 @@ func TestManyIssuesAreChangedByIdsOrByAQuery(t *testing.T) {
 	}
 }
 
+func TestAnActionOnSeveralIssuesTellsTheOutcomeOfEach(t *testing.T) {
+	store := shop()
+	h := newHandler(t, store)
+	// told is what became of each: id, outcome, and a piece of why.
+	told := func(body string) string {
+		t.Helper()
+		out := act[IssuesChanged](t, h, http.MethodPut, "/issues", body, http.StatusOK)
+		s, done := make([]string, len(out.Outcomes)), []string{}
+		for i, o := range out.Outcomes {
+			s[i] = o.ID + " " + o.Outcome
+			if (o.Outcome == "done") != (o.Why == "") {
+				t.Errorf("%s: outcome %+v; want a reason exactly when it was not done", body, o)
+			}
+			if o.Outcome == "done" {
+				done = append(done, o.ID)
+			}
+		}
+		if slices.Sort(done); !slices.Equal(done, slices.Sorted(slices.Values(out.Changed))) {
+			t.Errorf("%s: changed %v, but of outcomes done %v", body, out.Changed, done)
+		}
+		return strings.Join(s, ", ")
+	}
+	f := func(body, want string) {
+		t.Helper()
+		if got := told(body); got != want {
+			t.Errorf("%s: %s; want %s", body, got, want)
+		}
+	}
+	f(`{"ids":["2","1","2","999"],"assign":"ada"}`, "2 done, 1 done, 999 refused")
+	f(`{"ids":["1","3"],"assign":"ada"}`, "1 already, 3 done")
+	f(`{"ids":["3","4","5","999"],"merge":"5"}`, "3 done, 4 done, 5 already, 999 refused")
+	f(`{"ids":["3","6"],"merge":"5"}`, "3 already, 6 done")
+	f(`{"ids":["3","7"],"resolve":{}}`, "3 refused, 7 done")
+	for i := range store.AllIssues {
+		store.AllIssues[i].LastRelease = map[bool]string{true: "shop@1.0"}[store.AllIssues[i].ID == 8]
+	}
+	f(`{"ids":["8","9"],"resolve":{"in":"in_next_release"}}`, "8 done, 9 refused")
+	f(`{"ids":["8"],"resolve":{"in":"in_next_release"}}`, "8 already")
+	f(`{"ids":["8","999"],"delete":true}`, "8 done, 999 refused")
+	f(`{"ids":["8","9"],"unresolve":true}`, "8 refused, 9 already")
+	out := act[IssuesChanged](t, h, http.MethodPut, "/issues", `{"ids":["3"],"delete":true}`, http.StatusOK)
+	if o := out.Outcomes[0]; !strings.Contains(o.Why, "merged into issue 5") {
+		t.Errorf("deleting an issue that was merged: %+v; want to hear into which", o)
+	}
+}
+
 func TestMergedIssuesAnswerUnderTheirOldIdsAndUnmerge(t *testing.T) {
 	store := shop()
 	h := newHandler(t, store)

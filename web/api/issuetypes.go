@@ -154,6 +154,16 @@ type UnmergeAction struct {
 type IssuesChanged struct {
 	Changed []string `json:"changed"` // ids; those that were so already are not among them
 	More    bool     `json:"more"`    // more match the query: ask again
+	// Outcomes has one for each issue that was named or found, in that order.
+	Outcomes []IssueOutcome `json:"outcomes"`
+}
+
+// IssueOutcome is what became of one of them.
+type IssueOutcome struct {
+	ID      string `json:"id"`
+	Title   string `json:"title"`   // empty when it is not there
+	Outcome string `json:"outcome"` // done, already: it was so before, refused
+	Why     string `json:"why"`     // of one that was not done
 }
 
 // Unmerged tells where hashes went.

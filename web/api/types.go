@@ -437,7 +437,7 @@ type CausingMessage struct {
 	// Age is append → the event, or, where the append is unknown, send called → the event, or record timestamp → the event.
 	Age          Part   `json:"age"`
 	AgeFrom      string `json:"ageFrom"`      // appended, sent, timestamp, empty when unknown
-	CrossesClock bool   `json:"crossesClock"` // the two times are of different clocks
+	CrossesClock bool   `json:"crossesClock"` // the two times are of different clocks, and nothing says how far they differ
 	Sent         Part   `json:"sinceSent"`    // send called → the event
 }
 

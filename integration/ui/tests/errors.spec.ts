@@ -222,6 +222,77 @@ test("issues are merged, and unmerged by choosing hashes, with exact counts", as
   expect(counts).toMatchObject({ [into]: 4, [from]: 2 });
 });
 
+test("rows are chosen by key and mouse, in ranges, and the choice is in the address", async ({ page }) => {
+  await page.goto(`/issues?query=${sent.word}`);
+  const table = page.getByRole("table", { name: "Issues" });
+  const boxes = table.getByRole("checkbox", { name: /^Choose (?!all)/ });
+  await expect(boxes).toHaveCount(3);
+  await expect(table.getByRole("row").nth(1).getByRole("img")).toHaveCount(2);
+  await expect(table.getByRole("img", { name: /events in 24 hours/ })).toHaveCount(3);
+  await expect(table.getByRole("img", { name: /4 events in 14 days, at most \d a day/ })).toHaveCount(1);
+  await page.keyboard.press("j");
+  await page.keyboard.press("x");
+  await expect(page.getByText("1 issue chosen")).toBeVisible();
+  await expect(boxes.nth(0)).toBeChecked();
+  await page.keyboard.press("j");
+  await page.keyboard.press("j");
+  await page.keyboard.press("Shift+X");
+  await expect(page.getByText("3 issues chosen")).toBeVisible();
+  await expect(page).toHaveURL(/chosen=\d+\.\d+\.\d+/);
+  await accessible(page);
+  await shot(page, "issues-chosen-light");
+  await page.reload();
+  await expect(page.getByText("3 issues chosen")).toBeVisible();
+  await page.getByRole("button", { name: "Choose none" }).click();
+  await expect(page).not.toHaveURL(/chosen/);
+  await boxes.nth(2).click();
+  await boxes.nth(0).click({ modifiers: ["Shift"] });
+  await expect(page.getByText("3 issues chosen")).toBeVisible();
+  await boxes.nth(1).click();
+  await expect(page.getByText("2 issues chosen")).toBeVisible();
+  // The keys work with the focus in the box, too.
+  await page.keyboard.press("x");
+  await expect(page.getByText("3 issues chosen")).toBeVisible();
+  const all = table.getByRole("checkbox", { name: "Choose all of this page" });
+  await expect(all).toBeChecked();
+  await all.click();
+  await expect(page.getByText(/issues? chosen/)).toHaveCount(0);
+});
+
+test("an action on several issues tells what became of each", async ({ page, request }) => {
+  const [into, from] = [issueOf("CardDeclined"), issueOf("OutOfStock")];
+  await page.goto(`/issues?query=${sent.word}`);
+  await page.getByRole("checkbox", { name: "Choose all of this page" }).click();
+  // Meanwhile somebody else resolves one and merges another.
+  const put = async (data: unknown) => expect((await request.put("/api/v1/issues", { data })).status()).toBe(200);
+  await put({ ids: [into], assign: "grace" });
+  await put({ ids: [from], merge: into });
+  await page.getByRole("group", { name: "Actions" }).getByRole("button", { name: "Assign…" }).click();
+  const plan = page.getByRole("dialog", { name: "Assign 3 issues" });
+  await plan.getByText("The 3 issues").click();
+  await expect(plan.getByRole("listitem")).toHaveCount(3);
+  await plan.getByRole("textbox", { name: "You are" }).fill("ada");
+  await plan.getByRole("textbox", { name: "To", exact: true }).fill("grace");
+  await plan.getByRole("button", { name: "Assign", exact: true }).click();
+  const outcome = page.getByRole("dialog", { name: "1 done, 1 so before, 1 not done" });
+  await expect(outcome).toBeVisible();
+  const of = (type: string) => outcome.getByRole("listitem").filter({ hasText: type });
+  await expect(of("ShelfEmpty")).toContainText("done");
+  await expect(of("CardDeclined")).toContainText("it was theirs before");
+  await expect(outcome.getByRole("listitem").first()).toContainText(`issue ${from}`);
+  await expect(outcome.getByRole("listitem").first()).toContainText(`it was merged into issue ${into}`);
+  await accessible(page);
+  await shot(page, "plan-outcome-light");
+  await outcome.getByRole("button", { name: "Close" }).click();
+  await expect(outcome).toBeHidden();
+  await expect(page.getByText(/issues? chosen/)).toHaveCount(0);
+  await expect(page.getByRole("table", { name: "Issues" }).getByRole("checkbox", { name: /^Choose (?!all)/ })).toHaveCount(2);
+  // As it was.
+  const detail = (await (await request.get(`/api/v1/issues/${into}`)).json()) as { hashes: { hash: string; former: string }[] };
+  const hashes = detail.hashes.filter((h) => h.former === from).map((h) => h.hash);
+  expect((await request.post(`/api/v1/issues/${into}/unmerge`, { data: { hashes, former: true } })).status()).toBe(200);
+});
+
 test("an issue is discarded and restored", async ({ page }) => {
   const id = issueOf("OutOfStock");
   await page.goto(`/issues/${id}`);
@@ -245,6 +316,41 @@ test("an exception of an OpenTelemetry span is an issue that says where it came 
   await expect(event).toContainText("from OpenTelemetry");
   await expect(event).toContainText("Warehouse.java");
   await accessible(page);
+});
+
+test("an error within a processed record shows that record's way and its age", async ({ page, request }) => {
+  // The example's own program, instrumented by the wrapper and by sentry-go.
+  const listed = (await (await request.get("/api/v1/issues", { params: { query: "CARD_DECLINED topic:payments" } })).json()) as Listed;
+  expect(listed.issues).toHaveLength(1);
+  const id = listed.issues[0]!.id;
+  interface Part {
+    name: string;
+    known: boolean;
+    ns: number;
+  }
+  const told = (await (await request.get(`/api/v1/issues/${id}/events/latest`)).json()) as { message: { age: { ns: number }; ageFrom: string; hop: { topic: string; partition: number; offset: number; parts: Part[] } } };
+  const { hop, age, ageFrom } = told.message;
+  expect(ageFrom).toBe("appended");
+  // It is processed before it fails, and lay in the broker before that.
+  const lay = hop.parts.filter((p) => p.known && ["backlog", "long_poll", "fetch_queue"].includes(p.name)).reduce((n, p) => n + p.ns, 0);
+  expect(age.ns).toBeGreaterThanOrEqual(lay);
+  expect(age.ns).toBeLessThanOrEqual(lay + hop.parts.find((p) => p.name === "processing")!.ns + 1e9);
+  await page.goto(`/issues/${id}`);
+  const message = page.getByRole("region", { name: "The message that caused it" });
+  await expect(message).toContainText("since it was appended");
+  await expect(message.getByRole("definition").first()).toContainText(/\d\s(ns|µs|ms|s|m|h)/);
+  const bar = message.getByRole("img", { name: /^Hop payments p\d+ offset/ });
+  const fills = await bar.locator("rect").evaluateAll((all) => all.map((r) => r.getAttribute("fill")));
+  const colours: Record<string, string> = { batch_queue: "batch", retry: "retry", ack: "ack", backlog: "backlog", long_poll: "poll", fetch_queue: "fetchq", processing: "process" };
+  const drawn = hop.parts.filter((p) => p.known && p.ns > 0);
+  expect(drawn.length).toBeGreaterThan(2);
+  expect(fills).toEqual(drawn.map((p) => (["ack", "processing"].includes(p.name) ? `var(--${colours[p.name]})` : `url(#hatch-${colours[p.name]})`)));
+  await shot(page, "issue-message-light");
+  await message.getByRole("link", { name: /^The record payments/ }).click();
+  await expect(page).toHaveURL(`/records/payments/${hop.partition}/${hop.offset}`);
+  await page.goBack();
+  await message.getByRole("link", { name: /Its waterfall/ }).click();
+  await expect(page).toHaveURL(/\/traces\/[0-9a-f]{32}\?row=payments/);
 });
 
 test("the ledger adds up, opens to its reasons, and says its verdict first", async ({ page }) => {

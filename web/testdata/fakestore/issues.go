@@ -275,6 +275,9 @@ func (s *Store) ChangeIssues(ctx context.Context, project uint64, ids []schemas.
 			r.At, r.By = c.At.UnixNano(), c.By
 			if r.Kind == schemas.ResolvedInNextRelease && r.Release == "" {
 				r.Release = i.LastRelease
+				if r.Release == "" && len(ids) > 1 {
+					continue
+				}
 			}
 			i.IssueState, change, did, err = issuestate.Resolve(i.IssueState, r)
 		case c.Unresolve:
@@ -369,7 +372,7 @@ func (s *Store) DeleteIssues(ctx context.Context, project uint64, ids []schemas.
 	var out []schemas.IssueID
 	for _, id := range ids {
 		i := s.find(project, id)
-		if i == nil {
+		if i == nil || i.MergedInto != 0 {
 			continue
 		}
 		d := exporters.Discarded{Title: i.Title, Culprit: i.Culprit, By: by, At: time.Now().UnixNano()}

@@ -694,7 +694,7 @@ export interface paths {
         };
         /** Issues that match a query, last seen first. Counts are of the range and of the events that match. */
         get: operations["issues"];
-        /** Does one action to several issues, by ids or by a query. Doing it again changes nothing. */
+        /** Does one action to several issues, by ids or by a query, and tells the outcome of each. Doing it again changes nothing. */
         put: operations["changeIssues"];
         post?: never;
         delete?: never;
@@ -2004,11 +2004,11 @@ export interface components {
             hop: components["schemas"]["Hop"];
             age: components["schemas"]["Part"];
             /**
-             * @description sent, timestamp; empty when unknown
+             * @description empty when unknown
              * @enum {string}
              */
-            ageFrom: "" | "sent" | "timestamp";
-            /** @description the two times are of different clocks */
+            ageFrom: "" | "appended" | "sent" | "timestamp";
+            /** @description the two times are of different clocks, and nothing says how far they differ */
             crossesClock: boolean;
         };
         /** @description LinkedSpan is what a link shows of the span that it leads to. */
@@ -3425,6 +3425,21 @@ export interface components {
             changed: string[];
             /** @description more match the query: ask again */
             more: boolean;
+            /** @description one for each issue that was named or found, in that order */
+            outcomes: components["schemas"]["IssueOutcome"][];
+        };
+        /** @description IssueOutcome is what became of one of them. */
+        IssueOutcome: {
+            id: string;
+            /** @description empty when it is not there */
+            title: string;
+            /**
+             * @description already: it was so before
+             * @enum {string}
+             */
+            outcome: "done" | "already" | "refused";
+            /** @description of one that was not done */
+            why: string;
         };
         /** @description Unmerged tells where hashes went. */
         Unmerged: {
@@ -4245,6 +4260,7 @@ export type ResolveAction = components['schemas']['ResolveAction'];
 export type ArchiveAction = components['schemas']['ArchiveAction'];
 export type UnmergeAction = components['schemas']['UnmergeAction'];
 export type IssuesChanged = components['schemas']['IssuesChanged'];
+export type IssueOutcome = components['schemas']['IssueOutcome'];
 export type Unmerged = components['schemas']['Unmerged'];
 export type DiscardedList = components['schemas']['DiscardedList'];
 export type Discarded = components['schemas']['Discarded'];

@@ -4,6 +4,7 @@ export type Keys = Record<string, () => void>
 
 /** Whether somebody is writing, so that letters are letters. */
 function writing(target: EventTarget | null): boolean {
+  if (target instanceof HTMLInputElement && /^(checkbox|radio)$/.test(target.type)) return false
   return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName))
 }
 
@@ -55,12 +56,19 @@ export function useKeys(keys: Keys) {
   }, [])
 }
 
+/** The place of the row that has the focus, in its link or beside it; -1 for none. */
+export function focusedRow(rows: readonly HTMLElement[]): number {
+  const at = rows.findIndex((r) => r === document.activeElement)
+  const line = document.activeElement?.closest('tr')
+  return at >= 0 || !line ? at : rows.findIndex((r) => r.closest('tr') === line)
+}
+
 /** j and k move the focus over the links marked data-row; Enter is the link's own. */
 export function useRowKeys() {
   const move = (step: number) => {
     const rows = [...document.querySelectorAll<HTMLElement>('[data-row]')]
     if (rows.length === 0) return
-    const at = rows.findIndex((r) => r === document.activeElement)
+    const at = focusedRow(rows)
     const next = rows[at < 0 ? (step > 0 ? 0 : rows.length - 1) : Math.min(Math.max(at + step, 0), rows.length - 1)]
     next?.focus()
     next?.scrollIntoView({ block: 'nearest' })

@@ -14,6 +14,7 @@ const KEYS: [string[], string][] = [
   [['n', 'N'], 'trace: next, previous hit'],
   [['e'], 'trace: only what failed'],
   [['p'], 'trace: critical path on the rows'],
+  [['x', 'X'], 'issues: choose the row, or all rows from the last chosen one'],
   [['[', ']'], 'longer, shorter time'],
   [[',', '.'], 'topology: one step earlier, later'],
   [['v'], 'topology: graph or table; trace: waterfall, lanes or table'],

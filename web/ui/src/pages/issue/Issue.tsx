@@ -12,7 +12,7 @@ import { Link, useTo } from '../../parts/Link'
 import { Shell } from '../../parts/Shell'
 import { Failed } from '../../parts/States'
 import { Actions } from '../issues/Actions'
-import { Hours, Level, State } from '../issues/Issues'
+import { Level, Spark, State } from '../issues/Issues'
 import { Attachments, Details, Notes } from './Details'
 import { Log, Standing, Tags } from './Life'
 import { CausingMessage } from './Message'
@@ -111,8 +111,9 @@ export function IssuePage({ id, event, status }: { id: string; event: string; st
                     {events.data ? <WhyShort d={events.data} shown={d.event.fingerprint} /> : <span className="ghost" />}
                   </section>
                   <section>
-                    <h2>Activity, 24 h</h2>
-                    <Hours hours={d.issue.hours} width={290} height={44} />
+                    <h2>Events of 24 hours, and of 14 days</h2>
+                    <Spark counts={d.issue.hours} each="hour" width={290} height={36} />
+                    <Spark counts={d.issue.days} each="day" width={290} height={36} />
                     <dl className="kv">
                       <dt>First seen</dt>
                       <dd title={fullTime(d.issue.firstSeen)}>{ago(d.issue.firstSeen)}</dd>

@@ -1,8 +1,10 @@
 import type { EventDetail } from '../../api/types'
-import { count, duration, share } from '../../lib/format'
+import { count, duration, share, time } from '../../lib/format'
 import { partStyle, recordName } from '../../lib/parts'
+import { ClockNote, PlusMinus } from '../../parts/ClockNote'
 import { HopBar, Swatch, toScale } from '../../parts/HopBar'
 import { Link } from '../../parts/Link'
+import { recordPath } from '../record/path'
 
 const FROM: Record<string, string> = { appended: 'since it was appended', sent: 'since it was sent', timestamp: 'since its timestamp' }
 
@@ -26,14 +28,21 @@ export function CausingMessage({ d }: { d: EventDetail }) {
   const trace = h.consumer?.traceId || d.event.traceId || h.producer?.traceId
   const known = h.parts.filter((p) => p.known && p.ns > 0)
   const largest = [...known].sort((a, b) => b.ns - a.ns)[0]
+  const record = recordPath(h)
   return (
     <section aria-label="The message that caused it">
       <h2>The message that caused it</h2>
       <div>
         <b>{h.topic}</b>{' '}
-        <span className="mono">
-          {h.partition === null ? 'p?' : 'p' + h.partition} · {h.offset === null ? 'offset unknown' : count(h.offset)}
-        </span>
+        {record ? (
+          <Link to={record} className="mono" aria-label={`The record ${recordName(h)}`}>
+            p{h.partition} · {count(h.offset!)}
+          </Link>
+        ) : (
+          <span className="mono">
+            {h.partition === null ? 'p?' : 'p' + h.partition} · {h.offset === null ? 'offset unknown' : count(h.offset)}
+          </span>
+        )}
       </div>
       {known.length > 0 ? (
         <>
@@ -53,7 +62,7 @@ export function CausingMessage({ d }: { d: EventDetail }) {
         <dd>
           {m.age.known ? (
             <>
-              <b className={m.age.ns < 0 ? 'bad' : ''}>{duration(m.age.ns)}</b> <span className="muted">{FROM[m.ageFrom]}</span>
+              <b className={m.age.ns < 0 ? 'bad' : ''}>{duration(m.age.ns)}</b> <PlusMinus u={m.age.uncertaintyNs} /> <span className="muted">{FROM[m.ageFrom]}</span>
               {m.crossesClock && <div className="muted small">of two clocks: it may be off by what they disagree</div>}
             </>
           ) : (
@@ -63,7 +72,9 @@ export function CausingMessage({ d }: { d: EventDetail }) {
         {m.sinceSent.known && m.ageFrom !== 'sent' && (
           <>
             <dt>Sent before</dt>
-            <dd>{duration(m.sinceSent.ns)}</dd>
+            <dd>
+              {duration(m.sinceSent.ns)} <PlusMinus u={m.sinceSent.uncertaintyNs} />
+            </dd>
           </>
         )}
         <dt>Group</dt>
@@ -71,6 +82,15 @@ export function CausingMessage({ d }: { d: EventDetail }) {
           {h.group || <span className="unknown-word">unknown</span>}
           {h.consumer?.clientId && <span className="muted">, {h.consumer.clientId}</span>}
         </dd>
+        {h.retry && h.retry.attempt > 0 && (
+          <>
+            <dt>Attempt</dt>
+            <dd>
+              {count(h.retry.attempt)}
+              {h.retry.firstSeen && <span className="muted">, first at {time(h.retry.firstSeen)}</span>}
+            </dd>
+          </>
+        )}
         {h.delivery > 1 && (
           <>
             <dt>Delivery</dt>
@@ -84,6 +104,7 @@ export function CausingMessage({ d }: { d: EventDetail }) {
         <dt>Found by</dt>
         <dd>{m.foundBy === 'event' ? 'what the SDK told' : 'its span'}</dd>
       </dl>
+      <ClockNote h={h} />
       <p>
         {trace && (
           <Link to={`/traces/${trace}?row=${encodeURIComponent(h.id)}`} aria-label={`Its waterfall, ${recordName(h)}`}>

@@ -2,22 +2,24 @@ import { useMutation, useQueryClient } from '@tanstack/react-query'
 import { useState, type ReactNode } from 'react'
 import { useSearch } from 'wouter'
 import { act } from '../../api/client'
-import type { Issue, IssueAction } from '../../api/types'
+import type { Issue, IssueAction, IssuesChanged } from '../../api/types'
 import { count } from '../../lib/format'
 import { useMe } from '../../lib/me'
 import { Plan } from '../../parts/Plan'
+import { Outcomes, told } from './Outcomes'
 
 export type Kind = 'resolve' | 'unresolve' | 'archive' | 'assign' | 'priority' | 'bookmark' | 'merge' | 'delete'
 
 /** A button that opens the plan of one action. */
 export function ActionButton({ kind, label, issues, bookmarks, done }: { kind: Kind; label: string; issues: readonly Issue[]; bookmarks?: readonly string[]; done?: (changed: readonly string[], target: string) => void }) {
-  const [open, setOpen] = useState(false)
+  // What it was opened on: the list behind it may move on meanwhile.
+  const [held, setHeld] = useState<readonly Issue[]>()
   return (
     <>
-      <button type="button" className="pick" aria-label={kind === 'priority' ? 'Change priority…' : undefined} onClick={() => setOpen(true)}>
+      <button type="button" className="pick" aria-label={kind === 'priority' ? 'Change priority…' : undefined} onClick={() => setHeld(issues)}>
         {label}…
       </button>
-      {open && <ActionPlan kind={kind} issues={issues} bookmarks={bookmarks ?? []} close={() => setOpen(false)} done={(changed, target) => done?.(changed, target)} />}
+      {held && <ActionPlan kind={kind} issues={held} bookmarks={bookmarks ?? []} close={() => setHeld(undefined)} done={(changed, target) => done?.(changed, target)} />}
     </>
   )
 }
@@ -65,6 +67,7 @@ function ActionPlan({ kind, issues, bookmarks, close, done }: ActionPlanProps) {
   const [assignee, setAssignee] = useState(issues.length === 1 ? issues[0]!.assignee : me)
   const [target, setTarget] = useState(issues.length > 1 ? issues[0]!.id : '')
   const [discard, setDiscard] = useState(false)
+  const [outcome, setOutcome] = useState<IssuesChanged>()
   const marked = bookmarks.includes(me || 'user')
   const body = (): IssueAction => {
     switch (kind) {
@@ -89,12 +92,18 @@ function ActionPlan({ kind, issues, bookmarks, close, done }: ActionPlanProps) {
   const change = useMutation({
     mutationFn: () => act<'/api/v1/issues', 'put'>('put', '/issues', { project }, { ...body(), ids: issues.map((i) => i.id), ...(me ? { by: me } : {}) }),
     onSuccess: (answer) => {
-      close()
-      done(answer.changed, target)
-      // Once a page that was left is gone: it would ask for an issue that is no more.
-      setTimeout(() => void cache.invalidateQueries())
+      // What was done to one issue, its page shows. What was done to several, or not done, is read here first.
+      if (issues.length > 1 || answer.outcomes.some((o) => o.outcome !== 'done')) setOutcome(answer)
+      else leave(answer)
     },
   })
+  const leave = (answer: IssuesChanged | undefined) => {
+    close()
+    if (!answer) return
+    done(answer.changed, target)
+    // Once a page that was left is gone: it would ask for an issue that is no more.
+    setTimeout(() => void cache.invalidateQueries())
+  }
   const events = issues.reduce((n, i) => n + i.events, 0)
   const whole = (s: string) => /^[1-9]\d{0,8}$/.test(s)
   const plans: Record<Kind, { title: string; verb: string; danger?: boolean; ready: boolean; what: ReactNode }> = {
@@ -221,10 +230,31 @@ function ActionPlan({ kind, issues, bookmarks, close, done }: ActionPlanProps) {
   }
   const p = plans[kind]
   return (
-    <Plan title={p.title} verb={p.verb} danger={p.danger ?? false} busy={change.isPending} error={change.error} disabled={!p.ready} close={close} go={() => change.mutate()}>
-      {p.what}
-      <Field label="You are" value={me} set={setMe} placeholder="a name for the log; kept in this browser" />
+    <Plan title={outcome ? told(outcome.outcomes) : p.title} verb={p.verb} danger={p.danger ?? false} busy={change.isPending} error={change.error} disabled={!p.ready} done={!!outcome} close={() => leave(outcome)} go={() => change.mutate()}>
+      {outcome ? (
+        <Outcomes list={outcome.outcomes} />
+      ) : (
+        <>
+          {p.what}
+          {issues.length > 1 && <Named issues={issues} />}
+          <Field label="You are" value={me} set={setMe} placeholder="a name for the log; kept in this browser" />
+        </>
+      )}
     </Plan>
+  )
+}
+
+/** Which issues it is about. */
+function Named({ issues }: { issues: readonly Issue[] }) {
+  return (
+    <details>
+      <summary>The {count(issues.length)} issues</summary>
+      <ul className="outcomelist">
+        {issues.map((i) => (
+          <li key={i.id}>{i.title || 'issue without title'}</li>
+        ))}
+      </ul>
+    </details>
   )
 }
 

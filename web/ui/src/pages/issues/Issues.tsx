@@ -1,12 +1,12 @@
 import { keepPreviousData, useQuery, useQueryClient } from '@tanstack/react-query'
-import { useState } from 'react'
+import { useState, type MouseEvent } from 'react'
 import { useLocation, useSearch } from 'wouter'
 import { ask } from '../../api/client'
 import type { Issue, Status } from '../../api/types'
 import { apiRange, EVERYTHING, readFilters, withParams } from '../../lib/filters'
 import { ago, count, fullTime, plain } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
-import { useRowKeys } from '../../lib/keys'
+import { focusedRow, useKeys, useRowKeys } from '../../lib/keys'
 import { useMe } from '../../lib/me'
 import { STATES, stateOf, withState } from '../../lib/query'
 import { Finding, titleText } from '../../parts/Finding'
@@ -15,6 +15,7 @@ import { NewOnes, showNew } from '../../parts/Live'
 import { Shell } from '../../parts/Shell'
 import { Empty, Failed, Ghosts } from '../../parts/States'
 import { Actions } from './Actions'
+import { choose, readChosen, writeChosen } from './choose'
 
 const ORDERS: [string, string][] = [
   ['date', 'last seen first'],
@@ -32,11 +33,12 @@ export function Issues({ status }: { status: Status | undefined }) {
   const f = readFilters(search)
   const before = q.get('before') ?? undefined
   const [me] = useMe()
-  const [picked, setPicked] = useState<ReadonlySet<string>>(new Set())
+  const picked = readChosen(q.get('chosen'))
+  const [anchor, setAnchor] = useState<string>()
   const sort = q.get('sort') ?? 'date'
   const query = f.query.trim()
   const params = { ...apiRange(f), project: q.get('project') ?? undefined, query, sort: sort === 'date' ? undefined : sort, me: me || undefined }
-  const set = (change: Record<string, string>) => go(path + withParams(search, { ...change, text: '', before: '' }))
+  const set = (change: Record<string, string>) => go(path + withParams(search, { ...change, text: '', before: '', chosen: '' }))
   const state = stateOf(query)
   const issues = useQuery({
     queryKey: ['issues', params, before],
@@ -46,11 +48,18 @@ export function Issues({ status }: { status: Status | undefined }) {
   const list = issues.data?.issues
   const newest = list?.[0]?.lastSeen
   const chosen = (list ?? []).filter((i) => picked.has(i.id))
-  const pick = (id: string) => {
-    const next = new Set(picked)
-    if (!next.delete(id)) next.add(id)
-    setPicked(next)
+  const setPicked = (ids: ReadonlySet<string>) => go(path + withParams(search, { chosen: writeChosen(ids) }), { replace: true })
+  const pick = (id: string, shift: boolean) => {
+    const next = choose((list ?? []).map((i) => i.id), { ids: picked, anchor }, id, shift)
+    setAnchor(next.anchor)
+    setPicked(next.ids)
   }
+  const pickFocused = (shift: boolean) => {
+    const at = focusedRow([...document.querySelectorAll<HTMLElement>('[data-row]')])
+    const issue = list?.[at]
+    if (issue) pick(issue.id, shift)
+  }
+  useKeys({ x: () => pickFocused(false), X: () => pickFocused(true) })
   const fresh = useQuery({
     queryKey: ['issues-since', params, newest],
     queryFn: ({ signal }) => ask<'/api/v1/issues'>('/issues', { ...params, from: newest ? String(BigInt(newest) + 1n) : params.from, to: undefined, limit: 500 }, signal),
@@ -109,11 +118,20 @@ export function Issues({ status }: { status: Status | undefined }) {
           <table aria-label="Issues" aria-busy={issues.isFetching}>
             <thead>
               <tr>
-                <th>
-                  <span className="only-read">Chosen</span>
+                <th className="choose">
+                  <input
+                    type="checkbox"
+                    aria-label="Choose all of this page"
+                    checked={!!list && chosen.length === list.length}
+                    ref={(el) => {
+                      if (el) el.indeterminate = chosen.length > 0 && chosen.length < (list?.length ?? 0)
+                    }}
+                    onChange={(e) => setPicked(new Set(e.target.checked ? (list ?? []).map((i) => i.id) : []))}
+                  />
                 </th>
                 <th>Issue</th>
-                <th className="wide">Events, 24 h</th>
+                <th className="wide">24 h</th>
+                <th className="wide">14 days</th>
                 <th className="num">Events</th>
                 <th className="num wide">Users</th>
                 <th className="num wide">Records</th>
@@ -121,16 +139,16 @@ export function Issues({ status }: { status: Status | undefined }) {
                 <th className="num wide">First seen</th>
               </tr>
             </thead>
-            <tbody>{list ? list.map((i) => <Line key={i.id} i={i} picked={picked.has(i.id)} pick={() => pick(i.id)} />) : <Ghosts rows={8} columns={8} />}</tbody>
+            <tbody>{list ? list.map((i) => <Line key={i.id} i={i} picked={picked.has(i.id)} pick={(shift) => pick(i.id, shift)} />) : <Ghosts rows={8} columns={9} />}</tbody>
           </table>
         </div>
       )}
       {issues.data && (
         <p className="pages">
           <Link to="/issues/discarded">Discarded issues</Link>
-          {before && <Link to={'/issues' + withParams(search, { before: '' })}>Newest</Link>}
+          {before && <Link to={'/issues' + withParams(search, { before: '', chosen: '' })}>Newest</Link>}
           {issues.data?.next && (
-            <button type="button" className="pick" onClick={() => go(path + withParams(search, { before: issues.data?.next ?? '' }))}>
+            <button type="button" className="pick" onClick={() => go(path + withParams(search, { before: issues.data?.next ?? '', chosen: '' }))}>
               Older issues
             </button>
           )}
@@ -140,11 +158,13 @@ export function Issues({ status }: { status: Status | undefined }) {
   )
 }
 
-function Line({ i, picked, pick }: { i: Issue; picked: boolean; pick: () => void }) {
+function Line({ i, picked, pick }: { i: Issue; picked: boolean; pick: (shift: boolean) => void }) {
+  // Shift and a click mark text elsewhere; here they choose a range.
+  const noText = (e: MouseEvent) => e.shiftKey && e.preventDefault()
   return (
     <tr className={picked ? 'sel' : ''}>
       <td className="choose">
-        <input type="checkbox" aria-label={'Choose ' + (i.title || 'issue without title')} checked={picked} onChange={pick} />
+        <input type="checkbox" aria-label={'Choose ' + (i.title || 'issue without title')} checked={picked} onMouseDown={noText} onChange={(e) => pick(e.nativeEvent instanceof globalThis.MouseEvent && e.nativeEvent.shiftKey)} />
       </td>
       <td className="grow two">
         <Link to={'/issues/' + i.id} data-row className="rowlink">
@@ -155,7 +175,10 @@ function Line({ i, picked, pick }: { i: Issue; picked: boolean; pick: () => void
         </div>
       </td>
       <td className="wide">
-        <Hours hours={i.hours} />
+        <Spark counts={i.hours} each="hour" width={110} />
+      </td>
+      <td className="wide">
+        <Spark counts={i.days} each="day" width={90} />
       </td>
       <td className="num">{count(i.events)}</td>
       <td className="num wide">{i.users > 0 ? count(i.users) : <span className="faint">not told</span>}</td>
@@ -191,15 +214,15 @@ export function Level({ level }: { level: string }) {
   return <span className={'tag ' + tone}>{level || 'error'}</span>
 }
 
-/** Events an hour, oldest first. */
-export function Hours({ hours, width = 150, height = 24 }: { hours: readonly number[]; width?: number; height?: number }) {
-  const most = Math.max(1, ...hours)
-  const w = width / hours.length
-  const sum = hours.reduce((a, b) => a + b, 0)
+/** Events of each hour or day, oldest first. */
+export function Spark({ counts, each, width = 150, height = 24 }: { counts: readonly number[]; each: 'hour' | 'day'; width?: number; height?: number }) {
+  const most = Math.max(1, ...counts)
+  const w = width / counts.length
+  const sum = counts.reduce((a, b) => a + b, 0)
   return (
-    <svg width={width} height={height} role="img" aria-label={`${plain(count(sum))} events in 24 hours, at most ${plain(count(most))} an hour`}>
+    <svg width={width} height={height} role="img" aria-label={`${plain(count(sum))} events in ${counts.length} ${each}s, at most ${plain(count(most))} ${each === 'hour' ? 'an hour' : 'a day'}`}>
       <line x1="0" x2={width} y1={height - 0.5} y2={height - 0.5} stroke="var(--line)" />
-      {hours.map((n, i) => n > 0 && <rect key={i} x={i * w} width={w - 1} y={height - Math.max(2, (n / most) * height)} height={Math.max(2, (n / most) * height)} fill="var(--bad)" />)}
+      {counts.map((n, i) => n > 0 && <rect key={i} x={i * w} width={w - 1} y={height - Math.max(2, (n / most) * height)} height={Math.max(2, (n / most) * height)} fill="var(--bad)" />)}
     </svg>
   )
 }
