@@ -275,7 +275,7 @@ func (q *query) decode(v any) error {
 // handle registers one question. Every route but status takes project.
 func (h *Handler) handle(route string, known []string, answer func(context.Context, *query) (any, error)) {
 	if tables[route] != "" {
-		known, answer = append(slices.Clone(known), "format"), asTable(route, answer)
+		known, answer = append(slices.Clone(known), "format"), asTable(route, known, answer)
 	}
 	h.serve(http.MethodGet, route, known, answer)
 }

@@ -10,9 +10,12 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/hoptrace/hoptrace/exporters"
 )
 
 // maxExport bounds the rows of one export.
@@ -28,11 +31,13 @@ const exportTime = 2 * time.Minute
 const maxExports = 4
 
 // tables are the lists that can be had as CSV and JSON, by the name of their rows in
-// the answer. A search streams all its pages; these give the page that was asked for.
+// the answer. All pages are sent, unless limit asks for one.
 var tables = map[string]string{
 	"/api/v1/traces": "traces", "/api/v1/hops": "hops", "/api/v1/topics": "topics", "/api/v1/lag": "lines", "/api/v1/logs": "logs", "/api/v1/issues": "issues",
 	"/api/v1/ledger": "lines", "/api/v1/topology": "edges", "/api/v1/feedback": "feedback", "/api/v1/releases": "releases", "/api/v1/monitors": "monitors",
-	"/api/v1/metrics": "metrics", "/api/v1/clocks": "clocks", "/api/v1/discarded": "discarded",
+	"/api/v1/metrics": "metrics", "/api/v1/clocks": "clocks", "/api/v1/discarded": "discarded", "/api/v1/dead-letters": "letters",
+	"/api/v1/lag/{group}": "partitions", "/api/v1/traces/{id}": "hops", "/api/v1/traces/{id}/spans/{span}/batch": "messages", "/api/v1/find": "records",
+	"/api/v1/issues/{id}": "events", "/api/v1/items": "files", "/api/v1/audit": "entries",
 }
 
 // format is csv, json or ndjson when the answer is wanted as a table.
@@ -51,7 +56,7 @@ type export struct {
 	name, format string
 	at           time.Time
 	row          reflect.Type
-	// next gives at most so many more rows; fewer are the last ones.
+	// next gives at most so many more rows; none is the end.
 	next func(ctx context.Context, limit int) (reflect.Value, error)
 	most int
 	more bool // behind what next gives there is more that this export does not have
@@ -63,49 +68,128 @@ func exportOf[T any](q *query, name, format string, page func(ctx context.Contex
 	if q.fault != nil {
 		return nil, q.fault
 	}
+	ended := false
 	return &export{
 		name: name, format: format, at: q.now, row: reflect.TypeFor[T](), most: maxExport,
 		next: func(ctx context.Context, limit int) (reflect.Value, error) {
+			if ended {
+				return reflect.ValueOf([]T(nil)), nil
+			}
 			rows, err := page(ctx, limit)
+			ended = len(rows) < limit
 			return reflect.ValueOf(rows), err
 		},
 	}, nil
 }
 
-// asTable gives the list of an answer as a table when its format is asked for.
-func asTable(route string, answer func(context.Context, *query) (any, error)) func(context.Context, *query) (any, error) {
-	field := tables[route]
+// asTable gives the list of an answer as a table when its format is asked for. known
+// are the parameters that the route takes.
+func asTable(route string, known []string, answer func(context.Context, *query) (any, error)) func(context.Context, *query) (any, error) {
 	return func(ctx context.Context, q *query) (any, error) {
 		format := q.format()
-		out, err := answer(ctx, q)
-		if err != nil || q.fault != nil || format == "" {
-			return out, err
+		if format == "" || q.fault != nil {
+			return answer(ctx, q)
 		}
-		v := reflect.Indirect(reflect.ValueOf(out))
-		rows, more := reflect.Value{}, false
-		for i := range v.NumField() {
-			switch name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ","); name {
-			case field:
-				rows = v.Field(i)
-			case "next":
-				more = !v.Field(i).IsZero()
-			case "total":
-				more = more || v.Field(i).CanInt() && rows.IsValid() && v.Field(i).Int() > int64(rows.Len())
+		pages := tablePages{route: route, q: *q, answer: answer, whole: q.text("limit") == "" && slices.Contains(known, "limit")}
+		if pages.whole {
+			pages.q.params = q.with("limit", strconv.Itoa(most))
+		}
+		first, err := pages.page(ctx)
+		if err != nil {
+			return nil, err
+		}
+		out := &export{name: cmp.Or(fileNames[route], route[strings.LastIndexByte(route, '/')+1:]), format: format, at: q.now, row: first.Type().Elem(), most: maxExport}
+		if !pages.whole {
+			out.most, out.more = first.Len(), pages.next != nil
+		} else if pages.next == nil {
+			out.more = first.Len() == most // a full page of a list that has one only
+		}
+		out.next = func(ctx context.Context, limit int) (reflect.Value, error) {
+			for first.Len() == 0 && pages.whole && pages.next != nil {
+				pages.q.params = pages.next
+				var err error
+				if first, err = pages.page(exporters.OneLook(ctx)); err != nil {
+					return first, err
+				}
+			}
+			n := min(limit, first.Len())
+			page := first.Slice(0, n)
+			first = first.Slice(n, first.Len())
+			return page, nil
+		}
+		return out, nil
+	}
+}
+
+// fileNames are what the rows of a route are called in a file's name, where it is
+// not the last word of the route.
+var fileNames = map[string]string{
+	"/api/v1/traces/{id}": "journey", "/api/v1/traces/{id}/spans/{span}/batch": "batch", "/api/v1/lag/{group}": "lag-of-group", "/api/v1/issues/{id}": "events",
+}
+
+// tablePages asks for the pages of a list one after another.
+type tablePages struct {
+	route  string
+	q      query
+	answer func(context.Context, *query) (any, error)
+	whole  bool
+	next   *params // nil behind the last page
+}
+
+// page gives the rows of a page and notes what asks for the one behind it.
+func (p *tablePages) page(ctx context.Context) (reflect.Value, error) {
+	out, err := p.answer(ctx, &p.q)
+	if err == nil {
+		err = p.q.fault
+	}
+	if err != nil {
+		return reflect.Value{}, err
+	}
+	v, rows := reflect.Indirect(reflect.ValueOf(out)), reflect.Value{}
+	p.next = nil
+	for i := range v.NumField() {
+		switch name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ","); name {
+		case tables[p.route]:
+			rows = v.Field(i)
+		case "next", "nextEvents":
+			switch next := v.Field(i).Interface().(type) {
+			case *string:
+				if next != nil {
+					p.next = p.q.with("before", *next)
+				}
+			case *Nanos:
+				if next != nil {
+					p.next = p.q.with("before", string(*next))
+				}
+			case *int:
+				if next != nil {
+					p.next = p.q.with("skip", strconv.Itoa(*next))
+				}
+			case *LogCursor:
+				if next != nil {
+					p.next = p.q.with("before", string(next.Before), "skip", strconv.Itoa(next.Skip))
+				}
+			case *FileCursor:
+				if next != nil {
+					p.next = p.q.with("before", string(next.Before), "skip", strconv.Itoa(next.Skip))
+				}
+			default:
+				return rows, fmt.Errorf("route %s pages by %T, which an export cannot follow", p.route, next)
 			}
 		}
-		if !rows.IsValid() {
-			return nil, fmt.Errorf("route %s has no list %s", route, field)
-		}
-		return &export{
-			name: route[strings.LastIndexByte(route, '/')+1:], format: format, at: q.now, row: rows.Type().Elem(), most: rows.Len(), more: more,
-			next: func(_ context.Context, limit int) (reflect.Value, error) {
-				n := min(limit, rows.Len())
-				page := rows.Slice(0, n)
-				rows = rows.Slice(n, rows.Len())
-				return page, nil
-			},
-		}, nil
 	}
+	if !rows.IsValid() {
+		return rows, fmt.Errorf("route %s has no list %s", p.route, tables[p.route])
+	}
+	for _, name := range []string{"Total", "Records"} { // pages by how many were skipped
+		if total := v.FieldByName(name); p.next == nil && total.IsValid() && total.CanInt() {
+			skip, _ := strconv.Atoi(p.q.text("skip")) // the route read it
+			if at := skip + rows.Len(); int64(at) < total.Int() && rows.Len() > 0 {
+				p.next = p.q.with("skip", strconv.Itoa(at))
+			}
+		}
+	}
+	return rows, nil
 }
 
 var exportTypes = map[string]string{"csv": "text/csv; charset=utf-8; header=present", "json": "application/json", "ndjson": "application/x-ndjson"}
@@ -172,15 +256,16 @@ func (e *export) send(ctx context.Context, w http.ResponseWriter, rows reflect.V
 			}
 			n++
 		}
-		if rows.Len() < min(exportPage, e.most) || n >= e.most {
-			more = e.more || n >= e.most && e.most == maxExport
+		if n >= e.most && e.most < maxExport {
+			more = e.more
 			break
 		}
-		if rows, err = e.next(ctx, min(exportPage, e.most-n)); err != nil {
+		limit := min(exportPage, e.most-n)
+		if rows, err = e.next(ctx, max(limit, 1)); err != nil {
 			return n, false, err
 		}
-		if rows.Len() == 0 {
-			more = e.more
+		if rows.Len() == 0 || limit == 0 {
+			more = e.more || rows.Len() > 0
 			break
 		}
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -54,6 +55,15 @@ func (p *params) refuse(name, value, want string) {
 	if p.fault == nil {
 		p.fault = badParameter(name, value, want)
 	}
+}
+
+// with are the same parameters with others for some of them, by name and value.
+func (p *params) with(pairs ...string) *params {
+	out := &params{values: maps.Clone(p.values), path: p.path, now: p.now}
+	for i := 0; i < len(pairs); i += 2 {
+		out.values.Set(pairs[i], pairs[i+1])
+	}
+	return out
 }
 
 func (p *params) text(name string) string { return p.values.Get(name) }

@@ -5,12 +5,15 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/schemas"
@@ -239,12 +242,20 @@ func TestExportStreamsAllPagesAndGuardsFormulas(t *testing.T) {
 }
 
 func TestEveryTableCanBeHadAsAFile(t *testing.T) {
-	h := newHandler(t, searchStore(7))
+	store := searchStore(7)
+	store.AllIssues = []schemas.Issue{{ID: 5, Project: 1, Title: "it broke"}}
+	h := newHandler(t, store)
+	trace := store.AllSpans[3].TraceID.String()
+	of := strings.NewReplacer("/find", "/find?q=orders/0@3", "/issues/{id}", "/issues/5", "/traces/{id}", "/traces/"+trace, "{span}", store.AllSpans[3].SpanID.String(), "{group}", "billing")
 	for route := range tables {
-		path := strings.TrimPrefix(route, "/api/v1")
+		path := of.Replace(strings.TrimPrefix(route, "/api/v1"))
+		sign := "?"
+		if strings.Contains(path, "?") {
+			sign = "&"
+		}
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1"+path+"?format=csv", nil))
-		if w.Code == http.StatusNotImplemented || path == "/lag" && w.Code == http.StatusNotFound {
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1"+path+sign+"format=csv", nil))
+		if w.Code == http.StatusNotImplemented || strings.HasPrefix(path, "/lag") && w.Code == http.StatusNotFound {
 			continue // the fake store has no such thing
 		}
 		rows, err := csv.NewReader(w.Body).ReadAll()
@@ -312,4 +323,83 @@ func TestQueriesAreSavedChangedAndDeleted(t *testing.T) {
 	sendRaw(t, h, "DELETE", "/queries/1", "", 200)
 	sendRaw(t, h, "DELETE", "/queries/1", "", 404)
 	sendRaw(t, h, "PUT", "/queries/x", `{"name":"a","subject":"hops","query":"","view":""}`, 404)
+}
+
+// The whole of a list, page after page, and its file have the same rows in the same
+// order, under the same filters.
+func TestAFileOfAListHasAllItsPages(t *testing.T) {
+	store := searchStore(1234)
+	for i := range 700 {
+		id := schemas.IssueID(i + 1)
+		store.AllIssues = append(store.AllIssues, schemas.Issue{
+			ID: id, Project: 1, Title: fmt.Sprint("issue ", i%7), Fingerprint: schemas.Fingerprint{1, byte(i >> 8), byte(i)}, FirstSeen: testNow.Add(-time.Duration(i) * time.Minute).UnixNano(), LastSeen: testNow.Add(-time.Duration(i) * time.Second).UnixNano(),
+			IssueState: schemas.IssueState{Status: schemas.StatusUnresolved},
+		})
+	}
+	h := newHandler(t, store)
+	h.deps.Logs = &sameTime{n: 1100}
+	rowsOf := func(path, field string) []any {
+		t.Helper()
+		var out []any
+		for next := ""; ; {
+			page := get[map[string]any](t, h, path+next, http.StatusOK)
+			rows, _ := page[field].([]any)
+			out = append(out, rows...)
+			switch n := page["next"].(type) {
+			case string:
+				next = "&before=" + url.QueryEscape(n)
+			case map[string]any:
+				next = fmt.Sprintf("&before=%v&skip=%v", n["before"], n["skip"])
+			default:
+				return out
+			}
+		}
+	}
+	for path, field := range map[string]string{
+		"/traces?errors=true": "traces", "/traces?from=-1h": "traces", "/logs?level=info": "logs", "/issues?query=%22issue+3%22": "issues", "/issues?sort=new": "issues",
+	} {
+		want := rowsOf(path+"&limit=37", field)
+		if len(want) < 90 {
+			t.Errorf("%s: the list has %d rows; want enough for pages", path, len(want))
+		}
+		r := exported(t, h, path+"&format=json")
+		var got []any
+		if err := json.NewDecoder(r.Body).Decode(&got); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: list of %d and file of %d rows differ (-list +file):\n%.2000s", path, len(want), len(got), diff)
+		}
+		if r.Trailer.Get("X-Hoptrace-Rows") != fmt.Sprint(len(want)) || r.Trailer.Get("X-Hoptrace-More") != "false" {
+			t.Errorf("%s: trailers %v of %d rows", path, r.Trailer, len(want))
+		}
+		lines, err := csv.NewReader(exported(t, h, path+"&format=csv").Body).ReadAll()
+		if err != nil || len(lines) != len(want)+1 {
+			t.Errorf("%s: %d lines of CSV, error %v; want %d and a header", path, len(lines), err, len(want))
+		}
+	}
+}
+
+func TestAFileIsBounded(t *testing.T) {
+	h := newHandler(t, searchStore(3))
+	h.deps.Logs = &sameTime{n: 9_000}
+	r := exported(t, h, "/logs?format=ndjson")
+	if n := bytes.Count(must(io.ReadAll(r.Body)), []byte("\n")); n != 9_000 || r.Trailer.Get("X-Hoptrace-More") != "false" {
+		t.Errorf("%d lines, trailers %v; want 9,000 and no more", n, r.Trailer)
+	}
+	// Rows of one time are paged up to 10,000; the file is cut with a sign that it is.
+	h.deps.Logs = &sameTime{n: 12_000}
+	defer func() {
+		if recover() != http.ErrAbortHandler { //nolint:errorlint // what the handler panics with
+			t.Error("a file that could not be ended was sent as if it were whole")
+		}
+	}()
+	exported(t, h, "/logs?format=ndjson")
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
