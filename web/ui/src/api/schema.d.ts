@@ -4425,6 +4425,8 @@ export interface operations {
                 project?: components["parameters"]["project"];
                 /** @description Spans of an earlier answer, for the next 10,000 by start time. */
                 skip?: number;
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path: {
@@ -4457,6 +4459,8 @@ export interface operations {
                 /** @description Records of earlier pages. */
                 skip?: number;
                 limit?: components["parameters"]["limit"];
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path: {
@@ -4780,6 +4784,8 @@ export interface operations {
                 cluster?: string;
                 topic?: components["parameters"]["topic"];
                 partition?: number;
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path: {
@@ -4840,6 +4846,8 @@ export interface operations {
                 before?: string;
                 /** @description At most 100; without it 50. */
                 limit?: number;
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path?: never;
@@ -5089,6 +5097,8 @@ export interface operations {
                 /** @description How many of the items at the time before were had already. */
                 skip?: number;
                 limit?: components["parameters"]["limit"];
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path?: never;
@@ -5617,6 +5627,8 @@ export interface operations {
                 /** @description Older events: what the last page gave as nextEvents. */
                 before?: string;
                 limit?: components["parameters"]["limit"];
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path: {
@@ -6112,6 +6124,8 @@ export interface operations {
                 /** @description What the last page gave as next. */
                 skip?: number;
                 limit?: components["parameters"]["limit"];
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path?: never;
@@ -6994,6 +7008,8 @@ export interface operations {
                 limit?: components["parameters"]["limit"];
                 /** @description Decimal id; the first project unless given. */
                 project?: components["parameters"]["project"];
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path?: never;
