@@ -1,7 +1,9 @@
 package integration
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -25,9 +27,9 @@ func TestUI(t *testing.T) {
 			t.Log(f)
 		}
 	})
-	playwright := func(t *testing.T, h *harness.Hoptrace, browser, file string) {
+	playwright := func(t *testing.T, h *harness.Hoptrace, browser, file string, env ...string) {
 		t.Helper()
-		if f := playwright(t, h, browser, file); f != "" {
+		if f := playwright(t, h, browser, file, env...); f != "" {
 			failed = append(failed, f)
 			t.Fail() // and on with the next: one red page hides no other
 		}
@@ -44,6 +46,7 @@ func TestUI(t *testing.T) {
 	harness.WaitDrained(t, h.Kafka, time.Minute, "ingest-spans", "ingest-events", "events")
 	waitIssue(t, h, "CARD_DECLINED", run.ErrorsReported)
 	playwright(t, h, browser, "pages")
+	playwright(t, h, browser, "first-route")
 	playwright(t, h, browser, "waterfall")
 	playwright(t, h, browser, "topology")
 	playwright(t, h, browser, "search")
@@ -53,18 +56,31 @@ func TestUI(t *testing.T) {
 	stopGroup(t, h, "ui-stopped", "orders")
 	playwright(t, h, browser, "lag")
 	playwright(t, h, browser, "journey")
-	sendAwkward(t, h) // last: it is many times the example's data
-	playwright(t, h, browser, "health")
+	awkward := sendAwkward(t, h) // last: it is many times the example's data
+	playwright(t, h, browser, "awkward", "HOPTRACE_AWKWARD="+awkward)
+	playwright(t, h, browser, "awkward-looks", "HOPTRACE_AWKWARD="+awkward)
+	playwright(t, h, browser, "health") // after them: it discards dead letters
 	stopClean(t, h)
 }
 
-// sendAwkward fills the server with what a UI must bear, and waits until it is stored.
-func sendAwkward(t *testing.T, h *harness.Hoptrace) {
+// sendAwkward fills the server with what a UI must bear, waits until it is stored, and
+// names the file that tells what was sent.
+func sendAwkward(t *testing.T, h *harness.Hoptrace) string {
 	t.Helper()
-	if _, err := cases.Send(t.Context(), cases.Config{OTLP: h.HTTP, DSN: h.DSN(t), Kafka: h.Kafka, Seed: 1}); err != nil {
+	told, err := cases.Send(t.Context(), cases.Config{OTLP: h.HTTP, DSN: h.DSN(t), Kafka: h.Kafka, Seed: 1})
+	if err != nil {
 		t.Fatalf("cannot send the awkward cases: %v", err)
 	}
+	text, err := json.Marshal(told)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "awkward.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	harness.WaitDrained(t, h.Kafka, time.Minute, "ingest-spans", "ingest-metrics", "ingest-events", "events")
+	return file
 }
 
 // stopGroup leaves a consumer group that has committed the begin of a topic and has
@@ -87,17 +103,17 @@ func stopGroup(t *testing.T, h *harness.Hoptrace, group, topic string) {
 }
 
 // playwright runs one file of integration/ui/tests and returns what failed, if anything.
-func playwright(t *testing.T, h *harness.Hoptrace, browser, file string) string {
+func playwright(t *testing.T, h *harness.Hoptrace, browser, file string, env ...string) string {
 	t.Helper()
 	dir := filepath.Join(harness.Root(t), "integration", "ui")
 	installNode(t, dir)
 	p := harness.Start(t, harness.Command{
 		Name: "playwright-" + file, Path: filepath.Join(dir, "node_modules", ".bin", "playwright"), Dir: dir,
 		Args: []string{"test", file + ".spec"}, // it is looked for in the whole path
-		Env: []string{
+		Env: append([]string{
 			"HOPTRACE_WEB=" + h.Web, "HOPTRACE_OTLP_HTTP=" + h.HTTP, "HOPTRACE_SHOTS=" + filepath.Join(harness.Artefacts(t), "screenshots"),
 			"CHROMIUM=" + browser, "CI=1", "FORCE_COLOR=0",
-		},
+		}, env...),
 	})
 	if err := p.Wait(8 * time.Minute); err != nil {
 		return fmt.Sprintf("%s in Chromium: %v:\n%s", file, err, p.Tail(60))

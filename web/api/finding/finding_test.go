@@ -47,6 +47,11 @@ func TestJourneyFindings(t *testing.T) {
 	}
 	f("a backlog of known size", Journey{Duration: 3 * time.Hour, Hops: []Hop{hop(func(h *Hop) { h.Parts.Backlog, h.Behind = known(179*time.Minute), 3120 })}}, "reached", ToneOK,
 		"POST /checkout reached payments after 3h0m0s", "Almost all of it (99.44%) it lay in payments p1: group billing was 3120 records behind", "processed for 4ms")
+	f("done before it was sent", Journey{Duration: 4 * time.Second, Path: Path{Total: time.Second, Consumers: 1.2}, Hops: []Hop{hop(func(h *Hop) {
+		h.Parts.LongPoll, h.Parts.FetchQueue, h.Parts.EndToEnd = known(-4*time.Second), known(-5*time.Millisecond), known(-3900*time.Millisecond)
+	})}}, "backwards", ToneWarn, "POST /checkout reached payments, but two clocks disagree by 4s or more", "How long it took in all is unknown: payments p1 was done before it was sent", "2 parts are negative")
+	f("a part below zero of a hop that is not", Journey{Duration: 4 * time.Second, Hops: []Hop{hop(func(h *Hop) { h.Parts.FetchQueue, h.Parts.EndToEnd = known(-5*time.Millisecond), known(3*time.Second) })}}, "reached", ToneOK,
+		"reached payments after 4s", "One part is negative")
 	f("a backlog of unknown size", Journey{Duration: 3 * time.Hour, Hops: []Hop{hop(func(h *Hop) { h.Parts.Backlog = known(2 * time.Hour) })}}, "reached", ToneOK, "Most of it (66.67%) it lay in payments p1 before group billing asked")
 	f("one record behind", Journey{Hops: []Hop{hop(func(h *Hop) { h.Parts.Backlog, h.Behind = known(19*time.Millisecond), 1 })}}, "reached", ToneOK, "was one record behind")
 	f("linger", Journey{Hops: []Hop{hop(func(h *Hop) { h.Parts.BatchQueue = known(19 * time.Millisecond) })}}, "reached", ToneOK, "batch queue for payments p1: 19ms of linger")

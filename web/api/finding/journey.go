@@ -89,6 +89,7 @@ type journeyFacts struct {
 	workKnown         bool
 	unshared          bool
 	largestOfDuration float64
+	backwards         stretch // of a hop that was done before it was sent, its most negative part
 }
 
 // ForJourney says where the time of one journey went.
@@ -122,6 +123,9 @@ func ForJourney(j Journey) Finding {
 			f.known++
 			if s.part.Duration < 0 {
 				f.negative++
+				if done := h.Parts.EndToEnd; done.Known && done.Duration < 0 && s.part.Duration < f.backwards.d {
+					f.backwards = stretch{s.name, h, s.part.Duration}
+				}
 			}
 			if s.part.Duration > f.largest.d {
 				f.largest = stretch{s.name, h, s.part.Duration}
@@ -132,7 +136,7 @@ func ForJourney(j Journey) Finding {
 			}
 		}
 	}
-	if j.Duration > 0 {
+	if j.Duration > 0 && f.backwards.d == 0 {
 		f.largestOfDuration = min(1, float64(f.largest.d)/float64(j.Duration))
 	}
 	out := first(journeyTitles, f)
@@ -168,6 +172,14 @@ func (h Hop) place() string {
 }
 
 var journeyTitles = []rule[journeyFacts]{
+	// From the first start to the last end is no duration where an effect lies before its cause.
+	{"backwards", func(f journeyFacts) bool { return f.backwards.d < 0 }, ToneWarn, func(f journeyFacts) []Piece {
+		word := " reached "
+		if f.last.Failed {
+			word = " failed in "
+		}
+		return say(strong(f.Root), text(word+f.last.Service+", but two clocks disagree by "), duration(-f.backwards.d).at(rowHref(f.backwards.hop.ID)), text(" or more"))
+	}},
 	{"failed", func(f journeyFacts) bool { return f.read > 0 && f.last.Failed }, ToneBad, func(f journeyFacts) []Piece {
 		return say(strong(f.Root), text(" failed in "+f.last.Service+" after "), duration(f.Duration).at(rowHref(f.last.ID)))
 	}},
@@ -225,7 +237,9 @@ func largestIs(names ...exporters.PartName) func(journeyFacts) bool {
 }
 
 var journeyTexts = []rule[journeyFacts]{
-	{"whose", func(f journeyFacts) bool { return f.Path.Total > 0 && f.read > 0 && f.Path.Unknown < 1 }, "", func(f journeyFacts) []Piece {
+	{"whose", func(f journeyFacts) bool {
+		return f.Path.Total > 0 && f.read > 0 && f.Path.Unknown < 1 && f.backwards.d == 0
+	}, "", func(f journeyFacts) []Piece {
 		type side struct {
 			whose string
 			of    float64
@@ -291,7 +305,9 @@ var journeyTexts = []rule[journeyFacts]{
 		h := f.largest.hop
 		return append(most(f), text("went into processing by group "), strong(h.Group).at(rowHref(h.ID)), text("."))
 	}},
-	{"spread", func(f journeyFacts) bool { return f.largest.d > 0 && f.largestOfDuration < mostly }, "", func(f journeyFacts) []Piece {
+	{"spread", func(f journeyFacts) bool {
+		return f.largest.d > 0 && f.largestOfDuration < mostly && f.backwards.d == 0
+	}, "", func(f journeyFacts) []Piece {
 		h := f.largest.hop
 		words := "no part of a hop has half of it; the largest is "
 		if f.unknown > 0 {
@@ -327,6 +343,10 @@ var journeyTexts = []rule[journeyFacts]{
 	}},
 	{"some-unread", func(f journeyFacts) bool { return f.read > 0 && f.unread > 0 }, "", func(f journeyFacts) []Piece {
 		return append(many(f.unread, "record", "records"), text(" on the way nobody has been seen to read."))
+	}},
+	{"backwards", func(f journeyFacts) bool { return f.backwards.d < 0 }, "", func(f journeyFacts) []Piece {
+		h := f.backwards.hop
+		return say(text("how long it took in all is unknown: "), strong(h.place()).at(rowHref(h.ID)), text(" was done before it was sent, which no message is."))
 	}},
 	{"negative", func(f journeyFacts) bool { return f.negative > 0 }, "", func(f journeyFacts) []Piece {
 		return append(many(f.negative, "part is", "parts are"), text(" negative: two clocks disagree."))

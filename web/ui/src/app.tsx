@@ -103,11 +103,9 @@ function Pages() {
           </Later>
         </Route>
         <Route path="/records/:topic/:partition/:offset">
-          {(p) => (
-            <Later page="Messages" status={s}>
-              <RecordPage key={`${p.topic}/${p.partition}/${p.offset}`} topic={p.topic} partition={p.partition} offset={p.offset} status={s} />
-            </Later>
-          )}
+          <Later page="Messages" status={s}>
+            <RecordPage status={s} />
+          </Later>
         </Route>
         <Route path="/messages">{list(<Messages status={s} />, 'Messages')}</Route>
         <Route path="/search">

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { axisOf, deadTime, subtract, union } from './axis'
+import { axisOf, deadTime, labelled, subtract, union } from './axis'
 import { plain } from './format'
 
 const ms = 1e6
@@ -66,4 +66,12 @@ describe('axisOf', () => {
     expect(a.x(1000)).toBe(1)
     expect(a.x(990)).toBeLessThan(a.x(1000))
   })
+})
+
+it('a label gives way to the one before it, to the sign of a break and to the edge', () => {
+  const tick = (x: number, label: string) => ({ x, label })
+  const ticks = [tick(0, '0'), tick(0.05, '+100 ms'), tick(0.2, '+1 ms'), tick(0.42, '+200 ms'), tick(0.6, '+0'), tick(0.97, '+100 ms')]
+  const labels = labelled({ ticks, breaks: [{ from: 0, to: 1, x0: 0.45, x1: 0.55 }] }, 500)
+  expect(labels.map((t) => t.label)).toEqual(['0', '+100 ms', '+1 ms', '+0'])
+  expect(labelled({ ticks: [tick(0, '0'), tick(0.02, '1 ms')], breaks: [] }, 300).map((t) => t.label)).toEqual(['0'])
 })

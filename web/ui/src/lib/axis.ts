@@ -172,6 +172,23 @@ function evenTicks(s: Live, many: number, again: boolean): Tick[] {
   return out
 }
 
+/** Room in px of a character of a label, and beside the sign of a break. */
+const CHARACTER = 6.2
+const SIGN = 8
+
+/** The ticks whose labels have room on an axis of so many px: beside each other, the signs of breaks and the right edge. */
+export function labelled(axis: Pick<Axis, 'ticks' | 'breaks'>, width: number): Tick[] {
+  const signs = axis.breaks.map((b) => ((b.x0 + b.x1) / 2) * width)
+  let taken = -Infinity
+  return axis.ticks.filter((t) => {
+    const from = t.x * width + 4
+    const to = from + t.label.length * CHARACTER
+    if (from < taken || to > width || signs.some((at) => to > at - SIGN && from < at + SIGN)) return false
+    taken = to + 6
+    return true
+  })
+}
+
 const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500]
 const SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400]
 

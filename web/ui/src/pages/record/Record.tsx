@@ -1,6 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
 import type { ReactNode } from 'react'
 import { useSearch } from 'wouter'
+import { usePathname } from 'wouter/use-browser-location'
 import { ApiError, ask, type Answer } from '../../api/client'
 import type { Hop, Status } from '../../api/types'
 import { bytes, count, duration, fullTime, plain, time } from '../../lib/format'
@@ -13,14 +14,19 @@ import { Link } from '../../parts/Link'
 import { Shell } from '../../parts/Shell'
 import { Failed, Ghosts } from '../../parts/States'
 import { retryWords } from '../journey/lanes'
-import { recordPath } from './path'
+import { placeOf, recordPath } from './path'
 import '../journey/journey.css'
 
 type Detail = Answer<'/api/v1/records/{topic}/{partition}/{offset}'>
 type Near = NonNullable<Detail['near']>
 
 /** All that is known of one record. The URL names it; of several that have had its place, life does. */
-export function RecordPage({ topic, partition, offset, status }: { topic: string; partition: string; offset: string; status: Status | undefined }) {
+export function RecordPage({ status }: { status: Status | undefined }) {
+  const path = usePathname()
+  return <Page key={path} {...placeOf(path)} status={status} />
+}
+
+function Page({ topic, partition, offset, status }: { topic: string; partition: string; offset: string; status: Status | undefined }) {
   const search = useSearch()
   const q = new URLSearchParams(search)
   const project = q.get('project') ?? undefined

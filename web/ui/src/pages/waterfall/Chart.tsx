@@ -2,7 +2,7 @@ import { useQuery } from '@tanstack/react-query'
 import { memo, useEffect, useMemo, useRef, useState } from 'react'
 import { ask } from '../../api/client'
 import type { Batch, Hop, Journey } from '../../api/types'
-import { MODES, type Axis, type Interval, type Mode } from '../../lib/axis'
+import { labelled, MODES, type Axis, type Interval, type Mode } from '../../lib/axis'
 import { count, duration, minus, plain } from '../../lib/format'
 import { useMedia, useWindow } from '../../lib/hooks'
 import { hopLabel, segments } from '../../lib/parts'
@@ -204,17 +204,16 @@ function Cell({ row, selected, bad, fold, batch, acts }: RowProps) {
 }
 
 function AxisHead({ axis, width }: { axis: Axis; width: number }) {
-  const free = axis.ticks.filter((t, i, all) => i === 0 || (t.x - all[i - 1]!.x) * width > 34)
   return (
     <svg width={width} height="26" aria-hidden="true">
       <Breaks axis={axis} width={width} height={26} />
-      {free.map((t, i) => (
-        <g key={i}>
-          <line x1={t.x * width + 0.5} x2={t.x * width + 0.5} y1="18" y2="26" stroke="var(--line-strong)" />
-          <text x={t.x * width + 4} y="15">
-            {t.label}
-          </text>
-        </g>
+      {axis.ticks.map((t, i) => (
+        <line key={i} x1={t.x * width + 0.5} x2={t.x * width + 0.5} y1="18" y2="26" stroke="var(--line-strong)" />
+      ))}
+      {labelled(axis, width).map((t) => (
+        <text key={t.x} x={t.x * width + 4} y="15">
+          {t.label}
+        </text>
       ))}
       {axis.breaks.map((b, i) => {
         const c = ((b.x0 + b.x1) / 2) * width
@@ -278,7 +277,8 @@ function Lane({ row, axis, width, height, origin, path, batch }: LaneProps) {
 function HopLane({ hop: h, axis, width, height, origin, x, grid, onPath }: { hop: Hop; axis: Axis; width: number; height: number; origin: string; x: (t: number) => number; grid: React.ReactNode; onPath: React.ReactNode }) {
   const list = segments(h, origin)
   const total = h.start && h.end ? minus(h.end, h.start) : 0
-  const from = h.start ? x(minus(h.start, origin)) : 0
+  // Where parts are negative, the end lies before the start.
+  const from = list.length > 0 ? Math.min(...list.map((s) => x(s.from))) : h.start ? x(minus(h.start, origin)) : 0
   const hidden = list.some((s) => s.kind === 'unknown' && x(s.to) - x(s.from) < WORD)
   const negative = h.parts.filter((p) => p.known && p.ns < 0)
   const said = [
@@ -293,7 +293,7 @@ function HopLane({ hop: h, axis, width, height, origin, x, grid, onPath }: { hop
   const settle = h.settle
   const settleFrom = settle?.from ? x(minus(settle.from, origin)) : 0
   const settleTo = settle?.to ? Math.max(x(minus(settle.to, origin)), settleFrom + 1.5) : 0
-  const end = Math.max(h.end ? Math.max(x(minus(h.end, origin)), from + 2) : from, settleTo)
+  const end = Math.max(from + 2, settleTo, ...list.map((s) => x(s.to)))
   // The wait that a break swallows writes its length on the break.
   const folded = axis.breaks.flatMap((b) =>
     list.filter((s) => s.kind !== 'negative' && Math.min(s.to, b.to) - Math.max(s.from, b.from) > (b.to - b.from) / 2).map((s) => ({ at: ((b.x0 + b.x1) / 2) * width, s })),
