@@ -171,6 +171,11 @@ func (c *cluster) askCommitted(ctx context.Context, names []string, out *seen) [
 				note(at, schemas.Unknown)
 			}
 		}
+		for at, t := range c.tracks[name] { // a member had them, and none has them now
+			if _, ok := g.committed[at]; !ok && t.waits(out.at.UnixNano()) {
+				note(at, schemas.Unknown)
+			}
+		}
 	}
 	sorted := make([]string, 0, len(topics))
 	for t := range topics {

@@ -19,11 +19,16 @@ type sample struct {
 
 func (s sample) lag() int64 { return max(s.end-max(s.committed, s.start), 0) }
 
+// unread is what was unread of the records that are still there: start is where the
+// log begins now. By lag alone a deletion looks like reading.
+func (s sample) unread(start int64) int64 { return s.end - max(s.committed, start) }
+
 // track is what was seen of one partition and group, oldest first: forecastWindows
 // windows of it.
 type track struct {
 	samples []sample
 	from    int64  // one more than what an uncommitted partition is counted from; 0 for a committed one
+	owned   int64  // when a member had it last, Unix ns
 	starts  []mark // when the log's start moved, for what retention by size does
 }
 
@@ -34,6 +39,16 @@ const forecastWindows = 5
 
 // maxStarts bounds the moves of a log's start that are kept.
 const maxStarts = 16
+
+// keptUncommitted is for how long an uncommitted partition that no member has is
+// counted on. A program that fails on its first record comes back, and its backlog
+// must not begin at nothing each time.
+const keptUncommitted = time.Hour
+
+// waits tells that the track is of an uncommitted partition that may come back.
+func (t *track) waits(now int64) bool {
+	return t.from > 0 && now-t.owned < int64(keptUncommitted)
+}
 
 // add appends a sample and drops what is too old.
 //
@@ -113,7 +128,7 @@ func (t *track) judge(p *exporters.LagPartition, f facts) {
 	}
 	p.Written = rate(func(s sample) float64 { return float64(s.end) })
 	p.Read = max(rate(func(s sample) float64 { return float64(s.committed) }), 0)
-	net := growth(func(s sample) float64 { return float64(s.lag()) })
+	net := growth(func(s sample) float64 { return float64(s.unread(last.start)) })
 	whole := last.at-first.at >= int64(f.window-f.interval)
 	moved := slices.ContainsFunc(recent, func(s sample) bool { return s.committed != last.committed })
 	aging := 1.0 // by how many seconds the oldest unread record gets older a second
@@ -200,12 +215,14 @@ func judge(samples []sample, p *exporters.LagPartition, f facts, whole, moved bo
 	for i, s := range samples {
 		back = max(back, highest-s.committed)
 		highest = max(highest, s.committed)
-		caughtUp = caughtUp || s.lag() == 0
-		shrank = shrank || i > 0 && s.lag() < samples[i-1].lag()
+		caughtUp = caughtUp || s.committed >= s.end
+		shrank = shrank || i > 0 && s.unread(p.LogStart) < samples[i-1].unread(p.LogStart)
 	}
 	switch {
 	case back > 0:
 		return exporters.LagRewind, fmt.Sprintf("the committed offset went back by %d", back)
+	case p.Lag == 0 && p.Lost > 0:
+		return exporters.LagOK, "nothing is unread any more: retention deleted it"
 	case p.Lag == 0:
 		return exporters.LagOK, "nothing is unread"
 	case caughtUp:

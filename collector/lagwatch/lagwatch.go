@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -281,7 +282,7 @@ func (c *cluster) learn(ctx context.Context, s *seen) error {
 		}
 	}
 	slices.SortFunc(groups, func(a, b exporters.LagGroup) int { return strings.Compare(a.Group, b.Group) })
-	c.forget(groups)
+	c.forget(now, groups)
 	c.mu.Lock()
 	c.report.Groups, c.report.Asked, c.report.LeftOut = groups, s.at, s.leftOut
 	c.mu.Unlock()
@@ -379,6 +380,9 @@ func (c *cluster) group(s *seen, name string, g *groupSeen) exporters.LagGroup {
 		if g.uncommitted[at] {
 			t.from = committed + 1
 		}
+		if owned {
+			t.owned = now
+		}
 		k := c.keptOf(at.topic)
 		p := exporters.LagPartition{Partition: at.partition, Uncommitted: g.uncommitted[at], Owner: o.client, OwnerHost: o.host}
 		t.judge(&p, facts{
@@ -392,8 +396,8 @@ func (c *cluster) group(s *seen, name string, g *groupSeen) exporters.LagGroup {
 		}
 		topic.Partitions = append(topic.Partitions, p)
 	}
-	for at := range tracks {
-		if _, ok := g.committed[at]; !ok {
+	for at, t := range tracks {
+		if _, ok := g.committed[at]; !ok && !t.waits(now) {
 			delete(tracks, at) // it expired, or was deleted
 		}
 	}
@@ -413,7 +417,7 @@ func (c *cluster) keptOf(topic string) kept {
 }
 
 // forget drops what no group is about any more.
-func (c *cluster) forget(groups []exporters.LagGroup) {
+func (c *cluster) forget(now int64, groups []exporters.LagGroup) {
 	used := map[place]struct{}{}
 	for _, g := range groups {
 		for _, t := range g.Topics {
@@ -427,8 +431,12 @@ func (c *cluster) forget(groups []exporters.LagGroup) {
 			delete(c.logs, at)
 		}
 	}
-	for name := range c.tracks {
-		if indexGroup(groups, name) < 0 {
+	for name, tracks := range c.tracks {
+		if indexGroup(groups, name) >= 0 {
+			continue
+		}
+		maps.DeleteFunc(tracks, func(_ place, t *track) bool { return !t.waits(now) })
+		if len(tracks) == 0 {
 			delete(c.tracks, name)
 		}
 	}

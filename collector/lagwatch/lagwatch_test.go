@@ -388,6 +388,59 @@ func TestAPartitionThatIsNeverCommittedIsCountedFromWhenItWasSeen(t *testing.T) 
 	}
 }
 
+// A program that ends at its first record, and is started again and again, does not
+// begin at nothing each time.
+func TestABacklogOutlivesTheMemberThatNeverCommits(t *testing.T) {
+	kf, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "jobs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(kf.Close)
+	cl := client(t, kf.ListenAddrs())
+	write := func() {
+		if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: "jobs", Value: []byte("x")}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write()
+	join := func() *kgo.Client {
+		member := client(t, kf.ListenAddrs(), kgo.ConsumerGroup("crashing"), kgo.ConsumeTopics("jobs"), kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+		if err := member.PollFetches(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		return member
+	}
+	member := join()
+	w := watch(t, kf.ListenAddrs(), nil)
+	now, rounds := time.Now(), 0
+	round := func(n int) {
+		for range n {
+			w.round(t.Context(), w.clusters[0], now.Add(time.Duration(rounds)*10*time.Second))
+			rounds++
+		}
+	}
+	round(1)
+	write()
+	round(4)
+	for range 3 {
+		member.Close()
+		round(2)
+		member = join()
+		round(3)
+	}
+	if p := only(t, w, "crashing", "jobs"); p.Lag != 1 || p.State != exporters.LagStall {
+		t.Errorf("after three restarts: lag %d, %s (%s); want 1, stall", p.Lag, p.State, p.Reason)
+	}
+	// One that never comes back is forgotten.
+	member.Close()
+	round(1)
+	now = now.Add(keptUncommitted)
+	round(2)
+	if tracks := w.clusters[0].tracks["crashing"]; len(tracks) != 0 {
+		t.Errorf("it is still counted: %+v", tracks)
+	}
+}
+
 func TestATopicMadeAnewIsNoRewind(t *testing.T) {
 	tr := trackOf([2]int64{100, 100}, [2]int64{110, 110}, [2]int64{120, 120})
 	tr.add(sample{at: 40e9, committed: 0, end: 5}, 2*time.Minute)
@@ -405,6 +458,27 @@ func TestRecordsDeletedUnreadAreCounted(t *testing.T) {
 	tr.judge(&p, facts{interval: 10 * time.Second, window: time.Minute, retention: time.Hour})
 	if p.Lost != 30 || p.Lag != 50 {
 		t.Errorf("lost %d, lag %d; want 30, 50", p.Lost, p.Lag)
+	}
+}
+
+// Retention that deletes what nobody reads is no reading.
+func TestADeletionIsNoCatchingUp(t *testing.T) {
+	f := facts{interval: 10 * time.Second, window: 2 * time.Minute, retention: time.Hour}
+	tr := &track{}
+	for i := range int64(14) {
+		tr.add(sample{at: i * 10e9, start: 15 * i, end: 200, committed: 10, behind: time.Minute}, 2*time.Minute)
+	}
+	var p exporters.LagPartition
+	tr.judge(&p, f)
+	if p.Drained != exporters.LagNever || p.State != exporters.LagStop || p.Lost != 185 {
+		t.Errorf("%+v; want it stopped, 185 lost, and never caught up", p)
+	}
+	for i := int64(14); i < 20; i++ { // all is gone, then a record comes
+		tr.add(sample{at: i * 10e9, start: 200, end: 200 + max(i-16, 0), committed: 10}, 2*time.Minute)
+	}
+	tr.judge(&p, f)
+	if p.State != exporters.LagStop || p.Drained != exporters.LagNever {
+		t.Errorf("%+v; want it stopped still", p)
 	}
 }
 

@@ -81,7 +81,8 @@ type TopologyEdge struct {
 	// when nobody measured it.
 	Latency *TopologyLatency `json:"latency"`
 	// LagNs is, of a read, by how much the newest record read is older than the
-	// newest one written. Null when one of them is not known.
+	// newest one written, or of a range that ends now the age of the oldest unread
+	// record that the lag desk knows, the larger. Null when none of them is known.
 	LagNs *int64 `json:"lagNs"`
 }
 
@@ -173,12 +174,41 @@ func (h *Handler) topology(ctx context.Context, q *query) (any, error) {
 		from = first
 	}
 	g := newTopologyGraph(newestWritten(flows), time.Duration(r.To.UnixNano()-from))
+	if r.To.Equal(q.now) { // the watcher knows of now alone
+		report, err := h.report(ctx)
+		if err != nil {
+			return nil, err
+		}
+		g.watched = watchedLag(&report)
+	}
 	flows = f.through(flows)
 	g.fill(flows, limit)
 	out := g.answer(bars)
 	out.From, out.To = nanos(from), nanos(r.To.UnixNano())
 	out.Finding = finding.ForTopology(g.facts(&out, q))
 	return out, nil
+}
+
+// reading is what one group does with one topic.
+type reading struct{ topic, group string }
+
+// watchedLag is what the lag watcher knows of readings, the worst of all clusters:
+// of records, too, whose writers tell nothing.
+func watchedLag(report *exporters.LagReport) map[reading]exporters.LagTotal {
+	out := map[reading]exporters.LagTotal{}
+	for i := range report.Clusters {
+		c := &report.Clusters[i]
+		if c.Error != "" {
+			continue // what it told last is of another time
+		}
+		for _, l := range linesOf(c) {
+			at := reading{l.Topic, l.Group}
+			if had, ok := out[at]; !ok || cmp.Or(cmp.Compare(l.State.Rank(), had.State.Rank()), cmp.Compare(l.Behind, had.Behind)) > 0 {
+				out[at] = l.LagTotal
+			}
+		}
+	}
+	return out
 }
 
 // firstSeen is the begin of the earliest flow of the range, in whole slots.
@@ -264,12 +294,13 @@ type topologyNode struct {
 // topologyGraph puts flows together: what several services do with one topic and
 // group is one edge between the two.
 type topologyGraph struct {
-	newest map[string]int64
-	span   time.Duration
-	nodes  map[string]*topologyNode
-	edges  map[string]*topologyEdge
-	total  TopologyTotal
-	cut    int
+	newest  map[string]int64
+	watched map[reading]exporters.LagTotal
+	span    time.Duration
+	nodes   map[string]*topologyNode
+	edges   map[string]*topologyEdge
+	total   TopologyTotal
+	cut     int
 }
 
 func newTopologyGraph(newest map[string]int64, span time.Duration) *topologyGraph {
@@ -395,6 +426,10 @@ func (g *topologyGraph) answer(bars bool) Topology {
 			lag := newest - e.newest
 			e.LagNs = &lag
 		}
+		if w, ok := g.watchedBy(&e.TopologyEdge); ok && w.Behind >= 0 && (e.LagNs == nil || int64(w.Behind) > *e.LagNs) {
+			lag := int64(w.Behind)
+			e.LagNs = &lag
+		}
 		out.Edges = append(out.Edges, e.TopologyEdge)
 	}
 	slices.SortFunc(out.Nodes, func(a, b TopologyNode) int {
@@ -404,6 +439,15 @@ func (g *topologyGraph) answer(bars bool) Topology {
 		return cmp.Or(cmp.Compare(b.Messages, a.Messages), strings.Compare(a.ID, b.ID))
 	})
 	return out
+}
+
+// watchedBy is what the watcher knows of a read.
+func (g *topologyGraph) watchedBy(e *TopologyEdge) (exporters.LagTotal, bool) {
+	if e.Kind != edgeRead {
+		return exporters.LagTotal{}, false
+	}
+	w, ok := g.watched[reading{e.From[2:], e.To[2:]}]
+	return w, ok
 }
 
 // facts are what the finding is computed from.
@@ -422,6 +466,9 @@ func (g *topologyGraph) facts(t *Topology, q *query) finding.Topology {
 			}
 			if e.LagNs != nil {
 				r.Lag = time.Duration(*e.LagNs)
+			}
+			if w, ok := g.watchedBy(e); ok {
+				r.Stands = w.State == exporters.LagStall || w.State == exporters.LagStop
 			}
 			out.Readings = append(out.Readings, r)
 		}

@@ -136,6 +136,24 @@ func TestTopologyShowsAGroupThatStopped(t *testing.T) {
 	}
 }
 
+// Records of writers that tell nothing are known to the lag watcher alone.
+func TestTopologyTellsTheLagThatIsWatched(t *testing.T) {
+	h := topologyHandler(t, shopStore())
+	h.deps.Lag = fakeLag{lagReport()}
+	g := get[Topology](t, h, "/topology?from=-2h", http.StatusOK)
+	if e := edgeOf(t, g, "t:orders>g:audit"); e.LagNs == nil || time.Duration(*e.LagNs) != 3*time.Hour {
+		t.Errorf("edge %+v, want a lag of 3 h", e)
+	}
+	if g.Finding.Rule != "stands" || g.Finding.Title == nil || !strings.Contains(g.Finding.String(), "Group audit stands still in orders, 3h0m0s behind") {
+		t.Errorf("finding %s: %s", g.Finding.Rule, g.Finding)
+	}
+	// What is watched is of now, and not of ten minutes ago.
+	g = get[Topology](t, h, "/topology?from=-2h&to=-10m", http.StatusOK)
+	if e := edgeOf(t, g, "t:orders>g:audit"); e.LagNs == nil || time.Duration(*e.LagNs) >= time.Hour || g.Finding.Rule == "stands" {
+		t.Errorf("ten minutes ago: edge %+v, finding %s", e, g.Finding)
+	}
+}
+
 func TestTopologyIsCutToTheBusiest(t *testing.T) {
 	s := &fakestore.Store{AllProjects: topologyShop, AllFlows: fakestore.ManyFlows(900, testNow)}
 	slices.SortFunc(s.AllFlows, func(a, b exporters.Flow) int { return int(b.Messages) - int(a.Messages) }) //nolint:gosec // small

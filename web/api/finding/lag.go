@@ -102,6 +102,13 @@ var lagTitles = []rule[lagFacts]{
 	{"nothing", func(f lagFacts) bool { return f.Groups == 0 }, ToneEmpty, func(lagFacts) []Piece {
 		return say(text("no consumer group has committed an offset"))
 	}},
+	{"loses-now", func(f lagFacts) bool { return f.loses != nil && f.loses.Deleted == 0 }, ToneBad, func(f lagFacts) []Piece {
+		if f.loses.Lost > 0 {
+			s := append(append(say(text("retention deleted ")), many(uint64(f.loses.Lost), "record", "records")...), text(" unread by "))
+			return append(append(s, lagGroup(f.loses)...), text(", and deletes the next at any moment"))
+		}
+		return append(lagGroup(f.loses), text(" loses records at any moment: its oldest unread one is older than retention"))
+	}},
 	{"loses", func(f lagFacts) bool { return f.loses != nil }, ToneBad, func(f lagFacts) []Piece {
 		return append(lagGroup(f.loses), text(" will lose records in "), duration(f.loses.Deleted).at(f.loses.href()))
 	}},

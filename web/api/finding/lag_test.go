@@ -48,6 +48,10 @@ func TestLagSaysWhichGroupNeedsSomebody(t *testing.T) {
 	f(lines(lagTotal(exporters.LagStop, nil)), "stop: Group payments has stopped: nobody reads for it, 2h0m0s behind")
 	f(lines(lagTotal(exporters.LagRewind, nil)), "rewind: Group payments reads records again")
 	f(lines(stall, lagTotal(exporters.LagWarn, func(t *exporters.LagTotal) { t.Deleted = 4 * time.Hour })), "loses: Group payments will lose records in 4h0m0s", "is orders/1@42.")
+	now := lagTotal(exporters.LagStop, func(t *exporters.LagTotal) { t.Deleted = 0 })
+	f(lines(now), "loses-now: Group payments loses records at any moment: its oldest unread one is older than retention")
+	now.Lost = 99
+	f(lines(now), "loses-now: Retention deleted 99 records unread by group payments, and deletes the next at any moment")
 	f(lines(lagTotal(exporters.LagWarn, func(t *exporters.LagTotal) { t.Deleted = 72 * time.Hour })), "warn:")
 	f(lines(lagTotal(exporters.LagOK, func(t *exporters.LagTotal) { t.Lost = 30 })), "lost: Retention deleted 30 records unread by group payments")
 	one := lines(ok)

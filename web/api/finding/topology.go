@@ -21,6 +21,8 @@ type Reading struct {
 	Messages, Failed uint64
 	Wait             time.Duration // p99 until the broker handed it out; zero when unknown
 	Lag              time.Duration // by how much it has read less than was written; zero when unknown
+	// Stands: the lag watcher sees records that nobody reads.
+	Stands bool
 }
 
 // ForTopology says where records wait.
@@ -30,8 +32,8 @@ func ForTopology(t Topology) Finding {
 		if r.Messages == 0 && r.Lag > f.stopped.Lag {
 			f.stopped = r
 		}
-		if r.Messages == 0 && r.Lag > 0 {
-			f.stoppedAll++
+		if r.Stands && (f.stands.Group == "" || r.Lag > f.stands.Lag) {
+			f.stands = r
 		}
 		if r.Lag > f.behind.Lag {
 			f.behind = r
@@ -54,8 +56,8 @@ func ForTopology(t Topology) Finding {
 
 type topologyFacts struct {
 	Topology
-	stopped, behind, slowest, failing Reading
-	stoppedAll, behindAll             int
+	stopped, stands, behind, slowest, failing Reading
+	behindAll                                 int
 }
 
 // muchBehind is a lag that is worth a sentence: some records are always on
@@ -86,6 +88,13 @@ var topologyTitles = []rule[topologyFacts]{
 	}},
 	{"stopped", func(f topologyFacts) bool { return f.stopped.Lag >= muchBehind }, ToneBad, func(f topologyFacts) []Piece {
 		return append(group(f.stopped), text(" has read nothing of "), strong(f.stopped.Topic), text(" and is "), duration(f.stopped.Lag).at(f.edge(f.stopped)), text(" behind"))
+	}},
+	{"stands", func(f topologyFacts) bool { return f.stands.Group != "" }, ToneBad, func(f topologyFacts) []Piece {
+		s := append(group(f.stands), text(" stands still in "), strong(f.stands.Topic))
+		if f.stands.Lag > 0 {
+			s = append(s, text(", "), duration(f.stands.Lag).at(f.edge(f.stands)), text(" behind"))
+		}
+		return s
 	}},
 	{"behind", func(f topologyFacts) bool { return f.behind.Lag >= muchBehind }, ToneWarn, func(f topologyFacts) []Piece {
 		return append(group(f.behind), text(" is "), duration(f.behind.Lag).at(f.edge(f.behind)), text(" behind in "), strong(f.behind.Topic))

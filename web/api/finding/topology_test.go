@@ -28,6 +28,10 @@ func TestTopologyFindings(t *testing.T) {
 		"Group audit is 2h0m0s behind in orders | Records wait longest between orders and group audit: p99 1h0m0s. Group audit fails on 10.00% of what it reads from orders. 2 services, one topic, 2 groups; the 12 with the fewest messages are left out: filter to see them.")
 	f("stopped", ToneBad, Topology{Readings: []Reading{fine, late, stopped}},
 		"Group archive has read nothing of orders and is 1h0m0s behind | One more reading is behind by 10 seconds or more. Records wait longest between orders and group audit: p99 1h0m0s. Group audit fails on 10.00% of what it reads from orders. 2 services, one topic, 3 groups; nothing is left out.")
+	stands := fine
+	stands.Stands, stands.Lag = true, 150*time.Second
+	f("stands", ToneBad, Topology{Readings: []Reading{fine, stands}},
+		"Group payments stands still in orders, 2m30s behind | Records wait longest between orders and group payments: p99 9ms. 2 services, one topic, 2 groups; nothing is left out.")
 	f("unread", ToneWarn, Topology{Unread: []string{"logs"}}, "Records are written, and nobody has been seen to read them | 2 services, one topic, 0 groups; nothing is left out.")
 	f("unknown", ToneOK, Topology{Readings: []Reading{{Topic: "orders", Messages: 3}}, Unread: []string{"logs", "more"}},
 		"One group reads; how long records wait is unknown | 2 topics are written and nobody has been seen to read them, logs among them. 2 services, one topic, one group; nothing is left out.")
