@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -15,13 +14,15 @@ import (
 	"time"
 
 	"github.com/hoptrace/hoptrace/exporters/clickhouse"
-	"github.com/hoptrace/hoptrace/instrumentation/messaging/clock"
+	"github.com/hoptrace/hoptrace/exporters/metadata"
 	"github.com/hoptrace/hoptrace/integration/harness"
+	"github.com/hoptrace/hoptrace/internal/clocktrack"
+	"github.com/hoptrace/hoptrace/internal/find"
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
 // dayVersion changes when other rows are made: a day of an older one is made anew.
-const dayVersion = 1
+const dayVersion = 2
 
 const (
 	// daySpans is how many spans the day has: BENCH_DAY_SPANS says otherwise.
@@ -39,15 +40,19 @@ const (
 	linkedEvery = 16      // traces have their second message processed in a trace of its own
 	commitEvery = 40      // records of a partition, a commit
 	failedEvery = 200     // traces have an error, with an event
+	namedEvery  = 10      // traces have a first message with an id
 	rareEvery   = 500_000 // traces have the attribute that is looked for
+
+	dayIssues = 20
 
 	rareKey = "coupon.code"
 )
 
 // day is twenty-four hours of a busy Kafka application, written into a data
 // directory by the store's own writers. An order comes in by HTTP, is sent to one topic,
-// processed, looked up in a database, sent to a second topic, processed there. What is
-// random about trace n depends on n alone, so a question can be made for any of them.
+// processed, looked up in a database, sent to a second topic, processed there. A topic is
+// read by one group, which commits each partition every forty records. What is random
+// about trace n depends on n alone, so a question can be made for any of them.
 type day struct {
 	Version int
 	Spans   int
@@ -137,21 +142,28 @@ func (d *day) fill(b *testing.B, data string) {
 	if err := s.Migrate(b.Context()); err != nil {
 		b.Fatal(err)
 	}
+	issues := d.issues(b, data)
 	const tracesPerBatch = 6_000 // as many spans as the persist stage writes at once under load
 	batches := make(chan *dayBatch, 2)
+	over := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer close(batches)
-		w := &dayWriter{day: d, resources: map[[2]int][]schemas.Attribute{}}
+		w := &dayWriter{day: d, issues: issues, resources: map[[2]int][]schemas.Attribute{}}
 		for n := 0; n < d.traces(); n += tracesPerBatch {
 			batch := &dayBatch{}
 			for i := n; i < min(n+tracesPerBatch, d.traces()); i++ {
 				w.trace(batch, i)
 			}
-			batches <- batch
+			select {
+			case batches <- batch:
+			case <-over:
+				return
+			}
 		}
 	})
 	defer wg.Wait()
+	defer close(over)
 	for batch := range batches {
 		if err := s.WriteSpans(b.Context(), batch.spans, batch.rows); err != nil {
 			b.Fatal(err)
@@ -178,36 +190,57 @@ func (d *day) fill(b *testing.B, data string) {
 	}
 }
 
-// clockSamples are what ten hosts told of three brokers' clocks every ten seconds.
+// clockSamples are what ten hosts told of three brokers' clocks every second or two.
 func (d *day) clockSamples(b *testing.B, s *clickhouse.Store) {
-	var points []schemas.MetricPoint
-	at := uint32(0)
+	var cells []schemas.ClockCell
 	flush := func() {
-		if err := s.WriteMetrics(context.Background(), points); err != nil {
+		if err := s.WriteClocks(b.Context(), cells); err != nil {
 			b.Fatal(err)
 		}
-		points = points[:0]
+		cells = cells[:0]
 	}
-	for t := d.Start; t.Before(d.end()); t = t.Add(10 * time.Second) {
+	for t := clocktrack.Begin(d.Start.UnixNano()); t < d.end().UnixNano(); t += clocktrack.Cell {
 		for host := range dayHosts {
 			for broker := range dayBrokers {
-				for i, name := range []string{clock.MetricOffsetLow, clock.MetricOffsetHigh} {
-					at++
-					points = append(points, schemas.MetricPoint{
-						Project: 1, Name: name, Unit: "ns", Kind: schemas.MetricGauge, Partition: schemas.Unknown,
-						Broker: fmt.Sprintf("kafka-%d.internal:9092", broker+1), Service: fmt.Sprintf("service-%02d", host), Scope: "messaging",
-						BootID: dayBoot(host), Series: uint64(host*dayBrokers + broker), Time: t.UnixNano(), //nolint:gosec // small
-						Value:  float64(host*1_000_000 + broker*10_000 - 200_000 + i*400_000),
-						Source: 99, Position: schemas.Position{Offset: int64(at / 100), Index: at % 100},
-					})
+				cell := schemas.ClockCell{
+					Project: 1, Host: dayBoot(host), Broker: fmt.Sprintf("kafka-%d.internal:9092", broker+1), Origin: schemas.ClockRoundTrip, Time: t,
+					Name: fmt.Sprintf("node-%d", host), Service: dayService(host), Node: schemas.Unknown,
 				}
+				offset := int64(host*1_000_000 + broker*10_000)
+				for at := t + int64(host)*1e7; at < t+clocktrack.Cell; at += 1_700_000_000 {
+					clocktrack.Fold(&cell, at, offset-200_000, offset+200_000)
+				}
+				cells = append(cells, cell)
 			}
 		}
-		if len(points) > 20_000 {
+		if len(cells) > 20_000 {
 			flush()
 		}
 	}
 	flush()
+}
+
+// issues are what the errors of the day are of.
+func (d *day) issues(b *testing.B, data string) (ids [dayIssues]schemas.IssueID) {
+	m, err := metadata.Open(b.Context(), "sqlite:"+filepath.Join(data, "metadata.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close()
+	for i := range ids {
+		if ids[i], _, err = m.SeeIssue(b.Context(), schemas.Issue{
+			Project: 1, Fingerprint: dayFingerprint(i), Title: fmt.Sprintf("*errors.errorString: payment declined, reason %d", i), Culprit: "charge", Level: "error", Platform: "go",
+			FirstSeen: d.Start.UnixNano(), LastSeen: d.end().UnixNano(), Grouping: []string{"type *errors.errorString"},
+		}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return ids
+}
+
+func dayFingerprint(issue int) (f schemas.Fingerprint) {
+	f[0], f[15] = byte(issue), 1
+	return f
 }
 
 func dayBoot(host int) string { return fmt.Sprintf("6f9619ff-8b86-d011-b42d-%012x", host*7919) }
@@ -221,6 +254,7 @@ type dayBatch struct {
 // dayWriter makes the rows of traces, in order.
 type dayWriter struct {
 	day       *day
+	issues    [dayIssues]schemas.IssueID
 	resources map[[2]int][]schemas.Attribute
 	positions [dayServices]schemas.Position
 	serial    uint32 // of events
@@ -248,6 +282,17 @@ func (w *dayWriter) resource(service, instance int) []schemas.Attribute {
 	return r
 }
 
+// dayConsumer is the service that reads a topic: one of the second ten of the first
+// fifteen topics, one of the last twenty of the others.
+func dayConsumer(topic int) int {
+	if topic < 15 {
+		return 10 + (topic*2+2)/3
+	}
+	return 20 + topic%20
+}
+
+func dayGroup(topic int) string { return dayService(dayConsumer(topic)) }
+
 func dayService(i int) string { return fmt.Sprintf("%s-service-%d", dayNouns[i%dayTopics], i) }
 
 // place is where the span came from: the next place of its service's partition.
@@ -269,7 +314,7 @@ func (w *dayWriter) trace(out *dayBatch, n int) {
 
 	traceID := dayTraceID(n, false)
 	front := r.IntN(10)
-	order := fmt.Sprintf("ord-%08d", r.IntN(90_000_000))
+	order := dayOrder(n)
 	failed := n%failedEvery == 7
 	root := schemas.Span{
 		Project: 1, TraceID: traceID, SpanID: id(), Name: "POST /checkout", Kind: schemas.KindServer, Start: start, End: start + took(6*time.Millisecond),
@@ -289,12 +334,17 @@ func (w *dayWriter) trace(out *dayBatch, n int) {
 	root.Source, root.Position = w.place(front)
 	out.spans = append(out.spans, root)
 
-	first := w.message(out, r, message{
-		traceID: traceID, parent: root.SpanID, at: start + took(500*time.Microsecond), topic: front * 3 / 2, producer: front, consumer: 10 + front, order: order, id: id, took: took,
-	})
+	sent := message{
+		traceID: traceID, parent: root.SpanID, at: start + took(500*time.Microsecond), topic: front * 3 / 2, producer: front, order: order, id: id, took: took,
+	}
+	if n%namedEvery == 3 {
+		sent.name = dayMessageID(n)
+	}
+	first := w.message(out, r, sent)
+	topic := 15 + (front*7+r.IntN(3))%15
 	second := message{
-		traceID: first.TraceID, parent: first.SpanID, at: first.Start + took(time.Millisecond), topic: 15 + (front*7+r.IntN(3))%15,
-		producer: 10 + front, consumer: 20 + r.IntN(20), order: order, id: id, took: took, failed: failed,
+		traceID: first.TraceID, parent: first.SpanID, at: first.Start + took(time.Millisecond), topic: topic,
+		producer: 10 + front, order: order, id: id, took: took, failed: failed,
 	}
 	if n%linkedEvery == 5 {
 		second.own = dayTraceID(n, true)
@@ -321,33 +371,44 @@ func (w *dayWriter) trace(out *dayBatch, n int) {
 			Source: 77, Position: schemas.Position{Offset: int64(w.serial)},
 		}
 		binary.BigEndian.PutUint64(e.ID[:], r.Uint64())
-		e.Fingerprint[0] = byte(n / failedEvery % 20)
+		issue := n / failedEvery % dayIssues
+		e.Fingerprint, e.Issue = dayFingerprint(issue), w.issues[issue]
 		out.events = append(out.events, e)
 	}
+}
+
+// dayOrder is the key of trace n's records, and of no other's.
+func dayOrder(n int) string { return fmt.Sprintf("ord-%08d", n*7919%90_000_000) }
+
+// dayMessageID is the id of trace n's first message, where it has one.
+func dayMessageID(n int) string {
+	id := dayTraceID(n, true)
+	return fmt.Sprintf("%x-%x-%x", id[:4], id[4:6], id[6:12])
 }
 
 func rareValue(n int) string { return fmt.Sprintf("SPRING-%d", n) }
 
 // message is one that is sent and processed.
 type message struct {
-	traceID            schemas.TraceID
-	parent             schemas.SpanID
-	own                schemas.TraceID // zero: it is processed in the sender's trace
-	at                 int64
-	topic              int
-	producer, consumer int
-	order              string
-	failed             bool
-	id                 func() schemas.SpanID
-	took               func(time.Duration) int64
+	traceID     schemas.TraceID
+	parent      schemas.SpanID
+	own         schemas.TraceID // zero: it is processed in the sender's trace
+	at          int64
+	topic       int
+	producer    int
+	order, name string // the key, and the message's id; empty without one
+	failed      bool
+	id          func() schemas.SpanID
+	took        func(time.Duration) int64
 }
 
 // message writes the spans and rows of one, and gives the processing span.
 func (w *dayWriter) message(out *dayBatch, r *rand.Rand, m message) schemas.Span {
+	consumer := dayConsumer(m.topic)
 	partition := r.IntN(dayPartitions)
 	offset := firstOffset + w.day.Records[m.topic][partition]
 	w.day.Records[m.topic][partition]++
-	topic, group := dayTopic(m.topic), dayService(m.consumer)
+	topic, group := dayTopic(m.topic), dayGroup(m.topic)
 	producerAt, consumerAt := r.IntN(4), r.IntN(3)
 	written := m.at + m.took(4*time.Millisecond)
 	acked := written + m.took(900*time.Microsecond)
@@ -363,7 +424,7 @@ func (w *dayWriter) message(out *dayBatch, r *rand.Rand, m message) schemas.Span
 	done := handed + m.took(5*time.Millisecond)
 	size := 300 + r.Int64N(500)
 	attrs := func(op, client string) []schemas.Attribute {
-		return []schemas.Attribute{
+		out := []schemas.Attribute{
 			{Key: "messaging.system", Value: "kafka"},
 			{Key: "messaging.destination.name", Value: topic},
 			{Key: "messaging.operation.name", Value: op},
@@ -376,6 +437,10 @@ func (w *dayWriter) message(out *dayBatch, r *rand.Rand, m message) schemas.Span
 			{Key: "server.address", Value: "kafka-1.internal"},
 			{Key: "server.port", Value: "9092"},
 		}
+		if m.name != "" {
+			out = append(out, schemas.Attribute{Key: "messaging.message.id", Value: m.name})
+		}
+		return out
 	}
 	send := schemas.Span{
 		Project: 1, TraceID: m.traceID, SpanID: m.id(), ParentID: m.parent, Name: "send " + topic, Kind: schemas.KindProducer, Start: m.at, End: acked,
@@ -384,7 +449,7 @@ func (w *dayWriter) message(out *dayBatch, r *rand.Rand, m message) schemas.Span
 	send.Source, send.Position = w.place(m.producer)
 	process := schemas.Span{
 		Project: 1, TraceID: m.traceID, SpanID: m.id(), ParentID: send.SpanID, Name: "process " + topic, Kind: schemas.KindConsumer, Start: handed, End: done,
-		Service: dayService(m.consumer), Scope: "otelkafkago", Resource: w.resource(m.consumer, consumerAt),
+		Service: dayService(consumer), Scope: "otelkafkago", Resource: w.resource(consumer, consumerAt),
 		Attributes: append(attrs("process", group), schemas.Attribute{Key: "messaging.consumer.group.name", Value: group}),
 		Links:      []schemas.Link{{TraceID: m.traceID, SpanID: send.SpanID}},
 	}
@@ -394,10 +459,10 @@ func (w *dayWriter) message(out *dayBatch, r *rand.Rand, m message) schemas.Span
 	if m.failed {
 		process.Status = schemas.StatusError
 	}
-	process.Source, process.Position = w.place(m.consumer)
+	process.Source, process.Position = w.place(consumer)
 	out.spans = append(out.spans, send, process)
 	base := schemas.Message{
-		Project: 1, Topic: topic, Partition: int32(partition), Offset: offset, RecordTime: m.at / 1e6 * 1e6, BodySize: size, KeyHash: r.Uint64(), HighWatermark: schemas.Unknown, //nolint:gosec // small
+		Project: 1, Topic: topic, Partition: int32(partition), Offset: offset, RecordTime: m.at / 1e6 * 1e6, BodySize: size, KeyHash: find.KeyHash(m.order), MessageID: m.name, HighWatermark: schemas.Unknown, //nolint:gosec // small
 	}
 	p, c := base, base
 	p.Side, p.Service, p.ClientID, p.BootID = schemas.SideProduce, send.Service, send.Service, dayBoot(producerAt%dayHosts)
@@ -412,10 +477,10 @@ func (w *dayWriter) message(out *dayBatch, r *rand.Rand, m message) schemas.Span
 	if offset%commitEvery == 0 {
 		settle := base
 		settle.Side, settle.Service, settle.ClientID, settle.Group, settle.BootID = schemas.SideSettle, c.Service, c.ClientID, group, c.BootID
-		settle.SpanID, settle.Start, settle.BodySize, settle.KeyHash, settle.RecordTime = m.id(), done+m.took(time.Millisecond), schemas.Unknown, 0, 0
+		settle.SpanID, settle.Start, settle.BodySize, settle.KeyHash, settle.RecordTime, settle.MessageID = m.id(), done+m.took(time.Millisecond), schemas.Unknown, 0, 0, ""
 		settle.End = settle.Start + m.took(2*time.Millisecond)
 		binary.BigEndian.PutUint64(settle.TraceID[:], r.Uint64()|1)
-		settle.Source, settle.Position = w.place(m.consumer)
+		settle.Source, settle.Position = w.place(consumer)
 		out.rows = append(out.rows, settle)
 		out.spans = append(out.spans, schemas.Span{
 			Project: 1, TraceID: settle.TraceID, SpanID: settle.SpanID, Name: "commit " + topic, Kind: schemas.KindClient, Start: settle.Start, End: settle.End,

@@ -56,6 +56,21 @@ func BenchmarkQuery(b *testing.B) {
 			return nil
 		}
 	})
+	q.measure("find-key", 100, func() (string, func([]byte) error) {
+		return "find?" + day + "&q=" + url.QueryEscape("key:"+dayOrder(rand.IntN(d.traces()))), notEmpty("records")
+	})
+	q.measure("find-message-id", 100, func() (string, func([]byte) error) {
+		n := rand.IntN(d.traces()/namedEvery)*namedEvery + 3
+		return "find?" + day + "&q=" + url.QueryEscape("id:"+dayMessageID(n)), notEmpty("records")
+	})
+	q.measure("lag-slowest", 100, func() (string, func([]byte) error) {
+		// What the lag desk asks: the slowest of the last 500 records that a group read.
+		topic, partition, offset := d.record()
+		from := max(offset-500, firstOffset)
+		return fmt.Sprintf("hops?topic=%s&group=%s&partition=%d&offset_from=%d&offset_to=%d&order=slowest&limit=5",
+			url.QueryEscape(dayTopic(topic)), url.QueryEscape(dayGroup(topic)), partition, from, offset+1), notEmpty("hops")
+	})
+	q.measure("issues", 50, func() (string, func([]byte) error) { return "issues?" + day, notEmpty("issues") })
 	q.measure("topics", 20, func() (string, func([]byte) error) { return "topics?" + day, notEmpty("topics") })
 	q.measure("traces", 100, func() (string, func([]byte) error) { return "traces?" + day, notEmpty("traces") })
 	q.measure("slowest-hops-of-a-partition", 50, func() (string, func([]byte) error) {
