@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
@@ -32,6 +33,9 @@ func (s *Store) WriteEvents(ctx context.Context, events []schemas.Event) error {
 		if c.append(&events[i]); c.bytes > maxBatchBytes {
 			return fmt.Errorf("cannot write %d events of more than %d bytes: %w", len(events), maxBatchBytes, exporters.ErrTooLarge)
 		}
+	}
+	if err := s.writeBounds(ctx, nil, nil, events); err != nil {
+		return err
 	}
 	if err := s.write(ctx, c.insert, c.input); err != nil {
 		return fmt.Errorf("cannot write %d events: %w", len(events), err)
@@ -242,11 +246,23 @@ func (s *Store) EventsOfTraces(ctx context.Context, project uint64, traces []sch
 	if err := atMost("traces", len(traces), maxTraces); err != nil {
 		return nil, err
 	}
+	places, all, err := s.boundsOf(ctx, traceKeys(traces))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the events of %d traces: %w", len(traces), err)
+	}
 	var ps params
+	where := ""
+	if all {
+		// Most traces have none.
+		places = slices.DeleteFunc(places, func(p place) bool { return p.record != ofEvent })
+		if len(places) == 0 {
+			return nil, nil
+		}
+		where = " AND " + ps.whenSeen(places)
+	}
 	ps.uint("project", project)
-	ps.traces(traces)
 	ps.int("limit", limited(limit, 500, 500))
-	out, err := s.events(ctx, "project = {project:UInt64} AND trace_id IN ("+traceSet+")", ps)
+	out, err := s.events(ctx, "project = {project:UInt64} AND trace_id IN ("+ps.inTraces(traces)+")"+where, ps)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the events of %d traces: %w", len(traces), err)
 	}

@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -65,7 +66,7 @@ func (s *Store) Settles(ctx context.Context, project uint64, consumers []schemas
 	out, err := s.messagesFrom(ctx, project, refs, " AND side = 4 AND failed = 0 AND "+inStretch, maxMessages, func(own *params) {
 		own.int("from", from-int64(settleBefore))
 		own.int("to", to+int64(settleAfter))
-	})
+	}, func(m *schemas.Message) bool { return settles(m, from, to) })
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the commits that link to %d consumer rows: %w", len(consumers), err)
 	}
@@ -111,48 +112,50 @@ AND `+nearSettles+once+", max_rows_in_join = "+strconv.Itoa(maxSettles)+", join_
 	return append(out, covering...), nil
 }
 
+// settles tells that a row is a commit that may be of consumers that began at from and
+// were done at to.
+func settles(m *schemas.Message, from, to int64) bool {
+	return m.Side == schemas.SideSettle && !m.Failed && m.End >= from-int64(settleBefore) && m.End < to+int64(settleAfter)
+}
+
 // nextSettles gives the commits that cover these rows and lie within settleNear
 // offsets after them, where most do, and the rows that none was found for.
 func (s *Store) nextSettles(ctx context.Context, project uint64, placed []*schemas.Message, from, to int64) (out []schemas.Message, rest []*schemas.Message, err error) {
 	if len(placed) == 0 || len(placed) > maxNamed {
 		return nil, placed, nil
 	}
-	var ps params
-	var near strings.Builder
+	records := make([]schemas.RecordRef, len(placed))
 	for i, m := range placed {
-		if i > 0 {
-			near.WriteString(" OR ")
-		}
-		n := strconv.Itoa(i)
-		ps.text("topic"+n, m.Topic)
-		ps.int("partition"+n, int64(m.Partition))
-		ps.int("from"+n, m.Offset)
-		ps.int("until"+n, m.Offset+settleNear)
-		near.WriteString("(topic = {topic" + n + ":String} AND partition = {partition" + n + ":Int32} AND offset >= {from" + n + ":Int64} AND offset < {until" + n + ":Int64})")
+		records[i] = m.Record()
 	}
-	ps.uint("project", project)
-	ps.int("limit", maxMessages)
-	ps.int("from", from-int64(settleBefore))
-	ps.int("to", to+int64(settleAfter))
-	commits, err := s.messages(ctx, "PREWHERE side = 4 WHERE project = {project:UInt64} AND failed = 0 AND "+inStretch+" AND ("+near.String()+")"+once, ps)
+	stored, err := s.rowsOfRecords(ctx, project, records)
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot read the commits after %d records: %w", len(placed), err)
 	}
-	taken := make(map[int]bool)
+	type commit struct {
+		span   schemas.SpanRef
+		record schemas.RecordRef
+	}
+	taken := make(map[commit]bool)
 	for _, m := range placed {
-		best := -1
+		if r := stored[m.Record()]; !r.all || !r.committed {
+			rest = append(rest, m)
+			continue
+		}
+		var best *schemas.Message
+		commits := stored[m.Record()].commits
 		for i := range commits {
-			c := &commits[i]
-			if c.Topic == m.Topic && c.Partition == m.Partition && c.Group == m.Group && c.Offset >= m.Offset && (best < 0 || c.Offset < commits[best].Offset) {
-				best = i
+			if c := &commits[i]; settles(c, from, to) && c.Group == m.Group && (best == nil || c.Offset < best.Offset) {
+				best = c
 			}
 		}
-		switch {
-		case best < 0:
+		if best == nil {
 			rest = append(rest, m)
-		case !taken[best]:
-			taken[best] = true
-			out = append(out, commits[best])
+			continue
+		}
+		if c := (commit{schemas.SpanRef{TraceID: best.TraceID, SpanID: best.SpanID}, best.Record()}); !taken[c] {
+			taken[c] = true
+			out = append(out, *best)
 		}
 	}
 	return out, rest, nil
@@ -199,16 +202,25 @@ func (s *Store) MessagesSentOn(ctx context.Context, project uint64, originals []
 	for i, r := range originals {
 		keys[i] = recordKey(r)
 	}
-	out, err := s.messagesNear(ctx, project, keys, " AND side IN (1, 2, 3)"+
-		" AND (retry_topic, retry_partition, retry_offset) IN (SELECT r.1, r.2, r.3 FROM (SELECT arrayJoin({originals:Array(Tuple(String, Int32, Int64))}) AS r))",
-		limited(limit, maxMessages, maxMessages), func(ps *params) string {
-			list(ps, "originals", originals, func(b *strings.Builder, r schemas.RecordRef) {
-				b.WriteByte('(')
-				literal(b, r.Topic)
-				b.WriteString("," + strconv.FormatInt(int64(r.Partition), 10) + "," + strconv.FormatInt(r.Offset, 10) + ")")
+	most := limited(limit, maxMessages, maxMessages)
+	out, err := func() ([]schemas.Message, error) {
+		if rows, ok, err := s.near(ctx, project, keys, false); ok || err != nil {
+			return firstOf(rows, most, func(m *schemas.Message) bool {
+				original, sentOn := m.Original()
+				return sentOn && m.Side != schemas.SideSettle && slices.Contains(originals, original)
+			}), err
+		}
+		return s.messagesNear(ctx, project, keys, " AND side IN (1, 2, 3)"+
+			" AND (retry_topic, retry_partition, retry_offset) IN (SELECT r.1, r.2, r.3 FROM (SELECT arrayJoin({originals:Array(Tuple(String, Int32, Int64))}) AS r))",
+			most, func(ps *params) string {
+				list(ps, "originals", originals, func(b *strings.Builder, r schemas.RecordRef) {
+					b.WriteByte('(')
+					literal(b, r.Topic)
+					b.WriteString("," + strconv.FormatInt(int64(r.Partition), 10) + "," + strconv.FormatInt(r.Offset, 10) + ")")
+				})
+				return "retry_topic != ''"
 			})
-			return "retry_topic != ''"
-		})
+	}()
 	if err != nil {
 		return nil, fmt.Errorf("cannot read what was made of %d records after they had failed: %w", len(originals), err)
 	}

@@ -1,8 +1,11 @@
 package clickhouse
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/ClickHouse/ch-go/proto"
@@ -46,27 +49,49 @@ func (s *Store) Spans(ctx context.Context, project uint64, traces []schemas.Trac
 	case where == "":
 		return nil, nil
 	case len(places) <= maxStretches:
-		// The key leads to some granules; to read the filters of a part takes longer than
-		// to read their ids.
-		settings = ", use_skip_indexes = 0"
+		settings = keyLeads
 	}
 	ps.uint("project", project)
-	ps.int("limit", limited(limit, 20_000, 20_000))
-	c := newSpanResults()
-	var out []schemas.Span
-	resources := make(map[string][]schemas.Attribute)
-	err = s.query(ctx, "SELECT "+c.names+" FROM spans PREWHERE trace_id IN ("+ps.inTraces(traces)+") WHERE project = {project:UInt64} AND "+where+
-		" ORDER BY start, trace_id, span_id, source, source_offset, source_index LIMIT 1 BY start, trace_id, span_id, kind, name LIMIT {limit:UInt64}"+oneThread+settings, ps, c.results,
-		func() { out = out[:0] },
-		func() {
-			for i := range c.project {
-				out = append(out, c.row(i, resources))
-			}
-		})
+	where = "PREWHERE trace_id IN (" + ps.inTraces(traces) + ") WHERE project = {project:UInt64} AND " + where
+	most := limited(limit, 20_000, 20_000)
+	few := slices.Clone(ps)
+	few.int("few", fewRows+1)
+	out, err := s.spansWhere(ctx, where+" LIMIT {few:UInt64}"+oneThread+settings, few)
+	switch {
+	case err != nil:
+	case len(out) > fewRows:
+		ps.int("limit", most)
+		out, err = s.spansWhere(ctx, where+" ORDER BY start, trace_id, span_id, source, source_offset, source_index LIMIT 1 BY start, trace_id, span_id, kind, name LIMIT {limit:UInt64}"+oneThread+settings, ps)
+	default:
+		out = oneSpanEach(out)
+		out = out[:min(int64(len(out)), most)]
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the spans of %d traces: %w", len(traces), err)
 	}
 	return out, nil
+}
+
+// oneSpanEach puts spans in order of start; of those that were sent or stored twice the
+// first stays.
+func oneSpanEach(spans []schemas.Span) []schemas.Span {
+	slices.SortFunc(spans, func(a, b schemas.Span) int {
+		return cmp.Or(cmp.Compare(a.Start, b.Start), bytes.Compare(a.TraceID[:], b.TraceID[:]), bytes.Compare(a.SpanID[:], b.SpanID[:]),
+			cmp.Compare(a.Source, b.Source), cmp.Compare(a.Position.Offset, b.Position.Offset), cmp.Compare(a.Position.Index, b.Position.Index))
+	})
+	type told struct {
+		start int64
+		span  schemas.SpanRef
+		kind  schemas.SpanKind
+		name  string
+	}
+	seen := make(map[told]struct{}, len(spans))
+	return slices.DeleteFunc(spans, func(s schemas.Span) bool {
+		t := told{s.Start, schemas.SpanRef{TraceID: s.TraceID, SpanID: s.SpanID}, s.Kind, s.Name}
+		_, again := seen[t]
+		seen[t] = struct{}{}
+		return again
+	})
 }
 
 // spanResults holds a block of spans that were read.

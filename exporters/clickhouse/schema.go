@@ -7,6 +7,7 @@ var migrations = []string{
 	spansTable, messagesTable, eventsTable, metricPointsTable, messageRetries, eventIssueColumns, logsTable, outcomesTable, eventProcessColumns, filesTable, sessionsTable, messageRelease, eventRecordIndex, topologyFlows, topologyWaits, topologyWork, messageNamesColumns, clockIntervalsTable, linkIndex,
 	traceBoundsTable, traceBoundsSpans, traceBoundsRows, traceBoundsLinks, traceBoundsSentOn, smallBlocksOfSpans, smallBlocksOfMessages, attributeValues,
 	messageInstance, topicSums, partitionSums,
+	traceBoundsEvents,
 }
 
 // tables have a time column that retention goes by.

@@ -3,8 +3,8 @@ package clickhouse
 import "strconv"
 
 // trace_bounds says where the rows of a trace lie: when and of which services its
-// spans, when and of which records its message rows, and those that carried a
-// context of it. With that the rows are found by the keys of their tables, instead of
+// spans, when and of which records its message rows, those that carried a
+// context of it, and when its events. With that the rows are found by the keys of their tables, instead of
 // by asking a filter of every granule of every part (docs/adr/0013). A row is all key
 // and says what any replay says again, so rows that are written twice become one.
 //
@@ -40,10 +40,12 @@ var sqlBoundsSlot = `toDateTime(toUInt32(least(greatest(intDiv(toUnixTimestamp64
 // What was stored before there was trace_bounds, once, however long it takes. One
 // that broke off begins again; what it had written becomes one with what it writes.
 var (
-	backfillSettings  = ` SETTINGS max_execution_time = 0, max_partitions_per_insert_block = 0, max_threads = 2`
-	traceBoundsSpans  = `INSERT INTO trace_bounds SELECT bitShiftRight(xxHash64(trace_id), 24), ` + sqlBoundsSlot + `, service, '', ` + strconv.Itoa(spanPlace) + `, 0 FROM spans` + backfillSettings
-	traceBoundsRows   = `INSERT INTO trace_bounds SELECT bitShiftRight(xxHash64(trace_id), 24), ` + sqlBoundsSlot + `, '', topic, partition, offset FROM messages` + backfillSettings
-	traceBoundsLinks  = `INSERT INTO trace_bounds SELECT bitShiftRight(xxHash64(creation_other), 24), ` + sqlBoundsSlot + `, '', topic, partition, offset FROM messages WHERE creation_same = 0 AND creation_other != toFixedString('', 16)` + backfillSettings
+	backfillSettings = ` SETTINGS max_execution_time = 0, max_partitions_per_insert_block = 0, max_threads = 2`
+	traceBoundsSpans = `INSERT INTO trace_bounds SELECT bitShiftRight(xxHash64(trace_id), 24), ` + sqlBoundsSlot + `, service, '', ` + strconv.Itoa(spanPlace) + `, 0 FROM spans` + backfillSettings
+	traceBoundsRows  = `INSERT INTO trace_bounds SELECT bitShiftRight(xxHash64(trace_id), 24), ` + sqlBoundsSlot + `, '', topic, partition, offset FROM messages` + backfillSettings
+	traceBoundsLinks = `INSERT INTO trace_bounds SELECT bitShiftRight(xxHash64(creation_other), 24), ` + sqlBoundsSlot + `, '', topic, partition, offset FROM messages WHERE creation_same = 0 AND creation_other != toFixedString('', 16)` + backfillSettings
+	// Of events, which came to trace_bounds later.
+	traceBoundsEvents = `INSERT INTO trace_bounds SELECT bitShiftRight(xxHash64(trace_id), 24), ` + sqlBoundsSlot + `, '', '', ` + strconv.Itoa(eventPlace) + `, 0 FROM events WHERE trace_id != toFixedString('', 16)` + backfillSettings
 	traceBoundsSentOn = `INSERT INTO trace_bounds SELECT bitShiftRight(xxHash64(concat(retry_topic, '/', toString(retry_partition), '/', toString(retry_offset))), 24), ` + sqlBoundsSlot +
 		`, '', topic, partition, offset FROM messages WHERE retry_topic != ''` + backfillSettings
 )

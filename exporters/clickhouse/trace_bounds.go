@@ -25,8 +25,10 @@ const (
 	// maxNamed is how many values stand in a statement each by itself. More go as one
 	// array, which costs the engine a statement within the statement.
 	maxNamed = 16
-	// spanPlace stands for the partition where a place is of a span.
-	spanPlace = -2
+	// spanPlace and eventPlace stand for the partition where a place is of a span and of
+	// an event.
+	spanPlace  = -2
+	eventPlace = -3
 	// boundsLast is the last slot that a DateTime holds.
 	boundsLast = 1<<32 - boundsSlot
 )
@@ -53,8 +55,11 @@ type place struct {
 	record  schemas.RecordRef
 }
 
-// ofSpan is the record of a place that is of a span.
-var ofSpan = schemas.RecordRef{Partition: spanPlace}
+// ofSpan and ofEvent are the records of places that are of no message row.
+var (
+	ofSpan  = schemas.RecordRef{Partition: spanPlace}
+	ofEvent = schemas.RecordRef{Partition: eventPlace}
+)
 
 // boundsColumns holds one batch of places, each once. Its memory is reused.
 type boundsColumns struct {
@@ -106,6 +111,12 @@ func (c *boundsColumns) span(s *schemas.Span) {
 	c.add(place{trace: traceKey(s.TraceID), at: boundsTime(s.Start), service: s.Service, record: ofSpan})
 }
 
+func (c *boundsColumns) event(e *schemas.Event) {
+	if !e.TraceID.IsZero() {
+		c.add(place{trace: traceKey(e.TraceID), at: boundsTime(e.Time), record: ofEvent})
+	}
+}
+
 func (c *boundsColumns) message(m *schemas.Message) {
 	p := place{trace: traceKey(m.TraceID), at: boundsTime(m.End), record: m.Record()}
 	c.add(p)
@@ -121,10 +132,7 @@ func (c *boundsColumns) message(m *schemas.Message) {
 
 // writeBounds stores where the rows will lie, before they do: a row that is stored is
 // found, and a place whose row never came costs a look.
-func (s *Store) writeBounds(ctx context.Context, spans []schemas.Span, messages []schemas.Message) error {
-	if len(spans)+len(messages) == 0 {
-		return nil
-	}
+func (s *Store) writeBounds(ctx context.Context, spans []schemas.Span, messages []schemas.Message, events []schemas.Event) error {
 	c := s.boundsColumns.get()
 	defer func() { c.reset(); s.boundsColumns.put(c) }()
 	for i := range spans {
@@ -133,22 +141,50 @@ func (s *Store) writeBounds(ctx context.Context, spans []schemas.Span, messages 
 	for i := range messages {
 		c.message(&messages[i])
 	}
+	for i := range events {
+		c.event(&events[i])
+	}
+	if c.trace.Rows() == 0 {
+		return nil
+	}
 	if err := s.write(ctx, c.insert, c.input); err != nil {
-		return fmt.Errorf("cannot write where %d spans and %d message rows lie: %w", len(spans), len(messages), err)
+		return fmt.Errorf("cannot write where %d spans, %d message rows and %d events lie: %w", len(spans), len(messages), len(events), err)
 	}
 	return nil
 }
 
 // boundsOf tells where the rows of these keys lie; all is false when there are more than
-// maxPlaces, of which some are left out. In one look each is asked once.
+// maxPlaces, of which some are left out. In one look each key is asked once.
 func (s *Store) boundsOf(ctx context.Context, keys []uint64) (out []place, all bool, err error) {
 	if len(keys) == 0 {
 		return nil, true, nil
 	}
-	keys = slices.Clone(keys)
-	slices.Sort(keys)
-	out, err = exporters.Once(ctx, fmt.Sprint("trace_bounds", keys), func() ([]place, error) { return s.readBounds(ctx, keys) })
-	return out, len(out) <= maxPlaces, err
+	type found struct {
+		places []place
+		all    bool
+	}
+	byKey, err := exporters.OnceEach(ctx, "trace_bounds", keys, func(keys []uint64) (map[uint64]found, error) {
+		places, err := s.readBounds(ctx, keys)
+		if err != nil {
+			return nil, err
+		}
+		out := make(map[uint64]found, len(keys))
+		for _, k := range keys {
+			out[k] = found{all: len(places) <= maxPlaces}
+		}
+		for _, p := range places {
+			f := out[p.trace]
+			f.places = append(f.places, p)
+			out[p.trace] = f
+		}
+		return out, nil
+	})
+	all = err == nil
+	for _, k := range keys {
+		out = append(out, byKey[k].places...)
+		all = all && byKey[k].all
+	}
+	return out, all && len(out) <= maxPlaces, err
 }
 
 func (s *Store) readBounds(ctx context.Context, keys []uint64) (out []place, err error) {
@@ -332,7 +368,7 @@ func (p *params) spansAt(places []place) string {
 func recordsOf(places []place) (records []schemas.RecordRef, of []place) {
 	seen := make(map[schemas.RecordRef]bool)
 	for _, at := range places {
-		if at.record == ofSpan {
+		if at.record == ofSpan || at.record == ofEvent {
 			continue
 		}
 		of = append(of, at)

@@ -1,7 +1,6 @@
 package clickhouse
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -59,11 +58,16 @@ func TestWhatWasStoredBeforeTraceBoundsIsFound(t *testing.T) {
 	if err := s.WriteSpans(t.Context(), spans, rows); err != nil {
 		t.Fatal(err)
 	}
+	event := schemas.Event{Project: 1, ID: schemas.EventID{1}, TraceID: spans[0].TraceID, Time: time.Now().UnixNano(), Source: 3}
+	ofNone := schemas.Event{Project: 1, ID: schemas.EventID{2}, Time: event.Time, Source: 3, Position: schemas.Position{Offset: 1}}
+	if err := s.WriteEvents(t.Context(), []schemas.Event{event, ofNone}); err != nil {
+		t.Fatal(err)
+	}
 	want := allBounds(t, s)
 	if len(want) < 100 {
 		t.Fatalf("%d places were written, want more than 100", len(want))
 	}
-	for _, body := range []string{"TRUNCATE TABLE trace_bounds", traceBoundsSpans, traceBoundsRows, traceBoundsLinks, traceBoundsSentOn, traceBoundsRows} {
+	for _, body := range []string{"TRUNCATE TABLE trace_bounds", traceBoundsSpans, traceBoundsRows, traceBoundsLinks, traceBoundsSentOn, traceBoundsRows, traceBoundsEvents} {
 		if err := s.exec(t.Context(), body, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -75,6 +79,11 @@ func TestWhatWasStoredBeforeTraceBoundsIsFound(t *testing.T) {
 	if err != nil || len(found) != 3 {
 		t.Errorf("%d spans of a trace that reaches from 1969 until now, %v; want 3", len(found), err)
 	}
+	for n, id := range []schemas.TraceID{spans[len(spans)-1].TraceID, spans[0].TraceID} { // which has none, and one
+		if events, err := s.EventsOfTraces(t.Context(), 1, []schemas.TraceID{id}, 0); err != nil || len(events) != n {
+			t.Errorf("%d events of trace %s, %v; want %d", len(events), id, err, n)
+		}
+	}
 }
 
 func TestPlacesThatAreWrittenAgainStayOne(t *testing.T) {
@@ -83,7 +92,7 @@ func TestPlacesThatAreWrittenAgainStayOne(t *testing.T) {
 	s := open(t, cfg)
 	spans, rows := boundsRows()
 	for range 3 {
-		if err := s.writeBounds(context.Background(), spans, rows); err != nil {
+		if err := s.writeBounds(t.Context(), spans, rows, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

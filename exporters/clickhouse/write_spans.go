@@ -51,7 +51,7 @@ func (s *Store) WriteSpans(ctx context.Context, spans []schemas.Span, messages [
 			return fmt.Errorf("cannot write %d spans of more than %d bytes: %w", len(spans), maxBatchBytes, exporters.ErrTooLarge)
 		}
 	}
-	if err := s.writeBounds(ctx, spans, messages); err != nil {
+	if err := s.writeBounds(ctx, spans, messages, nil); err != nil {
 		return err
 	}
 	if err := s.writeMessages(ctx, messages); err != nil {
