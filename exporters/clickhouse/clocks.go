@@ -1,15 +1,18 @@
 package clickhouse
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/ClickHouse/ch-go/proto"
 
 	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/internal/clocktrack"
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
@@ -24,6 +27,8 @@ const clockCell = 10_000_000_000
 const (
 	maxClockTimes = 10_000
 	maxClockRows  = 200_000
+	// maxNamedTimes is maxNamed of the times around a few hops.
+	maxNamedTimes = 256
 )
 
 // clockColumns holds one batch of cells. Its memory is reused.
@@ -129,9 +134,21 @@ func (s *Store) ClockCells(ctx context.Context, q exporters.ClockQuery) ([]schem
 	ps.uint("project", q.Project)
 	ps.int("from", from)
 	ps.int("to", to+1)
-	ps.int("limit", limited(q.Limit, maxClockRows, maxClockRows))
-	list(&ps, "hosts", q.Hosts, literal)
-	list(&ps, "times", q.Times, func(b *strings.Builder, v int64) { b.WriteString(strconv.FormatInt(v, 10)) })
+	hosts := "SELECT arrayJoin({hosts:Array(String)})"
+	if len(q.Hosts) <= maxNamed {
+		hosts = named(&ps, "h", "String", q.Hosts, func(ps *params, key, v string) { ps.text(key, v) })
+	} else {
+		list(&ps, "hosts", q.Hosts, literal)
+	}
+	times := "SELECT arrayJoin({times:Array(Int64)})"
+	if len(q.Times) <= maxNamedTimes {
+		times = named(&ps, "t", "Int64", q.Times, func(ps *params, key string, v int64) { ps.int(key, v) })
+	} else {
+		list(&ps, "times", q.Times, func(b *strings.Builder, v int64) { b.WriteString(strconv.FormatInt(v, 10)) })
+	}
+	// Rows of one key that the engine has not merged yet are few, and are merged here.
+	most := limited(q.Limit, maxClockRows, maxClockRows)
+	ps.int("limit", 2*maxClockRows)
 	var (
 		host, broker, cluster = lowCardResult(), lowCardResult(), lowCardResult()
 		project               proto.ColUInt64
@@ -146,12 +163,11 @@ func (s *Store) ClockCells(ctx context.Context, q exporters.ClockQuery) ([]schem
 	)
 	err := s.query(ctx, `
 SELECT project, host, broker, cluster, node, origin, time,
-	toInt64(max(c.low_begin)) AS lb, toInt64(max(c.low_middle)) AS lm, toInt64(max(c.low_end)) AS le, toInt64(min(c.high_begin)) AS hb, toInt64(min(c.high_middle)) AS hm, toInt64(min(c.high_end)) AS he,
-	toUInt16(groupBitOr(c.seconds)) AS seen, toInt64(min(c.first)) AS since, toInt64(max(c.last)) AS until, toString(max(c.name)) AS called, toString(max(c.service)) AS of_service
-FROM clock_intervals AS c
-WHERE `+clockOwn+` AND host IN (SELECT arrayJoin({hosts:Array(String)})) AND `+inStretch+`
-	AND toUnixTimestamp64Nano(time) IN (SELECT arrayJoin({times:Array(Int64)}))
-GROUP BY project, host, broker, cluster, node, origin, time ORDER BY host, broker, origin, time, cluster, node LIMIT {limit:UInt64}`, ps,
+	toInt64(low_begin) AS lb, toInt64(low_middle) AS lm, toInt64(low_end) AS le, toInt64(high_begin) AS hb, toInt64(high_middle) AS hm, toInt64(high_end) AS he,
+	toUInt16(seconds) AS seen, toInt64(first) AS since, toInt64(last) AS until, toString(name) AS called, toString(service) AS of_service
+FROM clock_intervals
+PREWHERE toUnixTimestamp64Nano(time) IN (`+times+`)
+WHERE `+clockOwn+` AND host IN (`+hosts+`) AND `+inStretch+` LIMIT {limit:UInt64}`+oneThread, ps,
 		proto.Results{
 			{Name: "project", Data: &project},
 			{Name: "host", Data: host},
@@ -186,7 +202,26 @@ GROUP BY project, host, broker, cluster, node, origin, time ORDER BY host, broke
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the clock intervals of %d hosts: %w", len(q.Hosts), err)
 	}
-	return out, nil
+	out = mergedCells(out)
+	return out[:min(int64(len(out)), most)], nil
+}
+
+// mergedCells puts cells in order, those of one key as one.
+func mergedCells(cells []schemas.ClockCell) []schemas.ClockCell {
+	compare := func(a, b schemas.ClockCell) int {
+		return cmp.Or(strings.Compare(a.Host, b.Host), strings.Compare(a.Broker, b.Broker), cmp.Compare(a.Origin, b.Origin), cmp.Compare(a.Time, b.Time),
+			strings.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Project, b.Project))
+	}
+	slices.SortFunc(cells, compare)
+	out := cells[:0]
+	for i := range cells {
+		if n := len(out); n > 0 && compare(out[n-1], cells[i]) == 0 {
+			clocktrack.Merge(&out[n-1], &cells[i])
+			continue
+		}
+		out = append(out, cells[i])
+	}
+	return out
 }
 
 // ClockHistory sums cells up to stretches.

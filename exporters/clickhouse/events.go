@@ -3,7 +3,6 @@ package clickhouse
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
@@ -254,8 +253,7 @@ func (s *Store) EventsOfTraces(ctx context.Context, project uint64, traces []sch
 	where := ""
 	if all {
 		// Most traces have none.
-		places = slices.DeleteFunc(places, func(p place) bool { return p.record != ofEvent })
-		if len(places) == 0 {
+		if places = eventsAt(places); len(places) == 0 {
 			return nil, nil
 		}
 		where = " AND " + ps.whenSeen(places)

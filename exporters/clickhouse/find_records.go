@@ -1,11 +1,15 @@
 package clickhouse
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/ClickHouse/ch-go/proto"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/schemas"
@@ -168,24 +172,41 @@ func (s *Store) FindSpans(ctx context.Context, q exporters.FindQuery) ([]schemas
 // NearRecords gives the stored records beside one. The rows lie in the order of
 // offsets, so either side reads one granule of each part.
 func (s *Store) NearRecords(ctx context.Context, project uint64, record schemas.RecordRef) (near exporters.NearRecords, err error) {
-	side := func(compare, order string) (*exporters.FoundRecord, error) {
+	// next finds the offset of the neighbour on one side.
+	next := func(ctx context.Context, compare, order string) (at int64, err error) {
 		var ps params
 		ps.uint("project", project)
 		ps.text("topic", record.Topic)
 		ps.int("partition", int64(record.Partition))
 		ps.int("offset", record.Offset)
-		// Some rows tell of one record: its producer's and its readers'.
-		found, err := s.foundRecords(ctx, "WHERE project = {project:UInt64} AND topic = {topic:String} AND partition = {partition:Int32} AND offset "+compare+
-			" {offset:Int64} AND offset >= 0 AND side != 4 ORDER BY offset "+order+" LIMIT 64", "offset "+order+" LIMIT 1"+oneThread, ps)
-		if err != nil || len(found) == 0 {
-			return nil, err
+		var offset proto.ColInt64
+		at = schemas.Unknown
+		err = s.query(ctx, "SELECT offset FROM messages WHERE project = {project:UInt64} AND topic = {topic:String} AND partition = {partition:Int32} AND offset "+compare+
+			" {offset:Int64} AND offset >= 0 AND side != 4 ORDER BY offset "+order+" LIMIT 1"+oneThread+keyLeads, ps,
+			proto.Results{{Name: "offset", Data: &offset}}, func() { at = schemas.Unknown }, func() {
+				for _, v := range offset {
+					at = v
+				}
+			})
+		return at, err
+	}
+	var before, after int64
+	both, asking := errgroup.WithContext(ctx)
+	both.Go(func() (err error) { before, err = next(asking, "<", "DESC"); return err })
+	both.Go(func() (err error) { after, err = next(asking, ">", "ASC"); return err })
+	err = both.Wait()
+	var records []schemas.RecordRef
+	for _, at := range []int64{before, after} {
+		if at != schemas.Unknown {
+			records = append(records, schemas.RecordRef{Topic: record.Topic, Partition: record.Partition, Offset: at})
 		}
-		return &found[0], nil
 	}
-	if near.Before, err = side("<", "DESC"); err == nil {
-		near.After, err = side(">", "ASC")
+	var rows []schemas.Message
+	if err == nil && len(records) > 0 {
+		rows, err = s.messagesOfRecords(ctx, project, records, " AND side != 4", fewRows)
 	}
-	near.Topic = near.Before != nil || near.After != nil
+	near.Before, near.After = foundOf(rows, before), foundOf(rows, after)
+	near.Topic = len(records) > 0
 	if err == nil && !near.Topic {
 		near.Topic, err = s.hasTopic(ctx, project, record.Topic)
 	}
@@ -193,6 +214,45 @@ func (s *Store) NearRecords(ctx context.Context, project uint64, record schemas.
 		return exporters.NearRecords{}, fmt.Errorf("cannot find the records near %s/%d@%d: %w", record.Topic, record.Partition, record.Offset, err)
 	}
 	return near, nil
+}
+
+// foundOf does what foundRecords does, of the rows of one partition that have one
+// offset; nil without any.
+func foundOf(rows []schemas.Message, offset int64) *exporters.FoundRecord {
+	var out *exporters.FoundRecord
+	var first *schemas.Message // of the producer, or else of the reader that began first
+	read := map[schemas.SpanRef]bool{}
+	for i := range rows {
+		m := &rows[i]
+		if m.Offset != offset {
+			continue
+		}
+		if out == nil {
+			out = &exporters.FoundRecord{Record: m.Record(), First: m.Start, Last: m.End, Groups: []string{}}
+		}
+		out.First, out.Last = min(out.First, m.Start), max(out.Last, m.End)
+		out.Failed = out.Failed || m.Failed
+		out.KeyHash, out.MessageID = max(out.KeyHash, m.KeyHash), max(out.MessageID, m.MessageID)
+		if first == nil || cmp.Or(cmp.Compare(m.Side, first.Side), cmp.Compare(m.Start, first.Start), bytes.Compare(m.SpanID[:], first.SpanID[:])) < 0 {
+			first = m
+		}
+		ref := schemas.SpanRef{TraceID: m.TraceID, SpanID: m.SpanID}
+		switch {
+		case m.Side == schemas.SideProduce && !out.Sent:
+			out.Sent, out.Producer = true, m.Service
+		case m.Side.Reads() && !read[ref]:
+			read[ref] = true
+			out.Reads++
+		}
+		if m.Side.Reads() && m.Group != "" && !slices.Contains(out.Groups, m.Group) && len(out.Groups) < 10 {
+			out.Groups = append(out.Groups, m.Group)
+		}
+	}
+	if out != nil {
+		out.Span = schemas.SpanRef{TraceID: first.TraceID, SpanID: first.SpanID}
+		slices.Sort(out.Groups)
+	}
+	return out
 }
 
 func (s *Store) hasTopic(ctx context.Context, project uint64, topic string) (has bool, err error) {

@@ -155,7 +155,17 @@ func (s *Store) summaries(ctx context.Context, project uint64, ids []schemas.Tra
 	if len(ids) == 0 {
 		return nil, nil
 	}
+	places, all, err := s.boundsOf(ctx, traceKeys(ids))
+	if err != nil {
+		return nil, err
+	}
 	var ps params
+	where := "1"
+	if all {
+		if where = ps.spansAt(places); where == "" {
+			return nil, nil
+		}
+	}
 	ps.uint("project", project)
 	ps.traces(ids)
 	var (
@@ -166,13 +176,13 @@ func (s *Store) summaries(ctx context.Context, project uint64, ids []schemas.Tra
 		spans, errs   proto.ColUInt64
 		out           []exporters.TraceSummary
 	)
-	err := s.query(ctx, `
+	err = s.query(ctx, `
 SELECT trace_id, min(toUnixTimestamp64Nano(time)) AS begin, max(toUnixTimestamp64Nano(time) + duration) - begin AS length,
 	argMin((toString(name), toString(service)), (parent_id != toFixedString('', 8), time, span_id)) AS first, first.1 AS root, first.2 AS root_service,
 	arraySort(groupUniqArray(100)(toString(service))) AS services, uniqExact(span_id) AS span_count, uniqExactIf(span_id, status = 2) AS errors
 FROM spans
 PREWHERE trace_id IN (`+traceSet+`)
-WHERE project = {project:UInt64}
+WHERE project = {project:UInt64} AND `+where+`
 GROUP BY trace_id ORDER BY begin DESC, trace_id DESC`, ps,
 		proto.Results{
 			{Name: "trace_id", Data: &id},
@@ -212,7 +222,19 @@ func (s *Store) addTopics(ctx context.Context, project uint64, traces []exporter
 	for i := range traces {
 		ids[i] = traces[i].TraceID
 	}
+	places, all, err := s.boundsOf(ctx, traceKeys(ids))
+	if err != nil {
+		return err
+	}
 	var ps params
+	where := "1"
+	if all {
+		_, of := recordsOf(places)
+		if len(of) == 0 {
+			return nil
+		}
+		where = ps.whenSeen(of)
+	}
 	ps.uint("project", project)
 	ps.traces(ids)
 	var (
@@ -220,11 +242,11 @@ func (s *Store) addTopics(ctx context.Context, project uint64, traces []exporter
 		topics = new(proto.ColStr).Array()
 		found  = make(map[schemas.TraceID][]string)
 	)
-	err := s.query(ctx, `
+	err = s.query(ctx, `
 SELECT trace_id, groupUniqArray(100)(toString(topic)) AS topics
 FROM messages
 PREWHERE trace_id IN (`+traceSet+`)
-WHERE project = {project:UInt64} AND topic != ''
+WHERE project = {project:UInt64} AND topic != '' AND `+where+`
 GROUP BY trace_id`, ps,
 		proto.Results{{Name: "trace_id", Data: &id}, {Name: "topics", Data: topics}},
 		func() { clear(found) },

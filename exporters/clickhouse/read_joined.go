@@ -545,13 +545,24 @@ func (s *Store) EventsOfRecord(ctx context.Context, project uint64, record schem
 	if record.Topic == "" || record.Partition < 0 || record.Offset < 0 {
 		return nil, nil
 	}
+	places, all, err := s.boundsOf(ctx, []uint64{recordKey(record)})
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the events of record %s/%d/%d: %w", record.Topic, record.Partition, record.Offset, err)
+	}
 	var ps params
+	where := ""
+	if all {
+		if places = eventsAt(places); len(places) == 0 {
+			return nil, nil // as of most records
+		}
+		where = " AND " + ps.whenSeen(places)
+	}
 	ps.uint("project", project)
 	ps.text("topic", record.Topic)
 	ps.int("partition", int64(record.Partition))
 	ps.int("offset", record.Offset)
 	ps.int("limit", limited(limit, 50, 500))
-	out, err := s.events(ctx, "project = {project:UInt64} AND (offset = {offset:Int64} AND partition = {partition:Int32} AND topic = {topic:String}"+
+	out, err := s.events(ctx, "project = {project:UInt64}"+where+" AND (offset = {offset:Int64} AND partition = {partition:Int32} AND topic = {topic:String}"+
 		" OR original_offset = {offset:Int64} AND original_partition = {partition:Int32} AND original_topic = {topic:String})", ps)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the events of record %s/%d/%d: %w", record.Topic, record.Partition, record.Offset, err)

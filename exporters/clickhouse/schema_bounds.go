@@ -37,6 +37,11 @@ const boundsSlot = 16
 var sqlBoundsSlot = `toDateTime(toUInt32(least(greatest(intDiv(toUnixTimestamp64Nano(time), 1000000000) - intDiv(toUnixTimestamp64Nano(time), 1000000000) % ` +
 	strconv.Itoa(boundsSlot) + `, 0), ` + strconv.Itoa(boundsLast) + `)), 'UTC')`
 
+// sqlRecordKey is recordKey; 0 of no record.
+func sqlRecordKey(topic, partition, offset string) string {
+	return "if(" + topic + " = '' OR " + partition + " < 0 OR " + offset + " < 0, 0, bitShiftRight(xxHash64(concat(" + topic + ", '/', toString(" + partition + "), '/', toString(" + offset + "))), 24))"
+}
+
 // What was stored before there was trace_bounds, once, however long it takes. One
 // that broke off begins again; what it had written becomes one with what it writes.
 var (
@@ -44,8 +49,13 @@ var (
 	traceBoundsSpans = `INSERT INTO trace_bounds SELECT bitShiftRight(xxHash64(trace_id), 24), ` + sqlBoundsSlot + `, service, '', ` + strconv.Itoa(spanPlace) + `, 0 FROM spans` + backfillSettings
 	traceBoundsRows  = `INSERT INTO trace_bounds SELECT bitShiftRight(xxHash64(trace_id), 24), ` + sqlBoundsSlot + `, '', topic, partition, offset FROM messages` + backfillSettings
 	traceBoundsLinks = `INSERT INTO trace_bounds SELECT bitShiftRight(xxHash64(creation_other), 24), ` + sqlBoundsSlot + `, '', topic, partition, offset FROM messages WHERE creation_same = 0 AND creation_other != toFixedString('', 16)` + backfillSettings
-	// Of events, which came to trace_bounds later.
-	traceBoundsEvents = `INSERT INTO trace_bounds SELECT bitShiftRight(xxHash64(trace_id), 24), ` + sqlBoundsSlot + `, '', '', ` + strconv.Itoa(eventPlace) + `, 0 FROM events WHERE trace_id != toFixedString('', 16)` + backfillSettings
+	// Of events, by trace, by record and by the record that failed first.
+	traceBoundsEvents = `INSERT INTO trace_bounds SELECT k, at, '', '', ` + strconv.Itoa(eventPlace) + `, 0 FROM
+(
+	SELECT ` + sqlBoundsSlot + ` AS at, arrayJoin(arrayFilter(x -> x != 0,
+		[if(trace_id = toFixedString('', 16), 0, bitShiftRight(xxHash64(trace_id), 24)), ` + sqlRecordKey("topic", "partition", "offset") + `, ` + sqlRecordKey("original_topic", "original_partition", "original_offset") + `])) AS k
+	FROM events
+)` + backfillSettings
 	traceBoundsSentOn = `INSERT INTO trace_bounds SELECT bitShiftRight(xxHash64(concat(retry_topic, '/', toString(retry_partition), '/', toString(retry_offset))), 24), ` + sqlBoundsSlot +
 		`, '', topic, partition, offset FROM messages WHERE retry_topic != ''` + backfillSettings
 )

@@ -15,8 +15,13 @@ import (
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
-// maxFound bounds a page of a search.
-const maxFound = 1000
+const (
+	// maxFound bounds a page of a search.
+	maxFound = 1000
+	// maxFoundRows bounds the rows at the places of a page, of which some may be stored
+	// twice.
+	maxFoundRows = 20 * maxFound
+)
 
 // SearchSpans gives a page of spans. The places of the rows are found first, from
 // the columns that the query asks; the rows follow, so that a wide row is read
@@ -233,7 +238,7 @@ func (s *Store) spansAt(ctx context.Context, project uint64, keys []rowPlace) ([
 	}
 	found := make(map[place]schemas.Span, len(keys))
 	// Times go by the index of each granule's, and with the traces say which row.
-	err := s.query(ctx, "SELECT "+c.names+", "+spanTie+" AS tie FROM spans PREWHERE time IN (SELECT fromUnixTimestamp64Nano(arrayJoin({times:Array(Int64)}))) AND trace_id IN ("+traceSet+") WHERE "+where, ps,
+	err := s.query(ctx, "SELECT "+c.names+", "+spanTie+" AS tie FROM spans PREWHERE time IN (SELECT fromUnixTimestamp64Nano(arrayJoin({times:Array(Int64)}))) AND trace_id IN ("+traceSet+") WHERE "+where+" LIMIT "+strconv.Itoa(maxFoundRows), ps,
 		append(c.results, proto.ResultColumn{Name: "tie", Data: tie}),
 		func() { clear(found) },
 		func() {

@@ -36,7 +36,8 @@ const (
 // traceKey is trace_bounds.trace of a trace.
 func traceKey(id schemas.TraceID) uint64 { return xxhash.Sum64(id[:]) >> 24 }
 
-// recordKey is trace_bounds.trace of what was made of a record after it had failed.
+// recordKey is trace_bounds.trace of what was made of a record after it had failed, and
+// of the events that name the record.
 func recordKey(r schemas.RecordRef) uint64 {
 	return xxhash.Sum64String(r.Topic+"/"+strconv.FormatInt(int64(r.Partition), 10)+"/"+strconv.FormatInt(r.Offset, 10)) >> 24
 }
@@ -112,8 +113,16 @@ func (c *boundsColumns) span(s *schemas.Span) {
 }
 
 func (c *boundsColumns) event(e *schemas.Event) {
-	if !e.TraceID.IsZero() {
-		c.add(place{trace: traceKey(e.TraceID), at: boundsTime(e.Time), record: ofEvent})
+	p := place{at: boundsTime(e.Time), record: ofEvent}
+	if p.trace = traceKey(e.TraceID); !e.TraceID.IsZero() {
+		c.add(p)
+	}
+	for _, r := range []schemas.RecordRef{
+		{Topic: e.Topic, Partition: e.Partition, Offset: e.Offset}, {Topic: e.OriginalTopic, Partition: e.OriginalPartition, Offset: e.OriginalOffset},
+	} {
+		if p.trace = recordKey(r); r.Topic != "" && placed(r) {
+			c.add(p)
+		}
 	}
 }
 
@@ -362,6 +371,11 @@ func (p *params) spansAt(places []place) string {
 		b.WriteString("(service = {s" + n + ":String} AND " + p.within("l"+n, t.low, "h"+n, t.high) + ")")
 	}
 	return "(" + b.String() + ")"
+}
+
+// eventsAt are the places of events among places.
+func eventsAt(places []place) []place {
+	return slices.DeleteFunc(slices.Clone(places), func(p place) bool { return p.record != ofEvent })
 }
 
 // recordsOf are the records among places, each once, with the places of them.

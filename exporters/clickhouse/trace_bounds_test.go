@@ -59,7 +59,9 @@ func TestWhatWasStoredBeforeTraceBoundsIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	event := schemas.Event{Project: 1, ID: schemas.EventID{1}, TraceID: spans[0].TraceID, Time: time.Now().UnixNano(), Source: 3}
-	ofNone := schemas.Event{Project: 1, ID: schemas.EventID{2}, Time: event.Time, Source: 3, Position: schemas.Position{Offset: 1}}
+	event.Topic, event.Partition, event.Offset = "orders", 1, 5
+	event.OriginalTopic, event.OriginalPartition, event.OriginalOffset = "orders", 1, 4
+	ofNone := schemas.Event{Project: 1, ID: schemas.EventID{2}, Time: event.Time, Partition: schemas.Unknown, Offset: schemas.Unknown, Source: 3, Position: schemas.Position{Offset: 1}}
 	if err := s.WriteEvents(t.Context(), []schemas.Event{event, ofNone}); err != nil {
 		t.Fatal(err)
 	}
@@ -82,6 +84,11 @@ func TestWhatWasStoredBeforeTraceBoundsIsFound(t *testing.T) {
 	for n, id := range []schemas.TraceID{spans[len(spans)-1].TraceID, spans[0].TraceID} { // which has none, and one
 		if events, err := s.EventsOfTraces(t.Context(), 1, []schemas.TraceID{id}, 0); err != nil || len(events) != n {
 			t.Errorf("%d events of trace %s, %v; want %d", len(events), id, err, n)
+		}
+	}
+	for offset, n := range map[int64]int{3: 0, 4: 1, 5: 1} {
+		if events, err := s.EventsOfRecord(t.Context(), 1, schemas.RecordRef{Topic: "orders", Partition: 1, Offset: offset}, 0); err != nil || len(events) != n {
+			t.Errorf("%d events of the record at %d, %v; want %d", len(events), offset, err, n)
 		}
 	}
 }

@@ -22,7 +22,7 @@ import (
 )
 
 // dayVersion changes when other rows are made: a day of an older one is made anew.
-const dayVersion = 2
+const dayVersion = 3
 
 const (
 	// daySpans is how many spans the day has: BENCH_DAY_SPANS says otherwise.
@@ -473,6 +473,7 @@ func (w *dayWriter) message(out *dayBatch, r *rand.Rand, m message) schemas.Span
 	c.CreationTrace, c.CreationSpan = send.TraceID, send.SpanID
 	c.Start, c.End, c.Asked, c.Answered, c.Handed = handed, done, asked, answered, handed
 	c.HighWatermark, c.Failed = offset+1+r.Int64N(3), m.failed
+	p.Instance, c.Instance = fmt.Sprintf("%s-%d", send.Service, producerAt), fmt.Sprintf("%s-%d", process.Service, consumerAt)
 	out.rows = append(out.rows, p, c)
 	if offset%commitEvery == 0 {
 		settle := base

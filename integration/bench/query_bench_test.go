@@ -46,6 +46,10 @@ func BenchmarkQuery(b *testing.B) {
 		}
 	})
 	q.measure("topology", 100, func() (string, func([]byte) error) { return "topology?" + day, notEmpty("edges") })
+	q.measure("heatmap", 100, func() (string, func([]byte) error) {
+		topic, _, _ := d.record()
+		return "topics/" + url.PathEscape(dayTopic(topic)) + "/heatmap?" + day, notEmpty("rows")
+	})
 	q.measure("rare", 100, func() (string, func([]byte) error) {
 		n := rand.IntN(d.traces()/rareEvery)*rareEvery + 77
 		return "search/spans?" + day + "&q=" + url.QueryEscape(rareKey+":"+rareValue(n)), func(body []byte) error {

@@ -561,9 +561,8 @@ func (l *RecordLife) take(o *RecordLife) {
 	l.MessageID, l.Conversation = cmp.Or(l.MessageID, o.MessageID), cmp.Or(l.Conversation, o.Conversation)
 }
 
-// describe says what became of the record, tells apart who had its place, and finds its
-// neighbours.
-func (h *Handler) describe(ctx context.Context, q *query, ref schemas.RecordRef, hops []joined, out *RecordDetail) error {
+// describe says what became of the record, and tells apart who had its place.
+func describe(q *query, ref schemas.RecordRef, hops []joined, out *RecordDetail) {
 	out.Lives = livesOf(ref, hops)
 	facts := finding.Record{Record: ref, Now: q.now, Others: max(0, len(out.Lives)-1), Issues: len(out.Issues), Behind: schemas.Unknown}
 	again := map[schemas.RecordRef]bool{}
@@ -593,10 +592,4 @@ func (h *Handler) describe(ctx context.Context, q *query, ref schemas.RecordRef,
 	}
 	facts.Again = len(again)
 	out.Finding = finding.ForRecord(facts)
-	if h.deps.Find == nil {
-		return nil
-	}
-	near, _, err := h.place(ctx, q.project.ID, ref)
-	out.Near = near
-	return err
 }

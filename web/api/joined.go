@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/internal/search"
 	"github.com/hoptrace/hoptrace/schemas"
@@ -210,15 +212,34 @@ func (h *Handler) recordDetail(ctx context.Context, q *query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Its neighbours are looked for meanwhile.
+	var near *NearRecords
+	beside, besides := errgroup.WithContext(ctx)
+	beside.Go(func() (err error) {
+		if h.deps.Find != nil {
+			near, _, err = h.place(besides, q.project.ID, ref)
+		}
+		return err
+	})
+	out, err := h.ofRecord(ctx, q, ref)
+	if errBeside := beside.Wait(); err == nil {
+		err = errBeside
+	}
+	if err != nil {
+		return nil, err
+	}
+	out.Near = near
+	return *out, nil
+}
+
+// ofRecord is all of the answer but the neighbours.
+func (h *Handler) ofRecord(ctx context.Context, q *query, ref schemas.RecordRef) (*RecordDetail, error) {
 	rows, err := h.rowsOfRecord(ctx, q.project.ID, ref)
 	if err != nil {
 		return nil, err
 	}
 	out := RecordDetail{Topic: ref.Topic, Partition: ref.Partition, Offset: ref.Offset, Hops: []Hop{}, Traces: []string{}, Events: []RecordEvent{}, Issues: []Issue{}}
 	hops := joinHops(rows)
-	if err := h.complete(ctx, q.project.ID, hops, nil); err != nil {
-		return nil, err
-	}
 	var traces []schemas.TraceID
 	visit := func(id schemas.TraceID) {
 		if !id.IsZero() && !slices.Contains(traces, id) && len(traces) < maxRecordTraces {
@@ -226,16 +247,24 @@ func (h *Handler) recordDetail(ctx context.Context, q *query) (any, error) {
 		}
 	}
 	for _, j := range hops {
-		out.Hops = append(out.Hops, hopJSON(j))
 		for _, m := range []*schemas.Message{j.Produce, j.Consume} {
 			if m != nil {
 				visit(m.TraceID)
 			}
 		}
 	}
-	events, err := h.eventsOfRecord(ctx, q.project.ID, ref, rows, traces)
-	if err != nil {
+	var events []recordEvent
+	ask, asking := errgroup.WithContext(ctx)
+	ask.Go(func() error { return h.complete(asking, q.project.ID, hops, nil) })
+	ask.Go(func() (err error) {
+		events, err = h.eventsOfRecord(asking, q.project.ID, ref, rows, traces)
+		return err
+	})
+	if err := ask.Wait(); err != nil {
 		return nil, err
+	}
+	for _, j := range hops {
+		out.Hops = append(out.Hops, hopJSON(j))
 	}
 	events, of, err := h.owned(ctx, q.project.ID, events)
 	if err != nil {
@@ -264,10 +293,8 @@ func (h *Handler) recordDetail(ctx context.Context, q *query) (any, error) {
 	if out.Issues, err = h.issuesOf(ctx, q, of); err != nil {
 		return nil, err
 	}
-	if err := h.describe(ctx, q, ref, hops, &out); err != nil {
-		return nil, err
-	}
-	return out, nil
+	describe(q, ref, hops, &out)
+	return &out, nil
 }
 
 func recordOfPath(q *query) (schemas.RecordRef, error) {
@@ -290,15 +317,24 @@ func recordOfPath(q *query) (schemas.RecordRef, error) {
 // and those of a producer that was told no offset.
 func (h *Handler) rowsOfRecord(ctx context.Context, project uint64, ref schemas.RecordRef) ([]schemas.Message, error) {
 	refs := []schemas.RecordRef{ref}
-	rows, err := h.deps.Messages.MessagesOfRecords(ctx, project, refs, maxRows)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read record %s/%d/%d: %w", ref.Topic, ref.Partition, ref.Offset, err)
+	var rows, sentOn []schemas.Message
+	both, asking := errgroup.WithContext(ctx)
+	both.Go(func() (err error) {
+		if rows, err = h.deps.Messages.MessagesOfRecords(asking, project, refs, maxRows); err != nil {
+			return fmt.Errorf("cannot read record %s/%d/%d: %w", ref.Topic, ref.Partition, ref.Offset, err)
+		}
+		return nil
+	})
+	both.Go(func() (err error) {
+		if sentOn, err = h.deps.Messages.MessagesSentOn(asking, project, refs, maxRows); err != nil {
+			return fmt.Errorf("cannot read what was made of record %s/%d/%d: %w", ref.Topic, ref.Partition, ref.Offset, err)
+		}
+		return nil
+	})
+	if err := both.Wait(); err != nil {
+		return nil, err
 	}
 	rows = slices.DeleteFunc(rows, func(m schemas.Message) bool { return m.Side == schemas.SideSettle })
-	sentOn, err := h.deps.Messages.MessagesSentOn(ctx, project, refs, maxRows)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read what was made of record %s/%d/%d: %w", ref.Topic, ref.Partition, ref.Offset, err)
-	}
 	carried := map[schemas.SpanRef]bool{}
 	var traces []schemas.TraceID
 	produced := false

@@ -52,6 +52,7 @@ type journeyWalk struct {
 	refs    map[schemas.SpanRef]bool   // asked
 	sentOn  map[schemas.RecordRef]bool // asked
 	batches map[schemas.SpanRef]*Batch
+	hops    []joined
 	cut     map[string]int
 	of      map[string]int // what there is of what was cut, where it was counted
 	skip    int            // spans that an earlier page had
@@ -356,8 +357,26 @@ func (w *journeyWalk) all() []schemas.Message {
 	return out
 }
 
-// gather walks, and reads the spans and events of all traces on the way. Those
-// of the first trace are read during the walk, which finds no other mostly.
+// join makes hops of the rows that the walk found, and completes them.
+func (w *journeyWalk) join(ctx context.Context) error {
+	all := w.all()
+	hops := joinHops(all)
+	hops = slices.DeleteFunc(hops, func(j joined) bool {
+		// The other side's other rows: a record read or sent outside of the journey.
+		return (j.Produce == nil || !w.visited[j.Produce.TraceID]) && (j.Consume == nil || !w.visited[j.Consume.TraceID])
+	})
+	hops = w.fewOfBatches(hops)
+	if len(hops) > maxHops {
+		w.of["hops"] = len(hops)
+		hops = hops[:maxHops]
+		w.cut["hops"] = maxHops
+	}
+	w.hops = hops
+	return w.h.complete(ctx, w.project, hops, all)
+}
+
+// gather walks, joins what it found, and reads the spans and events of all traces on the
+// way. Those of the first trace are read during the walk, which finds no other mostly.
 func (w *journeyWalk) gather(ctx context.Context, id schemas.TraceID) (spans []schemas.Span, events []schemas.Event, err error) {
 	read := func(ctx context.Context, ids []schemas.TraceID) (spans []schemas.Span, events []schemas.Event, err error) {
 		ask, ctx := errgroup.WithContext(ctx)
@@ -376,8 +395,22 @@ func (w *journeyWalk) gather(ctx context.Context, id schemas.TraceID) (spans []s
 		err = ask.Wait()
 		return spans, events, err
 	}
+	var moreSpans []schemas.Span
+	var moreEvents []schemas.Event
 	both, walking := errgroup.WithContext(ctx)
-	both.Go(func() error { return w.walk(walking, id) })
+	both.Go(func() error {
+		if err := w.walk(walking, id); err != nil {
+			return err
+		}
+		both.Go(func() error { return w.join(walking) })
+		if others := w.traces[1:]; len(others) > 0 {
+			both.Go(func() (err error) {
+				moreSpans, moreEvents, err = read(walking, others)
+				return err
+			})
+		}
+		return nil
+	})
 	both.Go(func() (err error) {
 		spans, events, err = read(walking, []schemas.TraceID{id})
 		return err
@@ -385,11 +418,7 @@ func (w *journeyWalk) gather(ctx context.Context, id schemas.TraceID) (spans []s
 	if err := both.Wait(); err != nil {
 		return nil, nil, err
 	}
-	if others := w.traces[1:]; len(others) > 0 {
-		moreSpans, moreEvents, err := read(ctx, others)
-		if err != nil {
-			return nil, nil, err
-		}
+	if len(moreSpans)+len(moreEvents) > 0 {
 		spans, events = append(spans, moreSpans...), append(events, moreEvents...)
 		slices.SortStableFunc(spans, func(a, b schemas.Span) int { return cmp.Compare(a.Start, b.Start) })
 	}
@@ -435,30 +464,17 @@ func (h *Handler) journey(ctx context.Context, q *query) (any, error) {
 		h: h, project: q.project.ID, visited: map[schemas.TraceID]bool{}, rows: map[rowKey]schemas.Message{},
 		records: map[schemas.RecordRef]bool{}, refs: map[schemas.SpanRef]bool{}, sentOn: map[schemas.RecordRef]bool{}, batches: map[schemas.SpanRef]*Batch{}, cut: map[string]int{}, of: map[string]int{}, skip: q.skip(),
 	}
+	if q.fault != nil {
+		return nil, q.fault
+	}
 	spans, events, err := w.gather(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	hops := joinHops(w.all())
-	hops = slices.DeleteFunc(hops, func(j joined) bool {
-		// The other side's other rows: a record read or sent outside of the journey.
-		return (j.Produce == nil || !w.visited[j.Produce.TraceID]) && (j.Consume == nil || !w.visited[j.Consume.TraceID])
-	})
-	hops = w.fewOfBatches(hops)
-	if len(hops) > maxHops {
-		w.of["hops"] = len(hops)
-		hops = hops[:maxHops]
-		w.cut["hops"] = maxHops
-	}
-	if q.fault != nil {
-		return nil, q.fault
-	}
+	hops := w.hops
 	if len(spans) == 0 && len(hops) == 0 {
 		return nil, errorf(http.StatusNotFound, "trace_not_found",
 			"spans appear a second or two after they end; old ones are deleted by retention", "no span of trace %s is stored", id)
-	}
-	if err := h.complete(ctx, q.project.ID, hops, w.all()); err != nil {
-		return nil, err
 	}
 	if len(w.cut) > 0 {
 		h.metrics.cut.Inc()
