@@ -29,7 +29,10 @@ const queryUsage = `hoptrace query asks a running server for anything that its U
   hoptrace query traces | topics | lag | topology | ledger | releases | monitors | clocks | feedback | metrics | discarded
   hoptrace query traces/ID                one trace with all that hangs together with it
   hoptrace query records/TOPIC/PARTITION/OFFSET
+  hoptrace query health | dead-letters | projects | members | audit    as JSON
+  hoptrace query find q=orders/3@812      what a name, id, key or place leads to
   hoptrace query saved                    saved queries;  saved/NAME runs one
+  hoptrace query lag state=not-ok         parameters of the route (docs: web/api/openapi.yaml)
   hoptrace query /api/v1/PATH name=value  any route of the API, as JSON
 
   --from, --to TIME    RFC 3339, Unix ns, or before now as -1h30m (default: -24h for spans, hops and logs)
@@ -73,6 +76,16 @@ var queryViews = map[string]queryView{
 	"discarded": {path: "/discarded"},
 }
 
+// queryObjects are words whose answer is printed as the JSON that it is.
+var queryObjects = []string{"records", "saved", "status", "names", "advice", "health", "dead-letters", "find", "projects", "members", "audit"}
+
+// takesPairs tells that what follows may be parameters of the route: where no query
+// is, which may hold = itself.
+func takesPairs(what string) bool {
+	word, rest, _ := strings.Cut(what, "/")
+	return rest != "" || queryViews[word].text == ""
+}
+
 type queryFlags struct {
 	server, token, project, format, order, from, to string
 	limit                                           int
@@ -89,7 +102,7 @@ func parseQuery(args []string) (f queryFlags, err error) {
 			switch name, value, pair := strings.Cut(args[i], "="); {
 			case f.what == "":
 				f.what = args[i]
-			case strings.HasPrefix(f.what, "/") && pair:
+			case pair && takesPairs(f.what):
 				f.params.Add(name, value)
 			case f.text == "":
 				f.text = args[i]
@@ -129,8 +142,8 @@ func parseQuery(args []string) (f queryFlags, err error) {
 	}
 	word, rest, _ := strings.Cut(f.what, "/")
 	_, known := queryViews[word]
-	if !strings.HasPrefix(f.what, "/") && !known && !slices.Contains([]string{"records", "saved", "status", "names", "advice"}, word) {
-		return f, fmt.Errorf("there is nothing called %q; it knows %s, or a path as /api/v1/status", f.what, strings.Join(slices.Sorted(maps.Keys(queryViews)), ", "))
+	if !strings.HasPrefix(f.what, "/") && !known && !slices.Contains(queryObjects, word) {
+		return f, fmt.Errorf("there is nothing called %q; it knows %s, or a path as /api/v1/status", f.what, strings.Join(slices.Sorted(slices.Values(slices.AppendSeq(slices.Clone(queryObjects), maps.Keys(queryViews)))), ", "))
 	}
 	if v := queryViews[word]; f.text != "" && (rest != "" || v.text == "") {
 		return f, fmt.Errorf("%s takes no query", f.what)

@@ -68,6 +68,7 @@ func TestQueryPrintsWhatTheServerHas(t *testing.T) {
 	f("orders", "saved/slow work")
 	f(`"services"`, "names")
 	f(`"hops"`, "/api/v1/hops", "limit=2", "topic=orders")
+	f("", "topics", "from=-168h")
 }
 
 func TestQuerySaysWhatIsWrong(t *testing.T) {
@@ -85,6 +86,8 @@ func TestQuerySaysWhatIsWrong(t *testing.T) {
 	f(2, "there is nothing called", "moons")
 	f(2, "put the whole query in quotes", "spans", "a", "b")
 	f(2, "topics takes no query", "topics", "a")
+	f(1, `"from" is "soon"`, "topics", "from=soon")
+	f(1, "this server cannot look things up", "find", "q=orders")
 	f(2, "want table, json, csv or ndjson", "spans", "--format=xml")
 	f(2, "want a whole number", "spans", "--limit=none")
 	f(2, "what shall be asked for", "--format=csv")
