@@ -40,6 +40,10 @@ type TopicReader interface {
 	// partition, group, start, and when each began. It fails with ErrTooLarge as
 	// TopicSums does.
 	PartitionOwners(ctx context.Context, q PartitionQuery) ([]PartitionOwner, error)
+	// PartitionHeat gives at once what PartitionSums gives without the Step and with it
+	// and, of readers, what PartitionOwners gives. It wants a Step, and fails with
+	// ErrTooLarge as TopicSums does.
+	PartitionHeat(ctx context.Context, q PartitionQuery) (PartitionHeat, error)
 }
 
 // TopicQuery selects sums of topics.
@@ -61,6 +65,7 @@ type PartitionQuery struct {
 	// Group selects readers, nil means all. Of writers it means nothing.
 	Group *string
 	// Part is what Quantiles are of; one that the side's rows do not tell is never known.
+	// Empty: of none, which is cheaper.
 	Part PartName
 	// From and To bound the partitions, both included; nil means no bound.
 	PartitionFrom, PartitionTo *int32
@@ -109,6 +114,13 @@ type PartitionOwner struct {
 	Start     int64  // of the step
 	Instance  string // schemas.Message.Instance; empty when nobody told
 	MessageSum
+}
+
+// PartitionHeat is the partitions of a topic over time.
+type PartitionHeat struct {
+	Rows   []PartitionSum // one a partition, over the whole range
+	Cells  []PartitionSum // one a partition and step
+	Owners []PartitionOwner
 }
 
 // LatencyMiddle is the duration in the middle of a class.

@@ -230,41 +230,135 @@ FROM messages WHERE ` + where + `
 GROUP BY partition, start ORDER BY partition, start LIMIT {limit:UInt64}`
 }
 
-// PartitionSums is exporters.TopicReader's.
-func (s *Store) PartitionSums(ctx context.Context, q exporters.PartitionQuery) ([]exporters.PartitionSum, error) {
+// sumsOf are the columns of a query's part.
+func sumsOf(q exporters.PartitionQuery) (*durationColumns, error) {
+	if q.Part == "" {
+		return newDurationColumns(nil), nil
+	}
 	at := slices.IndexFunc(summedParts, func(p part) bool { return p.name == q.Part })
 	if at < 0 {
-		return nil, fmt.Errorf("cannot sum up partitions: there is no part %q", q.Part)
+		return nil, fmt.Errorf("there is no part %q", q.Part)
 	}
+	return newDurationColumns(summedParts[at : at+1]), nil
+}
+
+// partitionColumns are those of exporters.PartitionSum.
+type partitionColumns struct {
+	sumColumns
+	partition proto.ColInt32
+	waited    proto.ColInt64
+	durations *durationColumns
+}
+
+func (c *partitionColumns) results() proto.Results {
+	return c.durations.results(append(c.sumColumns.results(), proto.ResultColumn{Name: "partition", Data: &c.partition}, proto.ResultColumn{Name: "waited", Data: &c.waited}))
+}
+
+func (c *partitionColumns) row(i int) exporters.PartitionSum {
+	out := exporters.PartitionSum{Partition: c.partition[i], Start: c.start[i] * int64(time.Second), MessageSum: c.sumColumns.row(i), Waited: time.Duration(c.waited[i])}
+	if len(c.durations.parts) > 0 {
+		out.Part = c.durations.row(0, i)
+	}
+	return out
+}
+
+// PartitionSums is exporters.TopicReader's.
+func (s *Store) PartitionSums(ctx context.Context, q exporters.PartitionQuery) ([]exporters.PartitionSum, error) {
 	var (
-		ps        params
-		c         sumColumns
-		d         = newDurationColumns(summedParts[at : at+1])
-		partition proto.ColInt32
-		waited    proto.ColInt64
-		out       []exporters.PartitionSum
+		ps  params
+		out []exporters.PartitionSum
 	)
+	d, err := sumsOf(q)
+	if err != nil {
+		return nil, fmt.Errorf("cannot sum up partitions: %w", err)
+	}
 	g, err := ps.steps(q.Project, q.Range, q.Step)
 	if err != nil {
 		return nil, fmt.Errorf("cannot sum up the partitions of %q: %w", q.Topic, err)
 	}
+	c := partitionColumns{durations: d}
 	where := ps.ofPartitions(g, q)
 	ps.int("limit", maxTopicRows+1)
-	err = s.query(ctx, partitionSumsSQL(g, q.Step, where, d), ps,
-		d.results(append(c.results(), proto.ResultColumn{Name: "partition", Data: &partition}, proto.ResultColumn{Name: "waited", Data: &waited})),
-		func() { out = out[:0] },
-		func() {
-			for i := range c.n {
-				out = append(out, exporters.PartitionSum{
-					Partition: partition[i], Start: c.start[i] * int64(time.Second), MessageSum: c.row(i), Waited: time.Duration(waited[i]), Part: d.row(0, i),
-				})
-			}
-		})
+	err = s.query(ctx, partitionSumsSQL(g, q.Step, where, d), ps, c.results(), func() { out = out[:0] }, func() {
+		for i := range c.n {
+			out = append(out, c.row(i))
+		}
+	})
 	if err == nil && len(out) > maxTopicRows {
 		err = tooManyRows()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot sum up the partitions of %q: %w", q.Topic, err)
+	}
+	return out, nil
+}
+
+// Bits of grouping() are set for the keys that a row is not of.
+const (
+	levelOwner     = 0b0000
+	levelCell      = 0b0011
+	levelPartition = 0b0111
+)
+
+// partitionHeatSQL rolls up owners to cells and cells to partitions: the states are
+// read once, which is most of the work. (Grouping sets would not be read from the
+// projection.)
+func partitionHeatSQL(g grain, step time.Duration, where string, d *durationColumns) string {
+	const keys = `partition, start, consumer_group, ` + sqlOwner
+	return `
+SELECT ` + g.start(step) + `, ` + sqlMessageSum + `, partition, ` + sqlWaited + ` AS waited` + d.sql() + `, grouping(` + keys + `) AS level, CAST(consumer_group, 'String') AS group_name, CAST(` + sqlOwner + `, 'String') AS owner
+FROM messages WHERE ` + where + `
+GROUP BY ` + keys + ` WITH ROLLUP
+ORDER BY level, partition, group_name, start, oldest, owner LIMIT {limit:UInt64}`
+}
+
+// PartitionHeat is exporters.TopicReader's.
+func (s *Store) PartitionHeat(ctx context.Context, q exporters.PartitionQuery) (exporters.PartitionHeat, error) {
+	var (
+		ps           params
+		level        proto.ColUInt64
+		group, owner = new(proto.ColStr), new(proto.ColStr)
+		out          exporters.PartitionHeat
+		all          int
+	)
+	d, err := sumsOf(q)
+	if err != nil {
+		return out, fmt.Errorf("cannot sum up partitions over time: %w", err)
+	}
+	if q.Step == 0 {
+		return out, fmt.Errorf("cannot sum up the partitions of %q over time: no step is given", q.Topic)
+	}
+	g, err := ps.steps(q.Project, q.Range, q.Step)
+	if err != nil {
+		return out, fmt.Errorf("cannot sum up the partitions of %q over time: %w", q.Topic, err)
+	}
+	c := partitionColumns{durations: d}
+	where := ps.ofPartitions(g, q)
+	ps.int("limit", maxTopicRows+1)
+	err = s.query(ctx, partitionHeatSQL(g, q.Step, where, d), ps,
+		append(c.results(), proto.ResultColumn{Name: "level", Data: &level}, proto.ResultColumn{Name: "group_name", Data: group}, proto.ResultColumn{Name: "owner", Data: owner}),
+		func() { out, all = exporters.PartitionHeat{}, 0 },
+		func() {
+			all += len(level)
+			for i, l := range level {
+				switch l {
+				case levelOwner:
+					if !q.Writes {
+						sum := c.row(i)
+						out.Owners = append(out.Owners, exporters.PartitionOwner{Partition: sum.Partition, Group: group.Row(i), Instance: owner.Row(i), Start: sum.Start, MessageSum: sum.MessageSum})
+					}
+				case levelCell:
+					out.Cells = append(out.Cells, c.row(i))
+				case levelPartition:
+					out.Rows = append(out.Rows, c.row(i))
+				}
+			}
+		})
+	if err == nil && all > maxTopicRows {
+		err = tooManyRows()
+	}
+	if err != nil {
+		return exporters.PartitionHeat{}, fmt.Errorf("cannot sum up the partitions of %q over time: %w", q.Topic, err)
 	}
 	return out, nil
 }

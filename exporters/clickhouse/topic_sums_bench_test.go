@@ -1,7 +1,6 @@
 package clickhouse
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -27,21 +26,46 @@ func BenchmarkTopicSums(b *testing.B) {
 			}
 		})
 	})
-	for _, part := range []exporters.PartName{exporters.PartResidence, exporters.PartProcessing} {
-		b.Run(fmt.Sprintf("heatmap/part=%s", part), func(b *testing.B) {
-			q := exporters.PartitionQuery{Project: 1, Range: r, Topic: "topic-00", Step: 15 * time.Minute, Part: part}
-			percentiles(b, func() {
-				if sums, err := s.PartitionSums(b.Context(), q); err != nil || len(sums) != 96*12 {
-					b.Fatalf("%d sums, %v; want 1,152", len(sums), err)
-				}
-			})
-		})
-	}
-	b.Run("owners", func(b *testing.B) {
-		q := exporters.PartitionQuery{Project: 1, Range: r, Topic: "topic-00", Step: 15 * time.Minute}
+	group := "group-00"
+	q := exporters.PartitionQuery{Project: 1, Range: r, Topic: "topic-00", Group: &group, Step: 15 * time.Minute, Part: exporters.PartResidence}
+	b.Run("heatmap", func(b *testing.B) {
 		percentiles(b, func() {
-			if owners, err := s.PartitionOwners(b.Context(), q); err != nil || len(owners) < 96*12 {
-				b.Fatalf("%d owners, %v; want at least 1,152", len(owners), err)
+			if heat, err := s.PartitionHeat(b.Context(), q); err != nil || len(heat.Cells) != 96*12 || len(heat.Rows) != 12 || len(heat.Owners) < 96*12 {
+				b.Fatalf("%d cells, %d rows, %d owners, %v; want 1,152 and 12", len(heat.Cells), len(heat.Rows), len(heat.Owners), err)
+			}
+		})
+	})
+	b.Run("heatmap/all-groups", func(b *testing.B) {
+		q := q
+		q.Group = nil
+		percentiles(b, func() {
+			if heat, err := s.PartitionHeat(b.Context(), q); err != nil || len(heat.Cells) != 96*12 {
+				b.Fatalf("%d cells, %v; want 1,152", len(heat.Cells), err)
+			}
+		})
+	})
+	// What the heat map was read by before: three questions.
+	b.Run("heatmap/apart", func(b *testing.B) {
+		whole := q
+		whole.Step = 0
+		percentiles(b, func() {
+			if _, err := s.PartitionSums(b.Context(), whole); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := s.PartitionSums(b.Context(), q); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := s.PartitionOwners(b.Context(), q); err != nil {
+				b.Fatal(err)
+			}
+		})
+	})
+	b.Run("partitions", func(b *testing.B) {
+		q := q
+		q.Step, q.Part = 0, ""
+		percentiles(b, func() {
+			if sums, err := s.PartitionSums(b.Context(), q); err != nil || len(sums) != 12 {
+				b.Fatalf("%d partitions, %v; want 12", len(sums), err)
 			}
 		})
 	})

@@ -26,6 +26,8 @@ func TestTopicsAreReadFromTheirSums(t *testing.T) {
 		topicSumsSQL(grainSlot, exporters.TopicQuery{Step: 30 * time.Minute}, all):               "topic_sums",
 		partitionSumsSQL(grainSlot, 30*time.Minute, where, newDurationColumns(summedParts[4:5])): "partition_sums",
 		partitionSumsSQL(grainSlot, 0, where, newDurationColumns(summedParts[8:9])):              "partition_sums",
+		partitionSumsSQL(grainSlot, 0, where, newDurationColumns(nil)):                           "partition_sums",
+		partitionHeatSQL(grainSlot, 30*time.Minute, where, newDurationColumns(summedParts[3:4])): "partition_sums",
 		partitionOwnersSQL(grainSlot, 30*time.Minute, where):                                     "partition_sums",
 	} {
 		if plan := explain(t, s, body); !strings.Contains(plan, want) {

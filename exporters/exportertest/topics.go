@@ -28,8 +28,10 @@ func TopicStore(t *testing.T, open func(t *testing.T) Topics) {
 	run("TopicSumsAreThoseOfTheRows", topicSumsOfRows)
 	run("PartitionSumsAreThoseOfTheRows", partitionSumsOfRows)
 	run("OwnersAreThoseOfTheRows", ownersOfRows)
+	run("TheHeatMapIsWhatIsAskedApart", heatOfRows)
 	run("ShortStepsAreReadFromTheRows", shortSteps)
 	run("PartsAreExactToTheirClass", partsOfOneHop)
+	run("AReplayLeavesEverySumAsItIs", topicReplay)
 	run("TopicSumsAreBounded", topicBounds)
 }
 
@@ -429,6 +431,55 @@ func ownersOfRows(t *testing.T, s Topics) {
 	}
 }
 
+func heatOfRows(t *testing.T, s Topics) {
+	start := slotStart()
+	w := topicWorld(96, 1500, start)
+	writeTopics(t, s, w)
+	ctx := testContext(t)
+	group, one := "group-1", int32(1)
+	day := exporters.Range{From: start, To: start.Add(5 * time.Hour)}
+	for _, q := range []exporters.PartitionQuery{
+		{Range: day, Step: 20 * time.Minute, Part: exporters.PartResidence},
+		{Range: day, Step: time.Hour, Part: exporters.PartEndToEnd, Group: &group, PartitionFrom: &one},
+		{Range: day, Step: time.Hour, Part: exporters.PartAck, Writes: true},
+		{Range: day, Step: time.Hour},
+		{Range: exporters.Range{From: start, To: start.Add(time.Hour)}, Step: time.Minute, Part: exporters.PartProcessing},
+	} {
+		q.Project, q.Topic = 1, "topic-1"
+		heat, err := s.PartitionHeat(ctx, q)
+		noError(t, "PartitionHeat", err)
+		cells, err := s.PartitionSums(ctx, q)
+		noError(t, "PartitionSums", err)
+		equal(t, fmt.Sprintf("cells of %+v", q), heat.Cells, cells)
+		if !q.Writes {
+			owners, err := s.PartitionOwners(ctx, q)
+			noError(t, "PartitionOwners", err)
+			equal(t, fmt.Sprintf("owners of %+v", q), heat.Owners, owners)
+		} else if len(heat.Owners) > 0 {
+			t.Errorf("%d owners of what was written", len(heat.Owners))
+		}
+		var n uint64
+		for i := range heat.Rows {
+			n += heat.Rows[i].Messages
+		}
+		for i := range heat.Cells {
+			n -= heat.Cells[i].Messages
+		}
+		if n != 0 || len(heat.Rows) == 0 {
+			t.Errorf("%d rows of %+v, whose messages are not those of their cells", len(heat.Rows), q)
+		}
+		if q.Step >= exporters.TopologySlot { // the range is then the same
+			q.Step = 0
+			rows, err := s.PartitionSums(ctx, q)
+			noError(t, "PartitionSums", err)
+			equal(t, fmt.Sprintf("rows of %+v", q), heat.Rows, rows)
+		}
+	}
+	if _, err := s.PartitionHeat(ctx, exporters.PartitionQuery{Project: 1, Topic: "topic-1", Range: day}); err == nil {
+		t.Error("a heat map without steps is taken")
+	}
+}
+
 func shortSteps(t *testing.T, s Topics) {
 	start := slotStart()
 	w := topicWorld(94, 1500, start)
@@ -462,6 +513,53 @@ func partsOfOneHop(t *testing.T, s Topics) {
 		if off := math.Abs(float64(d.P50)/float64(want) - 1); d.Count != 1 || off > 0.05 {
 			t.Errorf("%s = %+v, want %v to 5 %%", name, d, want)
 		}
+	}
+}
+
+// topicReplay writes, as a stage that was killed does, what it has committed no offset
+// for once more: all of it, three times, with the store asked for what it has.
+func topicReplay(t *testing.T, s Topics) {
+	ctx := testContext(t)
+	start := slotStart()
+	w := topicWorld(95, 1200, start)
+	for i := range w.rows {
+		m := &w.rows[i]
+		m.Source, m.Position = schemas.Source(i%3+1), schemas.Position{Offset: int64(i / 30), Index: uint32(i / 3 % 10)} //nolint:gosec // small
+	}
+	missing := func() (out []schemas.Message) {
+		written := map[schemas.Source]exporters.Written{}
+		for source := schemas.Source(1); source <= 3; source++ {
+			got, err := s.WrittenSpans(ctx, source, 0)
+			noError(t, "WrittenSpans", err)
+			written[source] = got
+		}
+		for i := range w.rows {
+			m := &w.rows[i]
+			if _, ok := written[m.Source].Messages[m.Position]; !ok {
+				out = append(out, *m)
+			}
+		}
+		return out
+	}
+	check := func() {
+		t.Helper()
+		day := exporters.Range{From: start, To: start.Add(5 * time.Hour)}
+		checkTopicSums(t, s, w, exporters.TopicQuery{Range: day})
+		checkTopicSums(t, s, w, exporters.TopicQuery{Range: day, Topic: "topic-1", Step: 15 * time.Minute})
+		checkPartitionSums(t, s, w, exporters.PartitionQuery{Range: day, Topic: "topic-1", Part: exporters.PartResidence, Step: 20 * time.Minute})
+		q := exporters.PartitionQuery{Project: 1, Topic: "topic-1", Range: day, Step: 20 * time.Minute}
+		got, err := s.PartitionOwners(ctx, q)
+		noError(t, "PartitionOwners", err)
+		equal(t, "owners", got, OwnersOf(w.rows, q))
+	}
+	noError(t, "WriteSpans", s.WriteSpans(ctx, nil, w.rows[:700])) // and it was killed here
+	for again := range 3 {
+		left := missing()
+		if want := len(w.rows) - 700; again == 0 && len(left) != want || again > 0 && len(left) != 0 {
+			t.Fatalf("replay %d: %d rows are missing of %d", again, len(left), len(w.rows))
+		}
+		noError(t, "WriteSpans", s.WriteSpans(ctx, nil, left))
+		check()
 	}
 }
 

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/instrumentation/messaging"
 )
@@ -98,7 +96,7 @@ func (h *Handler) heatmap(ctx context.Context, q *query) (any, error) {
 	sums := h.deps.TopicSums
 	r, step, slots, err := q.stretch(func(r exporters.Range) (int64, error) {
 		whole := ask
-		whole.Range = r
+		whole.Range, whole.Part = r, ""
 		all, err := sums.PartitionSums(ctx, whole)
 		first := int64(0)
 		for i := range all {
@@ -115,7 +113,9 @@ func (h *Handler) heatmap(ctx context.Context, q *query) (any, error) {
 		return nil, fmt.Errorf("cannot find the first message of topic %q: %w", clip(ask.Topic, 100), err)
 	}
 	ask.Range = r
-	whole, err := sums.PartitionSums(ctx, ask)
+	index := ask
+	index.Part = "" // which partitions there are; their parts come with the cells
+	whole, err := sums.PartitionSums(ctx, index)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the sums of the partitions of topic %q: %w", clip(ask.Topic, 100), tooMuch(err))
 	}
@@ -133,30 +133,19 @@ func (h *Handler) heatmap(ctx context.Context, q *query) (any, error) {
 		return out, nil
 	}
 	ask.Step, ask.PartitionFrom, ask.PartitionTo = step, &page[0].Partition, &page[len(page)-1].Partition
-	var cells []exporters.PartitionSum
-	var owners []exporters.PartitionOwner
-	all, sub := errgroup.WithContext(ctx)
-	all.Go(func() (err error) {
-		cells, err = sums.PartitionSums(sub, ask)
-		return err
-	})
-	if !ask.Writes {
-		all.Go(func() (err error) {
-			owners, err = sums.PartitionOwners(sub, ask)
-			return err
-		})
-	}
-	if err := all.Wait(); err != nil {
+	heat, err := sums.PartitionHeat(ctx, ask)
+	if err != nil {
 		return nil, fmt.Errorf("cannot read the partitions of topic %q in steps: %w", clip(ask.Topic, 100), tooMuch(err))
 	}
+	page = heat.Rows
 	rows := make(map[int32]*HeatRow, len(page))
 	out.Rows = make([]HeatRow, len(page))
 	for i := range page {
 		out.Rows[i] = heatRow(&page[i], waited, slots)
 		rows[page[i].Partition] = &out.Rows[i]
 	}
-	for i := range cells {
-		c := &cells[i]
+	for i := range heat.Cells {
+		c := &heat.Cells[i]
 		at := int(time.Duration(c.Start-r.From.UnixNano()) / step)
 		row := rows[c.Partition]
 		if row == nil || at < 0 || at >= slots { // it came after the partitions were read
@@ -174,7 +163,7 @@ func (h *Handler) heatmap(ctx context.Context, q *query) (any, error) {
 			}
 		}
 	}
-	spans := ownerSpans(owners)
+	spans := ownerSpans(heat.Owners)
 	place := map[string]int{}
 	for i := range spans {
 		s := &spans[i]

@@ -30,3 +30,17 @@ func (s *Store) PartitionOwners(ctx context.Context, q exporters.PartitionQuery)
 	}
 	return exportertest.OwnersOf(s.AllMessages, q), nil
 }
+
+// PartitionHeat is exporters.TopicReader's.
+func (s *Store) PartitionHeat(ctx context.Context, q exporters.PartitionQuery) (exporters.PartitionHeat, error) {
+	if err := s.ask(ctx, "PartitionHeat"); err != nil {
+		return exporters.PartitionHeat{}, err
+	}
+	whole := q
+	whole.Step = 0
+	out := exporters.PartitionHeat{Rows: exportertest.SumPartitions(s.AllMessages, whole), Cells: exportertest.SumPartitions(s.AllMessages, q)}
+	if !q.Writes {
+		out.Owners = exportertest.OwnersOf(s.AllMessages, q)
+	}
+	return out, nil
+}
