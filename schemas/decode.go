@@ -13,8 +13,8 @@ import (
 // decodeFields decodes an object into the struct that into points to, and goes
 // on after a fault: each unknown field and each value of another type is named
 // by its path. What is absent or null stays as it is.
-func decodeFields(path string, document []byte, into any, faults *[]error) {
-	decodeValue(path, document, reflect.ValueOf(into).Elem(), faults)
+func decodeFields(document []byte, into any, faults *[]error) {
+	decodeValue("", document, reflect.ValueOf(into).Elem(), faults)
 }
 
 func decodeValue(path string, raw json.RawMessage, v reflect.Value, faults *[]error) {
@@ -22,7 +22,7 @@ func decodeValue(path string, raw json.RawMessage, v reflect.Value, faults *[]er
 		return
 	}
 	fault := func(format string, args ...any) {
-		*faults = append(*faults, fmt.Errorf("%s %s", path, fmt.Sprintf(format, args...)))
+		*faults = append(*faults, &SettingsFault{Path: path, Text: fmt.Sprintf(format, args...)})
 	}
 	switch v.Kind() {
 	case reflect.Struct:
@@ -40,10 +40,10 @@ func decodeValue(path string, raw json.RawMessage, v reflect.Value, faults *[]er
 		for _, name := range slices.Sorted(maps.Keys(members)) {
 			field, ok := fields[name]
 			if !ok {
-				*faults = append(*faults, fmt.Errorf("%s.%s is unknown; known are %s", path, clipText(name, 64), strings.Join(slices.Sorted(maps.Keys(fields)), ", ")))
+				*faults = append(*faults, &SettingsFault{Path: below(path, clipText(name, 64)), Text: "is unknown; known are " + strings.Join(slices.Sorted(maps.Keys(fields)), ", ")})
 				continue
 			}
-			decodeValue(path+"."+name, members[name], field, faults)
+			decodeValue(below(path, name), members[name], field, faults)
 		}
 	case reflect.Slice:
 		var elements []json.RawMessage
@@ -74,6 +74,14 @@ func decodeValue(path string, raw json.RawMessage, v reflect.Value, faults *[]er
 			fault("cannot be read: %v", err)
 		}
 	}
+}
+
+// below is the path of a member of an object.
+func below(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
 }
 
 func kindOf(raw json.RawMessage) string {

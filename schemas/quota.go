@@ -57,37 +57,44 @@ func (q *Quota) Matches(organization, project uint64, key string, c Category) bo
 // Validate names every fault of a quota at once.
 func (q *Quota) Validate() error {
 	var errs []error
-	bad := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf("quota %.64q: "+format, append([]any{q.ID}, args...)...))
+	for _, f := range q.faults() {
+		errs = append(errs, fmt.Errorf("quota %.64q: %s %s", q.ID, f.Path, f.Text))
+	}
+	return errors.Join(errs...)
+}
+
+func (q *Quota) faults() (out []SettingsFault) {
+	bad := func(field, format string, args ...any) {
+		out = append(out, SettingsFault{Path: field, Text: fmt.Sprintf(format, args...)})
 	}
 	if !isName(q.ID) {
-		bad("id must be 1 to 64 of a-z, 0-9, - and _")
+		bad("id", "is %.80q; it must be 1 to 64 of a-z, 0-9, - and _", q.ID)
 	}
 	if q.Reason != "" && !isName(q.Reason) {
-		bad("reasonCode is %.80q; it must be 1 to 64 of a-z, 0-9, - and _", q.Reason)
+		bad("reasonCode", "is %.80q; it must be 1 to 64 of a-z, 0-9, - and _", q.Reason)
 	}
 	for _, c := range q.Categories {
 		if _, ok := c.ID(); !ok {
-			bad("category %.64q is none that is counted", string(c))
+			bad("categories", "has %.64q, which is none that is counted", string(c))
 		}
 	}
 	switch q.Scope {
 	case ScopeOrganization, ScopeProject, ScopeKey:
 	default:
-		bad("scope is %.64q; it must be organization, project or key", q.Scope)
+		bad("scope", "is %.64q; it must be organization, project or key", q.Scope)
 	}
 	if len(q.ScopeID) > 64 {
-		bad("scopeId has %d bytes, at most 64", len(q.ScopeID))
+		bad("scopeId", "has %d bytes, at most 64", len(q.ScopeID))
 	}
 	if q.Limit != nil && *q.Limit < 0 {
-		bad("limit is %d; it must be null (count only), 0 (take nothing) or more", *q.Limit)
+		bad("limit", "is %d; it must be null (count only), 0 (take nothing) or more", *q.Limit)
 	}
 	if q.Limit == nil || *q.Limit > 0 {
 		if q.Window < 1 || q.Window > int64(MaxQuotaWindow/time.Second) {
-			bad("window is %d; it must be from 1 to %d seconds", q.Window, int64(MaxQuotaWindow/time.Second))
+			bad("window", "is %d; it must be from 1 to %d seconds", q.Window, int64(MaxQuotaWindow/time.Second))
 		}
 	}
-	return errors.Join(errs...)
+	return out
 }
 
 func isName(s string) bool {

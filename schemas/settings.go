@@ -192,7 +192,7 @@ func ParseProjectSettings(document []byte) (ProjectSettings, error) {
 		return s, fmt.Errorf("settings: broken JSON: %w", json.Unmarshal(document, &v))
 	}
 	var faults []error
-	decodeFields("settings", document, &s, &faults)
+	decodeFields(document, &s, &faults)
 	s.fill()
 	return s, errors.Join(errors.Join(faults...), s.Validate())
 }
@@ -295,10 +295,42 @@ func ParseNetwork(s string) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
+// SettingsFault is one fault of settings, beside which a form can say so.
+type SettingsFault struct {
+	Path string // of the field, as filters.clientIPs[1]; empty: of the whole document
+	Text string // what is wrong, without the path
+}
+
+// Error is path and text.
+func (f *SettingsFault) Error() string {
+	if f.Path == "" {
+		return "settings " + f.Text
+	}
+	return "settings." + f.Path + " " + f.Text
+}
+
+// SettingsFaults are the faults that err is made of, in the order they were found;
+// none when it is made of something else.
+func SettingsFaults(err error) []SettingsFault {
+	switch e := err.(type) { //nolint:errorlint // it is the walk
+	case *SettingsFault:
+		return []SettingsFault{*e}
+	case interface{ Unwrap() []error }:
+		var out []SettingsFault
+		for _, one := range e.Unwrap() {
+			out = append(out, SettingsFaults(one)...)
+		}
+		return out
+	case interface{ Unwrap() error }:
+		return SettingsFaults(e.Unwrap())
+	}
+	return nil
+}
+
 type checker struct{ errs []error }
 
 func (c *checker) fault(path, format string, args ...any) {
-	c.errs = append(c.errs, fmt.Errorf("settings.%s %s", path, fmt.Sprintf(format, args...)))
+	c.errs = append(c.errs, &SettingsFault{Path: path, Text: fmt.Sprintf(format, args...)})
 }
 
 func (c *checker) text(path, s string, most int) {
@@ -434,10 +466,8 @@ func (c *checker) quotas(quotas []Quota) {
 	seen := map[string]bool{}
 	for i := range quotas {
 		q := &quotas[i]
-		if err := q.Validate(); err != nil {
-			for fault := range strings.SplitSeq(err.Error(), "\n") {
-				c.fault(fmt.Sprintf("%s[%d]", path, i), "%s", fault)
-			}
+		for _, f := range q.faults() {
+			c.fault(fmt.Sprintf("%s[%d].%s", path, i, f.Path), "%s", f.Text)
 		}
 		if seen[q.ID] {
 			c.fault(fmt.Sprintf("%s[%d].id", path, i), "%q stands twice", q.ID)

@@ -32,7 +32,7 @@ func TestEveryFaultOfSettingsIsNamedAtOnce(t *testing.T) {
 		`settings.scrubbing.rules[1].match is "iban"`, `settings.scrubbing.rules[1].method is "burn"`,
 		`settings.scrubbing.rules[2].id is "!"`, "settings.scrubbing.rules[2].match matches the empty text", "settings.scrubbing.rules[3].match",
 		`settings.sampling[0].type is "span"`, "settings.sampling[0].rate is 1.5", "settings.sampling[1] is the number 7, want an object",
-		"settings.quotas[0].colour is unknown", `settings.quotas[0] quota "q": scope is "planet"`, `category "errors"`, "limit is -1", "reasonCode",
+		"settings.quotas[0].colour is unknown", `settings.quotas[0].scope is "planet"`, `settings.quotas[0].categories has "errors"`, "settings.quotas[0].limit is -1", "settings.quotas[0].reasonCode",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("not named: %s", want)

@@ -67,8 +67,20 @@ func checkRules(settings *schemas.ProjectSettings) error {
 	if settings == nil {
 		return nil
 	}
-	if _, err := group.New(group.Config{Enhancements: settings.GroupingRules, Fingerprints: settings.FingerprintRules}); err != nil {
-		return &api.RulesError{Err: err}
+	var faults []error
+	for _, text := range []struct {
+		field string
+		cfg   group.Config
+	}{
+		{"groupingRules", group.Config{Enhancements: settings.GroupingRules}},
+		{"fingerprintRules", group.Config{Fingerprints: settings.FingerprintRules}},
+	} {
+		if err := text.cfg.Validate(); err != nil {
+			faults = append(faults, &schemas.SettingsFault{Path: text.field, Text: err.Error()})
+		}
+	}
+	if len(faults) > 0 {
+		return &api.RulesError{Err: errors.Join(faults...)}
 	}
 	return nil
 }
@@ -87,9 +99,12 @@ func (r *regrouper) Preview(ctx context.Context, p schemas.Project, try api.Grou
 	if try.Fingerprinting != nil {
 		cfg.Fingerprints = *try.Fingerprinting
 	}
+	if err := checkRules(&schemas.ProjectSettings{GroupingRules: cfg.Enhancements, FingerprintRules: cfg.Fingerprints}); err != nil {
+		return api.GroupingPreview{}, err
+	}
 	after, err := group.New(cfg) // not kept: it is one of many tries
 	if err != nil {
-		return api.GroupingPreview{}, &api.RulesError{Err: err}
+		return api.GroupingPreview{}, err
 	}
 	rows, err := r.events.RecentEvents(ctx, p.ID, min(try.Events, group.MaxPreviewEvents))
 	if err != nil {

@@ -43,7 +43,7 @@ func newGuarded(t *testing.T, required bool) *guarded {
 	}
 	h, err := New(Config{Version: "test"}, Deps{
 		Spans: store, Messages: store, Metrics: store, Clocks: store, Logs: store, Ledger: store, Events: store, Issues: store, IssueEvents: store, Joined: store, Projects: store, Blobs: store, Nodes: store, Find: store,
-		Access: who, Accounts: accounts, Tokens: accounts,
+		Queries: store, Access: who, Accounts: accounts, Tokens: accounts,
 	}, prometheus.NewRegistry(), slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
 		t.Fatal(err)
@@ -463,4 +463,52 @@ func TestAProcessWithoutAccountsSaysSo(t *testing.T) {
 	if me := get[Me](t, h, "/me", 200); !me.Open || me.Role != schemas.RoleOwner {
 		t.Errorf("me = %+v", me)
 	}
+}
+
+func TestASavedQueryIsItsOwnersAndAnAdmins(t *testing.T) {
+	g := newGuarded(t, true)
+	for _, role := range schemas.Roles {
+		g.member(string(role)+"@example.com", role)
+	}
+	g.member("second@example.com", schemas.RoleMember)
+	one, other, admin, viewer := g.signIn("member@example.com"), g.signIn("second@example.com"), g.signIn("admin@example.com"), g.signIn("viewer@example.com")
+	body := func(name string) string {
+		return fmt.Sprintf(`{"name":%q,"subject":"spans","query":"","view":"","owner":"owner@example.com"}`, name)
+	}
+	mine := as[SavedQuery](one, "POST", "/queries", body("slow"))
+	if mine.Owner != "member@example.com" || !mine.Yours {
+		t.Fatalf("saved %+v; want the member as its owner, whatever they say", mine)
+	}
+	yours := func(b *browser) bool {
+		t.Helper()
+		list := as[SavedQueryList](b, "GET", "/queries", "").Queries
+		if len(list) != 1 || list[0].Owner != "member@example.com" {
+			t.Fatalf("queries %+v", list)
+		}
+		return list[0].Yours
+	}
+	if !yours(one) || yours(other) || !yours(admin) || yours(viewer) {
+		t.Errorf("yours: owner %v, other %v, admin %v, viewer %v; want true, false, true, false", yours(one), yours(other), yours(admin), yours(viewer))
+	}
+	at := "/queries/" + mine.ID
+	other.want("PUT", at, body("theirs"), 403, "not_yours")
+	other.want("DELETE", at, "", 403, "not_yours")
+	viewer.want("DELETE", at, "", 403, "no_permission")
+	other.want("DELETE", "/queries/99", "", 404, "query_not_found")
+	if renamed := as[SavedQuery](admin, "PUT", at, body("slow spans")); renamed.Owner != "member@example.com" {
+		t.Errorf("an admin's change makes %s the owner", renamed.Owner)
+	}
+	as[SavedQuery](one, "PUT", at, body("slow"))
+
+	// Who is a member no more owns nothing: what they saved is everybody's.
+	members := as[MemberList](admin, "GET", "/members", "").Members
+	for _, m := range members {
+		if m.Email == "member@example.com" {
+			admin.want("DELETE", "/members/"+m.ID, "", 200, "")
+		}
+	}
+	if !yours(other) {
+		t.Error("nobody but admins may change what a removed member saved")
+	}
+	other.want("DELETE", at, "", 200, "")
 }

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/schemas"
 )
 
 // Problem is the one form in which the API says no: application/problem+json
@@ -27,6 +28,16 @@ type Problem struct { //nolint:errname // the word of RFC 9457
 	Param string `json:"param,omitempty"`
 	// RetryAfter is when to ask again, in seconds, as the header of that name.
 	RetryAfter int `json:"retryAfter,omitempty"`
+	// Faults are all that is wrong with the settings in a body.
+	Faults []Fault `json:"faults,omitempty"`
+	// Needs is the least role that is not refused, of no_permission.
+	Needs schemas.Role `json:"needs,omitempty"`
+}
+
+// Fault is one thing that is wrong with a body.
+type Fault struct {
+	Field  string `json:"field"` // as filters.clientIPs[1]; empty: the whole of it
+	Detail string `json:"detail"`
 }
 
 // Error makes it an error.
@@ -59,6 +70,27 @@ func (p *Problem) of(param string) *Problem {
 // after says when to ask again; less than a second becomes one.
 func (p *Problem) after(d time.Duration) *Problem {
 	p.RetryAfter = max(1, int((d+time.Second-1)/time.Second))
+	return p
+}
+
+// maxFaults bounds how many faults a problem names one by one.
+const maxFaults = 100
+
+// withFaults names the faults of settings one by one, beside the detail that has
+// them as text.
+func (p *Problem) withFaults(err error) *Problem {
+	for i, f := range schemas.SettingsFaults(err) {
+		if i == maxFaults {
+			break
+		}
+		p.Faults = append(p.Faults, Fault{Field: clip(f.Path, 200), Detail: clip(f.Text, 1<<10)})
+	}
+	return p
+}
+
+// needing says which role would do.
+func (p *Problem) needing(role schemas.Role) *Problem {
+	p.Needs = role
 	return p
 }
 

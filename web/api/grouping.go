@@ -137,7 +137,7 @@ func (h *Handler) groupingPreview(ctx context.Context, q *query) (any, error) {
 	}
 	out, err := h.deps.Regrouper.Preview(ctx, project, try)
 	if rules, ok := errors.AsType[*RulesError](err); ok {
-		return nil, errorf(http.StatusBadRequest, "bad_rules", "each line says where and what is wanted", "%s", clip(strings.ReplaceAll(rules.Error(), "\n", "; "), 4<<10))
+		return nil, errorf(http.StatusBadRequest, "bad_rules", "each line says where and what is wanted", "%s", clip(strings.ReplaceAll(rules.Error(), "\n", "; "), 4<<10)).withFaults(rules)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot preview rules of project %d: %w", project.ID, err)

@@ -30,7 +30,7 @@ func (f *fakeRegrouper) Explain(_ context.Context, p schemas.Project, id schemas
 
 func (f *fakeRegrouper) Check(settings *schemas.ProjectSettings) error {
 	if strings.Contains(settings.FingerprintRules, "nonsense") {
-		return &RulesError{Err: errors.New("line 1, column 1: there is no matcher")}
+		return &RulesError{Err: errors.Join(&schemas.SettingsFault{Path: "fingerprintRules", Text: "line 1, column 1: there is no matcher"})}
 	}
 	return nil
 }
@@ -48,7 +48,7 @@ func TestRulesThatCannotBeReadAreNotSaved(t *testing.T) {
 	req := httptest.NewRequest(http.MethodPut, "/api/v1/projects/1", strings.NewReader(string(raw)))
 	req.Header.Set("Content-Type", "application/json")
 	h.ServeHTTP(w, req)
-	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "bad_rules") || !strings.Contains(w.Body.String(), "line 1, column 1") {
+	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "bad_rules") || !strings.Contains(w.Body.String(), `"faults":[{"field":"fingerprintRules","detail":"line 1, column 1`) {
 		t.Errorf("PUT answers %d %s", w.Code, w.Body)
 	}
 }

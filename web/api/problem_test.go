@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/web/testdata/fakestore"
 )
@@ -72,7 +74,7 @@ func TestEveryKindOfErrorIsAProblem(t *testing.T) {
 	f(request("GET", "/nothing", ""), 404, "no_such_route", "")
 	f(request("GET", "/"+strings.Repeat("x", 600), ""), 404, "no_such_route", "")
 	f(request("PUT", "/traces", ""), 405, "method_not_allowed", "")
-	f(request("POST", "/projects", `{"slug":"default"}`), 409, "project_exists", "")
+	f(request("POST", "/projects", `{"slug":"default"}`), 409, "project_exists", "slug")
 	f(request("PUT", "/projects/1", `{"name":"`+strings.Repeat("x", maxBody)+`"}`), 413, "body_too_large", "")
 	f(request("GET", "/monitors", ""), 501, "no_monitors", "")
 	other := request("POST", "/projects", `{"slug":"x"}`)
@@ -123,5 +125,23 @@ func TestASettingsFaultNamesEachOfThem(t *testing.T) {
 	p := problemOf(t, h, request("POST", "/projects", `{"slug":"x","settings":{"filters":{"nothing":true}}}`), 400, "bad_settings")
 	if !strings.Contains(p.Detail, "nothing") {
 		t.Errorf("detail %q does not name the field", p.Detail)
+	}
+	p = problemOf(t, h, request("PUT", "/projects/1", `{"settings":{"filters":{"nothing":true,"clientIPs":["10.0.0.1","x"]},"quotas":[{"id":"q","scope":"project","limit":5}],"retentionDays":-1}}`), 400, "bad_settings")
+	got := map[string]string{}
+	for _, f := range p.Faults {
+		got[f.Field] = f.Detail
+	}
+	want := map[string]string{
+		"filters.nothing":      "is unknown; known are browserExtensions, clientIPs, errorMessages, legacyBrowsers, localhost, releases, webCrawlers",
+		"filters.clientIPs[1]": `"x" is neither an address nor a network like 10.0.0.0/8`,
+		"quotas[0].window":     "is 0; it must be from 1 to 2678400 seconds",
+		"retentionDays":        "is -1, want 0 to 3650",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("faults (-want +got):\n%s", diff)
+	}
+	many := `{"settings":{"filters":{"clientIPs":[` + strings.TrimSuffix(strings.Repeat(`"x",`, 300), ",") + `]}}}`
+	if p = problemOf(t, h, request("PUT", "/projects/1", many), 400, "bad_settings"); len(p.Faults) != maxFaults {
+		t.Errorf("%d faults of 300 are told; want %d", len(p.Faults), maxFaults)
 	}
 }

@@ -173,7 +173,7 @@ func projectError(err error, id uint64) error {
 	case errors.Is(err, exporters.ErrConflict):
 		return errorf(http.StatusConflict, "project_changed", "read the project again and make the change to what is there", "the project was changed by somebody else meanwhile")
 	case errors.Is(err, exporters.ErrExists):
-		return errorf(http.StatusConflict, "project_exists", "choose another slug, or change the project that has it", "there is a project with that slug already")
+		return errorf(http.StatusConflict, "project_exists", "choose another slug, or change the project that has it", "there is a project with that slug already").of("slug")
 	case errors.Is(err, exporters.ErrInvalid):
 		return errorf(http.StatusBadRequest, "bad_project", "mend what the message names and send it again", "%s", clip(err.Error(), 8<<10))
 	}
@@ -187,11 +187,11 @@ func (h *Handler) settingsOf(document json.RawMessage) (*schemas.ProjectSettings
 	}
 	s, err := schemas.ParseProjectSettings(document)
 	if err != nil {
-		return nil, errorf(http.StatusBadRequest, "bad_settings", "mend what the message names, a line each, and send it again", "%s", clip(err.Error(), 8<<10))
+		return nil, errorf(http.StatusBadRequest, "bad_settings", "mend what the message names, a line each, and send it again", "%s", clip(err.Error(), 8<<10)).withFaults(err)
 	}
 	if h.deps.Regrouper != nil {
 		if err := h.deps.Regrouper.Check(&s); err != nil {
-			return nil, errorf(http.StatusBadRequest, "bad_rules", "mend what the message names, a line each, and send it again", "%s", clip(err.Error(), 8<<10))
+			return nil, errorf(http.StatusBadRequest, "bad_rules", "mend what the message names, a line each, and send it again", "%s", clip(err.Error(), 8<<10)).withFaults(err)
 		}
 	}
 	return &s, nil
@@ -207,6 +207,9 @@ func (h *Handler) createProject(ctx context.Context, q *query) (any, error) {
 		return nil, err
 	}
 	p, err := h.deps.Projects.CreateProject(ctx, schemas.Project{Slug: in.Slug, Name: in.Name, Settings: settings})
+	if errors.Is(err, exporters.ErrInvalid) { // the settings were read: it is the slug
+		return nil, projectError(err, 0).(*Problem).of("slug")
+	}
 	if err != nil {
 		return nil, projectError(err, 0)
 	}
@@ -286,6 +289,14 @@ func (h *Handler) keyNoted(ctx context.Context, q *query, k *schemas.Key) {
 	q.noted(target, detail)
 }
 
+// limitFault names what is wrong with a key's limit.
+func limitFault(limit *schemas.KeyLimit) error {
+	if err := limit.Validate(); err != nil {
+		return errorf(http.StatusBadRequest, "bad_project", "mend what the message names and send it again", "%s", strings.ReplaceAll(err.Error(), "\n", "; ")).of("limit")
+	}
+	return nil
+}
+
 func (h *Handler) createKey(ctx context.Context, q *query) (any, error) {
 	id, err := q.pathProject()
 	if err != nil {
@@ -296,6 +307,9 @@ func (h *Handler) createKey(ctx context.Context, q *query) (any, error) {
 		if err := q.decode(&in); err != nil {
 			return nil, err
 		}
+	}
+	if err := limitFault(in.Limit); err != nil {
+		return nil, err
 	}
 	k, err := h.deps.Projects.CreateKey(ctx, schemas.Key{Project: id, Label: in.Label, Limit: in.Limit})
 	return h.keyAnswer(ctx, q, id, &k, err)
@@ -308,6 +322,9 @@ func (h *Handler) updateKey(ctx context.Context, q *query) (any, error) {
 	}
 	var in KeyUpdate
 	if err := q.decode(&in); err != nil {
+		return nil, err
+	}
+	if err := limitFault(in.Limit); err != nil {
 		return nil, err
 	}
 	k, err := h.deps.Projects.UpdateKey(ctx, schemas.Key{Project: id, Public: key, Label: in.Label, Active: in.Active, Limit: in.Limit})

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/internal/search"
+	"github.com/hoptrace/hoptrace/schemas"
 )
 
 // SavedQueryList are a project's, by name.
@@ -28,9 +30,10 @@ type SavedQuery struct {
 	Subject string `json:"subject"` // spans, hops, issues, logs
 	Query   string `json:"query"`
 	View    string `json:"view"`  // how the page shows it: parameters of its address
-	Owner   string `json:"owner"` // who saved it, as they said
+	Owner   string `json:"owner"` // e-mail of the member who saved it; without members whoever they said they are
 	Created Nanos  `json:"created"`
 	Changed Nanos  `json:"changed"`
+	Yours   bool   `json:"yours"` // who asks may change and delete it
 }
 
 // SavedQueryWrite is one to save.
@@ -39,7 +42,7 @@ type SavedQueryWrite struct {
 	Subject string `json:"subject"`
 	Query   string `json:"query"`
 	View    string `json:"view"`
-	Owner   string `json:"owner,omitempty"` // only of a new one
+	Owner   string `json:"owner,omitempty"` // only of a new one, and only where nobody signs in
 }
 
 func (h *Handler) queryRoutes() {
@@ -56,8 +59,8 @@ func (h *Handler) hasQueries() error {
 	return nil
 }
 
-func savedJSON(q exporters.SavedQuery) SavedQuery {
-	return SavedQuery{ID: strconv.FormatInt(q.ID, 10), Name: q.Name, Subject: q.Subject, Query: q.Query, View: q.View, Owner: q.Owner, Created: nanos(q.Created), Changed: nanos(q.Changed)}
+func savedJSON(q exporters.SavedQuery, yours bool) SavedQuery {
+	return SavedQuery{Yours: yours, ID: strconv.FormatInt(q.ID, 10), Name: q.Name, Subject: q.Subject, Query: q.Query, View: q.View, Owner: q.Owner, Created: nanos(q.Created), Changed: nanos(q.Changed)}
 }
 
 func (h *Handler) savedQueries(ctx context.Context, q *query) (any, error) {
@@ -69,10 +72,65 @@ func (h *Handler) savedQueries(ctx context.Context, q *query) (any, error) {
 		return nil, err
 	}
 	out := SavedQueryList{Queries: make([]SavedQuery, len(found)), Most: exporters.MaxSavedQueries}
+	members, err := h.membersNow(ctx, q)
+	if err != nil {
+		return nil, err
+	}
 	for i := range found {
-		out.Queries[i] = savedJSON(found[i])
+		out.Queries[i] = savedJSON(found[i], q.mayChangeOf(found[i].Owner, members))
 	}
 	return out, nil
+}
+
+// membersNow are the e-mail addresses of who may sign in; none where nobody does.
+func (h *Handler) membersNow(ctx context.Context, q *query) (map[string]bool, error) {
+	if h.deps.Accounts == nil || q.who.Open {
+		return nil, nil
+	}
+	all, err := h.deps.Accounts.Members(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the members: %w", err)
+	}
+	out := make(map[string]bool, len(all))
+	for i := range all {
+		out[all[i].Email] = true
+	}
+	return out, nil
+}
+
+// mayChangeOf tells whether who asks may change what an owner saved: it is theirs,
+// or nobody's who is a member still; an admin may change all.
+func (q *query) mayChangeOf(owner string, members map[string]bool) bool {
+	switch {
+	case q.who.Role.AtLeast(schemas.RoleAdmin):
+		return true
+	case !q.who.Role.AtLeast(schemas.RoleMember):
+		return false
+	}
+	return !members[owner] || owner == q.who.Member.Email
+}
+
+// ownSaved refuses who may not change a saved query.
+func (h *Handler) ownSaved(ctx context.Context, q *query, id int64) error {
+	if q.who.Role.AtLeast(schemas.RoleAdmin) {
+		return nil
+	}
+	all, err := h.deps.Queries.SavedQueries(ctx, q.project.ID)
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(all, func(s exporters.SavedQuery) bool { return s.ID == id })
+	if at < 0 {
+		return savedProblem(exporters.ErrNotFound, "")
+	}
+	members, err := h.membersNow(ctx, q)
+	if err != nil {
+		return err
+	}
+	if !q.mayChangeOf(all[at].Owner, members) {
+		return errorf(http.StatusForbidden, "not_yours", "save one of your own, or ask them or an admin", "%q was saved by %s", clip(all[at].Name, 100), clip(all[at].Owner, 200))
+	}
+	return nil
 }
 
 // maxSavedName bounds a name in characters.
@@ -134,11 +192,16 @@ func (h *Handler) saveQuery(ctx context.Context, q *query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if name := q.who.Member.Email; name != "" {
+		s.Owner = name
+	} else {
+		s.Owner = q.actor(s.Owner)
+	}
 	s.Created = time.Now().UnixNano()
 	if s, err = h.deps.Queries.SaveQuery(ctx, s); err != nil {
 		return nil, savedProblem(err, s.Name)
 	}
-	return savedJSON(s), nil
+	return savedJSON(s, true), nil
 }
 
 func savedID(q *query) (int64, error) {
@@ -157,6 +220,9 @@ func (h *Handler) changeQuery(ctx context.Context, q *query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := h.ownSaved(ctx, q, id); err != nil {
+		return nil, err
+	}
 	s, err := h.readSaved(q)
 	if err != nil {
 		return nil, err
@@ -166,7 +232,7 @@ func (h *Handler) changeQuery(ctx context.Context, q *query) (any, error) {
 	if s, err = h.deps.Queries.UpdateSavedQuery(ctx, s); err != nil {
 		return nil, savedProblem(err, name)
 	}
-	return savedJSON(s), nil
+	return savedJSON(s, true), nil
 }
 
 func (h *Handler) deleteQuery(ctx context.Context, q *query) (any, error) {
@@ -175,6 +241,9 @@ func (h *Handler) deleteQuery(ctx context.Context, q *query) (any, error) {
 	}
 	id, err := savedID(q)
 	if err != nil {
+		return nil, err
+	}
+	if err := h.ownSaved(ctx, q, id); err != nil {
 		return nil, err
 	}
 	if err := h.deps.Queries.DeleteSavedQuery(ctx, q.project.ID, id); err != nil {

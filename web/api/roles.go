@@ -164,7 +164,7 @@ func (h *Handler) admit(ctx context.Context, r *http.Request, need may) (access.
 	case who.Role == "":
 		return who, signInError(nil)
 	case !who.Role.AtLeast(need.role):
-		return who, errorf(http.StatusForbidden, "no_permission", "an admin or owner can grant it: /api/v1/members lists them", "it needs role %s; yours is %s", need.role, who.Role)
+		return who, errorf(http.StatusForbidden, "no_permission", "an admin or owner can grant it: /api/v1/members lists them", "it needs role %s; yours is %s", need.role, who.Role).needing(need.role)
 	}
 	return who, nil
 }

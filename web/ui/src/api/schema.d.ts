@@ -1464,6 +1464,19 @@ export interface components {
             param?: string;
             /** @description when to ask again, in seconds */
             retryAfter?: number;
+            /** @description all that is wrong with the settings in a body */
+            faults?: components["schemas"]["Fault"][];
+            /**
+             * @description the least role that is not refused, of no_permission
+             * @enum {string}
+             */
+            needs?: "viewer" | "member" | "admin" | "owner";
+        };
+        /** @description Fault is one thing that is wrong with a body. */
+        Fault: {
+            /** @description as filters.clientIPs[1]; empty: the whole of it */
+            field: string;
+            detail: string;
         };
         /** @description Me is who asks, and how one signs in. */
         Me: {
@@ -3551,10 +3564,12 @@ export interface components {
             query: string;
             /** @description how the page shows it: parameters of its address */
             view: string;
-            /** @description who saved it, as they said */
+            /** @description e-mail of the member who saved it; without members whoever they said they are */
             owner: string;
             created: components["schemas"]["Nanos"];
             changed: components["schemas"]["Nanos"];
+            /** @description who asks may change and delete it: it is theirs, or no member's, or they are an admin */
+            yours: boolean;
         };
         /** @description SavedQueryWrite is one to save. */
         SavedQueryWrite: {
@@ -3563,7 +3578,7 @@ export interface components {
             subject: "spans" | "hops" | "issues" | "logs";
             query: string;
             view: string;
-            /** @description only of a new one */
+            /** @description only of a new one, and only where nobody signs in */
             owner?: string;
         };
         /** @description SearchFields are the keys of the query language. */
@@ -4090,6 +4105,7 @@ export interface components {
 }
 export type Nanos = components['schemas']['Nanos'];
 export type Problem = components['schemas']['Problem'];
+export type Fault = components['schemas']['Fault'];
 export type Me = components['schemas']['Me'];
 export type Member = components['schemas']['Member'];
 export type SignIn = components['schemas']['SignIn'];
