@@ -61,6 +61,32 @@ func TestUI(t *testing.T) {
 	playwright(t, h, browser, "awkward-looks", "HOPTRACE_AWKWARD="+awkward)
 	playwright(t, h, browser, "health") // after them: it discards dead letters
 	stopClean(t, h)
+	members, issuer := startMembers(t)
+	playwright(t, members, browser, "access", "HOPTRACE_OIDC="+issuer)
+	stopClean(t, members)
+}
+
+// startMembers starts a server that an identity provider may sign people in to; the
+// browser's test makes the members and plays the provider at issuer. It has a dead
+// letter.
+func startMembers(t *testing.T) (h *harness.Hoptrace, issuer string) {
+	t.Helper()
+	issuer = "http://" + harness.FreeAddress(t)
+	listen := harness.FreeAddress(t)
+	h = harness.StartHoptrace(t, harness.Options{Name: "hoptrace-members", Settings: map[string]string{
+		"web.listen": listen, "web.public_url": "http://" + listen,
+		"web.oidc.issuer": issuer, "web.oidc.client_id": "hoptrace", "web.oidc.client_secret": "s", "web.oidc.name": "Example ID",
+		"web.oidc.allowed_domains": "example.com", "web.oidc.role_claim": "groups", "web.oidc.role_map": "ops=admin,dev=member", "web.oidc.default_role": "viewer",
+	}})
+	cl, err := kgo.NewClient(kgo.SeedBrokers(h.Kafka))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: "ingest-spans", Value: []byte("no spans")}).FirstErr(); err != nil {
+		t.Fatalf("cannot send what becomes a dead letter: %v", err)
+	}
+	return h, issuer
 }
 
 // sendAwkward fills the server with what a UI must bear, waits until it is stored, and

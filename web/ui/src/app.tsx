@@ -12,7 +12,6 @@ import { LagGroup } from './pages/lag/LagGroup'
 import { Ledger } from './pages/ledger/Ledger'
 import { Logs } from './pages/logs/Logs'
 import { Messages } from './pages/messages/Messages'
-import { Settings } from './pages/settings/Settings'
 import { Topics } from './pages/topics/Topics'
 import { Traces } from './pages/traces/Traces'
 import { Waterfall } from './pages/waterfall/Waterfall'
@@ -32,7 +31,7 @@ const FindPage = lazy(() => import('./pages/find/Find').then((m) => ({ default: 
 const RecordPage = lazy(() => import('./pages/record/Record').then((m) => ({ default: m.RecordPage })))
 
 /** A page that comes in a file of its own; its frame stands while that is fetched. */
-function Later({ page, status, ranged, children }: { page: 'Messages' | 'Search'; status: Status | undefined; ranged?: boolean; children: ReactNode }) {
+function Later({ page, status, ranged, children }: { page: 'Messages' | 'Search' | 'Settings'; status: Status | undefined; ranged?: boolean; children: ReactNode }) {
   return (
     <Suspense
       fallback={
@@ -52,6 +51,8 @@ const SignIn = lazy(() => import('./pages/signin/SignIn').then((m) => ({ default
 const Welcome = lazy(() => import('./pages/signin/SignIn').then((m) => ({ default: m.Welcome })))
 const Account = lazy(() => import('./pages/account/Account').then((m) => ({ default: m.Account })))
 const Members = lazy(() => import('./pages/account/Members').then((m) => ({ default: m.Members })))
+const Audit = lazy(() => import('./pages/account/Audit').then((m) => ({ default: m.Audit })))
+const Settings = lazy(() => import('./pages/settings/Settings').then((m) => ({ default: m.Settings })))
 
 /** What is there before one is signed in; everything else leads here and back. */
 export function App() {
@@ -196,13 +197,24 @@ function Pages() {
           </Suspense>
         </Route>
         <Route path="/account">
-          <Account status={s} />
+          <Later page="Settings" status={s}>
+            <Account status={s} />
+          </Later>
         </Route>
         <Route path="/members">
-          <Members status={s} />
+          <Later page="Settings" status={s}>
+            <Members status={s} />
+          </Later>
+        </Route>
+        <Route path="/audit">
+          <Later page="Settings" status={s}>
+            <Audit status={s} />
+          </Later>
         </Route>
         <Route path="/settings">
-          <Settings status={s} />
+          <Later page="Settings" status={s}>
+            <Settings status={s} />
+          </Later>
         </Route>
         <Route>
           <NotFound status={s} />

@@ -1,4 +1,4 @@
-import { QueryCache, QueryClient, QueryClientProvider } from '@tanstack/react-query'
+import { MutationCache, QueryCache, QueryClient, QueryClientProvider } from '@tanstack/react-query'
 import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
 import { ApiError } from './api/client'
@@ -12,6 +12,12 @@ const queries: QueryClient = new QueryClient({
     // The session has ended while a page was open: asking for the status again leads to sign-in.
     onError: (e, q) => {
       if (e instanceof ApiError && e.code === 'sign_in_required' && q.queryKey[0] !== 'status') void queries.invalidateQueries({ queryKey: ['status'] })
+    },
+  }),
+  mutationCache: new MutationCache({
+    // One's role is another than the page believes: it asks again, and shows what one may.
+    onError: (e) => {
+      if (e instanceof ApiError && e.code === 'no_permission') void queries.invalidateQueries({ queryKey: ['me'] })
     },
   }),
   defaultOptions: {

@@ -18,6 +18,8 @@ export class ApiError extends Error {
     readonly param?: string,
     /** When to ask again, in seconds. */
     readonly retryAfter?: number,
+    /** The least role that is not refused, of no_permission. */
+    readonly needs?: string,
   ) {
     super(message)
   }
@@ -95,7 +97,7 @@ const JSON_KINDS = 'application/json, application/problem+json'
 export async function refusal(response: Response, url: string): Promise<ApiError> {
   try {
     const p = (await response.json()) as Partial<components['schemas']['Problem']>
-    if (p.code) return new ApiError(p.code, p.detail ?? p.title ?? '', p.wayOut ?? '', url, response.status, p.param, p.retryAfter)
+    if (p.code) return new ApiError(p.code, p.detail ?? p.title ?? '', p.wayOut ?? '', url, response.status, p.param, p.retryAfter, p.needs)
   } catch {
     // not ours: a proxy in between
   }

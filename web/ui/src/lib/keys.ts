@@ -24,7 +24,7 @@ function onKey(e: KeyboardEvent) {
     if (e.key === 'Escape') (e.target as HTMLElement).blur()
     return
   }
-  if (document.querySelector('dialog[open]')) return
+  if (document.querySelector('dialog[open], [popover]:popover-open')) return
   const twice = prefix && e.timeStamp - prefix.at < SEQUENCE_MS ? prefix.key + ' ' + e.key : undefined
   prefix = undefined
   for (const name of twice ? [twice, e.key] : [e.key]) {

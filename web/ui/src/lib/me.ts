@@ -1,4 +1,5 @@
 import { useSyncExternalStore } from 'react'
+import { useSession } from './session'
 
 const KEY = 'hoptrace.me'
 
@@ -31,7 +32,13 @@ function subscribe(tell: () => void): () => void {
   return () => watching.delete(tell)
 }
 
-/** Who sits here: a name for the log of issues, kept in this browser; all parts of a page see it at once. */
-export function useMe(): [string, (name: string) => void] {
-  return [useSyncExternalStore(subscribe, read), write]
+/**
+ * Who an action is signed by. A member signs with their address, and nobody can
+ * say otherwise (fixed); without one it is a name for the log of issues, kept in
+ * this browser: all parts of a page see it at once.
+ */
+export function useMe(): { me: string; setMe: (name: string) => void; fixed: boolean } {
+  const kept = useSyncExternalStore(subscribe, read)
+  const member = useSession().data?.member
+  return { me: member ? member.email : kept, setMe: write, fixed: !!member }
 }

@@ -1,5 +1,5 @@
 import { useEffect, useRef, type FormEvent, type ReactNode } from 'react'
-import { ApiError } from '../api/client'
+import { Refused } from './States'
 
 interface PlanProps {
   title: string
@@ -30,12 +30,7 @@ export function Plan({ title, verb, danger, busy, error, disabled, done, close, 
       <form onSubmit={submit}>
         <h1>{title}</h1>
         {children}
-        {error && (
-          <p className="bad" role="alert">
-            {error.message}
-            {error instanceof ApiError && error.hint && <>: {error.hint}</>}
-          </p>
-        )}
+        <Refused error={error} />
         <div className="buttons">
           <button type="button" className={'pick' + (done ? ' on' : '')} onClick={() => dialog.current?.close()}>
             {done ? 'Close' : 'Keep as it is'}

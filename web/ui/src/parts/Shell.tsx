@@ -5,6 +5,7 @@ import { DEFAULT_FROM, readFilters, readTyped, typedOf, withParams } from '../li
 import { asked, looksUp } from '../lib/find'
 import { useKeys } from '../lib/keys'
 import { chooseTheme, chosenTheme, THEMES } from '../lib/theme'
+import { AccountMenu } from './AccountMenu'
 import { Help } from './Help'
 import { Hatches } from './HopBar'
 import { Link, useTo } from './Link'
@@ -110,6 +111,7 @@ export function Shell({ page, status, back, filters, wanted, allProjects, ownSea
           </Link>
         ))}
         <div className="low">
+          <AccountMenu />
           <ThemeButton />
           <button type="button" className="railbutton" onClick={() => setHelp(true)} aria-label="Keyboard help">
             <kbd>?</kbd>

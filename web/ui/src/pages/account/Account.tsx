@@ -6,7 +6,8 @@ import type { Status } from '../../api/types'
 import { fullTime } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { text } from '../../lib/say'
-import { may, ROLES, useSession, type Me, type Role } from '../../lib/session'
+import { browserText, may, ROLES, useSession, type Me, type Role } from '../../lib/session'
+import { SignOutPlan } from '../../parts/AccountMenu'
 import { Finding } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { Plan } from '../../parts/Plan'
@@ -32,7 +33,11 @@ export function Account({ status }: { status: Status | undefined }) {
   const finding = m ? { rule: 'account', tone: 'ok' as const, title: [text(`You are ${m.name}, ${m.role}`)], text: [text(m.email + '.')] } : undefined
   return (
     <Shell page="Settings" status={status} back="/settings">
-      <Finding finding={finding} failed={error ? 'The account cannot be shown' : me.data && !m ? 'Nobody signs in here' : undefined} />
+      <Finding finding={finding} failed={error ? 'The account cannot be shown' : me.data && !m ? 'Nobody signs in here' : undefined}>
+        <Link to="/members" className="tag">
+          Members
+        </Link>
+      </Finding>
       {error ? (
         <Failed error={error} retry={() => void Promise.all([me.refetch(), sessions.refetch(), tokens.refetch()])} retrying={sessions.isFetching} />
       ) : me.data && !m ? (
@@ -43,7 +48,7 @@ export function Account({ status }: { status: Status | undefined }) {
       ) : (
         <div className="stacked">
           <section className="panel pad" aria-label="You">
-            <div className="buttons">
+            <div className="actions">
               <button type="button" className="pick" onClick={() => setDoing({ kind: 'name' })}>
                 Name…
               </button>
@@ -58,7 +63,6 @@ export function Account({ status }: { status: Status | undefined }) {
               <button type="button" className="pick" onClick={() => setDoing({ kind: 'everywhere' })}>
                 Sign out everywhere…
               </button>
-              <Link to="/members">Members</Link>
             </div>
           </section>
           <section className="panel scroll" aria-label="Browsers">
@@ -69,14 +73,16 @@ export function Account({ status }: { status: Status | undefined }) {
                   <th>From</th>
                   <th>Used</th>
                   <th className="wide">Ends at the latest</th>
-                  <th />
+                  <th>
+                    <span className="only-read">What can be done</span>
+                  </th>
                 </tr>
               </thead>
               <tbody>
                 {sessions.data?.sessions.map((s) => (
                   <tr key={s.id}>
-                    <td className="wrap">
-                      {s.agent || 'a program'} {s.current && <span className="tag">this one</span>}
+                    <td className="wrap" title={s.agent}>
+                      {browserText(s.agent)} {s.current && <span className="tag">this one</span>}
                     </td>
                     <td className="mono">{s.address}</td>
                     <td>{minute(s.used)}</td>
@@ -101,7 +107,9 @@ export function Account({ status }: { status: Status | undefined }) {
                   <th>May</th>
                   <th>Ends</th>
                   <th className="wide">Last used</th>
-                  <th />
+                  <th>
+                    <span className="only-read">What can be done</span>
+                  </th>
                 </tr>
               </thead>
               <tbody>
@@ -145,7 +153,6 @@ function Dialog({ doing, me, close }: { doing: Doing; me: Me; close: () => void 
   const [days, setDays] = useState(90)
   const [cli, setCli] = useState(false)
   const [secret, setSecret] = useState('')
-  const gone = doing.kind === 'out' || doing.kind === 'everywhere'
   const go = useMutation({
     mutationFn: async (): Promise<void> => {
       if (doing.kind === 'name') await act<'/api/v1/me', 'put'>('put', '/me', {}, { name })
@@ -153,14 +160,8 @@ function Dialog({ doing, me, close }: { doing: Doing; me: Me; close: () => void 
       else if (doing.kind === 'token') setSecret((await act<'/api/v1/me/tokens', 'post'>('post', '/me/tokens', {}, { name, role, days, scopes: cli ? ['project:releases'] : [] })).secret)
       else if (doing.kind === 'session') await remove('/me/sessions/' + doing.session.id)
       else if (doing.kind === 'revoke') await remove('/me/tokens/' + doing.token.id)
-      else await act<'/api/v1/sign-out', 'post'>('post', '/sign-out', {}, { everywhere: doing.kind === 'everywhere' })
     },
     onSuccess: async () => {
-      if (gone) {
-        queries.clear()
-        location.assign('/sign-in')
-        return
-      }
       await Promise.all(['me', 'sessions', 'tokens'].map((k) => queries.invalidateQueries({ queryKey: [k] })))
       if (doing.kind !== 'token') close()
     },
@@ -221,13 +222,12 @@ function Dialog({ doing, me, close }: { doing: Doing; me: Me; close: () => void 
         !name.trim(),
       )
     case 'session':
-      return plan('End a session', 'End it', <p>The browser {doing.session.agent || 'that was used'} must sign in again.</p>, true)
+      return plan('End a session', 'End it', <p>{browserText(doing.session.agent)}, used last from {doing.session.address} at {minute(doing.session.used)}, must sign in again.</p>, true)
     case 'revoke':
       return plan('Revoke a token', 'Revoke it', <p>What shows {doing.token.name} ({doing.token.prefix}…) is refused at once. It cannot be taken back; make another instead.</p>, true)
     case 'out':
-      return plan('Sign out', 'Sign out', <p>This browser must sign in again.</p>)
     case 'everywhere':
-      return plan('Sign out everywhere', 'Sign out', <p>All browsers must sign in again. Tokens stay.</p>, true)
+      return <SignOutPlan everywhere={doing.kind === 'everywhere'} close={close} />
   }
 }
 

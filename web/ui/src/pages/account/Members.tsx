@@ -7,6 +7,7 @@ import { useTitle } from '../../lib/hooks'
 import { number, text } from '../../lib/say'
 import { may, ROLES, useSession, type Role } from '../../lib/session'
 import { Finding } from '../../parts/Finding'
+import { Link } from '../../parts/Link'
 import { Plan } from '../../parts/Plan'
 import { Shell } from '../../parts/Shell'
 import { Copy, Failed, Ghosts } from '../../parts/States'
@@ -15,19 +16,24 @@ import { Field, minute } from './Account'
 type Member = components['schemas']['Member']
 type Doing = { kind: 'invite' } | { kind: 'role' | 'link' | 'remove'; member: Member }
 
-/** Who may sign in, and, for admins, what was changed. */
+/** Who may sign in, and as what. */
 export function Members({ status }: { status: Status | undefined }) {
   const me = useSession()
   const admin = may(me.data?.role, 'admin')
   const [doing, setDoing] = useState<Doing>()
   const list = useQuery({ queryKey: ['members'], queryFn: ({ signal }) => ask<'/api/v1/members'>('/members', {}, signal) })
-  const audit = useQuery({ queryKey: ['audit'], queryFn: ({ signal }) => ask<'/api/v1/audit'>('/audit', { limit: 50 }, signal), enabled: admin })
   useTitle('Members')
   const all = list.data?.members
   const finding = all && { rule: 'members', tone: 'ok' as const, title: all.length ? [number(all.length), text(all.length === 1 ? ' member may sign in' : ' members may sign in')] : [text('There is no member yet: nobody signs in')], text: [text(admin ? 'You may change them.' : 'Admins and owners change them.')] }
   return (
     <Shell page="Settings" status={status} back="/settings">
-      <Finding finding={finding} failed={list.error && 'Members cannot be shown'} />
+      <Finding finding={finding} failed={list.error && 'Members cannot be shown'}>
+        {admin && (
+          <Link to="/audit" className="tag">
+            What was changed
+          </Link>
+        )}
+      </Finding>
       {list.error ? (
         <Failed error={list.error} retry={() => void list.refetch()} retrying={list.isFetching} />
       ) : (
@@ -40,7 +46,11 @@ export function Members({ status }: { status: Status | undefined }) {
                   <th>Role</th>
                   <th className="wide">Signs in by</th>
                   <th className="wide">Seen</th>
-                  {admin && <th />}
+                  {admin && (
+                    <th>
+                      <span className="only-read">What can be done</span>
+                    </th>
+                  )}
                 </tr>
               </thead>
               <tbody>
@@ -56,7 +66,7 @@ export function Members({ status }: { status: Status | undefined }) {
                       {admin && (
                         <td>
                           {may(me.data?.role, m.role as Role) && (
-                            <span className="buttons">
+                            <span className="actions">
                               <button type="button" className="pick" aria-label={`Role of ${m.name}…`} onClick={() => setDoing({ kind: 'role', member: m })}>
                                 Role…
                               </button>
@@ -85,34 +95,6 @@ export function Members({ status }: { status: Status | undefined }) {
               </div>
             )}
           </section>
-          {admin && audit.error && <Failed error={audit.error} retry={() => void audit.refetch()} retrying={audit.isFetching} />}
-          {admin && audit.data && (
-            <section className="panel scroll" aria-label="What was changed">
-              <table aria-label="What was changed">
-                <thead>
-                  <tr>
-                    <th>When</th>
-                    <th>Who</th>
-                    <th>What</th>
-                    <th>Of</th>
-                    <th className="wide">Became</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {audit.data.entries.map((e) => (
-                    <tr key={e.id}>
-                      <td className="muted">{minute(e.at)}</td>
-                      <td className="wrap">{e.actor}</td>
-                      <td className="mono">{e.action}</td>
-                      <td className="wrap">{e.target}</td>
-                      <td className="wide wrap">{e.detail}</td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-              {audit.data.entries.length === 0 && <p className="pad">Nothing was changed yet.</p>}
-            </section>
-          )}
         </div>
       )}
       {doing && <Dialog doing={doing} role={me.data?.role} first={all?.length === 0} close={() => setDoing(undefined)} />}

@@ -8,6 +8,7 @@ import { ago, bytes, count, fullTime } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useKeys, useRowKeys } from '../../lib/keys'
 import { useMe } from '../../lib/me'
+import { useCan } from '../../lib/session'
 import { Finding } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { Plan } from '../../parts/Plan'
@@ -35,6 +36,7 @@ export function Letters({ status }: { status: Status | undefined }) {
   const open = parseLetter(q.get('letter') ?? '')
   const [picked, setPicked] = useState<ReadonlySet<string>>(new Set())
   const [plan, setPlan] = useState<'retry' | 'discard'>()
+  const can = useCan('admin')
   const set = (change: Record<string, string>) => go(path + withParams(search, change))
   const letters = useQuery({
     queryKey: ['dead-letters', topic, state, before],
@@ -53,7 +55,7 @@ export function Letters({ status }: { status: Status | undefined }) {
   useKeys({
     x: () => {
       const at = document.activeElement?.closest('tr')?.getAttribute('data-letter')
-      if (at) toggle(at)
+      if (at && can) toggle(at)
     },
   })
   const openInAll = d?.topics.reduce((n, t) => n + t.open, 0) ?? 0
@@ -114,9 +116,11 @@ export function Letters({ status }: { status: Status | undefined }) {
               <table aria-label="Dead letters" className="letters">
                 <thead>
                   <tr>
-                    <th>
-                      <span className="only-read">Chosen</span>
-                    </th>
+                    {can && (
+                      <th>
+                        <span className="only-read">Chosen</span>
+                      </th>
+                    )}
                     <th>Letter</th>
                     <th>Reason</th>
                     <th className="wide">Stage</th>
@@ -126,15 +130,17 @@ export function Letters({ status }: { status: Status | undefined }) {
                 </thead>
                 <tbody>
                   {!d ? (
-                    <Ghosts rows={8} columns={6} />
+                    <Ghosts rows={8} columns={can ? 6 : 5} />
                   ) : (
                     list.map((l) => {
                       const key = letterKey(l)
                       return (
                         <tr key={key} data-letter={key} className={picked.has(key) || (open && letterKey(open) === key) ? 'sel' : ''}>
-                          <td className="choose">
-                            <input type="checkbox" aria-label={'Choose ' + key} checked={picked.has(key)} onChange={() => toggle(key)} />
-                          </td>
+                          {can && (
+                            <td className="choose">
+                              <input type="checkbox" aria-label={'Choose ' + key} checked={picked.has(key)} onChange={() => toggle(key)} />
+                            </td>
+                          )}
                           <td>
                             <Link to={withParams(search, { letter: key })} data-row className="rowlink mono">
                               {key}
@@ -157,7 +163,7 @@ export function Letters({ status }: { status: Status | undefined }) {
               </table>
             </div>
           )}
-          {open && <Letter key={letterKey(open)} at={open} close={() => set({ letter: '' })} act={(what) => { setPicked(new Set([letterKey(open)])); setPlan(what) }} />}
+          {open && <Letter key={letterKey(open)} at={open} close={() => set({ letter: '' })} act={can ? (what) => { setPicked(new Set([letterKey(open)])); setPlan(what) } : undefined} />}
         </div>
       )}
       {d && (
@@ -194,7 +200,7 @@ function findingOf(open: number, topic: string | undefined, newest: DeadLetter |
 
 type Name = Pick<DeadLetter, 'topic' | 'partition' | 'offset'>
 
-function Letter({ at, close, act: begin }: { at: Name; close: () => void; act: (what: 'retry' | 'discard') => void }) {
+function Letter({ at, close, act: begin }: { at: Name; close: () => void; act: ((what: 'retry' | 'discard') => void) | undefined }) {
   useKeys({ Escape: close })
   const one = useQuery({
     queryKey: ['dead-letter', letterKey(at)],
@@ -245,7 +251,7 @@ function Letter({ at, close, act: begin }: { at: Name; close: () => void; act: (
                 </>
               )}
             </dl>
-            <div className="actions" role="group" aria-label="Actions on this letter">
+            {begin && <div className="actions" role="group" aria-label="Actions on this letter">
               {l.state !== 'retried' && l.whole && (
                 <button type="button" className="pick" onClick={() => begin('retry')}>
                   Retry…
@@ -256,7 +262,7 @@ function Letter({ at, close, act: begin }: { at: Name; close: () => void; act: (
                   Discard…
                 </button>
               )}
-            </div>
+            </div>}
             {!l.whole && <p className="muted small">It was cut when it was put aside, so it cannot be put back.</p>}
           </>
         )}
@@ -297,7 +303,7 @@ function Letter({ at, close, act: begin }: { at: Name; close: () => void; act: (
 
 function LetterPlan({ what, letters, close, done }: { what: 'retry' | 'discard'; letters: readonly Name[]; close: () => void; done: () => void }) {
   const cache = useQueryClient()
-  const [me] = useMe()
+  const { me } = useMe()
   // As they were when the plan was opened: what is done takes them off the list below.
   const [named] = useState(letters)
   const change = useMutation({

@@ -6,7 +6,9 @@ import type { IssueActivity, IssueDetail, IssueTag } from '../../api/types'
 import { ago, count, duration, fullTime, plain, share, time } from '../../lib/format'
 import { useMe } from '../../lib/me'
 import { term } from '../../lib/query'
+import { useCan } from '../../lib/session'
 import { Link } from '../../parts/Link'
+import { Refused } from '../../parts/States'
 import { ActionButton } from '../issues/Actions'
 
 type Data = Record<string, unknown>
@@ -39,7 +41,8 @@ export function told(a: IssueActivity): string {
 export function Log({ d }: { d: IssueDetail }) {
   const cache = useQueryClient()
   const project = new URLSearchParams(useSearch()).get('project') ?? undefined
-  const [me] = useMe()
+  const { me } = useMe()
+  const can = useCan('member')
   const [text, setText] = useState('')
   const comment = useMutation({
     mutationFn: () => act<'/api/v1/issues/{id}', 'put'>('put', '/issues/' + d.issue.id, { project }, { comment: text.trim(), ...(me ? { by: me } : {}) }),
@@ -55,17 +58,15 @@ export function Log({ d }: { d: IssueDetail }) {
   return (
     <section className="panel pad" aria-label="Log">
       <h2>Log</h2>
-      <form className="say" onSubmit={submit}>
-        <textarea aria-label="Comment" rows={2} maxLength={5000} placeholder="What is known about it" value={text} onChange={(e) => setText(e.target.value)} />
-        <button type="submit" className="pick" disabled={!text.trim() || comment.isPending}>
-          Comment
-        </button>
-      </form>
-      {comment.error && (
-        <p className="bad" role="alert">
-          {comment.error.message}
-        </p>
+      {can && (
+        <form className="say" onSubmit={submit}>
+          <textarea aria-label="Comment" rows={2} maxLength={5000} placeholder="What is known about it" value={text} onChange={(e) => setText(e.target.value)} />
+          <button type="submit" className="pick" disabled={!text.trim() || comment.isPending}>
+            Comment
+          </button>
+        </form>
       )}
+      <Refused error={comment.error} />
       <ol className="log">
         {d.activity.map((a) => (
           <li key={a.id + a.kind}>

@@ -5,9 +5,10 @@ import { act, ask } from '../../api/client'
 import type { EventDetail, IssueDetail, IssueHash } from '../../api/types'
 import { ago, fullTime, short } from '../../lib/format'
 import { useMe } from '../../lib/me'
+import { useCan } from '../../lib/session'
 import { Link } from '../../parts/Link'
 import { Plan } from '../../parts/Plan'
-import { Field } from '../issues/Actions'
+import { Signed } from '../issues/Actions'
 import { groupingOf, summaryOf, tally, type Grouping, type Part, type Variant } from './why'
 
 /** The reason in two lines, for the side. */
@@ -61,6 +62,7 @@ export function Why({ d, event, project }: { d: IssueDetail; event: EventDetail 
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set())
   const [plan, setPlan] = useState<readonly IssueHash[]>()
   const several = d.hashes.length > 1
+  const can = useCan('member') && several
   const mine = event?.event.fingerprint
   const choose = (h: string) => {
     const next = new Set(chosen)
@@ -72,7 +74,7 @@ export function Why({ d, event, project }: { d: IssueDetail; event: EventDetail 
     <section className="panel why" aria-label="Why grouped" id="why">
       <div className="fr head">
         <b>Why these are one issue</b>
-        {several && (
+        {can && (
           <span className="turn">
             <span className="muted">{takes.length === 0 ? 'choose hashes to take out' : takes.length === d.hashes.length ? 'one has to stay' : takes.length + ' chosen'}</span>
             <button type="button" className="pick" disabled={takes.length === 0 || takes.length === d.hashes.length} onClick={() => setPlan(takes)}>
@@ -83,7 +85,7 @@ export function Why({ d, event, project }: { d: IssueDetail; event: EventDetail 
       </div>
       {d.hashes.map((h) => (
         <div key={h.hash} className="hash">
-          {several && <input type="checkbox" aria-label={'Choose hash ' + short(h.hash)} checked={chosen.has(h.hash)} onChange={() => choose(h.hash)} />}
+          {can && <input type="checkbox" aria-label={'Choose hash ' + short(h.hash)} checked={chosen.has(h.hash)} onChange={() => choose(h.hash)} />}
           <details open={!several || h.hash === mine}>
             <summary>
               <span className="mono">{short(h.hash)}</span> <span className="muted">{h.version}</span> {several && h.hash === mine && <span className="tag">of this event</span>} {h.former && <span className="tag">from issue {h.former}</span>}{' '}
@@ -232,7 +234,7 @@ function PartLine({ p, within }: { p: Part; within: boolean }) {
 function UnmergePlan({ issue, hashes, close, done }: { issue: string; hashes: readonly IssueHash[]; close: () => void; done: () => void }) {
   const cache = useQueryClient()
   const project = new URLSearchParams(useSearch()).get('project') ?? undefined
-  const [me, setMe] = useMe()
+  const { me, setMe, fixed } = useMe()
   const from = hashes[0]?.former ?? ''
   const former = from !== '' && hashes.every((h) => h.former === from)
   const unmerge = useMutation({
@@ -261,7 +263,7 @@ function UnmergePlan({ issue, hashes, close, done }: { issue: string; hashes: re
               </li>
             ))}
           </ul>
-          <Field label="You are" value={me} set={setMe} placeholder="a name for the log; kept in this browser" />
+          <Signed me={me} setMe={setMe} fixed={fixed} />
         </>
       )}
     </Plan>

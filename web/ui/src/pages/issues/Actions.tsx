@@ -5,20 +5,30 @@ import { act } from '../../api/client'
 import type { Issue, IssueAction, IssuesChanged } from '../../api/types'
 import { count } from '../../lib/format'
 import { useMe } from '../../lib/me'
+import { useCan } from '../../lib/session'
 import { Plan } from '../../parts/Plan'
 import { Outcomes, told } from './Outcomes'
 
 export type Kind = 'resolve' | 'unresolve' | 'archive' | 'assign' | 'priority' | 'bookmark' | 'merge' | 'delete'
 
 /** A button that opens the plan of one action. */
-export function ActionButton({ kind, label, issues, bookmarks, done }: { kind: Kind; label: string; issues: readonly Issue[]; bookmarks?: readonly string[]; done?: (changed: readonly string[], target: string) => void }) {
+export function ActionButton({ kind, label, issues, bookmarks, done, opened }: { kind: Kind; label: string; issues: readonly Issue[]; bookmarks?: readonly string[]; done?: (changed: readonly string[], target: string) => void; opened?: (is: boolean) => void }) {
   // What it was opened on: the list behind it may move on meanwhile.
-  const [held, setHeld] = useState<readonly Issue[]>()
+  const [held, setIsHeld] = useState<readonly Issue[]>()
+  const can = useCan('member')
+  // A plan that is open stays so: it says why it was refused.
+  if (!can && !held) return null
+  const setHeld = (to: readonly Issue[] | undefined) => {
+    setIsHeld(to)
+    opened?.(to !== undefined)
+  }
   return (
     <>
-      <button type="button" className="pick" aria-label={kind === 'priority' ? 'Change priority…' : undefined} onClick={() => setHeld(issues)}>
-        {label}…
-      </button>
+      {can && (
+        <button type="button" className="pick" aria-label={kind === 'priority' ? 'Change priority…' : undefined} onClick={() => setHeld(issues)}>
+          {label}…
+        </button>
+      )}
       {held && <ActionPlan kind={kind} issues={held} bookmarks={bookmarks ?? []} close={() => setHeld(undefined)} done={(changed, target) => done?.(changed, target)} />}
     </>
   )
@@ -27,7 +37,10 @@ export function ActionButton({ kind, label, issues, bookmarks, done }: { kind: K
 /** Buttons that open the plan of an action on some issues. */
 export function Actions({ issues, done }: { issues: readonly Issue[]; done?: (kind: Kind, changed: readonly string[], target: string) => void }) {
   const one = issues.length === 1 ? issues[0] : undefined
-  const button = (kind: Kind, label: string) => <ActionButton key={kind} kind={kind} label={label} issues={issues} done={(changed, target) => done?.(kind, changed, target)} />
+  const can = useCan('member')
+  const [open, setOpen] = useState(false)
+  if (!can && !open) return null
+  const button = (kind: Kind, label: string) => <ActionButton key={kind} kind={kind} label={label} issues={issues} opened={setOpen} done={(changed, target) => done?.(kind, changed, target)} />
   return (
     <div className="actions" role="group" aria-label="Actions">
       {one?.status !== 'resolved' && button('resolve', 'Resolve')}
@@ -56,7 +69,7 @@ interface ActionPlanProps {
 function ActionPlan({ kind, issues, bookmarks, close, done }: ActionPlanProps) {
   const cache = useQueryClient()
   const project = new URLSearchParams(useSearch()).get('project') ?? undefined
-  const [me, setMe] = useMe()
+  const { me, setMe, fixed } = useMe()
   const [resolveIn, setResolveIn] = useState<'now' | 'in_next_release' | 'in_release'>('now')
   const [release, setRelease] = useState('')
   const [until, setUntil] = useState<'escalating' | 'forever' | 'time' | 'count' | 'users'>('escalating')
@@ -237,7 +250,7 @@ function ActionPlan({ kind, issues, bookmarks, close, done }: ActionPlanProps) {
         <>
           {p.what}
           {issues.length > 1 && <Named issues={issues} />}
-          <Field label="You are" value={me} set={setMe} placeholder="a name for the log; kept in this browser" />
+          <Signed me={me} setMe={setMe} fixed={fixed} />
         </>
       )}
     </Plan>
@@ -256,6 +269,12 @@ function Named({ issues }: { issues: readonly Issue[] }) {
       </ul>
     </details>
   )
+}
+
+/** Whom the log will name: the member, or who one says that one is. */
+export function Signed({ me, setMe, fixed }: ReturnType<typeof useMe>) {
+  if (fixed) return <p className="muted small">The log will say that {me} did it.</p>
+  return <Field label="You are" value={me} set={setMe} placeholder="a name for the log; kept in this browser" />
 }
 
 export function Field({ label, value, set, placeholder }: { label: string; value: string; set: (v: string) => void; placeholder?: string }) {

@@ -6,6 +6,7 @@ import type { Discarded as Data, Finding as Sentence, Status } from '../../api/t
 import { ago, count, fullTime } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { number, text } from '../../lib/say'
+import { useCan } from '../../lib/session'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { Plan } from '../../parts/Plan'
@@ -16,6 +17,7 @@ import { Empty, Failed, Ghosts } from '../../parts/States'
 export function Discarded({ status }: { status: Status | undefined }) {
   const project = new URLSearchParams(useSearch()).get('project') ?? undefined
   const [plan, setPlan] = useState<Data>()
+  const can = useCan('member')
   const discarded = useQuery({ queryKey: ['discarded', project], queryFn: ({ signal }) => ask<'/api/v1/discarded'>('/discarded', { project, limit: 500 }, signal) })
   const list = discarded.data?.discarded
   const finding: Sentence | undefined = list && {
@@ -44,9 +46,11 @@ export function Discarded({ status }: { status: Status | undefined }) {
                 <th>Issue</th>
                 <th className="wide">By</th>
                 <th className="num wide">When</th>
-                <th>
-                  <span className="only-read">What can be done</span>
-                </th>
+                {can && (
+                  <th>
+                    <span className="only-read">What can be done</span>
+                  </th>
+                )}
               </tr>
             </thead>
             <tbody>
@@ -61,15 +65,17 @@ export function Discarded({ status }: { status: Status | undefined }) {
                     <td className="num wide" title={fullTime(x.at)}>
                       {ago(x.at)}
                     </td>
-                    <td className="num">
-                      <button type="button" className="pick" aria-label={`Restore ${x.title}…`} onClick={() => setPlan(x)}>
-                        Restore…
-                      </button>
-                    </td>
+                    {can && (
+                      <td className="num">
+                        <button type="button" className="pick" aria-label={`Restore ${x.title}…`} onClick={() => setPlan(x)}>
+                          Restore…
+                        </button>
+                      </td>
+                    )}
                   </tr>
                 ))
               ) : (
-                <Ghosts rows={3} columns={4} />
+                <Ghosts rows={3} columns={can ? 4 : 3} />
               )}
             </tbody>
           </table>

@@ -9,6 +9,7 @@ import { useTitle } from '../../lib/hooks'
 import { focusedRow, useKeys, useRowKeys } from '../../lib/keys'
 import { useMe } from '../../lib/me'
 import { STATES, stateOf, withState } from '../../lib/query'
+import { useCan } from '../../lib/session'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { NewOnes, showNew } from '../../parts/Live'
@@ -32,7 +33,8 @@ export function Issues({ status }: { status: Status | undefined }) {
   const q = new URLSearchParams(search)
   const f = readFilters(search)
   const before = q.get('before') ?? undefined
-  const [me] = useMe()
+  const { me } = useMe()
+  const can = useCan('member')
   const picked = readChosen(q.get('chosen'))
   const [anchor, setAnchor] = useState<string>()
   const sort = q.get('sort') ?? 'date'
@@ -59,7 +61,7 @@ export function Issues({ status }: { status: Status | undefined }) {
     const issue = list?.[at]
     if (issue) pick(issue.id, shift)
   }
-  useKeys({ x: () => pickFocused(false), X: () => pickFocused(true) })
+  useKeys(can ? { x: () => pickFocused(false), X: () => pickFocused(true) } : {})
   const fresh = useQuery({
     queryKey: ['issues-since', params, newest],
     queryFn: ({ signal }) => ask<'/api/v1/issues'>('/issues', { ...params, from: newest ? String(BigInt(newest) + 1n) : params.from, to: undefined, limit: 500 }, signal),
@@ -118,17 +120,19 @@ export function Issues({ status }: { status: Status | undefined }) {
           <table aria-label="Issues" aria-busy={issues.isFetching}>
             <thead>
               <tr>
-                <th className="choose">
-                  <input
-                    type="checkbox"
-                    aria-label="Choose all of this page"
-                    checked={!!list && chosen.length === list.length}
-                    ref={(el) => {
-                      if (el) el.indeterminate = chosen.length > 0 && chosen.length < (list?.length ?? 0)
-                    }}
-                    onChange={(e) => setPicked(new Set(e.target.checked ? (list ?? []).map((i) => i.id) : []))}
-                  />
-                </th>
+                {can && (
+                  <th className="choose">
+                    <input
+                      type="checkbox"
+                      aria-label="Choose all of this page"
+                      checked={!!list && chosen.length === list.length}
+                      ref={(el) => {
+                        if (el) el.indeterminate = chosen.length > 0 && chosen.length < (list?.length ?? 0)
+                      }}
+                      onChange={(e) => setPicked(new Set(e.target.checked ? (list ?? []).map((i) => i.id) : []))}
+                    />
+                  </th>
+                )}
                 <th>Issue</th>
                 <th className="wide">24 h</th>
                 <th className="wide">14 days</th>
@@ -139,7 +143,7 @@ export function Issues({ status }: { status: Status | undefined }) {
                 <th className="num wide">First seen</th>
               </tr>
             </thead>
-            <tbody>{list ? list.map((i) => <Line key={i.id} i={i} picked={picked.has(i.id)} pick={(shift) => pick(i.id, shift)} />) : <Ghosts rows={8} columns={9} />}</tbody>
+            <tbody>{list ? list.map((i) => <Line key={i.id} i={i} picked={picked.has(i.id)} pick={can ? (shift) => pick(i.id, shift) : undefined} />) : <Ghosts rows={8} columns={can ? 9 : 8} />}</tbody>
           </table>
         </div>
       )}
@@ -158,14 +162,16 @@ export function Issues({ status }: { status: Status | undefined }) {
   )
 }
 
-function Line({ i, picked, pick }: { i: Issue; picked: boolean; pick: (shift: boolean) => void }) {
+function Line({ i, picked, pick }: { i: Issue; picked: boolean; pick: ((shift: boolean) => void) | undefined }) {
   // Shift and a click mark text elsewhere; here they choose a range.
   const noText = (e: MouseEvent) => e.shiftKey && e.preventDefault()
   return (
     <tr className={picked ? 'sel' : ''}>
-      <td className="choose">
-        <input type="checkbox" aria-label={'Choose ' + (i.title || 'issue without title')} checked={picked} onMouseDown={noText} onChange={(e) => pick(e.nativeEvent instanceof globalThis.MouseEvent && e.nativeEvent.shiftKey)} />
-      </td>
+      {pick && (
+        <td className="choose">
+          <input type="checkbox" aria-label={'Choose ' + (i.title || 'issue without title')} checked={picked} onMouseDown={noText} onChange={(e) => pick(e.nativeEvent instanceof globalThis.MouseEvent && e.nativeEvent.shiftKey)} />
+        </td>
+      )}
       <td className="grow two">
         <Link to={'/issues/' + i.id} data-row className="rowlink">
           {i.title || 'issue without title'}

@@ -8,6 +8,7 @@ import { apiRange, readFilters, withParams } from '../../lib/filters'
 import { bytes, count, duration } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useKeys, useRowKeys } from '../../lib/keys'
+import { useCan, useSession } from '../../lib/session'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { NewOnes, showNew } from '../../parts/Live'
@@ -333,6 +334,7 @@ function Saved({ subject, project, q, view }: { subject: 'spans' | 'hops'; proje
   const cache = useQueryClient()
   const [saving, setSaving] = useState(false)
   const [deleting, setDeleting] = useState<SavedQuery>()
+  const can = useCan('member')
   const saved = useQuery({ queryKey: ['saved', project], queryFn: ({ signal }) => ask<'/api/v1/queries'>('/queries', { project }, signal), staleTime: 30_000, retry: false })
   const again = () => cache.invalidateQueries({ queryKey: ['saved'] })
   const list = (saved.data?.queries ?? []).filter((s) => s.subject === 'spans' || s.subject === 'hops')
@@ -342,7 +344,7 @@ function Saved({ subject, project, q, view }: { subject: 'spans' | 'hops'; proje
         {saved.error ? (
           <p>Saved queries cannot be read: {saved.error.message}</p>
         ) : list.length === 0 ? (
-          <p>None yet. A saved query keeps what is asked, the order, the columns and the time.</p>
+          <p>None yet. A saved query keeps what is asked, the order, the columns and the time.{!can && ' Members save them.'}</p>
         ) : (
           <ul className="saved">
             {list.map((s) => (
@@ -351,17 +353,21 @@ function Saved({ subject, project, q, view }: { subject: 'spans' | 'hops'; proje
                   <b>{s.name}</b>
                 </Link>{' '}
                 <code>{s.query}</code> <span className="muted">{s.owner}</span>
-                <button type="button" className="pick" aria-label={`Delete ${s.name}…`} onClick={() => setDeleting(s)}>
-                  Delete…
-                </button>
+                {s.yours && (
+                  <button type="button" className="pick" aria-label={`Delete ${s.name}…`} onClick={() => setDeleting(s)}>
+                    Delete…
+                  </button>
+                )}
               </li>
             ))}
           </ul>
         )}
       </Drop>
-      <button type="button" className="pick" onClick={() => setSaving(true)}>
-        Save…
-      </button>
+      {can && (
+        <button type="button" className="pick" onClick={() => setSaving(true)}>
+          Save…
+        </button>
+      )}
       {saving && <SavePlan subject={subject} project={project} q={q} view={view} close={() => setSaving(false)} saved={() => void again()} />}
       {deleting && <DeletePlan query={deleting} project={project} close={() => setDeleting(undefined)} deleted={() => void again()} />}
     </>
@@ -371,6 +377,7 @@ function Saved({ subject, project, q, view }: { subject: 'spans' | 'hops'; proje
 function SavePlan({ subject, project, q, view, close, saved }: { subject: 'spans' | 'hops'; project: string | undefined; q: string; view: string; close: () => void; saved: () => void }) {
   const [name, setName] = useState('')
   const [owner, setOwner] = useState('')
+  const member = useSession().data?.member
   const save = useMutation({
     mutationFn: () => saveQuery(project, { name, subject, query: q, view, ...(owner ? { owner } : {}) }),
     onSuccess: () => {
@@ -387,9 +394,11 @@ function SavePlan({ subject, project, q, view, close, saved }: { subject: 'spans
         <label>
           Name <input className="pick" type="text" value={name} maxLength={100} autoFocus onChange={(e) => setName(e.target.value)} />
         </label>{' '}
-        <label>
-          Yours, if you like <input className="pick" type="text" value={owner} maxLength={60} onChange={(e) => setOwner(e.target.value)} />
-        </label>
+        {!member && (
+          <label>
+            Yours, if you like <input className="pick" type="text" value={owner} maxLength={60} onChange={(e) => setOwner(e.target.value)} />
+          </label>
+        )}
       </p>
     </Plan>
   )
