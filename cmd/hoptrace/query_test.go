@@ -23,7 +23,7 @@ func queryServer(t *testing.T, asked *[]*http.Request) string {
 	store := fakestore.Orders(time.Now())
 	store.AllQueries = []exporters.SavedQuery{{ID: 1, Project: fakestore.Project, Name: "slow work", Subject: "hops", Query: "processing>0", View: "order=-processing&from=all"}}
 	h, err := api.New(api.Config{}, api.Deps{
-		Spans: store, Messages: store, Metrics: store, Logs: store, Ledger: store, Events: store, Issues: store, IssueEvents: store, Joined: store, Projects: store, Blobs: store, Nodes: store, Clocks: store, Topology: store, Search: store, Queries: store,
+		Spans: store, Messages: store, Metrics: store, Logs: store, Ledger: store, Events: store, Issues: store, IssueEvents: store, Joined: store, Projects: store, Blobs: store, Nodes: store, Clocks: store, Topology: store, TopicSums: store, Search: store, Queries: store,
 	}, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +68,7 @@ func TestQueryPrintsWhatTheServerHas(t *testing.T) {
 	f("orders", "saved/slow work")
 	f(`"services"`, "names")
 	f(`"hops"`, "/api/v1/hops", "limit=2", "topic=orders")
-	f("", "topics", "from=-168h")
+	f("", "ledger", "from=-168h")
 }
 
 func TestQuerySaysWhatIsWrong(t *testing.T) {
