@@ -251,7 +251,7 @@ func (w *criticalWalk) walk(at int, t int64) {
 func (w *criticalWalk) begin(at int) int64 {
 	start := w.spans[at].Start
 	if hop, ok := w.reads[at]; ok && w.hops[hop].Consume.Side == schemas.SideReceive {
-		return min(max(start, w.hops[hop].Consume.Handed), w.spans[at].End)
+		return min(max(start, w.hops[hop].placed().Consume.Handed), w.spans[at].End)
 	}
 	return start
 }
@@ -350,7 +350,7 @@ func (w *criticalWalk) through(hop int, t int64) (int, int64, bool) {
 		return 0, 0, false
 	}
 	w.entered[at] = true
-	return at, j.Produce.Start, true // on the sender's own clock from here on
+	return at, w.spans[at].Start, true // on the sender's own clock from here on, where nothing compared it
 }
 
 // result puts the pieces in time order and sums them up.

@@ -5,11 +5,13 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"net"
 	"slices"
 	"time"
 
 	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/instrumentation/messaging"
 	"github.com/hoptrace/hoptrace/instrumentation/messaging/clock"
 	"github.com/hoptrace/hoptrace/internal/clocktrack"
 	"github.com/hoptrace/hoptrace/schemas"
@@ -308,10 +310,123 @@ func (c clocksOf) of(h schemas.Hop) (found *hopClock, gap string) {
 // placed is the hop with both rows on one clock where samples allow, to compute
 // parts and to draw them.
 func (j joined) placed() schemas.Hop {
+	h := j.Hop
 	if j.clock != nil {
-		return j.clock.hop
+		h = j.clock.hop
 	}
-	return j.Hop
+	return schemas.Hop{Produce: movedRow(h.Produce, j.moved.produce), Consume: movedRow(h.Consume, j.moved.consume), Settle: movedRow(h.Settle, j.moved.consume)}
+}
+
+// movedRow is a row whose times have by added.
+func movedRow(m *schemas.Message, by int64) *schemas.Message {
+	if m == nil || by == 0 {
+		return m
+	}
+	out := *m
+	for _, t := range []*int64{&out.Start, &out.End, &out.FirstWritten, &out.Written, &out.Acked, &out.Appended, &out.Asked, &out.Answered, &out.Handed, &out.RecordTime} {
+		if *t != 0 {
+			*t += by
+		}
+	}
+	return &out
+}
+
+// rowsMoved is what is added to the times of a hop's rows where a whole journey is
+// put on one clock. With samples both rows are on the consumer's already.
+type rowsMoved struct{ produce, consume int64 }
+
+// bootOf is the host that a span ran on; empty when it does not tell.
+func bootOf(s *schemas.Span) string {
+	b, _ := schemas.Lookup(s.Resource, messaging.AttrBootID)
+	return b
+}
+
+// shiftsOf tells what to add to the times of each host to have a journey on one
+// clock: that of the host which was done last. It goes from host to host by the hops
+// whose clocks were compared, by the narrowest comparison of two hosts. Hosts that no
+// comparison leads to are absent; their times stay as they are.
+func shiftsOf(hops []joined) map[string]int64 {
+	type pair struct{ from, to string }
+	best := map[pair]*hopClock{}
+	var order []string // hosts, those that were done last first
+	ends := map[string]int64{}
+	for i := range hops {
+		c := hops[i].clock
+		if c == nil {
+			continue
+		}
+		p, r := hops[i].Produce.BootID, hops[i].Consume.BootID
+		if now := best[pair{p, r}]; now == nil || c.offset.Width() < now.offset.Width() {
+			best[pair{p, r}] = c
+		}
+		for _, host := range []string{p, r} {
+			if _, known := ends[host]; !known {
+				order = append(order, host)
+				ends[host] = math.MinInt64
+			}
+		}
+		ends[r] = max(ends[r], hops[i].Consume.End)
+	}
+	if len(best) == 0 {
+		return nil
+	}
+	type edge struct {
+		to string
+		by int64 // of a time of to: what gives that of the host
+	}
+	edges := map[string][]edge{}
+	for p, c := range best {
+		edges[p.to] = append(edges[p.to], edge{p.from, c.moved})
+		edges[p.from] = append(edges[p.from], edge{p.to, -c.moved})
+	}
+	for _, list := range edges {
+		slices.SortFunc(list, func(a, b edge) int { return cmp.Or(cmp.Compare(a.to, b.to), cmp.Compare(a.by, b.by)) })
+	}
+	slices.SortStableFunc(order, func(a, b string) int { return cmp.Or(cmp.Compare(ends[b], ends[a]), cmp.Compare(a, b)) })
+	shift := map[string]int64{}
+	for _, reference := range order {
+		if _, known := shift[reference]; known {
+			continue
+		}
+		shift[reference] = 0
+		for queue := []string{reference}; len(queue) > 0; queue = queue[1:] {
+			for _, e := range edges[queue[0]] {
+				if _, known := shift[e.to]; !known {
+					shift[e.to] = shift[queue[0]] + e.by
+					queue = append(queue, e.to)
+				}
+			}
+		}
+	}
+	return shift
+}
+
+// onOneClock puts a journey's spans and hops on one clock as far as its hops tell how
+// the clocks of its hosts differ. The spans are copies; the rows stay as they are.
+func onOneClock(spans []schemas.Span, hops []joined) []schemas.Span {
+	shift := shiftsOf(hops)
+	if shift == nil {
+		return spans
+	}
+	for i := range hops {
+		j := &hops[i]
+		if j.Consume != nil {
+			j.moved.consume = shift[j.Consume.BootID]
+		}
+		switch {
+		case j.clock != nil:
+			j.moved.produce = j.moved.consume
+		case j.Produce != nil:
+			j.moved.produce = shift[j.Produce.BootID]
+		}
+	}
+	placed := slices.Clone(spans)
+	for i := range placed {
+		by := shift[bootOf(&placed[i])]
+		placed[i].Start += by
+		placed[i].End += by
+	}
+	return placed
 }
 
 // parts are those of placed. What is known by samples alone does not count as a

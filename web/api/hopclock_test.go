@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/hoptrace/hoptrace/instrumentation/messaging/clock"
 	"github.com/hoptrace/hoptrace/schemas"
 	"github.com/hoptrace/hoptrace/web/testdata/fakestore"
@@ -278,5 +280,46 @@ func TestTheAgeOfACausingMessageIsPlacedOnTheReadersClock(t *testing.T) {
 		if inside < n*98/100 {
 			t.Errorf("%s: %d of %d intervals hold the true age; want all but chance", topic, inside, n)
 		}
+	}
+}
+
+func TestAJourneyIsPutOnTheClockOfTheHostThatWasDoneLast(t *testing.T) {
+	span := func(host string, start, end int64) schemas.Span {
+		return schemas.Span{Start: start, End: end, Resource: []schemas.Attribute{{Key: "hoptrace.host.boot_id", Value: host}}}
+	}
+	// moved is what gives a time of from on the clock of to.
+	hop := func(from, to string, moved, width, end int64) joined {
+		p, c := schemas.Message{BootID: from, Start: end - 30}, schemas.Message{BootID: to, Start: end - 5, End: end}
+		on := p
+		on.Start += moved
+		return joined{Hop: schemas.Hop{Produce: &p, Consume: &c}, clock: &hopClock{hop: schemas.Hop{Produce: &on, Consume: &c}, moved: moved, offset: clock.Interval{Lo: moved - width, Hi: moved + width}}}
+	}
+	// Host a is right, b is 1,000 ahead of it, c 500 behind; nothing compares d.
+	spans := []schemas.Span{span("a", 100, 110), span("b", 1120, 1130), span("c", -360, -350), span("d", 140, 150), {Start: 7, End: 8}}
+	f := func(what string, want []int64, hops ...joined) {
+		t.Helper()
+		var got []int64
+		for _, s := range onOneClock(spans, hops) {
+			got = append(got, s.Start)
+			if s.End < s.Start {
+				t.Errorf("%s: span %+v ends before it starts", what, s)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: starts (-want +got):\n%s", what, diff)
+		}
+		if spans[0].Start != 100 {
+			t.Fatalf("%s: the stored span was moved to %d", what, spans[0].Start)
+		}
+	}
+	f("no clock was compared", []int64{100, 1120, -360, 140, 7})
+	f("one hop", []int64{1100, 1120, -360, 140, 7}, hop("a", "b", 1000, 1, 1130))
+	f("two hops, all on the last host's", []int64{-400, -380, -360, 140, 7}, hop("a", "b", 1000, 1, 1130), hop("b", "c", -1500, 1, 5000))
+	f("the narrower of two comparisons", []int64{1100, 1120, -360, 140, 7}, hop("a", "b", 1004, 9, 1129), hop("a", "b", 1000, 1, 1130))
+
+	hops := []joined{hop("a", "b", 1000, 1, 1130), hop("b", "c", -1500, 1, 5000)}
+	onOneClock(spans, hops)
+	if got := hops[0].placed(); got.Consume.End != 1130-1500 || got.Produce.Start != 1130-30+1000-1500 || hops[0].Consume.End != 1130 {
+		t.Errorf("the first hop is drawn from %d to %d, its row ends at %d; want -400, -370 and 1130", got.Produce.Start, got.Consume.End, hops[0].Consume.End)
 	}
 }

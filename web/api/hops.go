@@ -18,6 +18,7 @@ type joined struct {
 	delivery int
 	gap      string    // why clock is nil for a hop of two hosts; empty otherwise
 	clock    *hopClock // nil unless samples tell how two hosts' clocks differ
+	moved    rowsMoved // in a journey on one clock
 	inRetry  schemas.Part
 }
 
@@ -210,7 +211,7 @@ func hopJSON(j joined) Hop {
 		Parts:    partsJSON(placed, parts, j.clock),
 		EndToEnd: part(parts.EndToEnd), RoundTrip: part(parts.RoundTrip), SharedClock: parts.SharedClock,
 		Record: recordJSON(h), Behind: told(behind(h)), Delivery: j.delivery,
-		Failed: m.Failed, ClockGap: j.gap,
+		Failed: m.Failed, ClockGap: j.gap, MovedNs: j.moved.consume,
 	}
 	if parts.Backlog.Known && parts.LongPoll.Known {
 		out.Residence = &Part{Known: true, Ns: int64(parts.Backlog.Duration + parts.LongPoll.Duration)}
@@ -228,7 +229,7 @@ func hopJSON(j joined) Hop {
 		}
 	}
 	if parts.Settle.Known {
-		out.Settle = &HopPart{Name: partSettle, Known: true, Ns: int64(parts.Settle.Duration), From: known(h.Settle.Start), To: known(h.Settle.End)}
+		out.Settle = &HopPart{Name: partSettle, Known: true, Ns: int64(parts.Settle.Duration), From: known(placed.Settle.Start), To: known(placed.Settle.End)}
 	}
 	for _, side := range []*schemas.Message{h.Produce, h.Consume} {
 		if side == nil || side.RetryAttempt == 0 && side.RetryTopic == "" {
@@ -326,7 +327,7 @@ func findingHop(j joined) finding.Hop {
 	m, rec := mainRow(h), record(h)
 	out := finding.Hop{
 		ID: hopID(h), Topic: rec.Topic, Partition: rec.Partition, Service: m.Service, TraceID: m.TraceID.String(),
-		Behind: behind(h), Parts: j.parts(), Read: h.Consume != nil, Failed: m.Failed, End: hopEnd(h),
+		Behind: behind(h), Parts: j.parts(), Read: h.Consume != nil, Failed: m.Failed, End: hopEnd(j.placed()),
 	}
 	if h.Consume != nil {
 		out.Group = h.Consume.Group

@@ -577,19 +577,12 @@ func journeyJSON(id schemas.TraceID, w *journeyWalk, spans []schemas.Span, hops 
 		}
 		end = max(end, to)
 	}
-	// A hop on one clock stands for its send span, whose own times are another's.
-	moved := map[schemas.SpanRef]bool{}
-	for i := range hops {
-		if p := hops[i].Produce; p != nil && hops[i].clock != nil {
-			moved[schemas.SpanRef{TraceID: p.TraceID, SpanID: p.SpanID}] = true
-		}
-	}
+	placed := onOneClock(spans, hops)
 	for i := range spans {
-		s := &spans[i]
-		out.Spans[i] = spanJSON(s)
-		if !moved[schemas.SpanRef{TraceID: s.TraceID, SpanID: s.SpanID}] {
-			reach(s.Start, s.End)
-		}
+		out.Spans[i] = spanJSON(&spans[i])
+		s := &placed[i]
+		out.Spans[i].MovedNs = s.Start - spans[i].Start
+		reach(s.Start, s.End)
 		services[s.Service] = true
 		if s.Status == schemas.StatusError {
 			facts.Failed++
@@ -604,8 +597,8 @@ func journeyJSON(id schemas.TraceID, w *journeyWalk, spans []schemas.Span, hops 
 	for i := range hops {
 		hop := hops[i].Hop
 		out.Hops[i] = hopJSON(hops[i])
-		placed := hops[i].placed()
-		reach(hopStart(placed), hopEnd(placed))
+		drawn := hops[i].placed()
+		reach(hopStart(drawn), hopEnd(drawn))
 		facts.Hops = append(facts.Hops, findingHop(hops[i]))
 		for _, side := range []*schemas.Message{hop.Produce, hop.Consume} {
 			if side != nil {
@@ -661,7 +654,7 @@ func journeyJSON(id schemas.TraceID, w *journeyWalk, spans []schemas.Span, hops 
 	for _, e := range events {
 		facts.Errors = append(facts.Errors, finding.Error{Title: e.Title, Href: "/issues/" + e.Issue + "/events/" + e.ID})
 	}
-	out.Critical = criticalPath(spans, hops, out.Hops)
+	out.Critical = criticalPath(placed, hops, out.Hops)
 	facts.Path = pathFacts(out.Critical)
 	for _, b := range out.Batches {
 		records := b.Records

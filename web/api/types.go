@@ -143,6 +143,7 @@ type Span struct {
 	StatusMessage string      `json:"statusMessage"`
 	Start         Nanos       `json:"start"`
 	End           Nanos       `json:"end"`
+	MovedNs       int64       `json:"movedNs,omitempty"` // in a journey on one clock: what is to be added to start and end; they are as its host told them
 	Service       string      `json:"service"`
 	Scope         string      `json:"scope"`
 	Attributes    []Attribute `json:"attributes"`
@@ -193,7 +194,10 @@ type Hop struct {
 	Clock       *HopClock `json:"clock,omitempty"` // when the two hosts' clocks were compared
 	// ClockGap says why what crosses two hosts is unknown: host, producer-samples,
 	// consumer-samples, broker, step, times. Empty when it is known, and on one host.
-	ClockGap  string `json:"clockGap,omitempty"`
+	ClockGap string `json:"clockGap,omitempty"`
+	// MovedNs is what start, end and the parts' times have more than the consumer's
+	// host told, in a journey on one clock.
+	MovedNs   int64  `json:"movedNs,omitempty"`
 	Record    Record `json:"record"`
 	Behind    *int64 `json:"behind"`   // records after this one when it was fetched
 	Delivery  int    `json:"delivery"` // 1 for the first time this group was seen to read it

@@ -75,8 +75,13 @@ test("what crosses two clocks lies within its bounds, and they are drawn", async
   // Between the ack and the question lay 24 ms, by no clock of either host.
   expect(backlog.uncertaintyNs!.lo).toBeLessThanOrEqual(24 * MS);
   expect(backlog.uncertaintyNs!.hi).toBeGreaterThanOrEqual(24 * MS);
+  // Root, send and process on one clock: the root is not 1.9 s away from what it sent.
+  expect(Math.abs(trace.durationNs / MS - figure(c, "length")), "ms that the length is off").toBeLessThan(6);
   const row = await partsOf(page, c.name);
   await expect(row("Backlog")).toContainText(/± \d/);
+  expect(await finding(page)).toMatch(/GET \/frame reached egress after 4\d\.\d\sms/);
+  await page.getByRole("button", { name: "Span GET /frame, ingress" }).click();
+  await expect(page.getByText(/1\.90\ss earlier: its host’s clock was compared/)).toBeVisible();
   await expect(page.getByText(/^clocks ± /)).toBeVisible();
 
   const { clocks } = await get<{ clocks: { name: string; lowNs: number; highNs: number }[] }>(request, "/clocks?from=-1h");

@@ -2096,6 +2096,8 @@ export interface components {
             statusMessage: string;
             start: components["schemas"]["Nanos"];
             end: components["schemas"]["Nanos"];
+            /** @description in a journey on one clock: what is to be added to start and end, which are as its host told them; absent when nothing */
+            movedNs?: number;
             service: string;
             scope: string;
             attributes: components["schemas"]["Attribute"][];
@@ -2139,6 +2141,8 @@ export interface components {
             residence?: components["schemas"]["Part"];
             /** @description when the two hosts' clocks were compared */
             clock?: components["schemas"]["HopClock"];
+            /** @description what start, end and the parts' times have more than the consumer's host told, in a journey on one clock; absent when nothing */
+            movedNs?: number;
             /**
              * @description why what crosses two hosts is unknown; absent when it is known, and on one host
              * @enum {string}

@@ -58,7 +58,7 @@ export function rowsOf(spans: readonly Span[], hops: readonly Hop[]): Row[] {
   const spanNodes = new Map<string, Node>()
   for (const s of spans) {
     const key = keyOf(s.traceId, s.spanId)
-    if (!absorbed.has(key) && !polls.has(key)) spanNodes.set(key, { row: { kind: 'span', span: s }, id: s.spanId, start: BigInt(s.start), children: [] })
+    if (!absorbed.has(key) && !polls.has(key)) spanNodes.set(key, { row: { kind: 'span', span: s }, id: s.spanId, start: BigInt(s.start) + BigInt(s.movedNs ?? 0), children: [] })
   }
   const hopNodes = new Map<Hop, Node>()
   for (const h of hops) {

@@ -3,6 +3,7 @@ import type { Interval } from './axis'
 import { subtract, union } from './axis'
 import { minus } from './format'
 import { partStyle } from './parts'
+import { spanAt } from './placed'
 import type { Row } from './tree'
 
 /** Where the parts of hops meet, in ns after origin. */
@@ -23,7 +24,7 @@ export function workOf(rows: readonly Row[], spans: readonly Span[], hops: reado
   const sends: Interval[] = []
   const own: Interval[] = []
   for (const s of spans) {
-    const i = { from: minus(s.start, origin), to: minus(s.end, origin) }
+    const i = spanAt(s, origin)
     if (drawn.has(s.traceId + '/' + s.spanId)) own.push(i)
     else sends.push(i)
   }

@@ -1,6 +1,7 @@
 import type { Hop, Journey, Span } from '../../api/types'
 import { count, duration, minus } from '../../lib/format'
 import { segments, type Segment } from '../../lib/parts'
+import { spanAt } from '../../lib/placed'
 
 /** One reading of a record in its topic's lane, until it was handed over. Times are ns after the journey's start. */
 export interface Mark {
@@ -128,8 +129,8 @@ function worksOf(j: Journey, spans: ReadonlyMap<string, Span>): { works: Map<str
     const c = h.consumer
     if (!c) continue
     const key = c.traceId + '/' + c.spanId
-    const to = h.end ? minus(h.end, j.start) : minus(c.end, j.start)
-    const from = Math.min(handedAt(h, j.start) ?? minus(c.start, j.start), to)
+    const to = h.end ? minus(h.end, j.start) : minus(c.end, j.start) + (h.movedNs ?? 0)
+    const from = Math.min(handedAt(h, j.start) ?? minus(c.start, j.start) + (h.movedNs ?? 0), to)
     const w = works.get(key)
     if (w) {
       w.from = Math.min(w.from, from)
@@ -157,8 +158,8 @@ function worksOf(j: Journey, spans: ReadonlyMap<string, Span>): { works: Map<str
     works.set(key, {
       id: key,
       service: h.producer.service,
-      from: top ? Math.min(from, minus(top.start, j.start)) : from,
-      to: top ? Math.max(to, minus(top.end, j.start)) : to,
+      from: top ? Math.min(from, spanAt(top, j.start).from) : from,
+      to: top ? Math.max(to, spanAt(top, j.start).to) : to,
       hops: [],
       name: top?.name ?? 'send',
       failed: top?.status === 'error',
@@ -208,7 +209,7 @@ function orderOf(j: Journey, works: ReadonlyMap<string, Doing>): string[] {
       link('s:' + h.producer.service, topic, t)
     }
     if (h.consumer) {
-      const handed = handedAt(h, j.start) ?? minus(h.consumer.start, j.start)
+      const handed = handedAt(h, j.start) ?? minus(h.consumer.start, j.start) + (h.movedNs ?? 0)
       see('s:' + h.consumer.service, handed)
       link(topic, 's:' + h.consumer.service, handed)
     }
@@ -301,7 +302,7 @@ function labelOf(h: Hop, fork: boolean, several: boolean, words: string, waits: 
 function markOf(h: Hop, fork: boolean, several: boolean, words: string, j: Journey, now: string): Mark {
   const handed = handedAt(h, j.start)
   const end = h.end === null ? j.durationNs : minus(h.end, j.start)
-  const to = h.consumer ? Math.min(handed ?? Math.max(startOf(h, j), minus(h.consumer.start, j.start)), end) : j.durationNs
+  const to = h.consumer ? Math.min(handed ?? Math.max(startOf(h, j), minus(h.consumer.start, j.start) + (h.movedNs ?? 0)), end) : j.durationNs
   let list = segments(h, j.start)
     .filter((s) => !(s.kind === 'part' && s.name === 'processing'))
     .map((s) => (s.kind === 'unknown' ? { ...s, names: s.names.filter((n) => n !== 'processing') } : s))

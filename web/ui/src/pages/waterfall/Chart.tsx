@@ -6,6 +6,7 @@ import { labelled, MODES, type Axis, type Interval, type Mode } from '../../lib/
 import { count, duration, minus, plain } from '../../lib/format'
 import { useMedia, useWindow } from '../../lib/hooks'
 import { hopLabel, segments } from '../../lib/parts'
+import { spanAt } from '../../lib/placed'
 import type { Row } from '../../lib/tree'
 import type { ZoomedAxis } from '../../lib/zoom'
 import { HopShapes, WORD } from '../../parts/HopBar'
@@ -259,8 +260,7 @@ function Lane({ row, axis, width, height, origin, path, batch }: LaneProps) {
   })
   if (row.kind === 'hop') return <HopLane hop={row.hop} axis={axis} width={width} height={height} origin={origin} x={x} grid={grid} onPath={onPath} />
   const s = row.span
-  const start = minus(s.start, origin)
-  const end = minus(s.end, origin)
+  const { from: start, to: end } = spanAt(s, origin)
   const from = x(start)
   const w = Math.max(x(end) - from, 2)
   const bad = s.status === 'error'

@@ -4,6 +4,7 @@ import type { Interval } from '../../lib/axis'
 import { minus } from '../../lib/format'
 import { PARTS } from '../../lib/parts'
 import { useWidth } from '../../lib/hooks'
+import { spanAt } from '../../lib/placed'
 import type { Row } from '../../lib/tree'
 import type { ZoomedAxis } from '../../lib/zoom'
 
@@ -40,8 +41,10 @@ export function Overview({ journey, rows, whole, zoom, setZoom }: { journey: Jou
       c.fillRect(x, 3 + (i / Math.max(rows.length, 1)) * (HEIGHT - 6), Math.max(whole.x(to) * width - x, 1), thick)
     }
     rows.forEach((r, i) => {
-      if (r.kind === 'span') line(i, minus(r.span.start, journey.start), minus(r.span.end, journey.start), r.span.status === 'error' ? bad : faint)
-      else for (const p of r.hop.parts) if (p.known && p.from !== null && p.to !== null && p.ns > 0) line(i, minus(p.from, journey.start), minus(p.to, journey.start), colours.get(p.name) ?? faint)
+      if (r.kind === 'span') {
+        const at = spanAt(r.span, journey.start)
+        line(i, at.from, at.to, r.span.status === 'error' ? bad : faint)
+      } else for (const p of r.hop.parts) if (p.known && p.from !== null && p.to !== null && p.ns > 0) line(i, minus(p.from, journey.start), minus(p.to, journey.start), colours.get(p.name) ?? faint)
     })
   }, [journey, rows, whole, width, theme])
   const drag = useDrag(whole, setZoom)

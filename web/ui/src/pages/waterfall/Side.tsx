@@ -316,6 +316,14 @@ function SpanSide({ span: s, journey, events, batch, openBatch, project, to }: {
           </dd>
           <dt>Began</dt>
           <dd title={fullTime(s.start)}>{time(s.start)}</dd>
+          {s.movedNs !== undefined && (
+            <>
+              <dt>Drawn</dt>
+              <dd>
+                {duration(Math.abs(s.movedNs))} {s.movedNs > 0 ? 'later' : 'earlier'}: its host’s clock was <Link to="/clocks">compared</Link>
+              </dd>
+            </>
+          )}
           <dt>Trace</dt>
           <dd className="mono">
             {s.traceId === journey.traceId ? short(s.traceId) : <Link to={to(s.traceId, s.spanId)}>{short(s.traceId)}</Link>}

@@ -9,6 +9,7 @@ import { withParams } from '../../lib/filters'
 import { count, duration, minus, short } from '../../lib/format'
 import { useTitle, useWidth } from '../../lib/hooks'
 import { useKeys, type Keys } from '../../lib/keys'
+import { spanAt } from '../../lib/placed'
 import { rowsOf, type Row } from '../../lib/tree'
 import { hits, nextHit, opened, subtreeEnds, visible } from '../../lib/view'
 import { edgesOf, workOf } from '../../lib/work'
@@ -297,7 +298,8 @@ function closable(rows: readonly Row[], parents: ReadonlySet<string>): string[] 
 }
 
 function timeOf(row: Row, origin: string): Interval | undefined {
-  const [from, to] = row.kind === 'span' ? [row.span.start, row.span.end] : [row.hop.start, row.hop.end]
+  if (row.kind === 'span') return spanAt(row.span, origin)
+  const { start: from, end: to } = row.hop
   return from !== null && to !== null ? { from: minus(from, origin), to: minus(to, origin) } : undefined
 }
 
