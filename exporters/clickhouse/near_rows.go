@@ -36,7 +36,7 @@ func (s *Store) rowsOfRecords(ctx context.Context, project uint64, records []sch
 		ps.uint("project", project)
 		ps.int("few", fewRows+1)
 		committed := len(records) <= maxNamed
-		where, settings := "", ""
+		var where, settings string
 		if committed {
 			where, settings = ps.withCommits(records), keyLeads
 		} else {
