@@ -1,6 +1,6 @@
 // Topics: the list, and one with 24 partitions of which one is hot after a member left.
 import type { APIRequestContext } from "@playwright/test";
-import { accessible, expect, finding, shot, test } from "./fixtures.js";
+import { accessible, expect, finding, refuse, shot, test } from "./fixtures.js";
 import { id } from "./seed.js";
 
 const otlp = process.env["HOPTRACE_OTLP_HTTP"] ?? "";
@@ -29,6 +29,14 @@ async function send(request: APIRequestContext): Promise<void> {
         attributes: [...common, text("messaging.operation.type", "process"), text("messaging.consumer.group.name", "stock"), number("hoptrace.consume.record_time", at), number("hoptrace.consume.asked", at), number("hoptrace.consume.answered", answered), number("hoptrace.consume.handed", answered + 1_000_000n)],
       });
     }
+  }
+  // Two that nobody could take.
+  for (let i = 0; i < 2; i++) {
+    const at = start + BigInt(i) * 1_000_000_000n;
+    (spans["stock-0"] ??= []).push({
+      traceId: id(), spanId: id().slice(0, 16), name: `send ${topic}-dlq`, kind: 4, startTimeUnixNano: String(at), endTimeUnixNano: String(at + 3_000_000n),
+      attributes: [text("messaging.system", "kafka"), text("messaging.destination.name", `${topic}-dlq`), text("messaging.destination.partition.id", "0"), number("messaging.kafka.offset", i), text("messaging.operation.type", "send")],
+    });
   }
   const answer = await request.post(`${otlp}/v1/traces`, {
     data: {
@@ -98,4 +106,38 @@ test("the heat map is a table, too, and reads on a phone", async ({ page }) => {
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
   await accessible(page);
   await shot(page, "topic-narrow");
+});
+
+test("a topic leads to its dead letters, its group's lag and the records that were slowest", async ({ page }) => {
+  await page.goto(`/topics/${topic}?from=-90m&group=stock`);
+  await expect(page.getByRole("link", { name: "Lag of stock" })).toHaveAttribute("href", new RegExp(`/lag/group\\?group=stock&topic=${topic}`));
+  await expect(page.getByRole("table", { name: `Slowest messages of ${topic}` }).getByRole("link", { name: /^Record / }).first()).toHaveAttribute("href", new RegExp(`/records/${topic}/7/\\d+`));
+  await page.getByRole("link", { name: `Dead letters: ${topic}-dlq` }).click();
+  await expect(page).toHaveURL(new RegExp(`/topics/${topic}-dlq\\?from=-90m`));
+  expect(await finding(page)).toContain("nobody has been seen to read it");
+  await expect(page.getByText("No message of this topic was read in this time.")).toBeVisible();
+  await accessible(page);
+});
+
+test("a topic that nobody used says so", async ({ page }) => {
+  await page.goto("/topics/nothing-of-this-name?from=-1h");
+  expect(await finding(page)).toContain("No message passed nothing-of-this-name");
+  await expect(page.getByRole("heading", { name: "No message passed this topic in this time" })).toBeVisible();
+  await accessible(page);
+});
+
+test.describe("when the store is away", () => {
+  test.use({ provoked: [/status of 503/] });
+
+  test("the part that failed says so, the rest stands, and it is asked again", async ({ page }) => {
+    await page.route("**/api/v1/topics/*/heatmap*", (route) => refuse(route, 503, "store_unavailable", "the store cannot be reached", "try again in a moment"));
+    await page.goto(`/topics/${topic}?from=-90m&group=stock`);
+    const heat = page.getByRole("region", { name: "Time by partition" });
+    await expect(heat.getByRole("alert")).toContainText("the store cannot be reached");
+    await expect(page.getByRole("table", { name: "Parts" })).toBeVisible();
+    await accessible(page);
+    await page.unroute("**/api/v1/topics/*/heatmap*");
+    await heat.getByRole("button", { name: "Ask again" }).click();
+    await expect(heat.getByRole("application")).toBeVisible();
+  });
 });

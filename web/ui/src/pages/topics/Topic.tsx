@@ -14,7 +14,7 @@ import { Shell } from '../../parts/Shell'
 import { Empty, Failed } from '../../parts/States'
 import { HopTable } from '../messages/Messages'
 import { Heat } from './Heat'
-import { CROSSES, partValues, ratesOf, sideOf, STATS, timesOf, TOPIC_PARTS, unknownOf, type Stat } from './topic'
+import { CROSSES, deadLettersOf, partValues, ratesOf, sideOf, STATS, timesOf, TOPIC_PARTS, topicPage, unknownOf, type Stat } from './topic'
 
 const LinesChart = lazy(() => import('../../parts/LinesChart'))
 
@@ -36,6 +36,11 @@ export function TopicPage({ topic, status }: { topic: string; status: Status | u
     queryFn: ({ signal }) => ask<'/api/v1/topics/{topic}'>('/topics/' + encodeURIComponent(topic), asked, signal),
     placeholderData: keepPreviousData,
     refetchInterval: live && !f.to ? EVERY : false,
+  })
+  const names = useQuery({
+    queryKey: ['names', project, params['from'], params['to']],
+    queryFn: ({ signal }) => ask<'/api/v1/names'>('/names', { ...apiRange(f), project }, signal),
+    staleTime: 60_000,
   })
   const d = detail.data
   const stat = STATS.find((s) => s === q.get('show')) ?? 'p99'
@@ -69,9 +74,13 @@ export function TopicPage({ topic, status }: { topic: string; status: Status | u
           </select>
         )}
         <span className="ways small">
-          {group && <Link to={'/lag/group' + withParams('', { group })}>Lag of {group}</Link>}
+          {group && <Link to={'/lag/group' + withParams('', { group, topic, project })}>Lag of {group}</Link>}
           <Link to={way('/topology', { topic })}>Topology</Link>
-          <Link to={way('/topics', { text: topic })}>Its retries and dead letters</Link>
+          {deadLettersOf(topic, names.data?.topics ?? []).map((t) => (
+            <Link key={t} to={topicPage(t, { from: f.from === '-24h' ? '' : f.from, to: f.to })}>
+              Dead letters: {t}
+            </Link>
+          ))}
           <Link to={'/issues' + withParams('', { query: 'topic:' + (/^[\w.-]+$/.test(topic) ? topic : JSON.stringify(topic)) })}>Issues</Link>
         </span>
       </div>

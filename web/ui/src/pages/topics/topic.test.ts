@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { TopicDetail, TopicSide } from '../../api/types'
-import { partLine, ratesOf, sideOf, timesOf, topicPage, unknownOf } from './topic'
+import { deadLettersOf, partLine, ratesOf, sideOf, timesOf, topicPage, unknownOf } from './topic'
 
 const side = (group: string, messages = 0): TopicSide => ({ group, messages, failed: 0, perSecond: 0, bytesPerSecond: null, firstSeen: null, lastSeen: null, lagNs: null, parts: [], sizes: null, series: null })
 
@@ -22,4 +22,11 @@ test('a part is told by the side that sees it', () => {
   expect(sideOf(d, 'processing')?.group).toBe('b')
   expect(unknownOf(d.groups[1], { name: 'backlog', count: 4, p50Ns: 0, p90Ns: 0, p95Ns: 0, p99Ns: 0, negative: 0 })).toBe(3)
   expect(partLine('residence').label).toBe('Residence')
+})
+
+test('dead letters are found by the name of their topic', () => {
+  const names = ['orders', 'orders-dlq', 'orders.retry', 'reorders-dlq', 'eu.orders.dead-letters', 'orders-eu-dlt', 'dlq']
+  expect(deadLettersOf('orders', names)).toEqual(['orders-dlq', 'eu.orders.dead-letters', 'orders-eu-dlt'])
+  expect(deadLettersOf('orders-dlq', names)).toEqual([])
+  expect(deadLettersOf('payments', names)).toEqual([])
 })

@@ -38,6 +38,16 @@ export function topicPage(topic: string, params: Record<string, string> = {}): s
   return '/topics/' + encodeURIComponent(topic) + (q ? '?' + q : '')
 }
 
+// As the API tells dead letters by their topic's name.
+const DEAD = /(^|[._-])(dlq|dlt|dead[._-]?letters?|dead)([._-]|$)/i
+
+/** The topics in which a topic's dead letters lie, by their names: its own and one of the words for them. At most four. */
+export function deadLettersOf(topic: string, names: readonly string[]): string[] {
+  if (DEAD.test(topic)) return []
+  const bounds = (at: number, name: string) => (at === 0 || /[._-]/.test(name[at - 1]!)) && (at + topic.length === name.length || /[._-]/.test(name[at + topic.length]!))
+  return names.filter((n) => n !== topic && DEAD.test(n) && n.includes(topic) && bounds(n.indexOf(topic), n)).slice(0, 4)
+}
+
 /** Unix seconds of the begin of each step. */
 export function timesOf(d: Pick<TopicDetail, 'from' | 'stepNs' | 'slots'>): number[] {
   const from = Number(BigInt(d.from) / 1_000_000n) / 1000
