@@ -1,8 +1,9 @@
 import { useQuery } from '@tanstack/react-query'
 import { Component, lazy, Suspense, type ReactNode } from 'react'
-import { Redirect, Route, Switch, useLocation, useSearch } from 'wouter'
+import { Redirect, Route, Router, Switch, useLocation, useSearch } from 'wouter'
 import { ApiError, ask } from './api/client'
 import type { Status } from './api/types'
+import { decoded, useWholeLocation, useWholeSearch } from './lib/location'
 import { FirstRun } from './pages/firstrun/FirstRun'
 import { IssuePage } from './pages/issue/Issue'
 import { Discarded } from './pages/issues/Discarded'
@@ -54,8 +55,17 @@ const Members = lazy(() => import('./pages/account/Members').then((m) => ({ defa
 const Audit = lazy(() => import('./pages/account/Audit').then((m) => ({ default: m.Audit })))
 const Settings = lazy(() => import('./pages/settings/Settings').then((m) => ({ default: m.Settings })))
 
-/** What is there before one is signed in; everything else leads here and back. */
+/** The application. Names in its URLs are read as they were written. */
 export function App() {
+  return (
+    <Router hook={useWholeLocation} searchHook={useWholeSearch}>
+      <Start />
+    </Router>
+  )
+}
+
+/** What is there before one is signed in; everything else leads here and back. */
+function Start() {
   const [path] = useLocation()
   return (
     <Suspense fallback={null}>
@@ -97,7 +107,7 @@ function Pages() {
           <Redirect to="/traces" replace />
         </Route>
         <Route path="/traces">{list(<Traces status={s} />, 'Traces')}</Route>
-        <Route path="/traces/:id">{(p) => <Waterfall key={p.id} id={p.id} status={s} />}</Route>
+        <Route path="/traces/:id">{(p) => <Waterfall key={p.id} id={decoded(p.id)} status={s} />}</Route>
         <Route path="/find">
           <Later page="Messages" status={s} ranged>
             <FindPage status={s} />
@@ -141,7 +151,7 @@ function Pages() {
                 </Shell>
               }
             >
-              <Topic key={p.topic} topic={p.topic} status={s} />
+              <Topic key={p.topic} topic={decoded(p.topic)} status={s} />
             </Suspense>
           )}
         </Route>
@@ -149,8 +159,8 @@ function Pages() {
         <Route path="/issues/discarded">
           <Discarded status={s} />
         </Route>
-        <Route path="/issues/:id">{(p) => <IssuePage key={p.id} id={p.id} event="latest" status={s} />}</Route>
-        <Route path="/issues/:id/events/:event">{(p) => <IssuePage key={p.id} id={p.id} event={p.event} status={s} />}</Route>
+        <Route path="/issues/:id">{(p) => <IssuePage key={p.id} id={decoded(p.id)} event="latest" status={s} />}</Route>
+        <Route path="/issues/:id/events/:event">{(p) => <IssuePage key={p.id} id={decoded(p.id)} event={decoded(p.event)} status={s} />}</Route>
         <Route path="/clocks">
           <Suspense
             fallback={

@@ -1,3 +1,5 @@
+import { decoded } from '../../lib/location'
+
 /** The path of a record's page; undefined when its coordinates are not told. */
 export function recordPath(r: { topic: string; partition: number | null; offset: number | null }): string | undefined {
   return r.topic === '' || r.partition === null || r.offset === null ? undefined : `/records/${encodeURIComponent(r.topic)}/${r.partition}/${r.offset}`
@@ -11,12 +13,4 @@ export function recordPath(r: { topic: string; partition: number | null; offset:
 export function placeOf(path: string): { topic: string; partition: string; offset: string } {
   const [topic = '', partition = '', offset = ''] = path.split('/').slice(2).map(decoded)
   return { topic, partition, offset }
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text // a person wrote it by hand
-  }
 }
