@@ -24,6 +24,8 @@ const queries: QueryClient = new QueryClient({
     queries: {
       staleTime: 5_000,
       refetchOnWindowFocus: false,
+      // The server may well be on this machine: being offline is an answer that fails, not one to wait for.
+      networkMode: 'always',
       // A busy or missing server is asked twice more; a refusal stays one.
       retry: (failures, e) => failures < 2 && (!(e instanceof ApiError) || e.status === 0 || e.status === 503),
       retryDelay: (n) => 300 * 2 ** n,

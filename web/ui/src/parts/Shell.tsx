@@ -6,6 +6,7 @@ import { asked, looksUp } from '../lib/find'
 import { useKeys } from '../lib/keys'
 import { chooseTheme, chosenTheme, THEMES } from '../lib/theme'
 import { AccountMenu } from './AccountMenu'
+import { Asked, useStale } from './Asked'
 import { Help } from './Help'
 import { Hatches } from './HopBar'
 import { Link, useTo } from './Link'
@@ -124,22 +125,28 @@ export function Shell({ page, status, back, filters, wanted, allProjects, ownSea
           {status && status.projects.length > 1 && <ProjectPick status={status} all={allProjects} />}
           {ownSearch ? <span className="grow" /> : <Search ref={search} kind={filters} wanted={wanted} />}
           {ranged && <RangePick />}
-          {live && (
-            <button type="button" className={'pick' + (live.on ? ' on' : '')} aria-pressed={live.on} onClick={() => live.set(!live.on)}>
-              Live
-            </button>
-          )}
+          {live && <LiveButton {...live} />}
         </header>
         <main id="main" tabIndex={-1}>
           {children}
         </main>
       </div>
+      <Asked />
       <Hatches />
       <div className="toast" role="status">
         {toast}
       </div>
       {help && <Help close={() => setHelp(false)} />}
     </div>
+  )
+}
+
+function LiveButton({ on, set }: NonNullable<ShellProps['live']>) {
+  const stale = useStale() !== undefined
+  return (
+    <button type="button" className={'pick live' + (stale && on ? ' fails' : on ? ' on' : '')} aria-pressed={on} title={stale ? 'The last question was not answered' : undefined} onClick={() => set(!on)}>
+      {stale && on ? 'Not live' : 'Live'}
+    </button>
   )
 }
 

@@ -94,7 +94,6 @@ export function TopicPage({ topic, status }: { topic: string; status: Status | u
         </Empty>
       ) : (
         <div className={'topicpage' + (detail.isPlaceholderData ? ' stale' : '')}>
-          {detail.error && d && <Failed error={detail.error} retry={() => void detail.refetch()} retrying={detail.isFetching} />}
           <Parts d={d} stat={stat} choose={(s) => set({ show: s === 'p99' ? '' : s })} />
           <Flow d={d} group={group} choose={(g) => set({ group: g, row: '', at: '' })} />
           <Heat topic={topic} group={group} params={params} ready={d !== undefined || f.group !== ''} live={live && !f.to ? EVERY : false} />

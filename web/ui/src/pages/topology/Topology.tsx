@@ -151,7 +151,6 @@ export function TopologyPage({ status }: { status: Status | undefined }) {
         </Empty>
       ) : (
         <>
-          {error && <Failed error={error} retry={again} retrying={busy} />}
           <div className="split topology">
             <div className="stacked">
               <div className={asTable ? '' : 'panel'}>

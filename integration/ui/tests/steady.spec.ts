@@ -1,0 +1,110 @@
+// What a page does while its server fails, lasts long, or answers something else than
+// before; and that names which need escaping come through each URL.
+import { caseOf } from "./awkward.js";
+import { accessible, expect, finding, refuse, shot, test } from "./fixtures.js";
+
+const down = "the store cannot be reached now";
+
+test.describe("a page whose questions fail after it was shown", () => {
+  test.use({ provoked: [/Failed to load resource/] });
+
+  for (const [path, question] of [
+    ["/lag", "**/api/v1/lag?*"],
+    ["/health", "**/api/v1/health?*"],
+    ["/clocks", "**/api/v1/clocks?*"],
+    ["/ledger", "**/api/v1/ledger?*"],
+    ["/traces", "**/api/v1/traces?*"],
+    ["/messages", "**/api/v1/hops?*"],
+  ] as const) {
+    test(`${path} says so, how old it is, and asks again`, async ({ page }) => {
+      await page.goto(path);
+      const said = await finding(page);
+      await expect(page.getByRole("button", { name: "Live", exact: true })).toBeVisible();
+      const before = await page.locator("main").getByRole("row").count();
+      await page.route(question, (route) => refuse(route, 503, "store_unavailable", down, "try again"));
+      const notice = page.getByRole("region", { name: "Not refreshed" });
+      await expect(notice.getByRole("alert")).toContainText(down, { timeout: 30_000 });
+      await expect(notice).toContainText(/What is shown is of \d\d:\d\d:\d\d, (now|\d+\s[smh] ago)/);
+      await expect(page.getByRole("button", { name: "Not live" })).toBeVisible();
+      // The page stays.
+      expect(await finding(page)).toBe(said);
+      expect(await page.locator("main").getByRole("row").count()).toBe(before);
+      if (path === "/health") {
+        await accessible(page);
+        await shot(page, "not-refreshed-light");
+        await page.emulateMedia({ colorScheme: "dark" });
+        await accessible(page);
+        await shot(page, "not-refreshed-dark");
+        await page.setViewportSize({ width: 390, height: 844 });
+        await shot(page, "not-refreshed-390");
+      }
+      await page.unroute(question);
+      await notice.getByRole("button", { name: "Ask again" }).click();
+      await expect(notice).toHaveCount(0);
+      await expect(page.getByRole("button", { name: "Live", exact: true })).toBeVisible();
+    });
+  }
+
+  test("a page that is asked by hand says so too", async ({ page }) => {
+    await page.goto("/topology");
+    await finding(page);
+    await page.route("**/api/v1/**", (route) => route.abort("connectionrefused"));
+    await page.getByRole("button", { name: "Refresh" }).click();
+    await expect(page.getByRole("alert")).toContainText("the server does not answer", { timeout: 30_000 });
+    await expect(page.getByRole("alert")).toHaveCount(1);
+  });
+});
+
+test("a question that lasts long says for how long, and is called back", async ({ page }) => {
+  let cut = 0;
+  page.on("requestfailed", (r) => (cut += r.url().includes("/api/v1/topics") ? 1 : 0));
+  await page.route("**/api/v1/topics?*", () => {}); // no answer
+  await page.goto("/topics");
+  const asking = page.getByRole("region", { name: "Asking" });
+  await expect(asking).toContainText(/for \d+/);
+  await asking.getByRole("button", { name: "Cancel" }).click();
+  await expect(page.getByRole("status").filter({ hasText: "called back" })).toBeVisible();
+  await expect.poll(() => cut).toBeGreaterThan(0);
+  await accessible(page);
+  await page.unroute("**/api/v1/topics?*");
+  await page.getByRole("button", { name: "Ask again" }).click();
+  await expect(page.getByRole("table")).not.toHaveCount(0);
+  await expect(page.getByRole("region", { name: "Called back" })).toHaveCount(0);
+});
+
+test("names that need escaping come through each URL", async ({ page }) => {
+  const c = caseOf("names to escape");
+  const topic = encodeURIComponent(c.topic!);
+  const group = encodeURIComponent(c.group!);
+  const asked = (path: string) => page.waitForRequest((r) => new URL(r.url()).pathname === "/api/v1" + path);
+
+  for (const [at, path, name, value] of [
+    [`/messages?topic=${topic}`, "/hops", "topic", c.topic!],
+    [`/topology?topic=${topic}`, "/topology", "topic", c.topic!],
+    [`/traces?group=${group}`, "/traces", "group", c.group!],
+  ] as const) {
+    const question = asked(path);
+    await page.goto(at);
+    expect(new URL((await question).url()).searchParams.get(name), at).toBe(value);
+    await finding(page);
+    await expect(page.getByRole("alert")).toHaveCount(0);
+  }
+
+  await page.goto(`/topics/${topic}`);
+  expect(await finding(page)).not.toContain("No message");
+  await expect(page.getByText(c.topic!, { exact: true }).first()).toBeVisible();
+  // A choice on the page keeps the name.
+  await page.getByLabel("Time range").selectOption("-6h");
+  await expect(page).toHaveURL((u) => u.pathname === `/topics/${topic}`);
+  expect(await finding(page)).not.toContain("No message");
+
+  await page.goto(`/records/${topic}/${c.partition}/${c.offset}`);
+  await finding(page);
+  await expect(page.getByRole("complementary", { name: "The record" })).toContainText(c.topic!);
+  await expect(page.getByRole("alert")).toHaveCount(0);
+
+  await page.goto("/messages?topic=" + topic);
+  await page.getByLabel("Group").selectOption(c.group!);
+  await expect(page.getByLabel("Topic")).toHaveValue(c.topic!);
+  await expect(page).toHaveURL((u) => u.searchParams.get("topic") === c.topic! && u.searchParams.get("group") === c.group!);
+});
