@@ -2451,7 +2451,7 @@ export interface components {
             failed: number;
             lastSeen: components["schemas"]["Nanos"] | null;
         };
-        /** @description TopologyEdge leads the way that records go. latency is, of a write, produce request written to answered; of a read, the record's time to handed out by the broker, which crosses two clocks; of processing, handed to the application to done. lagNs is, of a read, by how much the newest record read is older than the newest one written. */
+        /** @description TopologyEdge leads the way that records go. latency is, of a write, produce request written to answered; of a read, the record's time to handed out by the broker, which crosses two clocks; of processing, handed to the application to done. lagNs is, of a read, by how much the newest record read is older than the newest one written, or of a range that ends now the age of the oldest unread record that the lag desk knows, the larger. */
         TopologyEdge: {
             id: string;
             /** @enum {string} */
