@@ -8,6 +8,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/hoptrace/hoptrace/internal/search"
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
@@ -81,6 +82,7 @@ type TraceQuery struct {
 	Group      string
 	MinLatency time.Duration // of the whole trace: first start to last end
 	ErrorsOnly bool
+	Where      search.Expr // of search.Spans: one span of the trace fulfils it
 	// Before pages: only traces that start before this time (Unix ns); zero
 	// means from the newest. Of the traces that start at it, those with an id
 	// below BeforeTrace come too: with the last one of a page in both, no trace

@@ -26,7 +26,9 @@ const queryUsage = `hoptrace query asks a running server for anything that its U
   hoptrace query hops 'topic:orders backlog>2s' --order -backlog --format csv > slow.csv
   hoptrace query issues 'is:unresolved level:error'
   hoptrace query logs 'level:error "card declined"'
-  hoptrace query traces | topics | lag | topology | ledger | releases | monitors | clocks | feedback | metrics | discarded
+  hoptrace query traces 'status:error http.route:/orders'      traces with a span that matches
+  hoptrace query messages 'topic:orders backlog>1s'
+  hoptrace query topics | lag | topology | ledger | releases | monitors | clocks | feedback | metrics | discarded
   hoptrace query traces/ID                one trace with all that hangs together with it
   hoptrace query records/TOPIC/PARTITION/OFFSET
   hoptrace query health | dead-letters | projects | members | audit    as JSON
@@ -43,7 +45,7 @@ const queryUsage = `hoptrace query asks a running server for anything that its U
   --server URL         default http://127.0.0.1:8090
   --token TOKEN        an API token, or in the environment HOPTRACE_TOKEN
 
-The language of spans, hops and logs: docs/search.md. It ends with 1 when the server does not
+The language of spans, hops, logs, traces and messages: docs/search.md. It ends with 1 when the server does not
 answer or refuses, with 2 when the command is wrong, with 130 when it was interrupted, which
 ends the question in the engine, too.
 `
@@ -54,7 +56,8 @@ type queryView struct {
 	text    string   // parameter of the query
 	columns []string // of a table; of its CSV
 	timed   bool     // the last 24 hours unless a time is given
-	streams bool     // the server sends all pages
+	streams bool     // its limit is not told to the server, which sends all pages
+	pages   bool     // the list has pages when it is asked for each delivery
 }
 
 var queryViews = map[string]queryView{
@@ -62,8 +65,8 @@ var queryViews = map[string]queryView{
 	"hops":      {path: "/search/hops", text: "q", timed: true, streams: true, columns: []string{"end", "topic", "partition", "offset", "producer.service", "group", "endToEnd_ns", "backlog_ns", "processing_ns", "failed"}},
 	"logs":      {path: "/logs", text: "q", timed: true, columns: []string{"time", "level", "service", "body"}},
 	"issues":    {path: "/issues", text: "query", columns: []string{"id", "status", "level", "title", "culprit", "events", "lastSeen"}},
-	"traces":    {path: "/traces", timed: true, columns: []string{"start", "traceId", "root", "service", "durationNs", "spans", "errors"}},
-	"messages":  {path: "/hops", timed: true, columns: []string{"end", "topic", "partition", "offset", "producer.service", "group", "endToEnd_ns", "backlog_ns", "processing_ns", "failed"}},
+	"traces":    {path: "/traces", text: "q", timed: true, columns: []string{"start", "traceId", "root", "service", "durationNs", "spans", "errors"}},
+	"messages":  {path: "/hops", text: "q", pages: true, timed: true, columns: []string{"end", "topic", "partition", "offset", "producer.service", "group", "endToEnd_ns", "backlog_ns", "processing_ns", "failed"}},
 	"topics":    {path: "/topics"},
 	"lag":       {path: "/lag", columns: []string{"cluster", "group", "topic", "state", "lag", "behindNs"}},
 	"topology":  {path: "/topology"},
@@ -217,8 +220,11 @@ func answerQuery(ctx context.Context, f queryFlags, stdout, stderr io.Writer) er
 	if table && f.limit == 0 {
 		f.limit = 50
 	}
-	if f.limit > 0 && !v.streams && slices.Contains([]string{"/logs", "/issues", "/traces", "/hops", "/lag", "/feedback", "/releases", "/discarded"}, v.path) {
-		f.params.Set("limit", strconv.Itoa(min(f.limit, 500)))
+	if v.pages {
+		f.params.Set("each", "true")
+	}
+	if f.limit > 0 && f.limit <= 500 && !v.streams && slices.Contains([]string{"/logs", "/issues", "/traces", "/hops", "/lag", "/feedback", "/releases", "/discarded"}, v.path) {
+		f.params.Set("limit", strconv.Itoa(f.limit)) // more are cut from all pages
 	}
 	f.params.Set("format", f.format)
 	if table {

@@ -53,6 +53,11 @@ func TestQueryPrintsWhatTheServerHas(t *testing.T) {
 		t.Errorf("3 spans are printed as\n%s", out)
 	}
 	f("orders", "hops", "topic:orders", "--from=-168h")
+	f("orders", "messages", "topic:orders", "--from=-168h", "--limit=600")
+	if out := f("", "messages", "topic:nothing", "--from=-168h"); strings.Contains(out, "orders") {
+		t.Errorf("messages of another topic are printed: %s", out)
+	}
+	f("traceId", "traces", "service:payments", "--from=-168h", "--format=csv")
 	if _, err := csv.NewReader(strings.NewReader(f("traceId", "spans", "--from=-168h", "--format", "csv", "--limit", "5"))).ReadAll(); err != nil {
 		t.Error(err)
 	}

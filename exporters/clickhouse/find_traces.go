@@ -9,6 +9,7 @@ import (
 	"github.com/ClickHouse/ch-go/proto"
 
 	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/internal/search"
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
@@ -112,6 +113,11 @@ func (s *Store) candidates(ctx context.Context, q exporters.TraceQuery, low int6
 	}
 	if q.ErrorsOnly {
 		where += " AND trace_id IN (SELECT trace_id FROM spans WHERE " + since + " AND status = 2)"
+	}
+	if !q.Where.Empty() {
+		ps.int("from", low) // what the condition asks of records begins there, too
+		c := rowSQL{params: &ps, subject: search.Spans}
+		where += " AND trace_id IN (SELECT trace_id FROM spans WHERE " + since + " AND " + c.expr(q.Where) + ")"
 	}
 	if q.Topic != "" || q.Group != "" {
 		where += " AND trace_id IN (SELECT trace_id FROM messages WHERE " + since

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/internal/search"
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
@@ -56,6 +57,23 @@ func findTraces(t *testing.T, s Spans) {
 	f(exporters.TraceQuery{MinLatency: time.Hour, Range: some})
 	f(exporters.TraceQuery{MinLatency: 500 * time.Millisecond, ErrorsOnly: true, Service: "shop-0", Topic: "topic-0", Group: "group-1"})
 	f(exporters.TraceQuery{Before: start.Add(30 * time.Minute).UnixNano(), ErrorsOnly: true})
+	// A query of spans finds what the filters of the same meaning do.
+	same := func(query string, as exporters.TraceQuery) {
+		t.Helper()
+		where, err := search.ParseRows(search.Spans, query)
+		noError(t, query, err)
+		as.Project, as.Limit = 1, 500
+		asked := exporters.TraceQuery{Project: 1, Limit: 500, Range: as.Range, Where: where}
+		got, err := s.FindTraces(ctx, asked)
+		noError(t, query, err)
+		sameTraces(t, "traces of "+query, got, w.find(as))
+	}
+	same("service:shop-1", exporters.TraceQuery{Service: "shop-1"})
+	same("service:nobody", exporters.TraceQuery{Service: "nobody"})
+	same("status:error", exporters.TraceQuery{ErrorsOnly: true})
+	same("status:error OR status:error", exporters.TraceQuery{ErrorsOnly: true, Range: some})
+	same("topic:topic-1", exporters.TraceQuery{Topic: "topic-1"})
+	same("topic:topic-2 group:group-0", exporters.TraceQuery{Topic: "topic-2", Group: "group-0", Range: some})
 	for _, odd := range odd {
 		f(exporters.TraceQuery{Service: odd + "x", Topic: odd + "x", Group: odd + "x"})
 	}

@@ -171,11 +171,11 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h := &Handler{cfg: cfg, deps: deps, log: log, mux: http.NewServeMux(), slots: make(chan struct{}, cfg.MaxConcurrent), exports: make(chan struct{}, maxExports), now: time.Now, metrics: m, params: map[string][]string{}}
 	h.handle("/api/v1/status", nil, h.status)
 	h.handle("/api/v1/names", []string{"from", "to"}, h.names)
-	h.handle("/api/v1/traces", []string{"from", "to", "service", "topic", "group", "min_latency", "errors", "before", "limit"}, h.traces)
+	h.handle("/api/v1/traces", []string{"from", "to", "service", "topic", "group", "min_latency", "errors", "q", "before", "limit"}, h.traces)
 	h.handle("/api/v1/traces/{id}", []string{"skip"}, h.journey)
 	h.handle("/api/v1/traces/{id}/spans/{span}/batch", []string{"order", "skip", "limit"}, h.batch)
 	h.handle("/api/v1/traces/{id}/spans/{span}/links", []string{"direction", "skip", "limit"}, h.links)
-	h.handle("/api/v1/hops", []string{"from", "to", "topic", "group", "partition", "offset_from", "offset_to", "order", "limit"}, h.hops)
+	h.handle("/api/v1/hops", []string{"from", "to", "topic", "group", "partition", "offset_from", "offset_to", "order", "q", "each", "before", "limit"}, h.hops)
 	h.handle("/api/v1/lag", []string{"from", "cluster", "group", "topic", "state", "text", "sort", "skip", "limit"}, h.lag)
 	h.handle("/api/v1/lag/{group}", []string{"from", "cluster", "topic", "partition"}, h.lagGroup)
 	h.handle("/api/v1/ledger", []string{"from", "to", "all"}, h.ledger)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/internal/search"
 	"github.com/hoptrace/hoptrace/schemas"
 	"github.com/hoptrace/hoptrace/web/api/finding"
 )
@@ -354,10 +355,21 @@ func (h *Handler) hops(ctx context.Context, q *query) (any, error) {
 	if hq.OffsetTo > 0 && hq.OffsetTo <= hq.OffsetFrom {
 		q.refuse("offset_to", q.text("offset_to"), "an offset behind offset_from")
 	}
+	each := q.bool("each") || q.text("q") != "" || q.text("before") != ""
+	if each && hq.Sent {
+		q.refuse("order", order, "newest or slowest, of deliveries")
+	}
 	if q.fault != nil {
 		return nil, q.fault
 	}
-	found, err := h.deps.Messages.Hops(ctx, hq)
+	out := HopList{}
+	var found []schemas.Hop
+	var err error
+	if each {
+		found, out.Next, err = h.deliveries(ctx, q, hq)
+	} else {
+		found, err = h.deps.Messages.Hops(ctx, hq)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot list hops of topic %q group %q: %w", hq.Topic, hq.Group, err)
 	}
@@ -370,7 +382,7 @@ func (h *Handler) hops(ctx context.Context, q *query) (any, error) {
 	if err := h.complete(ctx, q.project.ID, hops, nil); err != nil {
 		return nil, err
 	}
-	out := HopList{Hops: make([]Hop, 0, len(hops))}
+	out.Hops = make([]Hop, 0, len(hops))
 	facts := make([]finding.Hop, 0, len(hops))
 	for _, j := range hops {
 		out.Hops = append(out.Hops, hopJSON(j))
@@ -382,6 +394,57 @@ func (h *Handler) hops(ctx context.Context, q *query) (any, error) {
 		out.Finding = finding.ForHops(facts, hq.Slowest)
 	}
 	return out, nil
+}
+
+// deliveries is a page of a search: the filters of the list and what q asks.
+func (h *Handler) deliveries(ctx context.Context, q *query, hq exporters.HopQuery) (found []schemas.Hop, next *string, err error) {
+	if err := h.hasSearch(); err != nil {
+		return nil, nil, err
+	}
+	asked, err := parseRows(search.Hops, q.text("q"), "q")
+	if err != nil {
+		return nil, nil, err
+	}
+	rq := exporters.RowQuery{Project: hq.Project, Range: hq.Range, Where: search.Expr{Kids: []search.Expr{asked}}, Limit: hq.Limit}
+	if rq.Range.To.IsZero() {
+		rq.Range.To = q.now // one now for all pages
+	}
+	if hq.Slowest {
+		rq.Sort = search.RowEndToEnd
+	}
+	only := func(field string, op search.Op, v search.Value) {
+		term := search.RowTerm{Field: search.FieldOf(search.Hops, field), Op: op, Values: []search.Value{v}}
+		rq.Where.Kids = append(rq.Where.Kids, search.Expr{Logic: search.Is, Term: term})
+	}
+	if hq.Topic != "" {
+		only(search.FieldTopic, search.Eq, search.Value{Text: hq.Topic})
+	}
+	if hq.Group != "" {
+		only(search.FieldGroup, search.Eq, search.Value{Text: hq.Group})
+	}
+	if hq.Partition != nil {
+		only(search.FieldPartition, search.Eq, search.Value{Number: int64(*hq.Partition)})
+	}
+	if hq.OffsetFrom > 0 {
+		only(search.FieldOffset, search.Ge, search.Value{Number: hq.OffsetFrom})
+	}
+	if hq.OffsetTo > 0 {
+		only(search.FieldOffset, search.Lt, search.Value{Number: hq.OffsetTo})
+	}
+	if s := q.text("before"); s != "" && !readCursor(s, &rq) {
+		return nil, nil, badParameter("before", s, "what the last page of the same order gave as next")
+	}
+	rows, err := h.deps.Search.SearchHops(ctx, rq)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range rows {
+		found = append(found, rows[i].Hop)
+	}
+	if len(rows) > 0 && len(rows) == rq.Limit {
+		next = cursor(rq, rows[len(rows)-1].Key)
+	}
+	return found, next, nil
 }
 
 // oldest is when the first of records that were sent began; zero without one.

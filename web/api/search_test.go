@@ -403,3 +403,56 @@ func must[T any](v T, err error) T {
 	}
 	return v
 }
+
+func TestListsOfTracesAndMessagesTakeAQuery(t *testing.T) {
+	h := newHandler(t, searchStore(120))
+	q := url.QueryEscape
+	f := func(path string, want int) {
+		t.Helper()
+		if got := get[TraceList](t, h, "/traces?limit=500&"+path, http.StatusOK); len(got.Traces) != want {
+			t.Errorf("%s: %d traces, want %d", path, len(got.Traces), want)
+		}
+	}
+	f("q="+q("status:error"), 24)
+	f("q="+q("status:error")+"&errors=true&service=payments", 24)
+	f("q="+q(`"charge 1" -status:error`), 32)
+	f("q="+q("order.id:7 OR order.id:8"), 2)
+	f("q="+q("order.id:7"), 1)
+	f("q="+q("order.id:7")+"&service=nobody", 0)
+
+	// Pages of messages: the old filters and the query together, each row once.
+	seen := map[string]bool{}
+	for next, pages := "", 0; ; pages++ {
+		page := get[HopList](t, h, "/hops?limit=10&topic=orders&group=billing&offset_from=5&offset_to=100&q="+q("processing>50ms")+next, http.StatusOK)
+		for _, hop := range page.Hops {
+			if seen[hop.ID] || *hop.Offset <= 50 || *hop.Offset >= 100 {
+				t.Errorf("message %s comes twice or does not match", hop.ID)
+			}
+			seen[hop.ID] = true
+		}
+		if page.Next == nil {
+			break
+		}
+		next = "&before=" + q(*page.Next)
+	}
+	if len(seen) != 49 {
+		t.Errorf("%d messages, want 49", len(seen))
+	}
+	if got := get[HopList](t, h, "/hops?each=true&limit=500", http.StatusOK); len(got.Hops) != 120 {
+		t.Errorf("%d deliveries, want 120", len(got.Hops))
+	}
+	var rows []Hop
+	if err := json.NewDecoder(exported(t, h, "/hops?format=json&q="+q("processing>50ms")).Body).Decode(&rows); err != nil || len(rows) != 69 {
+		t.Errorf("%d messages as a file, error %v; want 69", len(rows), err)
+	}
+	bad := func(path, param, want string) {
+		t.Helper()
+		if e := get[Problem](t, h, path, http.StatusBadRequest); e.Param != param || !strings.Contains(e.Detail+e.WayOut, want) {
+			t.Errorf("%s: %+v; want one of %s with %q", path, e, param, want)
+		}
+	}
+	bad("/traces?q="+q("duration>x"), "q", "at 10")
+	bad("/hops?q="+q("topic:a (backlog>1s"), "q", "at 9")
+	bad("/hops?each=true&order=sent", "order", "deliveries")
+	bad("/hops?before=7", "before", "last page")
+}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/internal/search"
 	"github.com/hoptrace/hoptrace/schemas"
 	"github.com/hoptrace/hoptrace/web/api/finding"
 )
@@ -19,9 +20,11 @@ func (h *Handler) traces(ctx context.Context, q *query) (any, error) {
 		MinLatency: q.duration("min_latency"), ErrorsOnly: q.bool("errors"), Limit: q.limit(50),
 	}
 	tq.Before, tq.BeforeTrace = q.tracePage("before")
-	if q.fault != nil {
-		return nil, q.fault
+	where, err := parseRows(search.Spans, q.text("q"), "q")
+	if err = cmp.Or(q.fault, err); err != nil {
+		return nil, err
 	}
+	tq.Where = where
 	found, err := h.deps.Spans.FindTraces(ctx, tq)
 	if err != nil {
 		return nil, fmt.Errorf("cannot list traces: %w", err)
@@ -29,7 +32,7 @@ func (h *Handler) traces(ctx context.Context, q *query) (any, error) {
 	out := TraceList{Traces: make([]TraceSummary, len(found))}
 	facts := finding.Traces{
 		Count:    len(found),
-		Filtered: tq.Service != "" || tq.Topic != "" || tq.Group != "" || tq.MinLatency > 0 || tq.ErrorsOnly,
+		Filtered: tq.Service != "" || tq.Topic != "" || tq.Group != "" || tq.MinLatency > 0 || tq.ErrorsOnly || !where.Empty(),
 		More:     len(found) == tq.Limit,
 	}
 	for i, t := range found {

@@ -328,6 +328,7 @@ type Quantiles struct {
 type HopList struct {
 	Finding finding.Finding `json:"finding"`
 	Hops    []Hop           `json:"hops"`
+	Next    *string         `json:"next"` // value of before for the next page; only deliveries have pages
 }
 
 // Event is one event as it is stored.

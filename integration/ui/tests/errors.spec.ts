@@ -279,7 +279,7 @@ test("an action on several issues tells what became of each", async ({ page, req
   const of = (type: string) => outcome.getByRole("listitem").filter({ hasText: type });
   await expect(of("ShelfEmpty")).toContainText("done");
   await expect(of("it was theirs before")).toHaveCount(1);
-  await expect(outcome.getByRole("listitem").first()).toContainText(`issue ${from}`);
+  await expect(outcome.getByRole("listitem").first()).toContainText("OutOfStock");
   await expect(outcome.getByRole("listitem").first()).toContainText(`it was merged into issue ${into}`);
   await accessible(page);
   await shot(page, "plan-outcome-light");

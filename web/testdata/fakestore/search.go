@@ -39,7 +39,7 @@ func spanHolds(p *schemas.Span, t search.RowTerm) bool {
 	return false
 }
 
-// hopHolds knows topic, group, service and processing.
+// hopHolds knows topic, partition, offset, group, service and processing.
 func hopHolds(h schemas.Hop, t search.RowTerm) bool {
 	if t.Field == nil {
 		return t.Key == "" && strings.Contains(h.Consume.Topic, t.Values[0].Text)
@@ -47,6 +47,10 @@ func hopHolds(h schemas.Hop, t search.RowTerm) bool {
 	switch t.Field.Name {
 	case search.FieldTopic:
 		return says(t, h.Consume.Topic)
+	case search.FieldPartition:
+		return t.Compare(int64(h.Consume.Partition))
+	case search.FieldOffset:
+		return t.Compare(h.Consume.Offset)
 	case search.FieldGroup:
 		return says(t, h.Consume.Group)
 	case search.RowService:

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/internal/search"
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
@@ -80,7 +81,7 @@ func (s *Store) FindTraces(ctx context.Context, q exporters.TraceQuery) ([]expor
 		end            int64
 		rootStart      int64
 		service, topic bool
-		group          bool
+		group, asked   bool
 	}
 	all := map[schemas.TraceID]*gathered{}
 	for i := range s.AllSpans {
@@ -105,6 +106,7 @@ func (s *Store) FindTraces(ctx context.Context, q exporters.TraceQuery) ([]expor
 			t.Errors++
 		}
 		t.service = t.service || p.Service == q.Service
+		t.asked = t.asked || q.Where.Holds(func(term search.RowTerm) bool { return spanHolds(p, term) })
 	}
 	for i := range s.AllMessages {
 		m := &s.AllMessages[i]
@@ -119,7 +121,7 @@ func (s *Store) FindTraces(ctx context.Context, q exporters.TraceQuery) ([]expor
 	var out []exporters.TraceSummary
 	for _, t := range all {
 		t.Duration = time.Duration(t.end - t.Start)
-		if !within(t.Start, q.Range) || q.Service != "" && !t.service || q.Topic != "" && !t.topic || q.Group != "" && !t.group ||
+		if !within(t.Start, q.Range) || !t.asked || q.Service != "" && !t.service || q.Topic != "" && !t.topic || q.Group != "" && !t.group ||
 			t.Duration < q.MinLatency || q.ErrorsOnly && t.Errors == 0 || q.Before != 0 && (t.Start > q.Before || t.Start == q.Before && bytes.Compare(t.TraceID[:], q.BeforeTrace[:]) >= 0) {
 			continue
 		}

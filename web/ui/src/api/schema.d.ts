@@ -195,7 +195,9 @@ export interface paths {
         /**
          * Hops, newest or slowest first, or records as they were sent.
          * @description With order sent, records are listed as their producers told, oldest first,
-         *     whether a group has read them or not; group means nothing then.
+         *     whether a group has read them or not; group means nothing then. Else a record that one
+         *     group read more than once is one hop, of its latest delivery, and there is one page. With each, q
+         *     or before, each delivery is a hop of its own, and the list has pages.
          */
         get: operations["hops"];
         put?: never;
@@ -3262,6 +3264,8 @@ export interface components {
         HopList: {
             finding: components["schemas"]["Finding"];
             hops: components["schemas"]["Hop"][];
+            /** @description value of before for the next page; only deliveries have pages */
+            next: string | null;
         };
         /** @description IssueList is a page of issues. */
         IssueList: {
@@ -4414,6 +4418,8 @@ export interface operations {
                 min_latency?: string;
                 /** @description Only traces with an error. */
                 errors?: boolean;
+                /** @description Only traces with a span that matches, in the query language of spans (docs/search.md). */
+                q?: string;
                 /** @description Next page: what the last page gave as next, as it came. */
                 before?: components["parameters"]["before"];
                 limit?: components["parameters"]["limit"];
@@ -4664,6 +4670,12 @@ export interface operations {
                 /** @description Offset behind the last. */
                 offset_to?: number;
                 order?: "newest" | "slowest" | "sent";
+                /** @description Only deliveries that match, in the query language of hops (docs/search.md). */
+                q?: string;
+                /** @description Each delivery, in pages. */
+                each?: boolean;
+                /** @description The page behind: what the last page of the same order gave as next. */
+                before?: string;
                 limit?: components["parameters"]["limit"];
                 /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
                 format?: components["parameters"]["format"];

@@ -19,6 +19,21 @@ describe('filters', () => {
     expect(readTyped('servcie:orders', false).kind).toBe('fault')
     expect(readTyped('orders', false).kind).toBe('fault')
   })
+  it('put what is no filter into the query of a list that has one', () => {
+    const asked = (s: string) => {
+      const got = readTyped(s, false, true)
+      return got.kind === 'filters' ? Object.fromEntries(Object.entries(got.change).filter(([, v]) => v !== '')) : got
+    }
+    expect(asked('service:orders duration>1s "card declined"')).toEqual({ service: 'orders', q: 'duration>1s "card declined"' })
+    expect(asked('service:orders OR status:error')).toEqual({ q: 'service:orders OR status:error' })
+    expect(asked('(topic:a topic:b) min:1s')).toEqual({ q: '(topic:a topic:b) min:1s' })
+    expect(asked('topic:[a,b] group:pay* topic:c')).toEqual({ q: 'topic:[a,b] group:pay*', topic: 'c' })
+    expect(asked('service:a service:b')).toEqual({ service: 'a', q: 'service:b' })
+    expect(asked('group:"two words" errors:true')).toEqual({ q: 'group:"two words"', errors: 'true' })
+    expect(asked('')).toEqual({})
+    const f = readFilters('?service=orders&q=duration>1s')
+    expect(typedOf(f, false)).toBe('service:orders duration>1s')
+  })
   it('take a query where a page has one', () => {
     expect(readTyped('is:new card  declined', true)).toEqual({ kind: 'filters', change: { query: 'is:new card declined', text: '' } })
     expect(typedOf(readFilters('?query=is:new+x'), true)).toBe('is:new x')

@@ -5,6 +5,8 @@ export interface Filters {
   group: string
   min_latency: string
   errors: boolean
+  /** In the query language of the page's rows, beside the filters. */
+  q: string
   query: string
   order: string
   from: string
@@ -25,6 +27,7 @@ export function readFilters(search: string): Filters {
     group: get('group'),
     min_latency: get('min_latency'),
     errors: get('errors') === 'true',
+    q: get('q'),
     query: q.get('query') ?? q.get('text') ?? DEFAULT_QUERY,
     order: get('order'),
     from: q.get('from') ?? DEFAULT_FROM,
@@ -56,21 +59,34 @@ export type Typed = { kind: 'trace'; id: string } | { kind: 'filters'; change: R
 
 const NAMES: Record<string, string> = { service: 'service', topic: 'topic', group: 'group', min: 'min_latency', errors: 'errors', is: 'errors' }
 
-/** Reads "service:orders topic:payments min:100ms errors:true", a trace id, or, where a page has a query of its own, that. */
-export function readTyped(input: string, hasText: boolean): Typed {
+/**
+ * Reads "service:orders topic:payments min:100ms errors:true", a trace id, or, where a page has a query of its own, that.
+ * On a page whose rows have a query language, what is no filter is in it.
+ */
+export function readTyped(input: string, hasText: boolean, asks = false): Typed {
   const s = input.trim()
   if (/^[0-9a-f]{32}$/i.test(s)) return { kind: 'trace', id: s.toLowerCase() }
-  const change: Record<string, string> = hasText ? { query: EVERYTHING, text: '' } : { service: '', topic: '', group: '', min_latency: '', errors: '' }
+  const change: Record<string, string> = hasText ? { query: EVERYTHING, text: '' } : { service: '', topic: '', group: '', min_latency: '', errors: '', ...(asks ? { q: '' } : {}) }
   const words: string[] = []
-  for (const word of s.split(/\s+/).filter(Boolean)) {
+  // What is joined by OR, or grouped, stays whole.
+  const whole = asks && /[()]|(^|\s)(OR|NOT)(\s|$)/.test(s)
+  for (const word of asks ? (s.match(/(?:[^\s"]|"(?:\\.|[^"\\])*"?)+/g) ?? []) : s.split(/\s+/).filter(Boolean)) {
     const m = /^(\w+)[:=](.*)$/.exec(word)
-    if (!m || hasText) {
+    if (!m || hasText || whole) {
       words.push(word)
       continue
     }
     const name = NAMES[m[1]!.toLowerCase()]
+    if (asks && (!name || change[name] || !/^[^"*[\]<>=]+$/.test(m[2]!) || (m[1] === 'is' && m[2] !== 'error'))) {
+      words.push(word)
+      continue
+    }
     if (!name) return { kind: 'fault', message: `there is no filter "${m[1]}": service, topic, group, min, errors` }
     change[name] = name === 'errors' ? (m[2] === 'false' ? '' : 'true') : m[2]!
+  }
+  if (asks) {
+    change['q'] = words.join(' ')
+    return { kind: 'filters', change }
   }
   if (words.length > 0) {
     if (!hasText) return { kind: 'fault', message: `"${words[0]}" is no filter: write service:orders topic:payments group:g min:100ms errors:true, or a trace id` }
@@ -88,5 +104,6 @@ export function typedOf(f: Filters, hasText: boolean): string {
   if (f.group) out.push('group:' + f.group)
   if (f.min_latency) out.push('min:' + f.min_latency)
   if (f.errors) out.push('errors:true')
+  if (f.q) out.push(f.q)
   return out.join(' ')
 }

@@ -222,7 +222,7 @@ function Search({ kind, wanted, ref }: { kind: ShellProps['filters']; wanted: st
   const search = useSearch()
   const [path, go] = useLocation()
   const to = useTo()
-  const shown = kind === 'words' ? (new URLSearchParams(search).get('text') ?? '') : kind ? typedOf(readFilters(search), kind === 'text') : ''
+  const shown = kind === 'words' ? (wanted ? (new URLSearchParams(search).get('text') ?? '') : readFilters(search).q) : kind ? typedOf(readFilters(search), kind === 'text') : ''
   const [typed, setTyped] = useState(shown)
   const [fault, setFault] = useState('')
   const [last, setLast] = useState(shown)
@@ -236,11 +236,11 @@ function Search({ kind, wanted, ref }: { kind: ShellProps['filters']; wanted: st
     e.preventDefault()
     // A page without words of its own looks up what names one thing.
     if ((!kind || kind === 'tokens') && looksUp(typed)) return go(to('/find?q=' + encodeURIComponent(asked(typed))))
-    const got = readTyped(typed, kind === 'text' || kind === 'words')
+    const got = readTyped(typed, kind === 'text' || kind === 'words', kind === 'tokens')
     if (got.kind === 'fault') return setFault(got.message)
     setFault('')
     if (got.kind === 'trace') return go(to('/traces/' + got.id))
-    if (kind === 'words') return go(path + withParams(search, { text: typed.trim(), before: '', skip: '', open: '' }))
+    if (kind === 'words') return go(path + withParams(search, { [wanted ? 'text' : 'q']: typed.trim(), before: '', skip: '', open: '' }))
     if (kind) return go(path + withParams(search, { ...got.change, before: '' }))
     go(to('/traces' + withParams('', got.change)))
   }
@@ -252,7 +252,7 @@ function Search({ kind, wanted, ref }: { kind: ShellProps['filters']; wanted: st
         aria-label="Search"
         aria-invalid={fault ? true : undefined}
         aria-describedby={fault ? 'search-fault' : undefined}
-        placeholder={kind === 'words' ? (wanted ?? 'words of the text') + ', or a trace id' : kind === 'text' ? 'is:unresolved level:error release:>=1.2.0 topic:orders, words, or a trace id' : 'service:… topic:… group:… min:100ms errors:true, or a trace id'}
+        placeholder={kind === 'words' ? (wanted ?? 'level:error service:orders "card declined" order.id:7') + ', or a trace id' : kind === 'text' ? 'is:unresolved level:error release:>=1.2.0 topic:orders, words, or a trace id' : kind ? 'service:… topic:… group:… min:100ms errors:true, any condition, or a trace id' : 'service:… topic:… group:… min:100ms errors:true, or a trace id'}
         value={typed}
         maxLength={1000}
         spellCheck={false}

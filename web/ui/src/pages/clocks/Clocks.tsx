@@ -7,6 +7,7 @@ import { apiRange, readFilters, withParams } from '../../lib/filters'
 import { ago, count, date, duration, fullTime, plain, time } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useKeys, useRowKeys } from '../../lib/keys'
+import { Export } from '../../parts/Export'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { Shell } from '../../parts/Shell'
@@ -70,6 +71,9 @@ export function ClocksPage({ status }: { status: Status | undefined }) {
         <Nothing filtered={!!host} />
       ) : (
         <>
+          <p className="pages">
+            <Export path="/clocks" params={params} what="clocks" />
+          </p>
           <div className={'panel scroll' + (clocks.isPlaceholderData ? ' stale' : '')}>
             <table aria-label="Clocks" className="lag" aria-busy={clocks.isFetching}>
               <thead>

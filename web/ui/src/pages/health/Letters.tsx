@@ -9,6 +9,7 @@ import { useTitle } from '../../lib/hooks'
 import { useKeys, useRowKeys } from '../../lib/keys'
 import { useMe } from '../../lib/me'
 import { useCan } from '../../lib/session'
+import { Export } from '../../parts/Export'
 import { Finding } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { Plan } from '../../parts/Plan'
@@ -99,6 +100,11 @@ export function Letters({ status }: { status: Status | undefined }) {
             Choose none
           </button>
         </div>
+      )}
+      {list.length > 0 && (
+        <p className="pages">
+          <Export path="/dead-letters" params={{ topic, state: state === 'open' ? undefined : state }} what="letters" />
+        </p>
       )}
       {letters.error && !d ? (
         <Failed error={letters.error} retry={() => void letters.refetch()} retrying={letters.isFetching} />

@@ -245,7 +245,7 @@ function ActionPlan({ kind, issues, bookmarks, close, done }: ActionPlanProps) {
   return (
     <Plan title={outcome ? told(outcome.outcomes) : p.title} verb={p.verb} danger={p.danger ?? false} busy={change.isPending} error={change.error} disabled={!p.ready} done={!!outcome} close={() => leave(outcome)} go={() => change.mutate()}>
       {outcome ? (
-        <Outcomes list={outcome.outcomes} />
+        <Outcomes list={outcome.outcomes} issues={issues} />
       ) : (
         <>
           {p.what}

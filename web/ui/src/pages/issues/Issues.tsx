@@ -10,6 +10,7 @@ import { focusedRow, useKeys, useRowKeys } from '../../lib/keys'
 import { useMe } from '../../lib/me'
 import { STATES, stateOf, withState } from '../../lib/query'
 import { useCan } from '../../lib/session'
+import { Export } from '../../parts/Export'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { NewOnes, showNew } from '../../parts/Live'
@@ -90,6 +91,7 @@ export function Issues({ status }: { status: Status | undefined }) {
             </option>
           ))}
         </select>
+        <Export path="/issues" params={params} what="issues" />
       </div>
       {chosen.length > 0 && (
         <div className="chosen">

@@ -1,4 +1,4 @@
-import type { IssueOutcome } from '../../api/types'
+import type { Issue, IssueOutcome } from '../../api/types'
 import { count, plain } from '../../lib/format'
 
 const WORDS: Record<IssueOutcome['outcome'], string> = { done: 'done', already: 'so before', refused: 'not done' }
@@ -11,13 +11,14 @@ export function told(list: readonly IssueOutcome[]): string {
 }
 
 /** What became of each issue; those that were not done first, with why. */
-export function Outcomes({ list }: { list: readonly IssueOutcome[] }) {
+export function Outcomes({ list, issues }: { list: readonly IssueOutcome[]; issues: readonly Issue[] }) {
+  const titles = new Map(issues.map((i) => [i.id, i.title]))
   const sorted = [...list].sort((a, b) => rank(b) - rank(a))
   return (
     <ul className="outcomelist" aria-label="Outcome of each issue">
       {sorted.map((o) => (
         <li key={o.id}>
-          <span className={'tag ' + (o.outcome === 'done' ? 'ok' : o.outcome === 'refused' ? 'bad' : '')}>{WORDS[o.outcome]}</span> <span>{o.title || `issue ${o.id}`}</span>
+          <span className={'tag ' + (o.outcome === 'done' ? 'ok' : o.outcome === 'refused' ? 'bad' : '')}>{WORDS[o.outcome]}</span> <span>{o.title || titles.get(o.id) || `issue ${o.id}`}</span>
           {o.why && <div className="muted small">{o.why}</div>}
         </li>
       ))}

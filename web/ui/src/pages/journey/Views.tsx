@@ -1,3 +1,4 @@
+import type { ReactNode } from 'react'
 import { useLocation } from 'wouter'
 import { withParams } from '../../lib/filters'
 import { Link } from '../../parts/Link'
@@ -18,7 +19,7 @@ export function nextView(v: View): string {
 }
 
 /** Which picture of the journey is shown: press v. */
-export function Views({ view, search }: { view: View; search: string }) {
+export function Views({ view, search, children }: { view: View; search: string; children?: ReactNode }) {
   const [path] = useLocation()
   return (
     <nav className="views" aria-label="Pictures of the journey">
@@ -28,6 +29,7 @@ export function Views({ view, search }: { view: View; search: string }) {
         </Link>
       ))}
       <kbd aria-hidden="true">v</kbd>
+      {children}
     </nav>
   )
 }

@@ -7,6 +7,7 @@ import { withParams } from '../../lib/filters'
 import { ago, count, duration, fullTime, plain } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
+import { Export } from '../../parts/Export'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { Shell } from '../../parts/Shell'
@@ -83,6 +84,7 @@ export function Lag({ status }: { status: Status | undefined }) {
           </select>
         )}
         <RangeOfLag />
+        <Export path="/lag" params={params} what="lines" />
       </div>
       {lag.error && !d ? (
         <Failed error={lag.error} retry={() => void lag.refetch()} retrying={lag.isFetching} />

@@ -7,6 +7,7 @@ import { withParams } from '../../lib/filters'
 import { count, duration, plain } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
+import { Export } from '../../parts/Export'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { Shell } from '../../parts/Shell'
@@ -87,6 +88,7 @@ export function LagGroup({ status }: { status: Status | undefined }) {
               </select>
             )}
             <RangeOfLag />
+            <Export path={'/lag/' + encodeURIComponent(group)} params={params} what="partitions" />
           </div>
           {d ? <Charts d={d} /> : <section className="panel chartpanel" aria-hidden="true" />}
           <div className={'panel scroll' + (lag.isPlaceholderData ? ' stale' : '')}>

@@ -7,6 +7,7 @@ import { apiRange, readFilters, withParams } from '../../lib/filters'
 import { count, plain, share } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
+import { Export } from '../../parts/Export'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { Shell } from '../../parts/Shell'
@@ -55,6 +56,7 @@ export function Ledger({ status }: { status: Status | undefined }) {
         )}
         {d && <span className="tag">as of {new Date(ledger.dataUpdatedAt).toLocaleTimeString('en-GB')}</span>}
         {d && <span className={'tag ' + (d.balanced ? 'ok' : 'bad')}>{d.balanced ? 'balanced' : 'not balanced'}</span>}
+        {d && <Export path="/ledger" params={params} what="lines" />}
       </Finding>
       {ledger.error && !d ? (
         <Failed error={ledger.error} retry={() => void ledger.refetch()} retrying={ledger.isFetching} />

@@ -7,6 +7,7 @@ import { apiRange, readFilters, withParams } from '../../lib/filters'
 import { count, fullTime, short, time } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
+import { Export } from '../../parts/Export'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { NewOnes, showNew } from '../../parts/Live'
@@ -27,8 +28,8 @@ export function Logs({ status }: { status: Status | undefined }) {
   const project = q.get('project') ?? undefined
   // A trace is asked for whole, whenever it was.
   const range = trace && !q.has('from') ? { from: undefined, to: undefined } : apiRange(f)
-  const params = { ...range, project, level, service, text, trace }
-  const filtered = !!(level || service || text || trace)
+  const params = { ...range, project, level, service, text, trace, q: f.q }
+  const filtered = !!(level || service || text || trace || f.q)
   const logs = useQuery({
     queryKey: ['logs', params, before, skip],
     queryFn: ({ signal }) => ask<'/api/v1/logs'>('/logs', { ...params, before, skip, limit: 100 }, signal),
@@ -80,6 +81,12 @@ export function Logs({ status }: { status: Status | undefined }) {
             “{text}” ×
           </button>
         )}
+        {f.q && (
+          <button type="button" className="pick on" aria-label="Take the query away" onClick={() => set({ q: '' })}>
+            <span className="mono">{f.q}</span> ×
+          </button>
+        )}
+        <Export path="/logs" params={params} what="logs" />
       </div>
       {logs.error && !logs.data ? (
         <Failed error={logs.error} retry={() => void logs.refetch()} retrying={logs.isFetching} />

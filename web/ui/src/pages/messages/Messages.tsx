@@ -1,13 +1,15 @@
 import { keepPreviousData, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
-import { useSearch } from 'wouter'
+import { useLocation, useSearch } from 'wouter'
 import { ask } from '../../api/client'
 import type { Hop, Status } from '../../api/types'
+import { term, withTerm } from '../../lib/complete'
 import { apiRange, readFilters, withParams } from '../../lib/filters'
 import { count, duration, fullTime, time } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
 import { partStyle, recordName } from '../../lib/parts'
+import { Export } from '../../parts/Export'
 import { Filters } from '../../parts/Filters'
 import { FindBox } from '../../parts/FindBox'
 import { Finding, titleText } from '../../parts/Finding'
@@ -21,6 +23,7 @@ import { recordPath } from '../record/path'
 /** Hops by themselves: the newest or the slowest of a topic and group. */
 export function Messages({ status }: { status: Status | undefined }) {
   const search = useSearch()
+  const [path, go] = useLocation()
   const cache = useQueryClient()
   const [live, setLive] = useState(true)
   const f = readFilters(search)
@@ -28,11 +31,15 @@ export function Messages({ status }: { status: Status | undefined }) {
   const project = q.get('project') ?? undefined
   // Offsets of one partition: what the lag desk leads to.
   const records = { partition: q.get('partition') ?? '', offset_from: q.get('offset_from') ?? '', offset_to: q.get('offset_to') ?? '' }
-  const params = { ...apiRange(f), project, topic: f.topic, group: f.group, ...records }
-  const still = f.order === 'slowest' || f.order === 'sent'
+  const sent = f.order === 'sent'
+  // A service is no filter of its own here, but can be asked.
+  const asked = f.service ? withTerm(f.q, term('service', f.service)) : f.q
+  const params = { ...apiRange(f), project, topic: f.topic, group: f.group, ...records, ...(sent ? {} : { each: true, q: asked }) }
+  const before = sent ? '' : (q.get('before') ?? '')
+  const still = f.order === 'slowest' || sent
   const hops = useQuery({
-    queryKey: ['hops', params, f.order],
-    queryFn: ({ signal }) => ask<'/api/v1/hops'>('/hops', { ...params, order: f.order, limit: 100 }, signal),
+    queryKey: ['hops', params, f.order, before],
+    queryFn: ({ signal }) => ask<'/api/v1/hops'>('/hops', { ...params, order: f.order, before, limit: 100 }, signal),
     placeholderData: keepPreviousData,
   })
   const list = hops.data?.hops
@@ -40,7 +47,7 @@ export function Messages({ status }: { status: Status | undefined }) {
   const fresh = useQuery({
     queryKey: ['hops-since', params, newest],
     queryFn: ({ signal }) => ask<'/api/v1/hops'>('/hops', { ...params, from: newest ? String(BigInt(newest) + 1n) : params.from, to: undefined, limit: 500 }, signal),
-    enabled: live && !still && !f.to && !!hops.data && !hops.isPlaceholderData,
+    enabled: live && !still && !before && !f.to && !!hops.data && !hops.isPlaceholderData,
     refetchInterval: 5000,
     staleTime: 5000,
     retry: false,
@@ -60,6 +67,7 @@ export function Messages({ status }: { status: Status | undefined }) {
             {(records.offset_from || records.offset_to) && ` offsets ${records.offset_from || '0'} to ${records.offset_to ? String(BigInt(records.offset_to) - 1n) : 'the end'}`} ✕
           </Link>
         )}
+        <Export path="/hops" params={{ ...params, order: f.order }} what="messages" />
       </Filters>
       {hops.error && !hops.data ? (
         <Failed error={hops.error} retry={() => void hops.refetch()} retrying={hops.isFetching} />
@@ -73,6 +81,16 @@ export function Messages({ status }: { status: Status | undefined }) {
         <div className={'panel scroll' + (hops.isPlaceholderData ? ' stale' : '')}>
           <HopTable hops={list} label="Messages" />
         </div>
+      )}
+      {(before || hops.data?.next) && (
+        <p className="pages">
+          {before && <Link to={'/messages' + withParams(search, { before: '' })}>{f.order === 'slowest' ? 'Slowest' : 'Newest'}</Link>}
+          {hops.data?.next && (
+            <button type="button" className="pick" onClick={() => go(path + withParams(search, { before: hops.data?.next ?? '' }))}>
+              {f.order === 'slowest' ? 'Faster messages' : 'Older messages'}
+            </button>
+          )}
+        </p>
       )}
     </Shell>
   )

@@ -7,6 +7,7 @@ import { ago, bytes, count, duration, fullTime, plain, rate } from '../../lib/fo
 import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
 import { fillOf } from '../../lib/parts'
+import { Export } from '../../parts/Export'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { Shell } from '../../parts/Shell'
@@ -84,6 +85,7 @@ export function Topics({ status }: { status: Status | undefined }) {
                 <Swatch part={p.name} /> {p.label}
               </span>
             ))}
+            <Export path="/topics" params={params} what="topics" />
           </p>
           <div className={'panel scroll' + (topics.isPlaceholderData ? ' stale' : '')}>
             <table aria-label="Topics" className="topics">

@@ -12,6 +12,7 @@ import { Link } from '../../parts/Link'
 import { NewOnes, showNew } from '../../parts/Live'
 import { Shell } from '../../parts/Shell'
 import { Empty, Failed, Ghosts } from '../../parts/States'
+import { Export } from '../../parts/Export'
 import { Filters } from '../../parts/Filters'
 
 const PAGE = 100
@@ -31,6 +32,7 @@ export function Traces({ status }: { status: Status | undefined }) {
     group: f.group,
     min_latency: f.min_latency,
     errors: f.errors,
+    q: f.q,
   }
   const before = q.get('before') ?? undefined
   const traces = useQuery({
@@ -58,13 +60,15 @@ export function Traces({ status }: { status: Status | undefined }) {
       <Finding finding={traces.data?.finding} failed={traces.error && 'Traces cannot be shown'}>
         <NewOnes many={fresh.data?.traces.length ?? 0} what={fresh.data?.traces.length === 1 ? 'trace' : 'traces'} show={() => void showNew(cache, 'traces')} />
       </Finding>
-      <Filters with={['service', 'topic', 'group', 'min_latency', 'errors']} />
+      <Filters with={['service', 'topic', 'group', 'min_latency', 'errors']}>
+        <Export path="/traces" params={params} what="traces" />
+      </Filters>
       {traces.error && !traces.data ? (
         <Failed error={traces.error} retry={() => void traces.refetch()} retrying={traces.isFetching} />
       ) : list && list.length === 0 ? (
         <Empty title="No trace is here">
           <p>
-            {withParams(search, { service: '', topic: '', group: '', min_latency: '', errors: '', before: '' }) !== withParams(search, {}) ? (
+            {withParams(search, { service: '', topic: '', group: '', min_latency: '', errors: '', q: '', before: '' }) !== withParams(search, {}) ? (
               <>
                 <Link to="/traces">Take all filters away</Link>, or ask for a <Link to="?from=all">longer time</Link>.
               </>

@@ -14,6 +14,7 @@ import { rowsOf, type Row } from '../../lib/tree'
 import { hits, nextHit, opened, subtreeEnds, visible } from '../../lib/view'
 import { edgesOf, workOf } from '../../lib/work'
 import { changed, readZoom, writeZoom, zoomedAxis } from '../../lib/zoom'
+import { Export } from '../../parts/Export'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { Shell } from '../../parts/Shell'
@@ -204,7 +205,9 @@ export function Waterfall({ id, status }: { id: string; status: Status | undefin
           <Finding finding={j?.finding}>{j && <Tags j={j} skip={skip} page={(n) => path + withParams(search, { from_span: n ? String(n) : '', row: '' })} />}</Finding>
           <div className="split">
             <div className="panel wf">
-              <Views view={view} search={search} />
+              <Views view={view} search={search}>
+                {j && j.hops.length > 0 && <Export path={'/traces/' + j.traceId} params={{ project: new URLSearchParams(search).get('project') ?? undefined }} what="hops" />}
+              </Views>
               {(!j || j.hops.length > 0) && <Legend totals={j?.totals} />}
               {j && <Path journey={j} by={by} setBy={(b) => set({ by: b === 'part' ? '' : b })} shown={marks} setShown={(on) => set({ path: on ? '' : 'false' })} select={(row) => set({ row, shut: [...opened(rows, shut, rows.findIndex((r) => r.id === row))].join(',') })} />}
               {j && !view && rows.length > 1 && (
