@@ -1,4 +1,5 @@
 import { useEffect, useRef } from 'react'
+import { PAGES } from './Shell'
 
 const KEYS: [string[], string][] = [
   [['/'], 'search: filters, words, or what names one message: orders/3@918273, an id, key:…'],
@@ -20,17 +21,10 @@ const KEYS: [string[], string][] = [
   [['v'], 'topology: graph or table; trace: waterfall, lanes or table'],
   [['↑', '↓', '←', '→'], 'heat map of a topic: the next cell'],
   [['c'], 'copy a link to what you see'],
-  [['g', 't'], 'traces'],
-  [['g', 'f'], 'search'],
-  [['g', 'm'], 'messages'],
-  [['g', 'y'], 'topology'],
-  [['g', 'p'], 'topics'],
-  [['g', 'i'], 'issues'],
-  [['g', 'o'], 'logs'],
-  [['g', 'l'], 'ledger'],
-  [['g', 's'], 'settings'],
-  [['?'], 'this help'],
 ]
+
+/** All keys; those of the pages come from the rail itself. */
+const keys = (): [string[], string][] => [...KEYS, ...PAGES.map((p): [string[], string] => [['g', p.key], p.name.toLowerCase()]), [['?'], 'this help']]
 
 export function Help({ close }: { close: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null)
@@ -42,10 +36,10 @@ export function Help({ close }: { close: () => void }) {
       <div>
         <h1>Keyboard</h1>
         <dl className="kv">
-          {KEYS.map(([keys, what]) => (
+          {keys().map(([names, what]) => (
             <div key={what}>
               <dt>
-                {keys.map((k) => (
+                {names.map((k) => (
                   <kbd key={k}>{k}</kbd>
                 ))}
               </dt>

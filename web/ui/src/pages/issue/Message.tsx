@@ -98,7 +98,7 @@ export function CausingMessage({ d }: { d: EventDetail }) {
           </>
         )}
         <dt>Key</dt>
-        <dd className="mono">{h.record.keyHash ? '#' + h.record.keyHash.replace(/^0+/, '').slice(0, 8) : <span className="unknown-word">unknown</span>}</dd>
+        <dd className="mono">{h.record.keyHash ? <Link to={'/find?q=key:' + h.record.keyHash}>{h.record.keyHash}</Link> : <span className="unknown-word">unknown</span>}</dd>
         <dt>Produced by</dt>
         <dd>{h.producer?.service || <span className="unknown-word">unknown</span>}</dd>
         <dt>Found by</dt>

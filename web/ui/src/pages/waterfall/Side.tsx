@@ -174,9 +174,9 @@ function HopSide({ hop: h, spans, events, to }: { hop: Hop; spans: readonly Span
           <Field name="Key">
             {r.keyHash && (
               <>
-                <span className="mono" title={r.keyHash}>
-                  #{r.keyHash.replace(/^0+/, '').slice(0, 8)} (hash)
-                </span>
+                <Link to={'/find?q=key:' + r.keyHash} className="mono" title="Records with this key">
+                  {r.keyHash}
+                </Link>
                 <CopyButton text={r.keyHash} name="the key's hash" />
               </>
             )}
