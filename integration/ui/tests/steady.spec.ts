@@ -72,6 +72,63 @@ test("a question that lasts long says for how long, and is called back", async (
   await expect(page.getByRole("region", { name: "Called back" })).toHaveCount(0);
 });
 
+test("rows stay where they are while one reads", async ({ page }) => {
+  // Two pairs of clocks whose order by offset turns with each answer, and a stage that wakes.
+  let turned = false;
+  await page.route("**/api/v1/clocks?*", async (route) => {
+    const answer = await route.fetch();
+    const told = (await answer.json()) as { clocks: { lowNs: number; highNs: number }[] };
+    told.clocks.forEach((c, i) => Object.assign(c, { lowNs: (turned ? i : 100 - i) * 1e9, highNs: (turned ? i : 100 - i) * 1e9 + 1e6 }));
+    await route.fulfill({ response: answer, json: told });
+  });
+  await page.goto("/clocks?sort=offset");
+  await finding(page);
+  const rows = page.getByRole("table", { name: "Clocks" }).getByRole("link");
+  const before = await rows.evaluateAll((links) => links.map((l) => l.getAttribute("aria-label")));
+  expect(before.length).toBeGreaterThan(1);
+  turned = true;
+  const notice = page.getByRole("button", { name: "The order changed" });
+  await expect(notice).toBeVisible({ timeout: 30_000 });
+  const names = () => rows.evaluateAll((links) => links.map((l) => l.getAttribute("aria-label")));
+  expect(await names()).toEqual(before);
+  await notice.click();
+  await expect(notice).toHaveCount(0);
+  expect(await names()).not.toEqual(before);
+
+  let awake = false;
+  await page.route("**/api/v1/health?*", async (route) => {
+    const answer = await route.fetch();
+    const told = (await answer.json()) as { stages: { name: string; state: string; batches: number; deadLetters: number }[] };
+    told.stages.forEach((s) => Object.assign(s, s.name === "hops-clocks" || awake ? { state: "ok", batches: 3 } : { state: "idle", batches: 0, deadLetters: 0 }));
+    await route.fulfill({ response: answer, json: told });
+  });
+  await page.goto("/health?stage=hops-clocks");
+  const opened = page.getByRole("button", { name: /^hops-clocks/, expanded: true });
+  await expect(opened).toBeVisible();
+  await expect(page.locator(".timechart canvas").first()).toBeVisible();
+  const top = async () => Math.round((await opened.boundingBox())!.y + (await page.evaluate(() => scrollY)));
+  const at = await top();
+  awake = true;
+  const others = page.getByRole("button", { name: "Other stages work now" });
+  await expect(others).toBeVisible({ timeout: 30_000 });
+  expect(Math.abs((await top()) - at)).toBeLessThan(60);
+  await others.click();
+  await expect(page.getByRole("table", { name: "Stages" }).getByRole("button", { name: /^persist-spans/ })).toBeVisible();
+});
+
+test("the help names the keys of each page, and the neighbours of a record can be told from text", async ({ page }) => {
+  await page.goto("/lag");
+  await finding(page);
+  await page.keyboard.press("?");
+  const help = page.getByRole("dialog", { name: "Keyboard" });
+  for (const name of ["lag", "clocks", "health", "messages", "settings"]) await expect(help.getByText(name, { exact: true })).toBeVisible();
+  await page.keyboard.press("Escape");
+  const c = caseOf("three groups");
+  await page.goto(`/records/${encodeURIComponent(c.topic!)}/${c.partition}/${c.offset}`);
+  await finding(page);
+  await accessible(page);
+});
+
 test("names that need escaping come through each URL", async ({ page }) => {
   const c = caseOf("names to escape");
   const topic = encodeURIComponent(c.topic!);

@@ -1,4 +1,5 @@
 import type { QueryClient } from '@tanstack/react-query'
+import type { ReactNode } from 'react'
 import { count } from '../lib/format'
 
 /** What came since waits here until somebody wants it, so that nothing moves while one reads. */
@@ -7,6 +8,15 @@ export function NewOnes({ many, what, show }: { many: number; what: string; show
   return (
     <button type="button" className="new" onClick={show}>
       {many >= 500 ? '500 or more' : count(many)} new {what}
+    </button>
+  )
+}
+
+/** Rows came, went or moved: they wait here. */
+export function Moved({ show, children = 'The order changed' }: { show: () => void; children?: ReactNode }) {
+  return (
+    <button type="button" className="new" onClick={show}>
+      {children}
     </button>
   )
 }

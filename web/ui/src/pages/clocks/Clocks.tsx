@@ -7,9 +7,11 @@ import { apiRange, readFilters, withParams } from '../../lib/filters'
 import { ago, count, date, duration, fullTime, plain, time } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useKeys, useRowKeys } from '../../lib/keys'
+import { useStill } from '../../lib/still'
 import { Export } from '../../parts/Export'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
+import { Moved } from '../../parts/Live'
 import { Shell } from '../../parts/Shell'
 import { Copy, Empty, Failed, Ghosts } from '../../parts/States'
 import { hostOf, inOrder, keyOf, offsetOf, originsOf, perMinute, sideOf, SORTS, type Sort } from './clocks'
@@ -40,7 +42,9 @@ export function ClocksPage({ status }: { status: Status | undefined }) {
     refetchInterval: live && !f.to ? EVERY : false,
   })
   const d = clocks.data
-  const rows = useMemo(() => (d ? inOrder(d.clocks, sort) : undefined), [d, sort])
+  const sorted = useMemo(() => (d ? inOrder(d.clocks, sort) : undefined), [d, sort])
+  const [still, isMoved, reorder] = useStill(clocks.isPlaceholderData ? undefined : sorted, keyOf, JSON.stringify([params, sort]))
+  const rows = clocks.isPlaceholderData || !sorted ? sorted : still.map((r) => r.row)
   const chosen = rows?.find((c) => keyOf(c) === selected)
   useKeys({ Escape: () => selected && change({ sel: '' }) })
   useRowKeys()
@@ -56,6 +60,7 @@ export function ClocksPage({ status }: { status: Status | undefined }) {
   return (
     <Shell page="Clocks" status={status} ranged live={{ on: live, set: setLive }}>
       <Finding finding={d?.finding} failed={clocks.error && !d && 'Clocks cannot be shown'}>
+        {isMoved && <Moved show={reorder} />}
         {d && <span className="tag">as of {new Date(clocks.dataUpdatedAt).toLocaleTimeString('en-GB')}</span>}
       </Finding>
       {host && (

@@ -7,8 +7,10 @@ import { withParams } from '../../lib/filters'
 import { ago, bytes, count, duration, fullTime, plain, rate, share } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
+import { useStill } from '../../lib/still'
 import { Finding, pieces, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
+import { Moved } from '../../parts/Live'
 import { Shell } from '../../parts/Shell'
 import { Empty, Failed, Ghosts } from '../../parts/States'
 import { sparkPath } from '../lag/lag'
@@ -42,6 +44,9 @@ export function Health({ status }: { status: Status | undefined }) {
     refetchInterval: live ? 10_000 : false,
   })
   const d = health.data
+  // Stages that wake or fall asleep would push the others about.
+  const [still, isMoved, reorder] = useStill(d && !health.isPlaceholderData ? split(d.stages).busy : undefined, keyOf, over)
+  const kept = !d || health.isPlaceholderData ? undefined : still.map((r) => r.key)
   const stage = d && open ? stageOf(d.stages, open) : undefined
   useRowKeys()
   useTitle(titleText(d?.finding) || 'Health')
@@ -50,6 +55,7 @@ export function Health({ status }: { status: Status | undefined }) {
       <Finding finding={d?.finding} failed={health.error && 'Health cannot be shown'}>
         {d && (
           <>
+            {isMoved && <Moved show={reorder}>Other stages work now</Moved>}
             {d.letters !== null && (
               <Link to="/health/letters" className={'tag' + (d.letters > 0 ? ' warn' : '')}>
                 {d.letters === 0 ? 'no dead letters' : d.letters === 1 ? '1 dead letter' : count(d.letters) + ' dead letters'}
@@ -86,8 +92,8 @@ export function Health({ status }: { status: Status | undefined }) {
         </Empty>
       ) : (
         <div className={'stacked' + (health.isPlaceholderData ? ' stale' : '')}>
-          {d && <LineGraph health={d} selected={stage ? keyOf(stage) : ''} />}
-          <Stages d={d} open={stage ? keyOf(stage) : ''} set={(key) => set({ stage: key })} />
+          {d && <LineGraph health={d} kept={kept} selected={stage ? keyOf(stage) : ''} />}
+          <Stages d={d} kept={kept} open={stage ? keyOf(stage) : ''} set={(key) => set({ stage: key })} />
           {d && (
             <>
               <div className="quarters">
@@ -107,9 +113,9 @@ export function Health({ status }: { status: Status | undefined }) {
   )
 }
 
-function Stages({ d, open, set }: { d: LineHealth | undefined; open: string; set: (key: string) => void }) {
+function Stages({ d, kept, open, set }: { d: LineHealth | undefined; kept: readonly string[] | undefined; open: string; set: (key: string) => void }) {
   const [all, setAll] = useState(false)
-  const { busy, still } = split(d?.stages ?? [])
+  const { busy, still } = split(d?.stages ?? [], kept)
   const shown = all ? [...busy, ...still] : [...busy, ...still.filter((s) => keyOf(s) === open)]
   return (
     <section id="stages" className="panel scroll" aria-label="Stages">

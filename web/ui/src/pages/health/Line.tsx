@@ -7,10 +7,10 @@ import { layout, NODE_HEIGHT as H, NODE_WIDTH as W } from '../topology/layout'
 import { line, STATES, type Station } from './health'
 
 /** Our own line, drawn as the topology is: boxes work, drums keep. */
-export function LineGraph({ health, selected }: { health: LineHealth; selected: string }) {
+export function LineGraph({ health, kept, selected }: { health: LineHealth; kept: readonly string[] | undefined; selected: string }) {
   const search = useSearch()
   const [path, go] = useLocation()
-  const { nodes, edges } = useMemo(() => line(health, (v) => rate(v)), [health])
+  const { nodes, edges } = useMemo(() => line(health, (v) => rate(v), kept), [health, kept])
   // Where stations stand depends on which there are, not on what they say.
   const shape = JSON.stringify([nodes.map((n) => n.id), edges.map((e) => e.id)])
   const laid = useMemo(() => layout(nodes, edges), [shape]) // eslint-disable-line react-hooks/exhaustive-deps

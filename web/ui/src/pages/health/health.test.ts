@@ -61,3 +61,12 @@ test('a letter is named in the URL', () => {
 test('slots have the times of their middles', () => {
   expect(slots('1000000000000', 2e9, 3)).toEqual([1001, 1003, 1005])
 })
+
+test('stages that are shown stay where they are', () => {
+  const [a, b, c] = ['a', 'b', 'c'].map((name) => stage({ name, topic: name })) as [HealthStage, HealthStage, HealthStage]
+  const asleep = { ...a, state: 'idle' as const, batches: 0, deadLetters: 0 }
+  const { busy, still } = split([asleep, b, c], ['b/b', 'a/a'])
+  expect(busy.map((s) => s.name)).toEqual(['b', 'a'])
+  expect(busy[1]!.state).toBe('idle')
+  expect(still.map((s) => s.name)).toEqual(['c'])
+})

@@ -22,9 +22,13 @@ export function stageOf(stages: readonly HealthStage[], wanted: string): HealthS
   return stages.find((s) => keyOf(s) === wanted) ?? stages.find((s) => s.name === wanted)
 }
 
-/** Stages that have something to show, and those that are only there. */
-export function split(stages: readonly HealthStage[]): { busy: HealthStage[]; still: HealthStage[] } {
+/** Stages that have something to show, and those that are only there. kept: the keys of the former, where that is settled. */
+export function split(stages: readonly HealthStage[], kept?: readonly string[]): { busy: HealthStage[]; still: HealthStage[] } {
   const still = (s: HealthStage) => (s.state === 'idle' || s.state === 'unknown') && s.batches === 0 && s.deadLetters === 0
+  if (kept) {
+    const by = new Map(stages.map((s) => [keyOf(s), s]))
+    return { busy: kept.flatMap((k) => by.get(k) ?? []), still: stages.filter((s) => !kept.includes(keyOf(s))) }
+  }
   return { busy: stages.filter((s) => !still(s)), still: stages.filter(still) }
 }
 
@@ -49,8 +53,8 @@ export interface Track {
 }
 
 /** The line as a graph: who hands on to whom. Stages that are only there are one station. */
-export function line(h: LineHealth, persec: (v: number) => string): { nodes: Station[]; edges: Track[] } {
-  const { busy, still } = split(h.stages)
+export function line(h: LineHealth, persec: (v: number) => string, kept?: readonly string[]): { nodes: Station[]; edges: Track[] } {
+  const { busy, still } = split(h.stages, kept)
   const nodes: Station[] = []
   const edges: Track[] = []
   const add = (n: Station) => nodes.push(n)

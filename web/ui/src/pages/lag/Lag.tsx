@@ -1,5 +1,5 @@
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
-import { useRef, useState } from 'react'
+import { useState } from 'react'
 import { useLocation, useSearch } from 'wouter'
 import { ask } from '../../api/client'
 import type { LagCluster, LagLine, LagState, Status } from '../../api/types'
@@ -7,12 +7,14 @@ import { withParams } from '../../lib/filters'
 import { ago, count, duration, fullTime, plain } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
+import { useStill } from '../../lib/still'
 import { Export } from '../../parts/Export'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
+import { Moved } from '../../parts/Live'
 import { Shell } from '../../parts/Shell'
 import { Copy, Empty, Failed, Ghosts } from '../../parts/States'
-import { deleted, drained, groupPage, inOrder, keyOf, moved, rate, sparkPath, sparkText, STATES, stateStyle } from './lag'
+import { deleted, drained, groupPage, keyOf, rate, sparkPath, sparkText, STATES, stateStyle } from './lag'
 
 export const RANGES: [string, string][] = [
   ['-30m', 'last 30 minutes'],
@@ -45,7 +47,7 @@ export function Lag({ status }: { status: Status | undefined }) {
     refetchInterval: live ? EVERY : false,
   })
   const d = lag.data
-  const [rows, isMoved, reorder] = useStill(lag.isPlaceholderData ? undefined : d?.lines, JSON.stringify(params))
+  const [rows, isMoved, reorder] = useStill(lag.isPlaceholderData ? undefined : d?.lines, keyOf, JSON.stringify(params))
   const shown = lag.isPlaceholderData ? (d?.lines ?? []).map((row) => ({ key: keyOf(row), row, gone: false })) : rows
   const set = (change: Record<string, string>) => go(path + withParams(search, { skip: '', ...change }))
   useRowKeys()
@@ -63,11 +65,7 @@ export function Lag({ status }: { status: Status | undefined }) {
   return (
     <Shell page="Lag" status={status} filters="words" wanted="part of a group, topic or cluster" live={{ on: live, set: setLive }}>
       <Finding finding={d?.finding} failed={lag.error && 'Lag cannot be shown'}>
-        {isMoved && (
-          <button type="button" className="new" onClick={reorder}>
-            The order changed
-          </button>
-        )}
+        {isMoved && <Moved show={reorder} />}
         {d && <span className="tag">as of {new Date(lag.dataUpdatedAt).toLocaleTimeString('en-GB')}</span>}
       </Finding>
       <Clusters clusters={clusters} now={d?.now} />
@@ -139,23 +137,6 @@ export function Lag({ status }: { status: Status | undefined }) {
       )}
     </Shell>
   )
-}
-
-/** Lines with their newest values in the order in which they were first shown; what changed waits until somebody wants it. */
-function useStill(lines: readonly LagLine[] | undefined, question: string): [{ key: string; row: LagLine; gone: boolean }[], boolean, () => void] {
-  const [kept, setKept] = useState<{ question: string; order: string[] }>({ question: '', order: [] })
-  const last = useRef(new Map<string, LagLine>())
-  const now = new Map(lines?.map((l) => [keyOf(l), l]))
-  const fresh = [...now.keys()]
-  let order = kept.order
-  if (lines && kept.question !== question) {
-    order = fresh
-    setKept({ question, order })
-  }
-  const rows = inOrder(order, now, lines ? last.current : now)
-  for (const [k, l] of now) last.current.set(k, l)
-  for (const k of last.current.keys()) if (!now.has(k) && !order.includes(k)) last.current.delete(k)
-  return [rows, lines !== undefined && moved(order, fresh), () => setKept({ question, order: fresh })]
 }
 
 function Head({ by, sort, set, label, first, num }: { by: string; sort: string; set: (change: Record<string, string>) => void; label: string; first: 'ascending' | 'descending'; num?: boolean }) {

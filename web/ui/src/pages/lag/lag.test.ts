@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import type { LagForecast } from '../../api/types'
 import { plain } from '../../lib/format'
-import { deleted, drained, groupPage, inOrder, moved, rate, sparkPath, sparkText, stretches } from './lag'
+import { inOrder, moved } from '../../lib/still'
+import { deleted, drained, groupPage, rate, sparkPath, sparkText, stretches } from './lag'
 
 const inNs = (ns: number): LagForecast => ({ when: 'in', ns })
 const never: LagForecast = { when: 'never', ns: 0 }

@@ -57,21 +57,6 @@ export function stretches(p: { committed: number; committedBefore: number; logSt
   return { read: [Math.max(from, 0), p.committed], unread: [Math.max(p.committed, p.logStart), p.logEnd] }
 }
 
-/** Rows in the order in which they were first shown, with their newest values; what is gone keeps its last. */
-export function inOrder<T>(order: readonly string[], now: ReadonlyMap<string, T>, before: ReadonlyMap<string, T>): { key: string; row: T; gone: boolean }[] {
-  const out: { key: string; row: T; gone: boolean }[] = []
-  for (const key of order) {
-    const row = now.get(key) ?? before.get(key)
-    if (row) out.push({ key, row, gone: !now.has(key) })
-  }
-  return out
-}
-
-/** Whether the server would now show other rows, or in another order. */
-export function moved(order: readonly string[], now: readonly string[]): boolean {
-  return order.length !== now.length || order.some((k, i) => k !== now[i])
-}
-
 /** A line of time behind in words, for those who do not see it. */
 export function sparkText(values: readonly (number | null)[]): string {
   const known = values.filter((v): v is number => v !== null)

@@ -266,7 +266,7 @@ function Facts({ d, hops, life }: { d: Detail; hops: readonly Hop[]; life: Detai
           <Field name="Key">
             {key && (
               <Link to={'/find?q=key:' + key} className="mono" title="Records with this key">
-                #{key}
+                {key}
               </Link>
             )}
           </Field>
@@ -359,7 +359,7 @@ function Neighbours({ near, offset }: { near: Near; offset: number }) {
     const between = Math.abs(offset - r.offset) - 1
     return (
       <div>
-        {word}: <Link to={r.href} aria-label={`${word}: offset ${plain(count(r.offset))}`}>{count(r.offset)}</Link>{' '}
+        {word}: <Link to={r.href} className="inline" aria-label={`${word}: offset ${plain(count(r.offset))}`}>{count(r.offset)}</Link>{' '}
         <span className="muted">
           {time(r.last)}
           {between > 0 && `, ${count(between)} between ${between === 1 ? 'is' : 'are'} not stored`}
