@@ -92,7 +92,7 @@ SELECT 1, concat('t', toString(number % 16)), intDiv(number, 16) % 16, intDiv(nu
 		t.Errorf("the engine worked on for %s after the reader had left, want at most 1s", took)
 	}
 	harness.Until(t, "the place for questions is free", time.Second, func() error {
-		resp, err := http.Get(server.URL + "/api/v1/names") //nolint:noctx // ended by the server
+		resp, err := http.Get(server.URL + "/api/v1/names")
 		if err != nil {
 			return err
 		}

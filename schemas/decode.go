@@ -22,7 +22,7 @@ func decodeValue(path string, raw json.RawMessage, v reflect.Value, faults *[]er
 		return
 	}
 	fault := func(format string, args ...any) {
-		*faults = append(*faults, &SettingsFault{Path: path, Text: fmt.Sprintf(format, args...)})
+		*faults = append(*faults, &SettingsError{Path: path, Text: fmt.Sprintf(format, args...)})
 	}
 	switch v.Kind() {
 	case reflect.Struct:
@@ -40,7 +40,7 @@ func decodeValue(path string, raw json.RawMessage, v reflect.Value, faults *[]er
 		for _, name := range slices.Sorted(maps.Keys(members)) {
 			field, ok := fields[name]
 			if !ok {
-				*faults = append(*faults, &SettingsFault{Path: below(path, clipText(name, 64)), Text: "is unknown; known are " + strings.Join(slices.Sorted(maps.Keys(fields)), ", ")})
+				*faults = append(*faults, &SettingsError{Path: below(path, clipText(name, 64)), Text: "is unknown; known are " + strings.Join(slices.Sorted(maps.Keys(fields)), ", ")})
 				continue
 			}
 			decodeValue(below(path, name), members[name], field, faults)

@@ -56,16 +56,17 @@ func (q *Quota) Matches(organization, project uint64, key string, c Category) bo
 
 // Validate names every fault of a quota at once.
 func (q *Quota) Validate() error {
-	var errs []error
-	for _, f := range q.faults() {
+	faults := q.faults()
+	errs := make([]error, 0, len(faults))
+	for _, f := range faults {
 		errs = append(errs, fmt.Errorf("quota %.64q: %s %s", q.ID, f.Path, f.Text))
 	}
 	return errors.Join(errs...)
 }
 
-func (q *Quota) faults() (out []SettingsFault) {
+func (q *Quota) faults() (out []SettingsError) {
 	bad := func(field, format string, args ...any) {
-		out = append(out, SettingsFault{Path: field, Text: fmt.Sprintf(format, args...)})
+		out = append(out, SettingsError{Path: field, Text: fmt.Sprintf(format, args...)})
 	}
 	if !isName(q.ID) {
 		bad("id", "is %.80q; it must be 1 to 64 of a-z, 0-9, - and _", q.ID)

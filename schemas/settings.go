@@ -295,14 +295,14 @@ func ParseNetwork(s string) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
-// SettingsFault is one fault of settings, beside which a form can say so.
-type SettingsFault struct {
+// SettingsError is one fault of settings, beside which a form can say so.
+type SettingsError struct {
 	Path string // of the field, as filters.clientIPs[1]; empty: of the whole document
 	Text string // what is wrong, without the path
 }
 
 // Error is path and text.
-func (f *SettingsFault) Error() string {
+func (f *SettingsError) Error() string {
 	if f.Path == "" {
 		return "settings " + f.Text
 	}
@@ -311,12 +311,12 @@ func (f *SettingsFault) Error() string {
 
 // SettingsFaults are the faults that err is made of, in the order they were found;
 // none when it is made of something else.
-func SettingsFaults(err error) []SettingsFault {
+func SettingsFaults(err error) []SettingsError {
 	switch e := err.(type) { //nolint:errorlint // it is the walk
-	case *SettingsFault:
-		return []SettingsFault{*e}
+	case *SettingsError:
+		return []SettingsError{*e}
 	case interface{ Unwrap() []error }:
-		var out []SettingsFault
+		var out []SettingsError
 		for _, one := range e.Unwrap() {
 			out = append(out, SettingsFaults(one)...)
 		}
@@ -330,7 +330,7 @@ func SettingsFaults(err error) []SettingsFault {
 type checker struct{ errs []error }
 
 func (c *checker) fault(path, format string, args ...any) {
-	c.errs = append(c.errs, &SettingsFault{Path: path, Text: fmt.Sprintf(format, args...)})
+	c.errs = append(c.errs, &SettingsError{Path: path, Text: fmt.Sprintf(format, args...)})
 }
 
 func (c *checker) text(path, s string, most int) {

@@ -76,7 +76,7 @@ func checkRules(settings *schemas.ProjectSettings) error {
 		{"fingerprintRules", group.Config{Fingerprints: settings.FingerprintRules}},
 	} {
 		if err := text.cfg.Validate(); err != nil {
-			faults = append(faults, &schemas.SettingsFault{Path: text.field, Text: err.Error()})
+			faults = append(faults, &schemas.SettingsError{Path: text.field, Text: err.Error()})
 		}
 	}
 	if len(faults) > 0 {

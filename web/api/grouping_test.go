@@ -30,7 +30,7 @@ func (f *fakeRegrouper) Explain(_ context.Context, p schemas.Project, id schemas
 
 func (f *fakeRegrouper) Check(settings *schemas.ProjectSettings) error {
 	if strings.Contains(settings.FingerprintRules, "nonsense") {
-		return &RulesError{Err: errors.Join(&schemas.SettingsFault{Path: "fingerprintRules", Text: "line 1, column 1: there is no matcher"})}
+		return &RulesError{Err: errors.Join(&schemas.SettingsError{Path: "fingerprintRules", Text: "line 1, column 1: there is no matcher"})}
 	}
 	return nil
 }

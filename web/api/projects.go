@@ -208,7 +208,7 @@ func (h *Handler) createProject(ctx context.Context, q *query) (any, error) {
 	}
 	p, err := h.deps.Projects.CreateProject(ctx, schemas.Project{Slug: in.Slug, Name: in.Name, Settings: settings})
 	if errors.Is(err, exporters.ErrInvalid) { // the settings were read: it is the slug
-		return nil, projectError(err, 0).(*Problem).of("slug")
+		return nil, asProblem(projectError(err, 0)).of("slug")
 	}
 	if err != nil {
 		return nil, projectError(err, 0)
