@@ -170,6 +170,9 @@ func (h *Handler) letterTopics(ctx context.Context, ends map[deadletter.Place]de
 // deadLetters answers /dead-letters.
 func (h *Handler) deadLetters(ctx context.Context, q *query) (any, error) {
 	topic, state, limit := q.text("topic"), q.oneOf("state", string(exporters.DeadLetterOpen), "any", string(exporters.DeadLetterRetrying), string(exporters.DeadLetterRetried), string(exporters.DeadLetterDiscarded)), q.limit(50)
+	if limit > deadletter.MaxLetters {
+		q.refuse("limit", strconv.Itoa(limit), "a whole number from 1 to "+strconv.Itoa(deadletter.MaxLetters))
+	}
 	before, err := parseLetterPage(q.text("before"))
 	if err != nil {
 		q.refuse("before", q.text("before"), "what the last page gave as next")
@@ -188,7 +191,6 @@ func (h *Handler) deadLetters(ctx context.Context, q *query) (any, error) {
 		return nil, err
 	}
 	out := DeadLetterList{Letters: []DeadLetter{}}
-	limit = min(limit, deadletter.MaxLetters)
 	for pages := 0; len(out.Letters) < limit && pages < maxLetterPages; pages++ {
 		page, err := h.deps.Letters.List(ctx, topics, before, limit)
 		if err != nil {

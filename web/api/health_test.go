@@ -259,6 +259,7 @@ func TestLettersThatCannotBePutBackSaySo(t *testing.T) {
 	act[Problem](t, h, http.MethodPost, "/dead-letters/retry", `{"letters": [{"topic": "orders", "partition": 0, "offset": 1}]}`, http.StatusBadRequest)
 	get[Problem](t, h, "/dead-letters?topic=orders", http.StatusBadRequest)
 	get[Problem](t, h, "/dead-letters?before=x", http.StatusBadRequest)
+	get[Problem](t, h, "/dead-letters?limit=101", http.StatusBadRequest)
 	get[Problem](t, h, "/dead-letters/ingest-spans-dlq/0/99", http.StatusNotFound)
 }
 

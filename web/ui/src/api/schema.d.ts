@@ -4876,7 +4876,6 @@ export interface operations {
                 state?: "open" | "any" | "retrying" | "retried" | "discarded";
                 /** @description What the last page gave as next. */
                 before?: string;
-                /** @description At most 100; without it 50. */
                 limit?: number;
                 /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
                 format?: components["parameters"]["format"];
