@@ -9,7 +9,7 @@ test.describe("search", () => {
     await page.keyboard.press("g");
     await page.keyboard.press("f");
     await expect(page).toHaveURL(/\/search/);
-    expect(await finding(page)).toMatch(/span/);
+    expect(await finding(page)).toMatch(/span|failure/);
     await page.keyboard.press("/");
     const field = page.getByRole("combobox", { name: "Query" });
     await expect(field).toBeFocused();
