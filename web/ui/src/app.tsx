@@ -3,6 +3,7 @@ import { Component, lazy, Suspense, type ReactNode } from 'react'
 import { Redirect, Route, Router, Switch, useLocation, useSearch } from 'wouter'
 import { ApiError, ask } from './api/client'
 import type { Status } from './api/types'
+import { aroundNav } from './lib/leave'
 import { decoded, useWholeLocation, useWholeSearch } from './lib/location'
 import { FirstRun } from './pages/firstrun/FirstRun'
 import { IssuePage } from './pages/issue/Issue'
@@ -58,7 +59,7 @@ const Settings = lazy(() => import('./pages/settings/Settings').then((m) => ({ d
 /** The application. Names in its URLs are read as they were written. */
 export function App() {
   return (
-    <Router hook={useWholeLocation} searchHook={useWholeSearch}>
+    <Router hook={useWholeLocation} searchHook={useWholeSearch} aroundNav={aroundNav}>
       <Start />
     </Router>
   )

@@ -20,6 +20,8 @@ export class ApiError extends Error {
     readonly retryAfter?: number,
     /** The least role that is not refused, of no_permission. */
     readonly needs?: string,
+    /** All that is wrong with the settings that were sent. */
+    readonly faults: readonly components['schemas']['Fault'][] = [],
   ) {
     super(message)
   }
@@ -97,7 +99,7 @@ const JSON_KINDS = 'application/json, application/problem+json'
 export async function refusal(response: Response, url: string): Promise<ApiError> {
   try {
     const p = (await response.json()) as Partial<components['schemas']['Problem']>
-    if (p.code) return new ApiError(p.code, p.detail ?? p.title ?? '', p.wayOut ?? '', url, response.status, p.param, p.retryAfter, p.needs)
+    if (p.code) return new ApiError(p.code, p.detail ?? p.title ?? '', p.wayOut ?? '', url, response.status, p.param, p.retryAfter, p.needs, p.faults)
   } catch {
     // not ours: a proxy in between
   }

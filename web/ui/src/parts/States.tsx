@@ -96,8 +96,8 @@ export function Empty({ title, children }: { title: string; children: ReactNode 
   )
 }
 
-/** A line to copy. */
-export function Copy({ text, label = 'Copy' }: { text: string; label?: string }) {
+/** A line to copy; short: the button says only that. */
+export function Copy({ text, label = 'Copy', short }: { text: string; label?: string; short?: boolean }) {
   const [done, setDone] = useState(false)
   return (
     <div className="copy">
@@ -107,6 +107,7 @@ export function Copy({ text, label = 'Copy' }: { text: string; label?: string })
       <button
         type="button"
         className="pick"
+        aria-label={short ? label : undefined}
         onClick={() => {
           void navigator.clipboard.writeText(text).then(() => {
             setDone(true)
@@ -114,7 +115,7 @@ export function Copy({ text, label = 'Copy' }: { text: string; label?: string })
           })
         }}
       >
-        {done ? 'Copied' : label}
+        {done ? 'Copied' : short ? 'Copy' : label}
       </button>
     </div>
   )

@@ -1,0 +1,171 @@
+import { useMutation } from '@tanstack/react-query'
+import { act } from '../../api/client'
+import { count } from '../../lib/format'
+import { Refused } from '../../parts/States'
+import { BUILTINS, CATEGORIES, freeName } from './draft'
+import { AreaField, CheckField, LinesField, PickField, Rules, TextField, useForm } from './Fields'
+
+export function General() {
+  const { draft: s, set } = useForm()
+  return (
+    <>
+      <TextField label="Days that events are kept; 0 is as long as the store keeps them" path="retentionDays" type="number" value={String(s.retentionDays)} set={(v) => set({ retentionDays: whole(v) })} />
+      <LinesField label="Web origins that browsers may send from; none: all" path="allowedOrigins" value={s.allowedOrigins} set={(allowedOrigins) => set({ allowedOrigins })} hint="https://shop.example" />
+    </>
+  )
+}
+
+export function Filters() {
+  const { draft, set } = useForm()
+  const f = draft.filters
+  const to = (c: Partial<typeof f>) => set({ filters: { ...f, ...c } })
+  return (
+    <>
+      <p className="muted">What a filter names is not kept; the ledger counts it. * in a pattern is any text.</p>
+      <CheckField label="legacy browsers" path="filters.legacyBrowsers" value={f.legacyBrowsers} set={(legacyBrowsers) => to({ legacyBrowsers })} />
+      <CheckField label="localhost" path="filters.localhost" value={f.localhost} set={(localhost) => to({ localhost })} />
+      <CheckField label="web crawlers" path="filters.webCrawlers" value={f.webCrawlers} set={(webCrawlers) => to({ webCrawlers })} />
+      <CheckField label="browser extensions" path="filters.browserExtensions" value={f.browserExtensions} set={(browserExtensions) => to({ browserExtensions })} />
+      <LinesField label="Error messages" path="filters.errorMessages" value={f.errorMessages} set={(errorMessages) => to({ errorMessages })} hint="TypeError: *is not a function" />
+      <LinesField label="Releases" path="filters.releases" value={f.releases} set={(releases) => to({ releases })} hint="shop@0.*" />
+      <LinesField label="Addresses and networks" path="filters.clientIPs" value={f.clientIPs} set={(clientIPs) => to({ clientIPs })} hint="10.0.0.0/8" />
+    </>
+  )
+}
+
+export function Scrubbing() {
+  const { draft, set } = useForm()
+  const s = draft.scrubbing
+  const to = (c: Partial<typeof s>) => set({ scrubbing: { ...s, ...c } })
+  return (
+    <>
+      <p className="muted">What is scrubbed is taken out before it is kept, and cannot be had back.</p>
+      <CheckField label="scrub at all" path="scrubbing.enabled" value={s.enabled} set={(enabled) => to({ enabled })} />
+      <CheckField label="passwords, keys, tokens and card numbers" path="scrubbing.defaults" value={s.defaults} set={(defaults) => to({ defaults })} />
+      <CheckField label="IP addresses" path="scrubbing.ipAddresses" value={s.ipAddresses} set={(ipAddresses) => to({ ipAddresses })} />
+      <CheckField label="e-mail addresses" path="scrubbing.emails" value={s.emails} set={(emails) => to({ emails })} />
+      <CheckField label="attributes of what comes by OTLP, too" path="scrubbing.otlp" value={s.otlp} set={(otlp) => to({ otlp })} />
+      <LinesField label="Further sensitive fields" path="scrubbing.sensitiveFields" value={s.sensitiveFields} set={(sensitiveFields) => to({ sensitiveFields })} hint="iban" />
+      <LinesField label="Safe fields, whose values stay" path="scrubbing.safeFields" value={s.safeFields} set={(safeFields) => to({ safeFields })} hint="token_count" />
+      <Rules name="scrubbing rule" path="scrubbing.rules" list={s.rules} set={(rules) => to({ rules })} make={() => ({ id: freeName('rule', s.rules.map((r) => r.id)), type: 'pattern' as const, match: '', method: 'replace' as const, replacement: '', paths: [] })}>
+        {(r, change, path) => (
+          <div className="columns">
+            <TextField label="Name" path={path + '.id'} value={r.id} set={(id) => change({ id })} />
+            <PickField label="Looks for" path={path + '.type'} value={r.type} set={(type) => change({ type, match: type === 'builtin' ? BUILTINS[0] : '' })} options={[['pattern', 'a regular expression'], ['field', 'names of fields'], ['builtin', 'a kind of secret']]} />
+            {r.type === 'builtin' ? (
+              <PickField label="Which" path={path + '.match'} value={r.match} set={(match) => change({ match })} options={BUILTINS.map((b) => [b, b])} />
+            ) : (
+              <TextField label={r.type === 'field' ? 'Names; * is any text' : 'Regular expression'} path={path + '.match'} value={r.match} set={(match) => change({ match })} />
+            )}
+            <PickField label="Does" path={path + '.method'} value={r.method} set={(method) => change({ method })} options={[['remove', 'leave nothing'], ['mask', 'a * for each character'], ['hash', 'a hash of it'], ['replace', 'another text']]} />
+            {r.method === 'replace' && <TextField label="Text" path={path + '.replacement'} value={r.replacement} set={(replacement) => change({ replacement })} hint="[Filtered]" />}
+            <LinesField label="Where; none: everywhere" path={path + '.paths'} rows={1} value={r.paths} set={(paths) => change({ paths })} hint="request.data.**" />
+          </div>
+        )}
+      </Rules>
+    </>
+  )
+}
+
+export function Sampling() {
+  const { draft, set } = useForm()
+  const list = draft.sampling
+  return (
+    <>
+      <p className="muted">The first rule that fits decides which share is kept; what none fits is kept. A list that is empty does not ask.</p>
+      <Rules ordered name="sampling rule" path="sampling" list={list} set={(sampling) => set({ sampling })} make={() => ({ id: freeName('sample', list.map((r) => r.id)), type: 'trace' as const, rate: 0.1, releases: [], environments: [], transactions: [], levels: [], platforms: [] })}>
+        {(r, change, path) => (
+          <div className="columns">
+            <TextField label="Name" path={path + '.id'} value={r.id} set={(id) => change({ id })} />
+            <PickField label="Of" path={path + '.type'} value={r.type} set={(type) => change({ type })} options={[['trace', 'transactions and spans'], ['transaction', 'transactions'], ['error', 'errors']]} />
+            <TextField label="Share kept, 0 to 1" path={path + '.rate'} type="number" value={String(r.rate)} set={(v) => change({ rate: v === '' ? 0 : Number(v) })} />
+            {(['releases', 'environments', 'transactions', 'levels', 'platforms'] as const).map((k) => (
+              <LinesField key={k} label={k[0]!.toUpperCase() + k.slice(1)} rows={1} path={`${path}.${k}`} value={r[k]} set={(v) => change({ [k]: v })} />
+            ))}
+          </div>
+        )}
+      </Rules>
+    </>
+  )
+}
+
+export function Quotas() {
+  const { draft, set } = useForm()
+  const list = draft.quotas
+  return (
+    <>
+      <p className="muted">A quota bounds how much is taken in a window; what is beyond it is refused, and the sender is told when to try again.</p>
+      <Rules name="quota" path="quotas" list={list} set={(quotas) => set({ quotas })} make={() => ({ id: freeName('quota', list.map((q) => q.id)), scope: 'project' as const, limit: 1000, window: 60 })}>
+        {(q, change, path) => (
+          <>
+            <div className="columns">
+              <TextField label="Name" path={path + '.id'} value={q.id} set={(id) => change({ id })} />
+              <PickField label="For" path={path + '.scope'} value={q.scope} set={(scope) => change({ scope })} options={[['project', 'the project'], ['key', 'each key'], ['organization', 'the organisation']]} />
+              <PickField label="Takes" path={path + '.kind'} value={q.limit === null ? 'count' : q.limit === 0 ? 'nothing' : 'limit'} set={(kind) => change(kind === 'nothing' ? { limit: 0 } : { limit: kind === 'count' ? null : 1000, window: q.window || 60 })} options={[['limit', 'so many'], ['nothing', 'nothing'], ['count', 'all, and counts it']]} />
+              {q.limit !== null && q.limit !== 0 && <TextField label="How many" path={path + '.limit'} type="number" value={String(q.limit)} set={(v) => change({ limit: Math.max(1, whole(v)) })} />}
+              {q.limit !== 0 && <TextField label="In seconds" path={path + '.window'} type="number" value={String(q.window ?? 0)} set={(v) => change({ window: whole(v) })} />}
+              <TextField label="Reason told" path={path + '.reasonCode'} value={q.reasonCode ?? ''} set={(v) => change({ reasonCode: v })} hint="none" />
+            </div>
+            <details>
+              <summary>Of {(q.categories ?? []).join(', ') || 'all categories'}</summary>
+              <div className="chips" role="group" aria-label={'Categories of ' + q.id}>
+                {CATEGORIES.map((c) => (
+                  <label key={c} className="check">
+                    <input type="checkbox" checked={q.categories?.includes(c) ?? false} onChange={(e) => change({ categories: e.target.checked ? [...(q.categories ?? []), c] : (q.categories ?? []).filter((x) => x !== c) })} /> {c}
+                  </label>
+                ))}
+              </div>
+            </details>
+          </>
+        )}
+      </Rules>
+    </>
+  )
+}
+
+const TRIED = 1000
+
+export function Grouping({ project }: { project: string }) {
+  const { draft: s, set } = useForm()
+  const tried = useMutation({
+    mutationFn: () =>
+      act<'/api/v1/projects/{id}/grouping/preview', 'post'>('post', `/projects/${project}/grouping/preview`, {}, { enhancements: s.groupingRules, fingerprinting: s.fingerprintRules, events: TRIED }),
+  })
+  const p = tried.data
+  return (
+    <>
+      <p className="muted">Rules hold for what comes from now on; what is stored stays in its issues.</p>
+      <AreaField label="Which frames count" path="groupingRules" value={s.groupingRules} set={(groupingRules) => set({ groupingRules })} hint="stack.module:com.vendor.* -app" />
+      <AreaField label="Fingerprints" path="fingerprintRules" value={s.fingerprintRules} set={(fingerprintRules) => set({ fingerprintRules })} hint="error.type:DatabaseError -> database" />
+      <button type="button" className="pick" disabled={tried.isPending} onClick={() => tried.mutate()}>
+        {tried.isPending ? 'Trying' : `Try on the newest ${count(TRIED)} events`}
+      </button>
+      <Refused error={tried.error} />
+      {p && (
+        <section aria-label="What the rules would do" role="status">
+          <p>
+            <b>{count(p.moved)}</b> of {count(p.events)} events would be in another issue: {count(p.issuesBefore)} issues would be {count(p.issuesAfter)}.{p.unreadable > 0 && ` ${count(p.unreadable)} could not be read.`}
+          </p>
+          <ul className="plainlist">
+            {p.splits.slice(0, 10).map((x) => (
+              <li key={x.issue.hash}>
+                {x.issue.title || 'issue without title'} <span className="muted">would be {count(x.partsAll)} issues</span>
+              </li>
+            ))}
+            {p.merges.slice(0, 10).map((x) => (
+              <li key={x.issue.hash}>
+                {x.issue.title || 'issue without title'} <span className="muted">would take in {count(x.partsAll)} issues</span>
+              </li>
+            ))}
+          </ul>
+        </section>
+      )}
+    </>
+  )
+}
+
+/** A whole number; what is none is zero, which the server judges. */
+function whole(v: string): number {
+  const n = Number(v)
+  return Number.isFinite(n) ? Math.trunc(n) : 0
+}
