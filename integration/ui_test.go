@@ -61,7 +61,8 @@ func TestUI(t *testing.T) {
 	playwright(t, h, browser, "awkward", "HOPTRACE_AWKWARD="+awkward)
 	playwright(t, h, browser, "awkward-looks", "HOPTRACE_AWKWARD="+awkward)
 	playwright(t, h, browser, "steady", "HOPTRACE_AWKWARD="+awkward)
-	playwright(t, h, browser, "health") // after them: it discards dead letters
+	playwright(t, h, browser, "health")   // after them: it discards dead letters
+	playwright(t, h, browser, "settings") // last: it leaves a project
 	stopClean(t, h)
 	members, issuer := startMembers(t)
 	playwright(t, members, browser, "access", "HOPTRACE_OIDC="+issuer)

@@ -53,7 +53,7 @@ export async function ask<P extends keyof paths>(path: string, params: Params, s
 type Method = 'put' | 'post'
 
 /** What one action takes. */
-export type ActionBody<P extends keyof paths, M extends Method> = paths[P] extends { [K in M]: { requestBody: { content: { 'application/json': infer T } } } } ? T : never
+export type ActionBody<P extends keyof paths, M extends Method> = paths[P] extends { [K in M]: { requestBody?: infer B } } ? (NonNullable<B> extends { content: { 'application/json': infer T } } ? T : never) : never
 
 /** What one action answers. */
 export type ActionAnswer<P extends keyof paths, M extends Method> = paths[P] extends { [K in M]: { responses: { 200: { content: { 'application/json': infer T } } } } } ? T : never

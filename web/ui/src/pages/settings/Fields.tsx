@@ -1,4 +1,4 @@
-import { createContext, useContext, useId, type ReactNode } from 'react'
+import { createContext, useContext, useId, useState, type ReactNode } from 'react'
 import { faultsOf, type Fault, type Settings } from './draft'
 
 interface Form {
@@ -39,10 +39,25 @@ function useFault(path: string) {
 /** One line of text, or a number. */
 export function TextField({ label, path, value, set, hint, type = 'text' }: { label: string; path: string; value: string; set: (v: string) => void; hint?: string; type?: 'text' | 'number' }) {
   const fault = useFault(path)
+  // A number that is being typed may be none yet.
+  const [typed, setTyped] = useState<string>()
   return (
     <label className="setting">
       <span>{label}</span>
-      <input type={type} value={value} maxLength={1024} placeholder={hint} step="any" spellCheck={false} onChange={(e) => set(e.target.value)} {...fault.aria} />
+      <input
+        type={type}
+        value={typed ?? value}
+        maxLength={1024}
+        placeholder={hint}
+        step="any"
+        spellCheck={false}
+        onChange={(e) => {
+          if (type === 'number') setTyped(e.target.value)
+          set(e.target.value)
+        }}
+        onBlur={() => setTyped(undefined)}
+        {...fault.aria}
+      />
       <Faults id={fault.id} list={fault.list} />
     </label>
   )

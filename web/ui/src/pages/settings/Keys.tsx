@@ -88,7 +88,7 @@ function KeyPlan({ doing, project, close }: { doing: Doing; project: string; clo
   const at = `/projects/${project}/keys`
   const go = useMutation({
     mutationFn: async (): Promise<unknown> => {
-      if (!key) return act<'/api/v1/projects/{id}/keys', 'post'>('post', at, {}, { label, ...(limit ? { limit } : {}) } as never)
+      if (!key) return act<'/api/v1/projects/{id}/keys', 'post'>('post', at, {}, { label, ...(limit ? { limit } : {}) })
       const one = `${at}/${key.public}`
       if (doing.kind === 'rotate') return act<'/api/v1/projects/{id}/keys/{key}/rotate', 'post'>('post', one + '/rotate', {}, undefined as never)
       if (doing.kind === 'delete') return remove(one)
@@ -110,7 +110,7 @@ function KeyPlan({ doing, project, close }: { doing: Doing; project: string; clo
   const fault = go.error instanceof ApiError && go.error.param === 'limit' ? go.error.message : ''
   const [title, verb] = plans[doing.kind]
   return (
-    <Plan title={title!} verb={verb!} danger={doing.kind === 'delete' || (doing.kind === 'switch' && !!key?.active)} busy={go.isPending} error={fault ? null : go.error} close={close} go={() => go.mutate()}>
+    <Plan title={title!} verb={verb!} danger={doing.kind === 'delete' || (doing.kind === 'switch' && !!key?.active)} busy={go.isPending} error={fault ? null : go.error} disabled={limited && !(most.trim() && window.trim())} close={close} go={() => go.mutate()}>
       {(doing.kind === 'new' || doing.kind === 'change') && (
         <>
           <label className="field">

@@ -14,7 +14,7 @@ import { Link } from '../../parts/Link'
 import { Plan } from '../../parts/Plan'
 import { Shell } from '../../parts/Shell'
 import { Failed, Ghosts } from '../../parts/States'
-import { changed, cleaned, differences, rebased, tabOf, TABS, type Fault, type Settings as Data, type Tab } from './draft'
+import { changed, cleaned, differences, faultsOf, rebased, tabOf, TABS, type Fault, type Settings as Data, type Tab } from './draft'
 import { FormContext } from './Fields'
 import { Keys } from './Keys'
 import { quotaText, rulesOf } from './settings'
@@ -161,6 +161,8 @@ function Forms({ p, tab }: { p: ProjectDetail; tab: Tab }) {
   )
   const change = (c: Partial<Data>) => {
     setState((now) => ({ ...now, draft: { ...now.draft, ...c } }))
+    // What was wrong with a field may be mended now; the server says so at the next try.
+    setFaults((now) => now.filter((f) => !Object.keys(c).some((k) => faultsOf([f], k).length > 0)))
     setSaid('')
   }
   const to = (t: Tab) => go(path + withParams(search, { tab: t === 'keys' ? '' : t }), { replace: true })
@@ -190,6 +192,13 @@ function Forms({ p, tab }: { p: ProjectDetail; tab: Tab }) {
       }
     },
   })
+  // The first field at fault is where one goes on.
+  useEffect(() => {
+    if (!save.error) return
+    const at = document.querySelector<HTMLElement>('.settingform [aria-invalid]')
+    at?.focus({ preventScroll: true })
+    at?.scrollIntoView({ block: 'center' })
+  }, [save.error])
   return (
     <FormContext value={{ draft: state.draft, set: change, faults }}>
       <nav className="views settingtabs" aria-label="Settings">
@@ -217,12 +226,12 @@ function Forms({ p, tab }: { p: ProjectDetail; tab: Tab }) {
       )}
       {dirty && (
         <div className="chosen savebar" role="group" aria-label="Not saved">
-          <b>Not saved: {mine.join(', ')}</b>
+          <b>Not saved: {[...new Set(mine.map((f) => TABS[tabOf(f)][0]))].join(', ')}</b>
           <button type="button" className="pick on" onClick={() => setPlan('save')}>
             Save…
           </button>
           <button type="button" className="pick" onClick={() => setPlan('drop')}>
-            Drop changes…
+            Drop…
           </button>
         </div>
       )}
@@ -287,7 +296,9 @@ function Differences({ base, draft }: { base: Data; draft: Data }) {
   )
 }
 
-function ProjectPlan({ doing, p, close }: { doing: 'new' | 'rename' | 'switch'; p: ProjectDetail; close: () => void }) {
+function ProjectPlan({ doing, p: now, close }: { doing: 'new' | 'rename' | 'switch'; p: ProjectDetail; close: () => void }) {
+  // It says what it does to what was there, also while the new state comes in.
+  const [p] = useState(now)
   const cache = useQueryClient()
   const search = useSearch()
   const [path, navigate] = useLocation()

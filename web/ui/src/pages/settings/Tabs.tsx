@@ -10,7 +10,7 @@ export function General() {
   return (
     <>
       <TextField label="Days that events are kept; 0 is as long as the store keeps them" path="retentionDays" type="number" value={String(s.retentionDays)} set={(v) => set({ retentionDays: whole(v) })} />
-      <LinesField label="Web origins that browsers may send from; none: all" path="allowedOrigins" value={s.allowedOrigins} set={(allowedOrigins) => set({ allowedOrigins })} hint="https://shop.example" />
+      <LinesField label="Web origins that browsers may send from (none: all)" path="allowedOrigins" value={s.allowedOrigins} set={(allowedOrigins) => set({ allowedOrigins })} hint="https://shop.example" />
     </>
   )
 }
@@ -59,7 +59,7 @@ export function Scrubbing() {
             )}
             <PickField label="Does" path={path + '.method'} value={r.method} set={(method) => change({ method })} options={[['remove', 'leave nothing'], ['mask', 'a * for each character'], ['hash', 'a hash of it'], ['replace', 'another text']]} />
             {r.method === 'replace' && <TextField label="Text" path={path + '.replacement'} value={r.replacement} set={(replacement) => change({ replacement })} hint="[Filtered]" />}
-            <LinesField label="Where; none: everywhere" path={path + '.paths'} rows={1} value={r.paths} set={(paths) => change({ paths })} hint="request.data.**" />
+            <LinesField label="Where (none: everywhere)" path={path + '.paths'} rows={1} value={r.paths} set={(paths) => change({ paths })} hint="request.data.**" />
           </div>
         )}
       </Rules>
@@ -72,7 +72,7 @@ export function Sampling() {
   const list = draft.sampling
   return (
     <>
-      <p className="muted">The first rule that fits decides which share is kept; what none fits is kept. A list that is empty does not ask.</p>
+      <p className="muted">The first rule that fits decides which share is kept; what none fits is kept. A list that is empty fits everything.</p>
       <Rules ordered name="sampling rule" path="sampling" list={list} set={(sampling) => set({ sampling })} make={() => ({ id: freeName('sample', list.map((r) => r.id)), type: 'trace' as const, rate: 0.1, releases: [], environments: [], transactions: [], levels: [], platforms: [] })}>
         {(r, change, path) => (
           <div className="columns">
@@ -144,7 +144,7 @@ export function Grouping({ project }: { project: string }) {
       {p && (
         <section aria-label="What the rules would do" role="status">
           <p>
-            <b>{count(p.moved)}</b> of {count(p.events)} events would be in another issue: {count(p.issuesBefore)} issues would be {count(p.issuesAfter)}.{p.unreadable > 0 && ` ${count(p.unreadable)} could not be read.`}
+            <b>{count(p.moved)}</b> of {count(p.events)} events would be in another issue: {count(p.issuesBefore)} issues before, {count(p.issuesAfter)} after.{p.unreadable > 0 && ` ${count(p.unreadable)} could not be read.`}
           </p>
           <ul className="plainlist">
             {p.splits.slice(0, 10).map((x) => (
