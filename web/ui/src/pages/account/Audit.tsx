@@ -89,7 +89,7 @@ export function Audit({ status }: { status: Status | undefined }) {
         <p className="pages">
           {before && <Link to="/audit">Newest</Link>}
           {audit.data.next && (
-            <button type="button" className="pick" onClick={() => go(path + withParams(search, { before: audit.data?.next ?? '' }))}>
+            <button type="button" className="pick" disabled={audit.isPlaceholderData} onClick={() => go(path + withParams(search, { before: audit.data?.next ?? '' }))}>
               Older changes
             </button>
           )}

@@ -176,7 +176,7 @@ export function Letters({ status }: { status: Status | undefined }) {
         <p className="pages">
           {before && <Link to={'/health/letters' + withParams(search, { before: '' })}>Newest</Link>}
           {d.next && (
-            <button type="button" className="pick" onClick={() => set({ before: d.next ?? '' })}>
+            <button type="button" className="pick" disabled={letters.isPlaceholderData} onClick={() => set({ before: d.next ?? '' })}>
               Older letters
             </button>
           )}

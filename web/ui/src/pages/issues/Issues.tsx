@@ -154,7 +154,7 @@ export function Issues({ status }: { status: Status | undefined }) {
           <Link to="/issues/discarded">Discarded issues</Link>
           {before && <Link to={'/issues' + withParams(search, { before: '', chosen: '' })}>Newest</Link>}
           {issues.data?.next && (
-            <button type="button" className="pick" onClick={() => go(path + withParams(search, { before: issues.data?.next ?? '', chosen: '' }))}>
+            <button type="button" className="pick" disabled={issues.isPlaceholderData} onClick={() => go(path + withParams(search, { before: issues.data?.next ?? '', chosen: '' }))}>
               Older issues
             </button>
           )}

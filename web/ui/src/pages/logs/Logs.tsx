@@ -122,7 +122,7 @@ export function Logs({ status }: { status: Status | undefined }) {
         <p className="pages">
           {before && <Link to={'/logs' + withParams(search, { before: '', skip: '', open: '' })}>Newest</Link>}
           {logs.data?.next && (
-            <button type="button" className="pick" onClick={() => go(path + withParams(search, { before: logs.data.next!.before, skip: logs.data.next!.skip ? String(logs.data.next!.skip) : '', open: '' }))}>
+            <button type="button" className="pick" disabled={logs.isPlaceholderData} onClick={() => go(path + withParams(search, { before: logs.data.next!.before, skip: logs.data.next!.skip ? String(logs.data.next!.skip) : '', open: '' }))}>
               Older logs
             </button>
           )}

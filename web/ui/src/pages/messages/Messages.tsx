@@ -86,7 +86,7 @@ export function Messages({ status }: { status: Status | undefined }) {
         <p className="pages">
           {before && <Link to={'/messages' + withParams(search, { before: '' })}>{f.order === 'slowest' ? 'Slowest' : 'Newest'}</Link>}
           {hops.data?.next && (
-            <button type="button" className="pick" onClick={() => go(path + withParams(search, { before: hops.data?.next ?? '' }))}>
+            <button type="button" className="pick" disabled={hops.isPlaceholderData} onClick={() => go(path + withParams(search, { before: hops.data?.next ?? '' }))}>
               {f.order === 'slowest' ? 'Faster messages' : 'Older messages'}
             </button>
           )}

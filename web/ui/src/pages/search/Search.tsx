@@ -152,7 +152,7 @@ export function SearchPage({ status }: { status: Status | undefined }) {
         <p className="pages">
           {cursor && <Link to={path + withParams(search, { cursor: '', project: '' })}>First page</Link>}
           {rows.data?.next && (
-            <button type="button" className="pick" onClick={() => go(path + withParams(search, { cursor: rows.data.next! }))}>
+            <button type="button" className="pick" disabled={rows.isPlaceholderData} onClick={() => go(path + withParams(search, { cursor: rows.data.next! }))}>
               Next page
             </button>
           )}

@@ -102,7 +102,7 @@ export function Traces({ status }: { status: Status | undefined }) {
         <p className="pages">
           {before && <Link to={'/traces' + withParams(search, { before: '' })}>Newest</Link>}
           {traces.data?.next && (
-            <button type="button" className="pick" onClick={() => go(path + withParams(search, { before: traces.data?.next ?? '' }))}>
+            <button type="button" className="pick" disabled={traces.isPlaceholderData} onClick={() => go(path + withParams(search, { before: traces.data?.next ?? '' }))}>
               Older traces
             </button>
           )}
