@@ -57,7 +57,7 @@ func TestUI(t *testing.T) {
 	playwright(t, h, browser, "lag")
 	playwright(t, h, browser, "journey")
 	playwright(t, h, browser, "waterfall") // here: its records of hours ago are none that the pages above reckon with
-	awkward := sendAwkward(t, h) // last: it is many times the example's data
+	awkward := sendAwkward(t, h)           // last: it is many times the example's data
 	playwright(t, h, browser, "awkward", "HOPTRACE_AWKWARD="+awkward)
 	playwright(t, h, browser, "awkward-looks", "HOPTRACE_AWKWARD="+awkward)
 	playwright(t, h, browser, "steady", "HOPTRACE_AWKWARD="+awkward)
