@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/hoptrace/hoptrace/exporters"
+	"github.com/hoptrace/hoptrace/internal/deadletter"
 )
 
 // maxExport bounds the rows of one export.
@@ -92,7 +93,11 @@ func asTable(route string, known []string, answer func(context.Context, *query) 
 		}
 		pages := tablePages{route: route, q: *q, answer: answer, whole: q.text("limit") == "" && slices.Contains(known, "limit")}
 		if pages.whole {
-			pages.q.params = q.with("limit", strconv.Itoa(most))
+			size := most
+			if route == "/api/v1/dead-letters" {
+				size = deadletter.MaxLetters
+			}
+			pages.q.params = q.with("limit", strconv.Itoa(size))
 		}
 		first, err := pages.page(ctx)
 		if err != nil {
