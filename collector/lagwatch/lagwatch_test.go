@@ -348,25 +348,33 @@ func TestForecastsBeginAnewWhenAnOffsetGoesBack(t *testing.T) {
 	}
 }
 
-func TestAPartitionThatIsNeverCommittedIsCountedFromWhenItWasSeen(t *testing.T) {
+// jobs starts a broker with a topic of one partition that has a record; write appends one more.
+func jobs(t *testing.T) (brokers []string, write func()) {
+	t.Helper()
 	kf, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "jobs"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(kf.Close)
 	cl := client(t, kf.ListenAddrs())
-	write := func() {
+	write = func() {
+		t.Helper()
 		if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: "jobs", Value: []byte("x")}).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	write()
-	member := client(t, kf.ListenAddrs(), kgo.ConsumerGroup("forgetful"), kgo.ConsumeTopics("jobs"), kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	return kf.ListenAddrs(), write
+}
+
+func TestAPartitionThatIsNeverCommittedIsCountedFromWhenItWasSeen(t *testing.T) {
+	brokers, write := jobs(t)
+	member := client(t, brokers, kgo.ConsumerGroup("forgetful"), kgo.ConsumeTopics("jobs"), kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	fetches := member.PollFetches(t.Context())
 	if err := fetches.Err(); err != nil {
 		t.Fatal(err)
 	}
-	w := watch(t, kf.ListenAddrs(), nil)
+	w := watch(t, brokers, nil)
 	now := time.Now()
 	w.round(t.Context(), w.clusters[0], now)
 	if p := only(t, w, "forgetful", "jobs"); !p.Uncommitted || p.Lag != 0 || p.State != exporters.LagOK {
@@ -391,27 +399,16 @@ func TestAPartitionThatIsNeverCommittedIsCountedFromWhenItWasSeen(t *testing.T) 
 // A program that ends at its first record, and is started again and again, does not
 // begin at nothing each time.
 func TestABacklogOutlivesTheMemberThatNeverCommits(t *testing.T) {
-	kf, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "jobs"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(kf.Close)
-	cl := client(t, kf.ListenAddrs())
-	write := func() {
-		if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: "jobs", Value: []byte("x")}).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write()
+	brokers, write := jobs(t)
 	join := func() *kgo.Client {
-		member := client(t, kf.ListenAddrs(), kgo.ConsumerGroup("crashing"), kgo.ConsumeTopics("jobs"), kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+		member := client(t, brokers, kgo.ConsumerGroup("crashing"), kgo.ConsumeTopics("jobs"), kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 		if err := member.PollFetches(t.Context()).Err(); err != nil {
 			t.Fatal(err)
 		}
 		return member
 	}
 	member := join()
-	w := watch(t, kf.ListenAddrs(), nil)
+	w := watch(t, brokers, nil)
 	now, rounds := time.Now(), 0
 	round := func(n int) {
 		for range n {
