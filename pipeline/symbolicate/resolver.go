@@ -302,6 +302,9 @@ func normalID(id string) string {
 
 // load asks the stores, once for all who ask at the same time.
 func (r *Resolver) load(ctx context.Context, k key, old *entry, now time.Time) (*entry, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	ch := r.loading.DoChan(k.String(), func() (any, error) {
 		// Not the context of one who asks: others wait for the same.
 		loading, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.LoadTimeout)
