@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -84,7 +85,8 @@ func (s *ordersSummary) check(t *testing.T, h *harness.Hoptrace) {
 		s.checkHops(t, topic, hops)
 		s.checkStats(t, topic, topics.Topics, hops, append(slices.Clone(partNames), "end_to_end"), 0.01)
 		// Those that one end's row tells are the same by the sums, to their class.
-		s.checkStats(t, topic, sums.Topics, hops, []string{"batch_queue", "ack", "fetch_queue", "processing"}, 0.06)
+		s.checkStats(t, topic, sums.Topics, hops, []string{"batch_queue", "fetch_queue", "processing"}, 0.06)
+		checkAcks(t, topic, sums.Topics, hops)
 		last = hops
 	}
 	s.checkJourneys(t, h, last)
@@ -194,23 +196,69 @@ func (s *ordersSummary) checkStats(t *testing.T, topic string, all []harness.Top
 			continue
 		}
 		q := st.Parts[j]
-		if q.Count != len(exact) {
-			t.Errorf("%s %s: the topics page counts %d, the hops are %d", topic, name, q.Count, len(exact))
-			continue
+		checkQuantiles(t, topic+" "+name, q, exact, exact, near)
+	}
+}
+
+// checkAcks compares the acks of the sums, which a writer's row tells by itself, with
+// the hops: where the broker does not tell when it appended, a reader's answer that came
+// before the writer's ends a hop's ack earlier, and the writer's span ends no earlier.
+func checkAcks(t *testing.T, topic string, all []harness.TopicStats, hops []harness.Hop) {
+	t.Helper()
+	var least, most []int64
+	for _, hop := range hops {
+		if hop.Producer == nil {
+			continue // checkHops has said so
 		}
-		slices.Sort(exact)
-		for _, c := range []struct {
-			p    float64
-			told int64
-		}{{0.5, q.P50}, {0.95, q.P95}, {0.99, q.P99}} {
-			// A sketch may be off by a little in rank, and in value where it keeps
-			// no exact ones: one in a hundred, or what a class is wide.
-			low, high := rank(exact, c.p-0.01), rank(exact, c.p+0.01)
-			slack := int64(math.Abs(float64(high))*near) + 1000
-			if c.told < low-slack || c.told > high+slack {
-				t.Errorf("%s %s: p%g on the topics page is %s; by the hops it lies from %s to %s", topic, name, c.p*100,
-					time.Duration(c.told), time.Duration(low), time.Duration(high))
+		start, err1 := strconv.ParseInt(hop.Producer.Start, 10, 64)
+		end, err2 := strconv.ParseInt(hop.Producer.End, 10, 64)
+		if err := cmp.Or(err1, err2); err != nil {
+			t.Errorf("the producer's times of hop %s: %v", hop.Record(), err)
+			return
+		}
+		written := start
+		for _, p := range hop.Parts {
+			switch p.Name {
+			case "batch_queue", "retry":
+				written += p.Ns
+			case "ack":
+				least, most = append(least, p.Ns), append(most, end-written)
 			}
+		}
+	}
+	i := slices.IndexFunc(all, func(st harness.TopicStats) bool { return st.Topic == topic && st.Group == topic })
+	if i < 0 {
+		t.Errorf("the topics page has no line for %s and its group", topic)
+		return
+	}
+	j := slices.IndexFunc(all[i].Parts, func(q harness.Quantiles) bool { return q.Name == "ack" })
+	if j < 0 {
+		t.Errorf("%s: the topics page has no ack", topic)
+		return
+	}
+	checkQuantiles(t, topic+" ack", all[i].Parts[j], least, most, 0.06)
+}
+
+// checkQuantiles compares what is told with the least and the most that each may be. A
+// sketch may be off by a little in rank, and in value where it keeps no exact ones: by
+// one in a hundred, or by what a class is wide.
+func checkQuantiles(t *testing.T, what string, told harness.Quantiles, least, most []int64, near float64) {
+	t.Helper()
+	if told.Count != len(least) {
+		t.Errorf("%s: the topics page counts %d, the hops are %d", what, told.Count, len(least))
+		return
+	}
+	slices.Sort(least)
+	slices.Sort(most)
+	for _, c := range []struct {
+		p    float64
+		told int64
+	}{{0.5, told.P50}, {0.95, told.P95}, {0.99, told.P99}} {
+		low, high := rank(least, c.p-0.01), rank(most, c.p+0.01)
+		slack := int64(math.Abs(float64(high))*near) + 1000
+		if c.told < low-slack || c.told > high+slack {
+			t.Errorf("%s: p%g on the topics page is %s; by the hops it lies from %s to %s", what, c.p*100,
+				time.Duration(c.told), time.Duration(low), time.Duration(high))
 		}
 	}
 }
