@@ -21,7 +21,8 @@ type Clocks interface {
 // ClockStore is the suite of ClockWriter and ClockReader. open gives an empty store.
 func ClockStore(t *testing.T, open func(t *testing.T) Clocks) {
 	const ms = int64(time.Millisecond)
-	start := clocktrack.Begin(base().UnixNano())
+	// Early in an hour, so that what is told by the hour is one stretch.
+	start := clocktrack.Begin(base().Truncate(time.Hour).Add(-50 * time.Minute).UnixNano())
 	cell := func(n int64, project uint64, host string, origin schemas.ClockOrigin, second, low, high int64) schemas.ClockCell {
 		c := schemas.ClockCell{Project: project, Host: host, Broker: "b:9092", Origin: origin, Time: start + n*clocktrack.Cell, Node: schemas.Unknown}
 		if origin == schemas.ClockBeacon {
