@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { readFilters, readTyped, typedOf, withParams } from './filters'
+import { pinTimes, readFilters, readTyped, timeWords, typedOf, withParams } from './filters'
 
 describe('filters', () => {
   it('come from the URL and go back to it', () => {
@@ -14,6 +14,16 @@ describe('filters', () => {
     expect(withParams('?topic=a&from=-1h', { from: '-24h', topic: '' })).toBe('')
     expect(withParams('', { from: '-1h', errors: true })).toBe('?from=-1h&errors=true')
   })
+  it('tell a moment as people do', () => {
+    expect(timeWords('2026-12-01T02:00:00')).toBe('1 Dec 02:00')
+    for (const own of ['-1h', 'now', 'beginning', '2026-99-99T00:00:00Z']) expect(timeWords(own)).toBe(own)
+  })
+  it('pin a time that moves', () => {
+    const now = Date.UTC(2026, 0, 2, 3, 4, 5)
+    expect(pinTimes('?topic=a', now)).toEqual(['?topic=a&from=2026-01-01T03%3A04%3A05.000Z&to=2026-01-02T03%3A04%3A05.000Z', true])
+    expect(pinTimes('?from=-15m', now)[0]).toBe('?from=2026-01-02T02%3A49%3A05.000Z&to=2026-01-02T03%3A04%3A05.000Z')
+    for (const still of ['?from=all', '?from=-1h&to=-30m', '?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z', '?from=nonsense']) expect(pinTimes(still, now)).toEqual([still, false])
+  })
   it('know a trace id', () => expect(readTyped(' 4F6C9E0B000000019E3779B97F4A7C15 ', false)).toEqual({ kind: 'trace', id: '4f6c9e0b000000019e3779b97f4a7c15' }))
   it('say what they do not know', () => {
     expect(readTyped('servcie:orders', false).kind).toBe('fault')
@@ -26,7 +36,9 @@ describe('filters', () => {
     }
     expect(asked('service:orders duration>1s "card declined"')).toEqual({ service: 'orders', q: 'duration>1s "card declined"' })
     expect(asked('service:orders OR status:error')).toEqual({ q: 'service:orders OR status:error' })
-    expect(asked('(topic:a topic:b) min:1s')).toEqual({ q: '(topic:a topic:b) min:1s' })
+    expect(asked('(topic:a topic:b) x:"min:1s"')).toEqual({ q: '(topic:a topic:b) x:"min:1s"' })
+    expect(asked('topic:a OR min:1s')).toMatchObject({ kind: 'fault', message: expect.stringContaining('min:1s') })
+    expect(asked('(errors:true OR topic:a)')).toMatchObject({ kind: 'fault', message: expect.stringContaining('errors:true') })
     expect(asked('topic:[a,b] group:pay* topic:c')).toEqual({ q: 'topic:[a,b] group:pay*', topic: 'c' })
     expect(asked('service:a service:b')).toEqual({ service: 'a', q: 'service:b' })
     expect(asked('group:"two words" errors:true')).toEqual({ q: 'group:"two words"', errors: 'true' })

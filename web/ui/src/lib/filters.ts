@@ -46,6 +46,24 @@ export function withParams(search: string, change: Record<string, string | boole
   return s ? '?' + s : ''
 }
 
+/** A time of the URL as a person reads it: "1 Dec 02:00" of a moment, others as they are. */
+export function timeWords(time: string): string {
+  const t = /^\d{4}-\d\d-\d\dT/.test(time) ? new Date(time) : undefined
+  return t && !isNaN(t.getTime()) ? t.toLocaleString('en-GB', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' }).replace(',', '') : time
+}
+
+const UNITS: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 7 * 86_400_000 }
+
+/** A search part with its time as it is now, and whether that is another than it was: "-1h" is from an hour ago until now. */
+export function pinTimes(search: string, now: number): [string, boolean] {
+  const q = new URLSearchParams(search)
+  const m = /^-(\d+)([smhdw])$/.exec(q.get('from') ?? DEFAULT_FROM)
+  if (!m || q.get('to')) return [search, false]
+  q.set('from', new Date(now - Number(m[1]) * UNITS[m[2]!]!).toISOString())
+  q.set('to', new Date(now).toISOString())
+  return ['?' + q.toString(), true]
+}
+
 /** Parameters for the API: "all" as from means the beginning. */
 export function apiRange(f: Filters): { from: string | undefined; to: string | undefined } {
   return { from: f.from === 'all' ? undefined : f.from, to: f.to || undefined }
@@ -70,6 +88,8 @@ export function readTyped(input: string, hasText: boolean, asks = false): Typed 
   const words: string[] = []
   // What is joined by OR, or grouped, stays whole.
   const whole = asks && /[()]|(^|\s)(OR|NOT)(\s|$)/.test(s)
+  const outside = whole && /(?:^|[\s(])((?:min|errors):[^\s)]+)/.exec(s.replace(/"(?:\\.|[^"\\])*"?/g, '""'))
+  if (outside) return { kind: 'fault', message: `${outside[1]} is for the whole list and cannot stand beside OR, NOT or brackets: choose it from the filters below` }
   for (const word of asks ? (s.match(/(?:[^\s"]|"(?:\\.|[^"\\])*"?)+/g) ?? []) : s.split(/\s+/).filter(Boolean)) {
     const m = /^(\w+)[:=](.*)$/.exec(word)
     if (!m || hasText || whole) {

@@ -1,7 +1,13 @@
 import type { ComponentProps } from 'react'
 import { Link as Route, useLocation, useSearch } from 'wouter'
 
-/** A link within the application. "?row=x" changes the page's own parameters; the project goes along. */
+/** What goes along with a link, and to which pages: the project to all, the time of lag to those of lag. */
+const ALONG = [
+  ['project', '/'],
+  ['lag_from', '/lag'],
+] as const
+
+/** A link within the application. "?row=x" changes the page's own parameters. */
 export function useTo(): (to: string) => string {
   const [path] = useLocation()
   const search = useSearch()
@@ -11,9 +17,11 @@ export function useTo(): (to: string) => string {
       for (const [k, v] of new URLSearchParams(to)) own.set(k, v)
       return path + '?' + own.toString()
     }
-    const project = own.get('project')
-    if (!project) return to
-    return to + (to.includes('?') ? '&' : '?') + 'project=' + encodeURIComponent(project)
+    for (const [name, pages] of ALONG) {
+      const value = own.get(name)
+      if (value && to.startsWith(pages) && !new URLSearchParams(to.split('?')[1]).has(name)) to += (to.includes('?') ? '&' : '?') + name + '=' + encodeURIComponent(value)
+    }
+    return to
   }
 }
 

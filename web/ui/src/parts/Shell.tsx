@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState, type FormEvent, type ReactNode } from 'react'
 import { useLocation, useSearch } from 'wouter'
 import type { Status } from '../api/types'
-import { DEFAULT_FROM, readFilters, readTyped, typedOf, withParams } from '../lib/filters'
+import { DEFAULT_FROM, pinTimes, readFilters, readTyped, timeWords, typedOf, withParams } from '../lib/filters'
 import { asked, looksUp } from '../lib/find'
 import { useKeys } from '../lib/keys'
 import { chooseTheme, chosenTheme, THEMES } from '../lib/theme'
@@ -29,14 +29,27 @@ export const PAGES = [
 
 export type PageName = (typeof PAGES)[number]['name']
 
-const RANGES: [string, string][] = [
-  ['-15m', 'last 15 minutes'],
-  ['-1h', 'last hour'],
-  ['-6h', 'last 6 hours'],
-  [DEFAULT_FROM, 'last 24 hours'],
-  ['-168h', 'last 7 days'],
-  ['all', 'all time'],
-]
+/** The times that one may choose from, the shortest first, and where the URL keeps the choice. */
+export interface TimeRanges {
+  label: string
+  param: string
+  usual: string
+  ranges: readonly (readonly [string, string])[]
+}
+
+const RANGES: TimeRanges = {
+  label: 'Time range',
+  param: 'from',
+  usual: DEFAULT_FROM,
+  ranges: [
+    ['-15m', 'last 15 minutes'],
+    ['-1h', 'last hour'],
+    ['-6h', 'last 6 hours'],
+    [DEFAULT_FROM, 'last 24 hours'],
+    ['-168h', 'last 7 days'],
+    ['all', 'all time'],
+  ],
+}
 
 export interface ShellProps {
   page: PageName
@@ -51,8 +64,8 @@ export interface ShellProps {
   allProjects?: boolean
   /** The page has a field of its own instead of the one in the bar. */
   ownSearch?: boolean
-  /** The page has a time range. */
-  ranged?: boolean
+  /** The page has a time range, that of all lists or one of its own. */
+  ranged?: boolean | TimeRanges
   live?: { on: boolean; set: (on: boolean) => void }
   children: ReactNode
 }
@@ -63,13 +76,16 @@ export function Shell({ page, status, back, filters, wanted, allProjects, ownSea
   const [help, setHelp] = useState(false)
   const [toast, setToast] = useState('')
   const search = useRef<HTMLInputElement>(null)
-  const shift = useShiftRange(ranged ?? false)
+  const ranges = ranged === true ? RANGES : ranged || undefined
+  const shift = useShiftRange(ranges)
   const keys: Record<string, () => void> = {
     '/': () => search.current?.focus(),
     '?': () => setHelp(true),
     c: () => {
-      navigator.clipboard.writeText(location.href).then(
-        () => setToast('Link copied'),
+      // What is seen now is what the link shows tomorrow.
+      const [search, pinned] = ranges === RANGES ? pinTimes(location.search, Date.now()) : [location.search, false]
+      navigator.clipboard.writeText(location.origin + location.pathname + search + location.hash).then(
+        () => setToast(pinned ? 'Link copied, with the time as it is now' : 'Link copied'),
         () => setToast('The browser did not allow copying'),
       )
     },
@@ -124,7 +140,7 @@ export function Shell({ page, status, back, filters, wanted, allProjects, ownSea
           <span className="crumb">{page}</span>
           {status && status.projects.length > 1 && <ProjectPick status={status} all={allProjects} />}
           {ownSearch ? <span className="grow" /> : <Search ref={search} kind={filters} wanted={wanted} />}
-          {ranged && <RangePick />}
+          {ranges && <RangePick of={ranges} />}
           {live && <LiveButton {...live} />}
         </header>
         <main id="main" tabIndex={-1}>
@@ -189,15 +205,26 @@ function ProjectPick({ status, all }: { status: Status; all?: boolean }) {
   )
 }
 
-function RangePick() {
+/** What the URL says of the time, and how to say another. */
+function useRange(of: TimeRanges | undefined): { from: string; to: string; choose: (from: string) => void } {
   const search = useSearch()
   const [path, go] = useLocation()
-  const { from, to } = readFilters(search)
-  const known = !to && RANGES.some(([v]) => v === from)
+  const q = new URLSearchParams(search)
+  const shared = of?.param === RANGES.param
+  return {
+    from: (of && q.get(of.param)) ?? of?.usual ?? '',
+    to: shared ? (q.get('to') ?? '') : '',
+    choose: (from) => of && go(path + withParams(search, { [of.param]: from === of.usual ? '' : from, ...(shared ? { to: '', before: '', skip: '' } : {}) })),
+  }
+}
+
+function RangePick({ of }: { of: TimeRanges }) {
+  const { from, to, choose } = useRange(of)
+  const known = !to && of.ranges.some(([v]) => v === from)
   return (
-    <select className="pick" aria-label="Time range" value={known ? from : 'own'} onChange={(e) => go(path + withParams(search, { from: e.target.value, to: '', before: '', skip: '' }))}>
-      {!known && <option value="own">{`${from || 'beginning'} – ${to || 'now'}`}</option>}
-      {RANGES.map(([value, label]) => (
+    <select className="pick" aria-label={of.label} value={known ? from : 'own'} onChange={(e) => choose(e.target.value)}>
+      {!known && <option value="own">{timeWords(from || 'beginning') + ' – ' + timeWords(to || 'now')}</option>}
+      {of.ranges.map(([value, label]) => (
         <option key={value} value={value}>
           {label}
         </option>
@@ -207,14 +234,13 @@ function RangePick() {
 }
 
 /** [ and ] take the next longer or shorter time. */
-function useShiftRange(ranged: boolean): (step: number) => void {
-  const search = useSearch()
-  const [path, go] = useLocation()
+function useShiftRange(of: TimeRanges | undefined): (step: number) => void {
+  const { from, choose } = useRange(of)
   return (step) => {
-    if (!ranged) return
-    const at = RANGES.findIndex(([v]) => v === readFilters(search).from)
-    const next = RANGES[Math.min(Math.max((at < 0 ? 3 : at) + step, 0), RANGES.length - 1)]!
-    go(path + withParams(search, { from: next[0], to: '', before: '', skip: '' }))
+    if (!of) return
+    const at = of.ranges.findIndex(([v]) => v === from)
+    const usual = of.ranges.findIndex(([v]) => v === of.usual)
+    choose(of.ranges[Math.min(Math.max((at < 0 ? usual : at) + step, 0), of.ranges.length - 1)]![0])
   }
 }
 

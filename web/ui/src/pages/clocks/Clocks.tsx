@@ -1,5 +1,5 @@
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
-import { lazy, Suspense, useMemo, useState } from 'react'
+import { lazy, Suspense, useMemo } from 'react'
 import { useLocation, useSearch } from 'wouter'
 import { ask } from '../../api/client'
 import type { Clock, ClockList, Status } from '../../api/types'
@@ -7,6 +7,7 @@ import { apiRange, readFilters, withParams } from '../../lib/filters'
 import { ago, count, date, duration, fullTime, plain, time } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useKeys, useRowKeys } from '../../lib/keys'
+import { useLive } from '../../lib/live'
 import { useStill } from '../../lib/still'
 import { Export } from '../../parts/Export'
 import { Finding, titleText } from '../../parts/Finding'
@@ -27,7 +28,7 @@ const STAMP = 'kafka-configs.sh --bootstrap-server broker-1:9092 --alter --topic
 export function ClocksPage({ status }: { status: Status | undefined }) {
   const search = useSearch()
   const [path, go] = useLocation()
-  const [live, setLive] = useState(true)
+  const [live, setLive] = useLive()
   const q = new URLSearchParams(search)
   const f = readFilters(search)
   const host = q.get('host') ?? ''

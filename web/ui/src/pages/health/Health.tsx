@@ -1,5 +1,5 @@
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
-import { lazy, Suspense, useState, type ReactNode } from 'react'
+import { lazy, Suspense, type ReactNode } from 'react'
 import { useLocation, useSearch } from 'wouter'
 import { ask } from '../../api/client'
 import type { HealthCollector, HealthProcess, HealthStage, HealthStore, HealthWeb, LineHealth, Status } from '../../api/types'
@@ -7,11 +7,12 @@ import { withParams } from '../../lib/filters'
 import { ago, bytes, count, duration, fullTime, plain, rate, share } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
+import { useLive } from '../../lib/live'
 import { useStill } from '../../lib/still'
 import { Finding, pieces, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { Moved } from '../../parts/Live'
-import { Shell } from '../../parts/Shell'
+import { Shell, type TimeRanges } from '../../parts/Shell'
 import { Empty, Failed, Ghosts } from '../../parts/States'
 import { sparkPath } from '../lag/lag'
 import { ENDS, amount, nameOf } from '../ledger/ledger'
@@ -20,21 +21,25 @@ import { Count, HealthMark, LineGraph } from './Line'
 
 const TimeChart = lazy(() => import('../../parts/TimeChart'))
 
-const RANGES: [string, string][] = [
-  ['-15m', 'last 15 minutes'],
-  ['-1h', 'last hour'],
-  ['-6h', 'last 6 hours'],
-  ['-24h', 'last 24 hours'],
-]
-const DEFAULT_RANGE = '-1h'
+const RANGES: TimeRanges = {
+  label: 'Health over',
+  param: 'over',
+  usual: '-1h',
+  ranges: [
+    ['-15m', 'last 15 minutes'],
+    ['-1h', 'last hour'],
+    ['-6h', 'last 6 hours'],
+    ['-24h', 'last 24 hours'],
+  ],
+}
 
 /** How our own line does: collector, stages, stores and web. */
 export function Health({ status }: { status: Status | undefined }) {
   const search = useSearch()
   const [path, go] = useLocation()
-  const [live, setLive] = useState(true)
+  const [live, setLive] = useLive()
   const q = new URLSearchParams(search)
-  const over = q.get('over') || DEFAULT_RANGE
+  const over = q.get('over') || RANGES.usual
   const open = q.get('stage') ?? ''
   const set = (change: Record<string, string>) => go(path + withParams(search, change))
   const health = useQuery({
@@ -51,7 +56,7 @@ export function Health({ status }: { status: Status | undefined }) {
   useRowKeys()
   useTitle(titleText(d?.finding) || 'Health')
   return (
-    <Shell page="Health" status={status} live={{ on: live, set: setLive }}>
+    <Shell page="Health" status={status} ranged={RANGES} live={{ on: live, set: setLive }}>
       <Finding finding={d?.finding} failed={health.error && 'Health cannot be shown'}>
         {d && (
           <>
@@ -74,16 +79,6 @@ export function Health({ status }: { status: Status | undefined }) {
           ))}
         </ul>
       )}
-      <div className="filters" role="group" aria-label="Filters">
-        <select className="pick" aria-label="Health over" value={over} onChange={(e) => set({ over: e.target.value === DEFAULT_RANGE ? '' : e.target.value })}>
-          {!RANGES.some(([v]) => v === over) && <option value={over}>since {over}</option>}
-          {RANGES.map(([value, label]) => (
-            <option key={value} value={value}>
-              {label}
-            </option>
-          ))}
-        </select>
-      </div>
       {health.error && !d ? (
         <Failed error={health.error} retry={() => void health.refetch()} retrying={health.isFetching} />
       ) : d && d.processes.length === 0 ? (
@@ -93,7 +88,7 @@ export function Health({ status }: { status: Status | undefined }) {
       ) : (
         <div className={'stacked' + (health.isPlaceholderData ? ' stale' : '')}>
           {d && <LineGraph health={d} kept={kept} selected={stage ? keyOf(stage) : ''} />}
-          <Stages d={d} kept={kept} open={stage ? keyOf(stage) : ''} set={(key) => set({ stage: key })} />
+          <Stages d={d} kept={kept} open={stage ? keyOf(stage) : ''} all={q.get('all') === 'true'} set={set} />
           {d && (
             <>
               <div className="quarters">
@@ -113,8 +108,7 @@ export function Health({ status }: { status: Status | undefined }) {
   )
 }
 
-function Stages({ d, kept, open, set }: { d: LineHealth | undefined; kept: readonly string[] | undefined; open: string; set: (key: string) => void }) {
-  const [all, setAll] = useState(false)
+function Stages({ d, kept, open, all, set }: { d: LineHealth | undefined; kept: readonly string[] | undefined; open: string; all: boolean; set: (change: Record<string, string>) => void }) {
   const { busy, still } = split(d?.stages ?? [], kept)
   const shown = all ? [...busy, ...still] : [...busy, ...still.filter((s) => keyOf(s) === open)]
   return (
@@ -137,11 +131,11 @@ function Stages({ d, kept, open, set }: { d: LineHealth | undefined; kept: reado
           </tr>
         </thead>
         <tbody>
-          {!d ? <Ghosts rows={6} columns={12} /> : shown.map((s) => <StageRow key={keyOf(s)} s={s} d={d} open={keyOf(s) === open} set={set} />)}
+          {!d ? <Ghosts rows={6} columns={12} /> : shown.map((s) => <StageRow key={keyOf(s)} s={s} d={d} open={keyOf(s) === open} set={(stage) => set({ stage })} />)}
           {d && still.length > 0 && (
             <tr className="opened">
               <td colSpan={12}>
-                <button type="button" className="linkish" aria-expanded={all} onClick={() => setAll(!all)}>
+                <button type="button" className="linkish" aria-expanded={all} onClick={() => set({ all: all ? '' : 'true' })}>
                   {all ? 'Fold the stages that nothing comes to' : `${plain(count(still.length))} more that nothing comes to: ${still.map((s) => s.name).slice(0, 4).join(', ')}${still.length > 4 ? ' …' : ''}`}
                 </button>
               </td>

@@ -7,6 +7,7 @@ import { apiRange, EVERYTHING, readFilters, withParams } from '../../lib/filters
 import { ago, count, fullTime, plain } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { focusedRow, useKeys, useRowKeys } from '../../lib/keys'
+import { useLive } from '../../lib/live'
 import { useMe } from '../../lib/me'
 import { STATES, stateOf, withState } from '../../lib/query'
 import { useCan } from '../../lib/session'
@@ -30,7 +31,7 @@ export function Issues({ status }: { status: Status | undefined }) {
   const search = useSearch()
   const [path, go] = useLocation()
   const cache = useQueryClient()
-  const [live, setLive] = useState(true)
+  const [live, setLive] = useLive()
   const q = new URLSearchParams(search)
   const f = readFilters(search)
   const before = q.get('before') ?? undefined

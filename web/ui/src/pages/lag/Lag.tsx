@@ -1,5 +1,4 @@
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
-import { useState } from 'react'
 import { useLocation, useSearch } from 'wouter'
 import { ask } from '../../api/client'
 import type { LagCluster, LagLine, LagState, Status } from '../../api/types'
@@ -7,23 +6,28 @@ import { withParams } from '../../lib/filters'
 import { ago, count, duration, fullTime, plain } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
+import { useLive } from '../../lib/live'
 import { useStill } from '../../lib/still'
 import { Export } from '../../parts/Export'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { Moved } from '../../parts/Live'
-import { Shell } from '../../parts/Shell'
+import { Shell, type TimeRanges } from '../../parts/Shell'
 import { Copy, Empty, Failed, Ghosts } from '../../parts/States'
 import { deleted, drained, groupPage, keyOf, rate, sparkPath, sparkText, STATES, stateStyle } from './lag'
 
-export const RANGES: [string, string][] = [
-  ['-30m', 'last 30 minutes'],
-  ['-2h', 'last 2 hours'],
-  ['-6h', 'last 6 hours'],
-  ['-24h', 'last 24 hours'],
-  ['-168h', 'last 7 days'],
-]
-export const DEFAULT_RANGE = '-2h'
+export const LAG_RANGES: TimeRanges = {
+  label: 'Lag over',
+  param: 'lag_from',
+  usual: '-2h',
+  ranges: [
+    ['-30m', 'last 30 minutes'],
+    ['-2h', 'last 2 hours'],
+    ['-6h', 'last 6 hours'],
+    ['-24h', 'last 24 hours'],
+    ['-168h', 'last 7 days'],
+  ],
+}
 
 const PAGE = 100
 const EVERY = 5000
@@ -32,12 +36,12 @@ const EVERY = 5000
 export function Lag({ status }: { status: Status | undefined }) {
   const search = useSearch()
   const [path, go] = useLocation()
-  const [live, setLive] = useState(true)
+  const [live, setLive] = useLive()
   const q = new URLSearchParams(search)
   const get = (name: string) => q.get(name) ?? ''
   const sort = get('sort') || 'state'
   const state = get('state') || 'any'
-  const from = get('lag_from') || DEFAULT_RANGE
+  const from = get('lag_from') || LAG_RANGES.usual
   const skip = Number(get('skip')) || 0
   const params = { text: get('text'), cluster: get('cluster'), state: state === 'any' ? '' : state, sort: sort === 'state' ? '' : sort, from, skip: skip || undefined, limit: PAGE, project: get('project') || undefined }
   const lag = useQuery({
@@ -61,9 +65,9 @@ export function Lag({ status }: { status: Status | undefined }) {
     </button>
   )
   const filtered = !!(get('text') || get('cluster') || state !== 'any')
-  const rangeName = (RANGES.find(([v]) => v === from)?.[1] ?? 'since ' + from).replace('last ', '').replace(' hours', ' h').replace(' minutes', ' m').replace(' days', ' d')
+  const rangeName = (LAG_RANGES.ranges.find(([v]) => v === from)?.[1] ?? 'since ' + from).replace('last ', '').replace(' hours', ' h').replace(' minutes', ' m').replace(' days', ' d')
   return (
-    <Shell page="Lag" status={status} filters="words" wanted="part of a group, topic or cluster" live={{ on: live, set: setLive }}>
+    <Shell page="Lag" status={status} filters="words" wanted="part of a group, topic or cluster" ranged={LAG_RANGES} live={{ on: live, set: setLive }}>
       <Finding finding={d?.finding} failed={lag.error && 'Lag cannot be shown'}>
         {isMoved && <Moved show={reorder} />}
         {d && <span className="tag">as of {new Date(lag.dataUpdatedAt).toLocaleTimeString('en-GB')}</span>}
@@ -81,7 +85,6 @@ export function Lag({ status }: { status: Status | undefined }) {
             ))}
           </select>
         )}
-        <RangeOfLag />
         <Export path="/lag" params={params} what="lines" />
       </div>
       {lag.error && !d ? (
@@ -148,22 +151,6 @@ function Head({ by, sort, set, label, first, num }: { by: string; sort: string; 
         <span aria-hidden="true">{on ? (first === 'ascending' ? ' ↑' : ' ↓') : ''}</span>
       </button>
     </th>
-  )
-}
-
-export function RangeOfLag() {
-  const search = useSearch()
-  const [path, go] = useLocation()
-  const from = new URLSearchParams(search).get('lag_from') || DEFAULT_RANGE
-  return (
-    <select className="pick" aria-label="Lag over" value={from} onChange={(e) => go(path + withParams(search, { lag_from: e.target.value === DEFAULT_RANGE ? '' : e.target.value }))}>
-      {!RANGES.some(([v]) => v === from) && <option value={from}>since {from}</option>}
-      {RANGES.map(([value, label]) => (
-        <option key={value} value={value}>
-          {label}
-        </option>
-      ))}
-    </select>
   )
 }
 

@@ -7,13 +7,14 @@ import { withParams } from '../../lib/filters'
 import { count, duration, plain } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
+import { useLive } from '../../lib/live'
 import { Export } from '../../parts/Export'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { Shell } from '../../parts/Shell'
 import { Empty, Failed, Ghosts } from '../../parts/States'
 import { HopTable } from '../messages/Messages'
-import { Behind, Clusters, DEFAULT_RANGE, Deleted, RangeOfLag, Rates, StateMark, Word } from './Lag'
+import { Behind, Clusters, Deleted, LAG_RANGES, Rates, StateMark, Word } from './Lag'
 import { deleted, drained, rate, stateStyle, stretches } from './lag'
 
 // The chart library is not part of the first page.
@@ -29,12 +30,12 @@ const CHARTS = 4
 export function LagGroup({ status }: { status: Status | undefined }) {
   const search = useSearch()
   const [path, go] = useLocation()
-  const [live, setLive] = useState(true)
+  const [live, setLive] = useLive()
   const q = new URLSearchParams(search)
   const group = q.get('group') ?? ''
   const open = q.get('open') ?? ''
   const project = q.get('project') || undefined
-  const params = { cluster: q.get('cluster') ?? '', topic: q.get('topic') ?? '', from: q.get('lag_from') || DEFAULT_RANGE, project }
+  const params = { cluster: q.get('cluster') ?? '', topic: q.get('topic') ?? '', from: q.get('lag_from') || LAG_RANGES.usual, project }
   const lag = useQuery({
     queryKey: ['lag-group', group, params],
     queryFn: ({ signal }) => ask<'/api/v1/lag/{group}'>('/lag/' + encodeURIComponent(group), params, signal),
@@ -49,7 +50,7 @@ export function LagGroup({ status }: { status: Status | undefined }) {
   useRowKeys()
   useTitle(titleText(d?.finding) || 'Group ' + group)
   return (
-    <Shell page="Lag" status={status} back="/lag" live={{ on: live, set: setLive }}>
+    <Shell page="Lag" status={status} back="/lag" ranged={LAG_RANGES} live={{ on: live, set: setLive }}>
       <Finding finding={d?.finding} failed={(lag.error || group === '') && 'This group cannot be shown'}>
         {first && <span className="tag">{first.members === null ? 'members unknown' : first.members === 1 ? '1 member' : count(first.members) + ' members'}</span>}
         {first && <span className="tag" title="as Kafka calls the group's state">{first.kafkaState || 'state unknown'}</span>}
@@ -87,7 +88,6 @@ export function LagGroup({ status }: { status: Status | undefined }) {
                 ))}
               </select>
             )}
-            <RangeOfLag />
             <Export path={'/lag/' + encodeURIComponent(group)} params={params} what="partitions" />
           </div>
           {d ? <Charts d={d} /> : <section className="panel chartpanel" aria-hidden="true" />}

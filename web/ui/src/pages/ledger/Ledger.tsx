@@ -1,5 +1,5 @@
 import { keepPreviousData, useQuery, useQueryClient } from '@tanstack/react-query'
-import { Fragment, useState } from 'react'
+import { Fragment } from 'react'
 import { useLocation, useSearch } from 'wouter'
 import { ask } from '../../api/client'
 import type { Ledger as Data, LedgerLine, Status } from '../../api/types'
@@ -7,6 +7,7 @@ import { apiRange, readFilters, withParams } from '../../lib/filters'
 import { count, plain, share } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
+import { useLive } from '../../lib/live'
 import { Export } from '../../parts/Export'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
@@ -19,7 +20,7 @@ export function Ledger({ status }: { status: Status | undefined }) {
   const search = useSearch()
   const [path, go] = useLocation()
   const cache = useQueryClient()
-  const [live, setLive] = useState(true)
+  const [live, setLive] = useLive()
   const q = new URLSearchParams(search)
   const f = readFilters(search)
   const one = q.get('project') || undefined

@@ -7,6 +7,7 @@ import { apiRange, readFilters, withParams } from '../../lib/filters'
 import { count, fullTime, short, time } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
+import { useLive } from '../../lib/live'
 import { Export } from '../../parts/Export'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
@@ -20,7 +21,7 @@ export function Logs({ status }: { status: Status | undefined }) {
   const search = useSearch()
   const [path, go] = useLocation()
   const cache = useQueryClient()
-  const [live, setLive] = useState(true)
+  const [live, setLive] = useLive()
   const q = new URLSearchParams(search)
   const f = readFilters(search)
   const get = (name: string) => q.get(name) ?? ''

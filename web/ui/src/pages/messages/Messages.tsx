@@ -1,5 +1,4 @@
 import { keepPreviousData, useQuery, useQueryClient } from '@tanstack/react-query'
-import { useState } from 'react'
 import { useLocation, useSearch } from 'wouter'
 import { ask } from '../../api/client'
 import type { Hop, Status } from '../../api/types'
@@ -8,6 +7,7 @@ import { apiRange, readFilters, withParams } from '../../lib/filters'
 import { count, duration, fullTime, time } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
+import { useLive } from '../../lib/live'
 import { partStyle, recordName } from '../../lib/parts'
 import { Export } from '../../parts/Export'
 import { Filters } from '../../parts/Filters'
@@ -25,7 +25,7 @@ export function Messages({ status }: { status: Status | undefined }) {
   const search = useSearch()
   const [path, go] = useLocation()
   const cache = useQueryClient()
-  const [live, setLive] = useState(true)
+  const [live, setLive] = useLive()
   const f = readFilters(search)
   const q = new URLSearchParams(search)
   const project = q.get('project') ?? undefined

@@ -8,6 +8,7 @@ import { apiRange, readFilters, withParams } from '../../lib/filters'
 import { bytes, count, duration } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useKeys, useRowKeys } from '../../lib/keys'
+import { useLive } from '../../lib/live'
 import { useCan, useSession } from '../../lib/session'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
@@ -28,7 +29,7 @@ export function SearchPage({ status }: { status: Status | undefined }) {
   const search = useSearch()
   const [path, go] = useLocation()
   const cache = useQueryClient()
-  const [live, setLive] = useState(true)
+  const [live, setLive] = useLive()
   const field = useRef<HTMLInputElement>(null)
   const f = readFilters(search)
   const u = new URLSearchParams(search)

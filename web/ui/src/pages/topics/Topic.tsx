@@ -1,5 +1,5 @@
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
-import { lazy, Suspense, useMemo, useState } from 'react'
+import { lazy, Suspense, useMemo } from 'react'
 import { useLocation, useSearch } from 'wouter'
 import { ask, type Params } from '../../api/client'
 import type { Quantiles, Status, TopicDetail, TopicSide } from '../../api/types'
@@ -7,6 +7,7 @@ import { apiRange, readFilters, withParams } from '../../lib/filters'
 import { ago, bytes, count, duration, fullTime, plain, rate } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useKeys, useRowKeys } from '../../lib/keys'
+import { useLive } from '../../lib/live'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import type { Line } from '../../parts/LinesChart'
@@ -27,7 +28,7 @@ export function TopicPage({ topic, status }: { topic: string; status: Status | u
   const [path, go] = useLocation()
   const q = new URLSearchParams(search)
   const f = readFilters(search)
-  const [live, setLive] = useState(false)
+  const [live, setLive] = useLive(false)
   const project = q.get('project') ?? undefined
   const params: Params = { ...apiRange(f), project }
   const asked = { ...params, group: f.group || undefined }

@@ -4,7 +4,7 @@ import { useLocation, useSearch } from 'wouter'
 import { ask } from '../../api/client'
 import type { Status } from '../../api/types'
 import { apiRange, readFilters, withParams } from '../../lib/filters'
-import { count, minus } from '../../lib/format'
+import { count, fullTime, minus } from '../../lib/format'
 import { useMedia, useTitle } from '../../lib/hooks'
 import { useKeys, useRowKeys } from '../../lib/keys'
 import { Filters } from '../../parts/Filters'
@@ -17,7 +17,7 @@ import { Graph, shapeOf } from './Graph'
 import { nameOf, numbersAt, readView, SORTS, viewText, type Sort, type View } from './graph'
 import { Side } from './Side'
 import { Strip } from './Strip'
-import { stepsOf } from './steps'
+import { stepAt, stepsOf } from './steps'
 import { useLayout } from './useLayout'
 
 /** Services, topics and groups, and what passes between them. The URL holds the filters, the step, the selection, the view. */
@@ -45,7 +45,9 @@ export function TopologyPage({ status }: { status: Status | undefined }) {
     queryFn: ({ signal }) => ask<'/api/v1/topology/steps'>('/topology/steps', ways, signal),
     placeholderData: keepPreviousData,
   })
-  const chosen = steps.data && at ? stepsOf(steps.data).find((s) => s.start === at) : undefined
+  const all = useMemo(() => (steps.data ? stepsOf(steps.data) : []), [steps.data])
+  const chosen = stepAt(all, at)
+  const missed = at !== '' && steps.data !== undefined && !steps.isPlaceholderData && !chosen
   const then = useQuery({
     queryKey: ['topology', { ...ways, from: chosen?.start, to: chosen?.end }],
     queryFn: ({ signal }) => ask<'/api/v1/topology'>('/topology', { ...ways, from: chosen!.start, to: chosen!.end }, signal),
@@ -72,13 +74,12 @@ export function TopologyPage({ status }: { status: Status | undefined }) {
   }
   const setView = useCallback((v: View | undefined) => go(location.pathname + withParams(location.search, { box: v ? viewText(v) : '' }), { replace: true }), [go])
 
-  const [find, setFind] = useState('')
+  const find = q.get('find') ?? ''
   const words = useDeferredValue(find.trim().toLowerCase())
   const found = useMemo(() => (words && graph ? new Set(graph.nodes.filter((n) => nameOf(n.id).toLowerCase().includes(words)).map((n) => n.id)) : undefined), [words, graph])
 
-  const all = steps.data ? stepsOf(steps.data) : []
   const stepBy = (n: number) => {
-    const i = all.findIndex((s) => s.start === at)
+    const i = all.findIndex((s) => s === chosen)
     const next = i < 0 ? (n < 0 ? all.length - 1 : -1) : i + n
     if (all[next]) change({ at: all[next].start })
   }
@@ -115,6 +116,14 @@ export function TopologyPage({ status }: { status: Status | undefined }) {
           {busy ? 'Asking…' : 'Refresh'}
         </button>
       </Finding>
+      {missed && (
+        <p className="note" role="status">
+          The time that this link names{/^\d{1,19}$/.test(at) ? `, ${fullTime(at)},` : ''} is not in this range: the whole of it is shown.{' '}
+          <button type="button" className="linkish" onClick={() => change({ at: '' })}>
+            Forget it
+          </button>
+        </p>
+      )}
       <div className="topbar">
         <Filters with={['service', 'topic', 'group']} />
         {filtered && (
@@ -133,7 +142,7 @@ export function TopologyPage({ status }: { status: Status | undefined }) {
               if (first) selectFar(first.id)
             }}
           >
-            <input className="pick" type="text" aria-label="Find a node" placeholder="find a name" value={find} maxLength={200} onChange={(e) => setFind(e.target.value)} autoComplete="off" spellCheck={false} />
+            <input className="pick" type="text" aria-label="Find a node" placeholder="find a name" value={find} maxLength={200} onChange={(e) => change({ find: e.target.value }, true)} autoComplete="off" spellCheck={false} />
             <span className="muted small" role="status">
               {found && (found.size === 0 ? 'no such name' : `${count(found.size)} found; Enter goes to the first`)}
             </span>
@@ -189,7 +198,7 @@ export function TopologyPage({ status }: { status: Status | undefined }) {
                   </>
                 )}
                 <div className={asTable ? 'panel apart' : ''}>
-                  <Strip steps={steps.data} at={chosen ? at : ''} choose={(start) => change({ at: start })} />
+                  <Strip steps={steps.data} at={chosen?.start ?? ''} choose={(start) => change({ at: start })} />
                 </div>
               </div>
             </div>

@@ -17,6 +17,13 @@ export function stepsOf(s: TopologySteps): Stretch[] {
   return out
 }
 
+/** The step that a time lies in; a link may be older than the steps that it names. */
+export function stepAt(steps: readonly Stretch[], at: string): Stretch | undefined {
+  if (!/^\d{1,19}$/.test(at)) return undefined
+  const t = BigInt(at)
+  return steps.find((s) => BigInt(s.start) <= t && t < BigInt(s.end))
+}
+
 /** 14:05, with the day before it where a time spans several. */
 export function clockOf(ns: string, withDay: boolean): string {
   const d = date(ns)

@@ -1,5 +1,4 @@
 import { keepPreviousData, useQuery, useQueryClient } from '@tanstack/react-query'
-import { useState } from 'react'
 import { useLocation, useSearch } from 'wouter'
 import { ask } from '../../api/client'
 import type { Status, TraceSummary } from '../../api/types'
@@ -7,6 +6,7 @@ import { apiRange, readFilters, withParams } from '../../lib/filters'
 import { count, duration, fullTime, time } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
+import { useLive } from '../../lib/live'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { NewOnes, showNew } from '../../parts/Live'
@@ -21,7 +21,7 @@ export function Traces({ status }: { status: Status | undefined }) {
   const search = useSearch()
   const [path, go] = useLocation()
   const cache = useQueryClient()
-  const [live, setLive] = useState(true)
+  const [live, setLive] = useLive()
   const f = readFilters(search)
   const q = new URLSearchParams(search)
   const params = {
