@@ -63,6 +63,11 @@ func (f clockFacts) pair(p ClockPair) string {
 	return query("/clocks", "from", f.From, "to", f.To, "sel", p.HostID+" "+p.Broker)
 }
 
+// by leads to the pairs in an order; its first are those that a sentence is about.
+func (f clockFacts) by(sort string) string {
+	return query("/clocks", "from", f.From, "to", f.To, "sort", sort)
+}
+
 var clockTitles = []rule[clockFacts]{
 	{"none", func(f clockFacts) bool { return len(f.Pairs) == 0 }, ToneEmpty, func(clockFacts) []Piece {
 		return say(text("Nothing is known of any clock in this time"))
@@ -86,7 +91,7 @@ var clockTitles = []rule[clockFacts]{
 		return say(text("No clock is bounded from both sides now: what crosses two hosts is unknown"))
 	}},
 	{"close", always[clockFacts], ToneOK, func(f clockFacts) []Piece {
-		return append(many(len(f.hosts), "host", "hosts"), text(" within "), duration(f.farthest.Offset.Abs()+f.farthest.HalfWidth), text(" of the brokers, known to ± "), duration(f.widest), text(" or better"))
+		return append(manyAt(len(f.hosts), "host", "hosts", f.by("host")), text(" within "), duration(f.farthest.Offset.Abs()+f.farthest.HalfWidth).at(f.by("offset")), text(" of the brokers, known to ± "), duration(f.widest).at(f.by("width")), text(" or better"))
 	}},
 }
 
@@ -95,7 +100,7 @@ var clockTexts = []rule[clockFacts]{
 		return say(strong(f.farthest.Host), text(" is "), duration(f.farthest.Offset.Abs()).at(f.pair(f.farthest)), text(" off broker "), strong(f.farthest.Broker), text("."))
 	}},
 	{"far-more", func(f clockFacts) bool { return f.far > 1 }, ToneWarn, func(f clockFacts) []Piece {
-		return say(count(f.far), text(" pairs are 100 ms or more apart."))
+		return say(count(f.far).at(f.by("offset")), text(" pairs are 100 ms or more apart."))
 	}},
 	{"one-sided", func(f clockFacts) bool { return f.oneSided > 0 && f.known > 0 }, ToneWarn, func(f clockFacts) []Piece {
 		return append(many(f.oneSided, "pair is", "pairs are"), text(" bounded from one side alone: hops there stay unknown."))

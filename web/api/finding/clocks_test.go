@@ -1,6 +1,7 @@
 package finding
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -27,4 +28,17 @@ func TestClocksAreSummedUpInASentence(t *testing.T) {
 		ClockPair{Host: "a", HostID: "a", Broker: "b", Stale: true})
 	f("2 hosts within 2.4ms of the brokers, known to ± 1.4ms or better | One pair is bounded from one side alone: hops there stay unknown."+raw, ToneOK,
 		pair("a", time.Millisecond, 0), ClockPair{Host: "c", HostID: "c", Broker: "b"})
+}
+
+func TestWhatIsSaidOfClocksLeadsToThePairs(t *testing.T) {
+	got := ForClocks(Clocks{From: "-1h", Pairs: []ClockPair{{Host: "a", HostID: "id-a", Broker: "b", Known: true, Offset: time.Millisecond, HalfWidth: time.Millisecond}}})
+	var hrefs []string
+	for _, p := range got.Title {
+		if p.Href != "" {
+			hrefs = append(hrefs, p.Href)
+		}
+	}
+	if want := []string{"/clocks?from=-1h&sort=host", "/clocks?from=-1h&sort=offset", "/clocks?from=-1h&sort=width"}; !slices.Equal(hrefs, want) {
+		t.Errorf("%q leads to %q, want %q", got, hrefs, want)
+	}
 }

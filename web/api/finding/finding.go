@@ -104,6 +104,13 @@ func many[N int | uint64](n N, one, more string) []Piece {
 	return say(count(n), text(" "+more))
 }
 
+// manyAt is many, whose number leads to href.
+func manyAt[N int | uint64](n N, one, more, href string) []Piece {
+	p := many(n, one, more)
+	p[0] = p[0].at(href)
+	return p
+}
+
 // opening gives a sentence its capital; a name (strong) keeps its own.
 func opening(pieces []Piece) []Piece {
 	if len(pieces) > 0 && pieces[0].Kind == KindText && !pieces[0].Strong && pieces[0].Text != "" {

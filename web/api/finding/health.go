@@ -205,9 +205,7 @@ var healthTitles = []rule[healthFacts]{
 		return say(text("the store's disk is nearly full: "), share(f.Free, 1), text(" is free"))
 	}},
 	{"letters", func(f healthFacts) bool { return f.Letters > 0 }, ToneWarn, func(f healthFacts) []Piece {
-		p := many(uint64(f.Letters), "dead letter waits for somebody", "dead letters wait for somebody")
-		p[0] = p[0].at(lettersHref)
-		return p
+		return manyAt(uint64(f.Letters), "dead letter waits for somebody", "dead letters wait for somebody", lettersHref)
 	}},
 	{"ok", func(f healthFacts) bool { return f.known > 0 && f.well == f.known }, ToneOK, func(f healthFacts) []Piece {
 		return say(text("all "), count(f.known), text(" stages keep up"))

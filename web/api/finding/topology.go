@@ -1,8 +1,6 @@
 package finding
 
-import (
-	"time"
-)
+import "time"
 
 // Topology is what the graph of services, topics and groups knows.
 type Topology struct {
@@ -72,6 +70,10 @@ func (f topologyFacts) messages(r Reading) string {
 	return query("/messages", "from", f.From, "to", f.To, "topic", r.Topic, "group", r.Group, "order", "slowest")
 }
 
+func (f topologyFacts) topic(name string) string {
+	return query(TopicHref(name), "from", f.From, "to", f.To)
+}
+
 func group(r Reading) []Piece {
 	if r.Group == "" {
 		return say(text("readers without a group"))
@@ -113,7 +115,7 @@ var topologyTitles = []rule[topologyFacts]{
 
 var topologyTexts = []rule[topologyFacts]{
 	{"more-behind", func(f topologyFacts) bool { return f.behindAll > 1 }, "", func(f topologyFacts) []Piece {
-		return append(many(f.behindAll-1, "more reading is", "more readings are"), text(" behind by 10 seconds or more."))
+		return append(manyAt(f.behindAll-1, "more reading is", "more readings are", query("/lag", "state", "not-ok")), text(" behind by 10 seconds or more."))
 	}},
 	{"slowest", func(f topologyFacts) bool { return f.slowest.Wait > 0 && f.behind.Lag >= muchBehind }, "", func(f topologyFacts) []Piece {
 		return append(append(say(text("records wait longest between "), strong(f.slowest.Topic), text(" and ")), group(f.slowest)...), text(": p99 "), duration(f.slowest.Wait).at(f.messages(f.slowest)), text("."))
@@ -123,14 +125,14 @@ var topologyTexts = []rule[topologyFacts]{
 	}},
 	{"unread", func(f topologyFacts) bool { return len(f.Unread) > 0 && f.Groups > 0 }, "", func(f topologyFacts) []Piece {
 		if len(f.Unread) == 1 {
-			return say(strong(f.Unread[0]), text(" is written and nobody has been seen to read it."))
+			return say(strong(f.Unread[0]).at(f.topic(f.Unread[0])), text(" is written and nobody has been seen to read it."))
 		}
-		return say(count(len(f.Unread)), text(" topics are written and nobody has been seen to read them, "), strong(f.Unread[0]), text(" among them."))
+		return say(count(len(f.Unread)), text(" topics are written and nobody has been seen to read them, "), strong(f.Unread[0]).at(f.topic(f.Unread[0])), text(" among them."))
 	}},
 	{"counts", func(f topologyFacts) bool { return f.Topics > 0 }, "", func(f topologyFacts) []Piece {
-		s := append(many(f.Services, "service", "services"), text(", "))
-		s = append(append(s, many(f.Topics, "topic", "topics")...), text(", "))
-		s = append(s, many(f.Groups, "group", "groups")...)
+		s := append(manyAt(f.Services, "service", "services", query("/topology", "from", f.From, "to", f.To, "view", "table")), text(", "))
+		s = append(append(s, manyAt(f.Topics, "topic", "topics", query("/topics", "from", f.From, "to", f.To))...), text(", "))
+		s = append(s, manyAt(f.Groups, "group", "groups", "/lag")...)
 		if f.CutNodes == 0 {
 			return append(s, text("; nothing is left out."))
 		}

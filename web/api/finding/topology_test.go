@@ -36,3 +36,19 @@ func TestTopologyFindings(t *testing.T) {
 	f("unknown", ToneOK, Topology{Readings: []Reading{{Topic: "orders", Messages: 3}}, Unread: []string{"logs", "more"}},
 		"One group reads; how long records wait is unknown | 2 topics are written and nobody has been seen to read them, logs among them. 2 services, one topic, one group; nothing is left out.")
 }
+
+func TestWhatTheTopologyCountsLeadsThere(t *testing.T) {
+	late := Reading{Edge: "e", Topic: "orders", Group: "audit", Messages: 10, Wait: time.Hour, Lag: 2 * time.Hour}
+	got := ForTopology(Topology{Services: 4, Topics: 3, Groups: 2, Readings: []Reading{late, late, late}, Unread: []string{"a/b"}, From: "-1h"})
+	want := map[string]bool{"/topology?from=-1h&view=table": false, "/topics?from=-1h": false, "/lag": false, "/lag?state=not-ok": false, "/topics/a%2Fb?from=-1h": false}
+	for _, p := range got.Text {
+		if _, ok := want[p.Href]; ok {
+			want[p.Href] = true
+		}
+	}
+	for href, found := range want {
+		if !found {
+			t.Errorf("nothing of %q leads to %s", got, href)
+		}
+	}
+}
