@@ -75,8 +75,8 @@ func closer(b []byte, i int, class uint16) uint16 {
 		switch {
 		case before == '-':
 			return hasDash
-		case before == 'k' && b[i-2] == 's', before == 't' && b[i-2] == 'a' && b[i-3] == 'p', b[i-2] == 'x' && b[i-3] == 'o', before == 'p' && b[i-2] == 'p', before == 'i' && b[i-2] == 'p':
-			return hasKey // sk-, glpat-, xoxb-, xapp-, pypi-
+		case before == 'k' && b[i-2] == 's', before == 't' && b[i-2] == 'a' && b[i-3] == 'p', b[i-2] == 'x' && b[i-3] == 'o', before == 'p' && b[i-2] == 'p', before == 'i' && b[i-2] == 'p', before == 'U' && b[i-2] == 'K':
+			return hasKey // sk-, glpat-, xoxb-, xapp-, pypi-, HRKU-
 		}
 	case class == perhapsKey:
 		switch b[i] {
@@ -360,6 +360,7 @@ var apiKeys = []struct {
 	{"doo_v1_", 64, 64}, // DigitalOcean
 	{"sk-", 32, 255},    // OpenAI, Anthropic
 	{"hf_", 30, 64},     // Hugging Face
+	{"HRKU-", 36, 255},  // Heroku
 }
 
 // findAPIKeys finds secret keys of services in free text, by how they begin.
@@ -444,6 +445,62 @@ func findUserInfo(t []byte, by *scrubRule, hits []hit) []hit {
 		}
 		at = to
 	}
+}
+
+// findURLAuth finds what lets somebody in by a URL.
+func findURLAuth(t []byte, by *scrubRule, hits []hit) []hit {
+	return findWebhooks(t, by, findUserInfo(t, by, hits))
+}
+
+// webhooks are URLs, after their scheme, that let anybody in who knows what follows.
+// Errors of HTTP clients name the URL.
+var webhooks = [...]string{
+	"hooks.slack.com/services/", "hooks.slack.com/workflows/", "hooks.slack.com/triggers/",
+	"discord.com/api/webhooks/", "discordapp.com/api/webhooks/", "api.telegram.org/bot",
+}
+
+// findWebhooks finds the secret part of webhooks' URLs, also where JSON has \/ for /.
+func findWebhooks(t []byte, by *scrubRule, hits []hit) []hit {
+	for at := 0; ; {
+		i := bytes.IndexByte(t[at:], ':')
+		if i < 0 {
+			return hits
+		}
+		at += i + 1
+		if from := skip(t, at, "//"); from > 0 {
+			for _, hook := range webhooks {
+				from := skip(t, from, hook)
+				if from < 0 {
+					continue
+				}
+				to := from
+				for to < len(t) && (isWord(t[to]) || t[to] == '/' || t[to] == '-' || t[to] == ':' || t[to] == '\\' && to+1 < len(t) && t[to+1] == '/') {
+					to++
+				}
+				if t[to-1] == ':' {
+					to-- // of what follows the URL
+				}
+				if to-from >= 20 {
+					hits = append(hits, hit{from, to, by})
+				}
+				at = to
+			}
+		}
+	}
+}
+
+// skip gives where a text ends that begins at i, or -1; a slash may be escaped.
+func skip(t []byte, i int, text string) int {
+	for _, c := range []byte(text) {
+		if c == '/' && i < len(t) && t[i] == '\\' {
+			i++
+		}
+		if i >= len(t) || t[i] != c {
+			return -1
+		}
+		i++
+	}
+	return i
 }
 
 // findEmails finds e-mail addresses.

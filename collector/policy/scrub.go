@@ -122,7 +122,7 @@ func (s *scrubber) add(set *schemas.ScrubRule) {
 		case "pemkey":
 			r.find, r.needs = findKeys, hasDash
 		case "urlauth":
-			r.find, r.needs = findUserInfo, hasAt
+			r.find, r.needs = findURLAuth, hasColon
 		default:
 			return
 		}
@@ -787,6 +787,9 @@ func (p *pass) find(text []byte, classes uint16, in place, hits []hit) []hit {
 		}
 		if classes&(hasAt|hasColon) == hasAt|hasColon {
 			hits = findUserInfo(text, s.userInfo, hits)
+		}
+		if classes&(hasColon|hasDot) == hasColon|hasDot {
+			hits = findWebhooks(text, s.userInfo, hits)
 		}
 	}
 	if in.verdict&isSource == 0 && len(s.sensitive.byFirst) > 0 {

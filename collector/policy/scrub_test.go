@@ -135,7 +135,7 @@ func TestSecretsGoAndMetaTellsIt(t *testing.T) {
 		"AKIA" + "IOSFODNN7EXAMPLE", "ASIA" + "IOSFODNN7EXAMPLE", "AIza" + strings.Repeat("Sy1", 11) + "AB", "ghp" + "_" + strings.Repeat("a1B2", 9),
 		"github" + "_pat_" + strings.Repeat("a1_B2", 12), "glpat" + "-" + strings.Repeat("x1Y2z", 4), "sk" + "_live_" + strings.Repeat("4eC3", 6), "rk" + "_test_" + strings.Repeat("4eC3", 6),
 		"xoxb" + "-123456789012-" + strings.Repeat("aB3", 8), "npm" + "_" + strings.Repeat("a1B2", 9), "pypi" + "-" + strings.Repeat("a1B2", 20), "SG" + "." + strings.Repeat("a1", 11) + "." + strings.Repeat("b2", 21) + "c",
-		"sk" + "-" + strings.Repeat("a1B2", 12), "hf" + "_" + strings.Repeat("a1B2", 9),
+		"sk" + "-" + strings.Repeat("a1B2", 12), "hf" + "_" + strings.Repeat("a1B2", 9), "HRKU" + "-" + strings.Repeat("a1B2", 10),
 	} {
 		for before, shown := range map[string]string{"": "", "key=": "key=", "refused by upstream: ": "refused by upstream: ", "a\\n": "a\\n"} {
 			n, at := len(before)+len(key)+len(", sorry"), len(before)
@@ -147,6 +147,26 @@ func TestSecretsGoAndMetaTellsIt(t *testing.T) {
 	}
 	for _, text := range []string{"AKIAIOSFODNN7", "my_ghp_function", "task-" + strings.Repeat("a1B2", 12), "sk-learn-pipeline-of-many-words-and-more", "SG.a", "npm_lifecycle_event", "sk_test_case", "xoxb-"} {
 		f(`{"message":"`+text+`"}`, "")
+	}
+
+	// Webhooks: who knows the URL may post.
+	secret := "T0" + "0000000/B00000000/" + strings.Repeat("aB3", 8)
+	for text, want := range map[string]string{
+		`Post \"https://hooks.slack.com/services/` + secret + `\": EOF`: `Post \"https://hooks.slack.com/services/***\": EOF`,
+		`https://hooks.slack.com/services/` + secret + `: timeout`:      `https://hooks.slack.com/services/***: timeout`,
+		`https:\/\/hooks.slack.com\/services\/` + strings.ReplaceAll(secret, "/", `\/`) + ` and https://discord.com/api/webhooks/123456789012345678/` + strings.Repeat("x-Y_", 17): `https:\/\/hooks.slack.com\/services\/*** and https://discord.com/api/webhooks/***`,
+		`https://api.telegram.org/bot123456789:` + strings.Repeat("aB3-_", 7) + `/sendMessage`:                                                                                     `https://api.telegram.org/bot***`,
+		`see https://hooks.slack.com/services/ and https://discord.com/api/webhooks`:                                                                                               ``,
+		`https://`:                            ``,
+		`https://hooks.slack.com/services/T0`: ``,
+	} {
+		if want == "" {
+			f(`{"message":"`+text+`"}`, "")
+			continue
+		}
+		if got := textOf(t, scrubbed(t, `{"message":"`+text+`"}`)); got != textOf(t, `{"message":"`+want+`"}`) {
+			t.Errorf("%s\n gives %s\n  want %s", text, got, want)
+		}
 	}
 
 	// Names and values in texts: escaped as often as it may be, and as Python and Ruby print them.
