@@ -169,10 +169,7 @@ func (h *Handler) letterTopics(ctx context.Context, ends map[deadletter.Place]de
 
 // deadLetters answers /dead-letters.
 func (h *Handler) deadLetters(ctx context.Context, q *query) (any, error) {
-	topic, state, limit := q.text("topic"), q.oneOf("state", string(exporters.DeadLetterOpen), "any", string(exporters.DeadLetterRetrying), string(exporters.DeadLetterRetried), string(exporters.DeadLetterDiscarded)), q.limit(50)
-	if limit > deadletter.MaxLetters {
-		q.refuse("limit", strconv.Itoa(limit), "a whole number from 1 to "+strconv.Itoa(deadletter.MaxLetters))
-	}
+	topic, state, limit := q.text("topic"), q.oneOf("state", string(exporters.DeadLetterOpen), "any", string(exporters.DeadLetterRetrying), string(exporters.DeadLetterRetried), string(exporters.DeadLetterDiscarded)), q.limitTo(50, deadletter.MaxLetters)
 	before, err := parseLetterPage(q.text("before"))
 	if err != nil {
 		q.refuse("before", q.text("before"), "what the last page gave as next")

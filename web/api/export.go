@@ -41,6 +41,9 @@ var tables = map[string]string{
 	"/api/v1/issues/{id}": "events", "/api/v1/items": "files", "/api/v1/audit": "entries",
 }
 
+// pageSizes are the largest limits of lists whose pages have fewer rows than most.
+var pageSizes = map[string]int{"/api/v1/dead-letters": deadletter.MaxLetters}
+
 // format is csv, json or ndjson when the answer is wanted as a table.
 func (q *query) format() string {
 	switch s := q.text("format"); s {
@@ -91,12 +94,9 @@ func asTable(route string, known []string, answer func(context.Context, *query) 
 		if format == "" || q.fault != nil {
 			return answer(ctx, q)
 		}
+		size := cmp.Or(pageSizes[route], most)
 		pages := tablePages{route: route, q: *q, answer: answer, whole: q.text("limit") == "" && slices.Contains(known, "limit")}
 		if pages.whole {
-			size := most
-			if route == "/api/v1/dead-letters" {
-				size = deadletter.MaxLetters
-			}
 			pages.q.params = q.with("limit", strconv.Itoa(size))
 		}
 		first, err := pages.page(ctx)
@@ -107,7 +107,7 @@ func asTable(route string, known []string, answer func(context.Context, *query) 
 		if !pages.whole {
 			out.most, out.more = first.Len(), pages.next != nil
 		} else if pages.next == nil {
-			out.more = first.Len() == most // a full page of a list that has one only
+			out.more = first.Len() == size // a full page of a list that has one only
 		}
 		out.next = func(ctx context.Context, limit int) (reflect.Value, error) {
 			for first.Len() == 0 && pages.whole && pages.next != nil {

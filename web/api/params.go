@@ -98,7 +98,10 @@ func (p *params) offset(name string) int64 {
 // most is the largest limit, as the contracts have it.
 const most = 500
 
-func (p *params) limit(fallback int) int {
+func (p *params) limit(fallback int) int { return p.limitTo(fallback, most) }
+
+// limitTo is limit where a page has fewer rows.
+func (p *params) limitTo(fallback, most int) int {
 	s := p.values.Get("limit")
 	if s == "" {
 		return fallback

@@ -120,9 +120,13 @@ func (h *Handler) topicRoutes() {
 
 func (h *Handler) hasTopics() error {
 	if h.deps.TopicSums == nil {
-		return errorf(http.StatusNotImplemented, "no_topics", "ask a server of hoptrace", "this server has no store that sums up messages")
+		return noSums("no_topics")
 	}
 	return nil
+}
+
+func noSums(code string) error {
+	return errorf(http.StatusNotImplemented, code, "ask a server of hoptrace", "this server has no store that sums up messages")
 }
 
 // topics answers /topics.

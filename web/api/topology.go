@@ -128,7 +128,7 @@ func (h *Handler) topologyRoutes() {
 
 func (h *Handler) hasTopology() error {
 	if h.deps.Topology == nil {
-		return errorf(http.StatusNotImplemented, "no_topology", "ask a server of hoptrace", "this server has no store that sums up messages")
+		return noSums("no_topology")
 	}
 	return nil
 }
