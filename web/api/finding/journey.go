@@ -162,6 +162,9 @@ func stretches(h Hop) []namedPart {
 	}
 }
 
+// tableHref is the page's hops as a table, where each part stands.
+const tableHref = "?view=table"
+
 func rowHref(id string) string { return query("", "row", id) }
 
 func (h Hop) place() string {
@@ -342,21 +345,21 @@ var journeyTexts = []rule[journeyFacts]{
 		return append(s, append(many(b.Records-1, "other record", "other records"), text(" in one batch."))...)
 	}},
 	{"some-unread", func(f journeyFacts) bool { return f.read > 0 && f.unread > 0 }, "", func(f journeyFacts) []Piece {
-		return append(many(f.unread, "record", "records"), text(" on the way nobody has been seen to read."))
+		return append(manyAt(f.unread, "record", "records", tableHref), text(" on the way nobody has been seen to read."))
 	}},
 	{"backwards", func(f journeyFacts) bool { return f.backwards.d < 0 }, "", func(f journeyFacts) []Piece {
 		h := f.backwards.hop
 		return say(text("how long it took in all is unknown: "), strong(h.place()).at(rowHref(h.ID)), text(" was done before it was sent, which no message is."))
 	}},
 	{"negative", func(f journeyFacts) bool { return f.negative > 0 }, "", func(f journeyFacts) []Piece {
-		return append(many(f.negative, "part is", "parts are"), text(" negative: two clocks disagree."))
+		return append(manyAt(f.negative, "part is", "parts are", tableHref), text(" negative: two clocks disagree."))
 	}},
 	{"unknown-clocks", func(f journeyFacts) bool { return f.unknown > 0 && f.unshared }, "", func(f journeyFacts) []Piece {
-		return say(count(f.unknown), text(" of "), count(f.known+f.unknown),
+		return say(count(f.unknown).at(tableHref), text(" of "), count(f.known+f.unknown),
 			text(" parts are unknown: a side is not instrumented for them or runs on another host's clock."))
 	}},
 	{"unknown", func(f journeyFacts) bool { return f.unknown > 0 && !f.unshared }, "", func(f journeyFacts) []Piece {
-		return say(count(f.unknown), text(" of "), count(f.known+f.unknown), text(" parts are unknown: nobody measured them."))
+		return say(count(f.unknown).at(tableHref), text(" of "), count(f.known+f.unknown), text(" parts are unknown: nobody measured them."))
 	}},
 	{"cut", func(f journeyFacts) bool { return f.Cut }, "", func(journeyFacts) []Piece {
 		return say(text("the journey is larger than this page; what is shown is its nearest part."))
