@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -185,7 +186,16 @@ func (h *Handler) topology(ctx context.Context, q *query) (any, error) {
 	g.fill(flows, limit)
 	out := g.answer(bars)
 	out.From, out.To = nanos(from), nanos(r.To.UnixNano())
-	out.Finding = finding.ForTopology(g.facts(&out, q))
+	facts := g.facts(&out, q)
+	if g.cut > 0 { // what is said is of all
+		whole := newTopologyGraph(g.newest, g.span)
+		whole.watched = g.watched
+		whole.fill(flows, math.MaxInt)
+		all := whole.answer(false)
+		facts = whole.facts(&all, q)
+		facts.CutNodes = g.cut
+	}
+	out.Finding = finding.ForTopology(facts)
 	return out, nil
 }
 

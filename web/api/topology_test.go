@@ -179,6 +179,15 @@ func TestTopologyIsCutToTheBusiest(t *testing.T) {
 	}
 	f("", 500)
 	f("?limit=40", 40)
+
+	// What is left out is spoken of all the same: here, a quiet group that is far behind.
+	late := s.AllFlows[len(s.AllFlows)-1]
+	late.Topic, late.Group, late.Reads, late.Messages, late.NewestRecord = s.AllFlows[0].Topic, "late", true, 1, testNow.Add(-20*time.Hour).UnixNano()
+	s.AllFlows = append(s.AllFlows, late)
+	small, whole := get[Topology](t, h, "/topology?limit=3", http.StatusOK), get[Topology](t, h, "/topology?limit=500", http.StatusOK)
+	if small.Finding.Rule != "behind" || small.Finding.Title[0].Text != whole.Finding.Title[0].Text || !strings.Contains(small.Finding.String(), "roup late is") {
+		t.Errorf("of three nodes it says %q, of five hundred %q", small.Finding, whole.Finding)
+	}
 }
 
 func TestTopologyStepsDivideTheRange(t *testing.T) {

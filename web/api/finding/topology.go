@@ -63,7 +63,11 @@ type topologyFacts struct {
 const muchBehind = 10 * time.Second
 
 func (f topologyFacts) edge(r Reading) string {
-	return query("/topology", "from", f.From, "to", f.To, "sel", r.Edge)
+	topic := ""
+	if f.CutNodes > 0 { // it may be one of those that are left out
+		topic = r.Topic
+	}
+	return query("/topology", "from", f.From, "to", f.To, "topic", topic, "sel", r.Edge)
 }
 
 func (f topologyFacts) messages(r Reading) string {
