@@ -145,13 +145,13 @@ func askLagList(f lagFlags, stdout, stderr io.Writer) (ok bool, err error) {
 
 func askLagGroup(f lagFlags, stdout, _ io.Writer) (ok bool, err error) {
 	var d api.LagDetail
-	raw, err := askServer(f.server, f.token, "/api/v1/lag/"+url.PathEscape(f.group)+f.query(url.Values{}), &d)
+	raw, err := askServer(f.server, f.token, "/api/v1/lag/"+url.PathEscape(f.group)+f.query(url.Values{"limit": {"500"}}), &d)
 	if err != nil {
 		return false, err
 	}
 	ok = d.Cluster.Error == ""
-	for _, p := range d.Partitions {
-		ok = ok && p.State == "ok"
+	for _, l := range d.Lines { // each as its worst partition is
+		ok = ok && l.State == "ok"
 	}
 	if f.json {
 		_, err = stdout.Write(append(raw, '\n'))
@@ -164,6 +164,9 @@ func askLagGroup(f lagFlags, stdout, _ io.Writer) (ok bool, err error) {
 			drainedText(p.Drained), deletedText(p.Deleted), p.Owner)
 	}
 	_ = t.Flush()
+	if more := d.Total - len(d.Partitions); more > 0 {
+		fmt.Fprintf(stdout, "and %d more; choose with --topic\n", more)
+	}
 	fmt.Fprintln(stdout, findingText(d.Finding))
 	return ok, nil
 }

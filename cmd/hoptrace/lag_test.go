@@ -25,7 +25,7 @@ func TestLagIsPrintedAndEndsWithOneUnlessAllIsOK(t *testing.T) {
 			_, _ = w.Write([]byte(`{"clusters":[{"name":"bus"}],"lines":[` + line + `],"total":3,"states":[{"state":"stall","count":1}],
 				"finding":{"title":[{"kind":"text","text":"Group payments will lose records in "},{"kind":"duration","value":14940000000000}],"text":[{"kind":"text","text":"It reads 2.2 records/s."}]}}`))
 		case r.URL.EscapedPath() == "/api/v1/lag/pay%2Fments":
-			_, _ = w.Write([]byte(`{"cluster":{"name":"bus"},"partitions":[{"topic":"orders","partition":1,"state":"warn","owner":"worker-1","committed":5,"logStart":1,"logEnd":90,"lag":85,
+			_, _ = w.Write([]byte(`{"cluster":{"name":"bus"},"lines":[{"state":"warn"}],"total":700,"partitions":[{"topic":"orders","partition":1,"state":"warn","owner":"worker-1","committed":5,"logStart":1,"logEnd":90,"lag":85,
 				"behindNs":null,"drained":{"when":"unknown"},"deleted":{"when":"never"}}],"finding":{"title":[{"kind":"count","value":85}]}}`))
 		default:
 			w.WriteHeader(http.StatusNotFound)
@@ -49,6 +49,7 @@ func TestLagIsPrintedAndEndsWithOneUnlessAllIsOK(t *testing.T) {
 	f(1, "no Kafka cluster is watched", "--topic", "none")
 	f(1, "cluster eu does not answer in whole: connection refused", "--topic", "away")
 	f(1, "orders/1   warn   85       unknown  5          1…90  unknown  unknown    unknown    never       worker-1", "--group", "pay/ments")
+	f(1, "and 699 more; choose with --topic", "--group", "pay/ments")
 	f(1, "there is no group (list them)", "--group", "gone")
 	f(2, "use one of them", "--group", "g", "--not-ok")
 	f(2, `no flag or word "orders"`, "orders")

@@ -177,7 +177,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.handle("/api/v1/traces/{id}/spans/{span}/links", []string{"direction", "skip", "limit"}, h.links)
 	h.handle("/api/v1/hops", []string{"from", "to", "topic", "group", "partition", "offset_from", "offset_to", "order", "q", "each", "before", "limit"}, h.hops)
 	h.handle("/api/v1/lag", []string{"from", "cluster", "group", "topic", "state", "text", "sort", "skip", "limit"}, h.lag)
-	h.handle("/api/v1/lag/{group}", []string{"from", "cluster", "topic", "partition"}, h.lagGroup)
+	h.handle("/api/v1/lag/{group}", []string{"from", "cluster", "topic", "partition", "at", "skip", "limit"}, h.lagGroup)
 	h.handle("/api/v1/ledger", []string{"from", "to", "all"}, h.ledger)
 	h.handle("/api/v1/logs", []string{"from", "to", "service", "trace", "level", "text", "q", "before", "skip", "limit"}, h.logs)
 	h.handle("/api/v1/metrics", []string{"from", "to"}, h.metricNames)

@@ -93,6 +93,8 @@ type LagDetail struct {
 	Group      string          `json:"group"`
 	Lines      []LagLine       `json:"lines"`
 	Partitions []LagPartition  `json:"partitions"`
+	Skip       int             `json:"skip"`  // partitions before these
+	Total      int             `json:"total"` // partitions in all
 	From       Nanos           `json:"from"`
 	To         Nanos           `json:"to"`
 	StepNs     int64           `json:"stepNs"`
@@ -391,6 +393,10 @@ func slots(steps []exporters.MetricStep, r exporters.Range, step time.Duration) 
 // lagGroup answers /lag/{group}.
 func (h *Handler) lagGroup(ctx context.Context, q *query) (any, error) {
 	name, cluster, topic, partition := q.path("group"), q.text("cluster"), q.text("topic"), q.partition("partition")
+	page := lagPage{skip: q.skip(), limit: q.limit(200), at: q.text("at")}
+	if page.at != "" && page.skip > 0 {
+		q.refuse("at", page.at, "one without skip: it chooses the page")
+	}
 	from, step := q.lagRange(lagDetailSlots)
 	if q.fault == nil && partition != nil && topic == "" {
 		q.refuse("partition", strconv.Itoa(int(*partition)), "one together with topic")
@@ -409,7 +415,7 @@ func (h *Handler) lagGroup(ctx context.Context, q *query) (any, error) {
 		}
 		for j := range c.Groups {
 			if c.Groups[j].Group == name {
-				return h.lagDetail(ctx, q, r, c, name, topic, partition, from, step), nil
+				return h.lagDetail(ctx, q, r, c, name, topic, partition, page, from, step), nil
 			}
 		}
 	}
@@ -419,7 +425,23 @@ func (h *Handler) lagGroup(ctx context.Context, q *query) (any, error) {
 	return nil, errorf(http.StatusNotFound, "no_group", "/api/v1/lag lists the groups; one without a committed offset is not watched", "there is no group %q", clip(name, 100))
 }
 
-func (h *Handler) lagDetail(ctx context.Context, q *query, r exporters.LagReport, c *exporters.LagCluster, name, topic string, partition *int32, from time.Time, step time.Duration) LagDetail {
+// lagPage says which partitions of a group are wanted: so many from one on, or the
+// page that has one of them, as orders/7.
+type lagPage struct {
+	skip, limit int
+	at          string
+}
+
+// of gives the page's part of all.
+func (p *lagPage) of(all []LagPartition) []LagPartition {
+	if i := slices.IndexFunc(all, func(l LagPartition) bool { return l.Topic+"/"+strconv.Itoa(int(l.Partition)) == p.at }); i >= 0 {
+		p.skip = i / p.limit * p.limit
+	}
+	p.skip = min(p.skip, len(all))
+	return all[p.skip:min(p.skip+p.limit, len(all))]
+}
+
+func (h *Handler) lagDetail(ctx context.Context, q *query, r exporters.LagReport, c *exporters.LagCluster, name, topic string, partition *int32, page lagPage, from time.Time, step time.Duration) LagDetail {
 	out := LagDetail{
 		Now: nanos(q.now.UnixNano()), WindowNs: int64(r.Window), Cluster: clusterJSON(c), Group: name, Lines: []LagLine{}, Partitions: []LagPartition{}, Series: []LagSeries{},
 		From: nanos(from.UnixNano()), To: nanos(q.now.UnixNano()), StepNs: int64(step),
@@ -446,6 +468,9 @@ func (h *Handler) lagDetail(ctx context.Context, q *query, r exporters.LagReport
 			})
 		}
 	}
+	out.Total = len(out.Partitions)
+	out.Partitions = page.of(out.Partitions)
+	out.Skip = page.skip
 	out.Finding = finding.ForLag(facts)
 	out.Series, out.HistoryError = h.lagSeries(ctx, r.Project, c.Name, name, topic, partition, exporters.Range{From: from, To: q.now}, step)
 	return out

@@ -1,8 +1,10 @@
 package api
 
 import (
+	"fmt"
 	"context"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -128,6 +130,17 @@ func TestLagOfAGroupHasItsPartitionsAndSeries(t *testing.T) {
 	if d = get[LagDetail](t, h, "/lag/payments?topic=orders&partition=1", http.StatusOK); len(d.Partitions) != 1 {
 		t.Errorf("%d partitions, want the one", len(d.Partitions))
 	}
+	for query, want := range map[string]string{"?limit=2": "orders/0 orders/1 of 3 from 0", "?limit=2&skip=2": "refunds/0 of 3 from 2", "?limit=2&at=refunds/0": "refunds/0 of 3 from 2", "?limit=2&at=gone/0": "orders/0 orders/1 of 3 from 0", "?skip=9": "of 3 from 3"} {
+		d := get[LagDetail](t, h, "/lag/payments"+query, http.StatusOK)
+		var names []string
+		for _, p := range d.Partitions {
+			names = append(names, p.Topic+"/"+strconv.Itoa(int(p.Partition)))
+		}
+		if got := strings.Join(append(names, fmt.Sprintf("of %d from %d", d.Total, d.Skip)), " "); got != want {
+			t.Errorf("%s: %s, want %s", query, got, want)
+		}
+	}
+	get[Problem](t, h, "/lag/payments?at=orders/1&skip=1", http.StatusBadRequest)
 	get[Problem](t, h, "/lag/payments?cluster=eu", http.StatusNotFound)
 	get[Problem](t, h, "/lag/payments?partition=1", http.StatusBadRequest)
 	get[Problem](t, h, "/lag/nobody", http.StatusNotFound)

@@ -100,3 +100,19 @@ test("a filter of the whole list is not taken for a part of an OR", async ({ pag
   await expect(page).toHaveURL(/q=/);
   await expect(page.getByRole("alert")).toHaveCount(0);
 });
+
+test("a link to a partition leads to its page of a group's many", async ({ page }) => {
+  await page.route("**/api/v1/lag/orders?*", (route) => route.continue({ url: route.request().url().replace("limit=200", "limit=2") }));
+  await page.goto("/lag/group?cluster=bus&group=orders&open=orders%2F3");
+  const pages = page.getByRole("group", { name: "Pages of partitions" });
+  await expect(pages).toContainText("3 to 4 of 4 partitions");
+  await expect(page.getByRole("button", { name: "orders partition 3" })).toHaveAttribute("aria-expanded", "true");
+  await expect(page.getByRole("button", { name: "orders partition 0" })).toHaveCount(0);
+  await pages.getByRole("button", { name: "Before" }).click();
+  await expect(pages).toContainText("1 to 2 of 4 partitions");
+  await expect(page).toHaveURL(/skip=0/);
+  await pages.getByRole("button", { name: "More" }).click();
+  await expect(page.getByRole("button", { name: "orders partition 2" })).toBeVisible();
+  await page.reload();
+  await expect(pages).toContainText("3 to 4 of 4 partitions");
+});

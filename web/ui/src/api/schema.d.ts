@@ -3218,6 +3218,10 @@ export interface components {
             group: string;
             lines: components["schemas"]["LagLine"][];
             partitions: components["schemas"]["LagPartition"][];
+            /** @description partitions before these */
+            skip: number;
+            /** @description partitions in all */
+            total: number;
             from: components["schemas"]["Nanos"];
             to: components["schemas"]["Nanos"];
             stepNs: number;
@@ -4816,6 +4820,12 @@ export interface operations {
                 cluster?: string;
                 topic?: components["parameters"]["topic"];
                 partition?: number;
+                /** @description A partition, as orders/7: the page that has it, instead of skip. */
+                at?: string;
+                /** @description How many partitions to pass over. */
+                skip?: number;
+                /** @description How many partitions a page has. */
+                limit?: number;
                 /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
                 format?: components["parameters"]["format"];
             };

@@ -20,6 +20,7 @@ import { deleted, drained, rate, stateStyle, stretches } from './lag'
 // The chart library is not part of the first page.
 const TimeChart = lazy(() => import('../../parts/TimeChart'))
 
+const PAGE = 200
 const EVERY = 5000
 /** Steps of an axis of seconds. */
 const DURATIONS = [0.001, 0.01, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 432000, 864000]
@@ -35,10 +36,13 @@ export function LagGroup({ status }: { status: Status | undefined }) {
   const group = q.get('group') ?? ''
   const open = q.get('open') ?? ''
   const project = q.get('project') || undefined
+  const skip = Number(q.get('skip')) || 0
+  const [at] = useState(open) // a link to a partition leads to its page
   const params = { cluster: q.get('cluster') ?? '', topic: q.get('topic') ?? '', from: q.get('lag_from') || LAG_RANGES.usual, project }
+  const page = { ...params, ...(q.has('skip') ? { skip } : at ? { at } : {}), limit: PAGE }
   const lag = useQuery({
-    queryKey: ['lag-group', group, params],
-    queryFn: ({ signal }) => ask<'/api/v1/lag/{group}'>('/lag/' + encodeURIComponent(group), params, signal),
+    queryKey: ['lag-group', group, page],
+    queryFn: ({ signal }) => ask<'/api/v1/lag/{group}'>('/lag/' + encodeURIComponent(group), page, signal),
     placeholderData: keepPreviousData,
     refetchInterval: live ? EVERY : false,
     enabled: group !== '',
@@ -81,7 +85,7 @@ export function LagGroup({ status }: { status: Status | undefined }) {
               ← All groups
             </Link>
             {(topics.length > 1 || params.topic) && (
-              <select className={'pick' + (params.topic ? ' on' : '')} aria-label="Topic" value={params.topic} onChange={(e) => set({ topic: e.target.value, open: '' })}>
+              <select className={'pick' + (params.topic ? ' on' : '')} aria-label="Topic" value={params.topic} onChange={(e) => set({ topic: e.target.value, open: '', skip: '0' })}>
                 <option value="">all its topics</option>
                 {topics.map((t) => (
                   <option key={t}>{t}</option>
@@ -131,6 +135,23 @@ export function LagGroup({ status }: { status: Status | undefined }) {
               </tbody>
             </table>
           </div>
+          {d && d.total > d.partitions.length && (
+            <p className="pages" role="group" aria-label="Pages of partitions">
+              <span className="muted">
+                {count(d.skip + 1)} to {count(d.skip + d.partitions.length)} of {count(d.total)} partitions
+              </span>
+              {d.skip > 0 && (
+                <button type="button" className="pick" onClick={() => set({ skip: String(Math.max(d.skip - PAGE, 0)), open: '' })}>
+                  Before
+                </button>
+              )}
+              {d.skip + d.partitions.length < d.total && (
+                <button type="button" className="pick" onClick={() => set({ skip: String(d.skip + d.partitions.length), open: '' })}>
+                  More
+                </button>
+              )}
+            </p>
+          )}
         </>
       )}
     </Shell>
