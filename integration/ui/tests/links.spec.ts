@@ -115,4 +115,10 @@ test("a link to a partition leads to its page of a group's many", async ({ page 
   await expect(page.getByRole("button", { name: "orders partition 2" })).toBeVisible();
   await page.reload();
   await expect(pages).toContainText("3 to 4 of 4 partitions");
+  // A link on the page itself does so, too.
+  await page.goto("/lag/group?cluster=bus&group=orders");
+  await expect(pages).toContainText("1 to 2 of 4 partitions");
+  await page.evaluate(() => history.pushState(null, "", "/lag/group?cluster=bus&group=orders&open=orders%2F3"));
+  await expect(pages).toContainText("3 to 4 of 4 partitions");
+  await expect(page.getByRole("button", { name: "orders partition 3" })).toHaveAttribute("aria-expanded", "true");
 });

@@ -37,7 +37,7 @@ export function LagGroup({ status }: { status: Status | undefined }) {
   const open = q.get('open') ?? ''
   const project = q.get('project') || undefined
   const skip = Number(q.get('skip')) || 0
-  const [at] = useState(open) // a link to a partition leads to its page
+  const [at, setAt] = useState(open) // a link to a partition leads to its page
   const params = { cluster: q.get('cluster') ?? '', topic: q.get('topic') ?? '', from: q.get('lag_from') || LAG_RANGES.usual, project }
   const page = { ...params, ...(q.has('skip') ? { skip } : at ? { at } : {}), limit: PAGE }
   const lag = useQuery({
@@ -48,6 +48,7 @@ export function LagGroup({ status }: { status: Status | undefined }) {
     enabled: group !== '',
   })
   const d = lag.data
+  if (d && open && open !== at && !q.has('skip') && !lag.isPlaceholderData && !d.partitions.some((p) => p.topic + '/' + p.partition === open)) setAt(open) // so does one on this page
   const set = (change: Record<string, string>) => go(path + withParams(search, change))
   const topics = [...new Set(d?.lines.map((l) => l.topic))]
   const first = d?.lines[0]
