@@ -61,6 +61,7 @@ func TestUI(t *testing.T) {
 	awkward := sendAwkward(t, h)           // last: it is many times the example's data
 	playwright(t, h, browser, "awkward", "HOPTRACE_AWKWARD="+awkward)
 	playwright(t, h, browser, "awkward-looks", "HOPTRACE_AWKWARD="+awkward)
+	playwright(t, h, browser, "reading", "HOPTRACE_AWKWARD="+awkward)
 	playwright(t, h, browser, "steady", "HOPTRACE_AWKWARD="+awkward)
 	playwright(t, h, browser, "health")   // after them: it discards dead letters
 	playwright(t, h, browser, "settings") // last: it leaves a project

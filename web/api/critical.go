@@ -67,14 +67,20 @@ type stretch struct {
 // to its own beginning, and from there to what caused it. That is the hop that it
 // read, by which it comes to the sender; else its parent; else the record that
 // had failed before, where it sends that one on. A child of a span that was
-// over, as what a consumer did with the sender's context, is no part of it.
+// over, as what a consumer did with the sender's context, is no part of it. Where
+// nobody was seen to read, the end is that of the last record's way into the broker.
 func criticalPath(spans []schemas.Span, hops []joined, rows []Hop) Critical {
 	w := newCriticalWalk(spans, hops, rows)
-	at, t := w.last()
-	if at < 0 {
+	at, t, ok := w.last()
+	if !ok {
 		return Critical{Segments: []CriticalPiece{}, Shares: []CriticalShare{}}
 	}
-	w.walk(at, t)
+	if hop, until := w.unread(); len(w.reads) == 0 && hop >= 0 {
+		at, t, ok = w.through(hop, until)
+	}
+	if ok {
+		w.walk(at, t)
+	}
 	slices.Reverse(w.out)
 	return w.result()
 }
@@ -192,7 +198,7 @@ func (w *criticalWalk) hopAbove(i int) int {
 
 // last is where a path ends: the reader that was done last, or the span that
 // ended last where nobody was seen to read.
-func (w *criticalWalk) last() (int, int64) {
+func (w *criticalWalk) last() (int, int64, bool) {
 	at, end := -1, int64(0)
 	for i := range w.reads {
 		if e := w.spans[i].End; at < 0 || e > end || e == end && i < at {
@@ -206,7 +212,27 @@ func (w *criticalWalk) last() (int, int64) {
 			}
 		}
 	}
-	return at, end
+	return at, end, at >= 0
+}
+
+// unread is the hop whose record was the last to reach the broker, and when; −1 where
+// no part of any is known.
+func (w *criticalWalk) unread() (int, int64) {
+	hop, until := -1, int64(0)
+	for i := range w.hops {
+		if w.hops[i].Consume != nil || w.hops[i].Produce == nil {
+			continue
+		}
+		if _, ok := w.index[schemas.SpanRef{TraceID: w.hops[i].Produce.TraceID, SpanID: w.hops[i].Produce.SpanID}]; !ok {
+			continue
+		}
+		for _, p := range w.rows[i].Parts {
+			if p.Known && p.To != nil && p.To.ns() > until {
+				hop, until = i, p.To.ns()
+			}
+		}
+	}
+	return hop, until
 }
 
 func (w *criticalWalk) add(s stretch) {

@@ -93,6 +93,8 @@ func TestTheCriticalPathGoesThroughTheBroker(t *testing.T) {
 		"work web 10-20, batch_queue p-orders 20-22, ack p-orders 22-25, gap orders 25-111, fetch_queue c-orders 111-113, processing orders 113-140")
 	f("the producer is not instrumented", []schemas.Span{process}, []schemas.Message{read(ref(1, 3), "orders", 110, 140)},
 		"fetch_queue c-orders 111-113, processing orders 113-140")
+	f("nobody was seen to read", []schemas.Span{at(ref(1, 1), 0, "web", 10, 90), send}, []schemas.Message{sent(ref(1, 2), "orders", 20)},
+		"work web 10-20, batch_queue p-orders 20-22, ack p-orders 22-25")
 	again := sent(ref(4, 1), "retry", 150)
 	again.RetryTopic, again.RetryOffset, again.RetryAttempt = "orders", 1, 1
 	late := read(ref(5, 1), "retry", 200, 210)

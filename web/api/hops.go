@@ -328,7 +328,11 @@ func findingHop(j joined) finding.Hop {
 	m, rec := mainRow(h), record(h)
 	out := finding.Hop{
 		ID: hopID(h), Topic: rec.Topic, Partition: rec.Partition, Service: m.Service, TraceID: m.TraceID.String(),
-		Behind: behind(h), Parts: j.parts(), Read: h.Consume != nil, Failed: m.Failed, End: hopEnd(j.placed()),
+		Behind: behind(h), Parts: j.parts(), Read: h.Consume != nil, Failed: m.Failed, Start: hopStart(j.placed()), End: hopEnd(j.placed()),
+		Sent: h.Produce != nil,
+	}
+	if h.Consume != nil {
+		out.Stamped = h.Consume.RecordTime
 	}
 	if h.Consume != nil {
 		out.Group = h.Consume.Group

@@ -359,7 +359,46 @@ func (h *Handler) rowsOfRecord(ctx context.Context, project uint64, ref schemas.
 			}
 		}
 	}
-	return append(rows, sentOn...), nil
+	senders, err := h.sendersOf(ctx, project, sentOn)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read what sent what was made of record %s/%d/%d: %w", ref.Topic, ref.Partition, ref.Offset, err)
+	}
+	return slices.Concat(rows, sentOn, senders), nil
+}
+
+// sendersOf gives the rows that sent the records of reader rows, where they are none
+// of rows: a program that sends a failed record on tells its headers to who reads it,
+// and seldom to its own span.
+func (h *Handler) sendersOf(ctx context.Context, project uint64, rows []schemas.Message) ([]schemas.Message, error) {
+	sent := map[schemas.RecordRef]bool{}
+	for i := range rows {
+		if m := &rows[i]; m.Side == schemas.SideProduce && hasRecord(m) {
+			sent[m.Record()] = true
+		}
+	}
+	carried := map[schemas.RecordRef][]schemas.SpanRef{}
+	var refs []schemas.RecordRef
+	for i := range rows {
+		m := &rows[i]
+		if !m.Side.Reads() || !hasRecord(m) || sent[m.Record()] {
+			continue
+		}
+		if carried[m.Record()] == nil && len(refs) < maxRecordTraces {
+			refs = append(refs, m.Record())
+		}
+		carried[m.Record()] = append(carried[m.Record()], schemas.SpanRef{TraceID: m.CreationTrace, SpanID: m.CreationSpan})
+	}
+	if len(refs) == 0 {
+		return nil, nil
+	}
+	of, err := h.deps.Messages.MessagesOfRecords(ctx, project, refs, maxRows)
+	if err != nil {
+		return nil, err
+	}
+	// What has the same place since its topic was made anew is another record.
+	return slices.DeleteFunc(of, func(m schemas.Message) bool {
+		return m.Side != schemas.SideProduce || !slices.Contains(carried[m.Record()], contextOf(&m)) && !slices.Contains(carried[m.Record()], schemas.SpanRef{})
+	}), nil
 }
 
 // recordEvent is an event with how it was found, and its issue.

@@ -650,7 +650,7 @@ func journeyJSON(id schemas.TraceID, w *journeyWalk, spans []schemas.Span, hops 
 	if facts.Root == "" {
 		facts.Root = "a message"
 	}
-	facts.Duration, facts.Services = duration(end-start), len(services)
+	facts.Start, facts.Duration, facts.Services = start, duration(end-start), len(services)
 	for _, e := range events {
 		facts.Errors = append(facts.Errors, finding.Error{Title: e.Title, Href: "/issues/" + e.Issue + "/events/" + e.ID})
 	}

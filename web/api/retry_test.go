@@ -80,6 +80,22 @@ func TestAJourneyFollowsARecordToWhereNobodyReadsIt(t *testing.T) {
 	}
 }
 
+func TestARecordKnowsWhoSentWhatWasMadeOfIt(t *testing.T) {
+	s, _ := retried()
+	other := s.AllMessages[4] // another record at the place of the dead letter, of a topic that was made anew
+	other.TraceID, other.SpanID, other.Service = fakestore.TraceID(60), schemas.SpanID{9}, "another"
+	s.AllMessages = append(s.AllMessages, other)
+	d := get[RecordDetail](t, newHandler(t, s), "/records/payments/1/100", http.StatusOK)
+	if len(d.Hops) != 3 {
+		t.Fatalf("the record has %d hops; want 3: %+v", len(d.Hops), d.Hops)
+	}
+	for _, hop := range d.Hops {
+		if hop.Producer == nil || hop.Producer.TraceID == other.TraceID.String() || !hop.EndToEnd.Known {
+			t.Errorf("hop of %s was sent by %+v and took %+v", hop.Topic, hop.Producer, hop.EndToEnd)
+		}
+	}
+}
+
 func TestTimeInRetryIsUnknownAcrossHosts(t *testing.T) {
 	s, traces := retried()
 	for i := range s.AllMessages {

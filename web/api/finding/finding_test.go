@@ -14,7 +14,7 @@ func known(d time.Duration) schemas.Part { return schemas.Part{Duration: d, Know
 // hop has all its parts known; change sets what the case is about.
 func hop(change func(*Hop)) Hop {
 	h := Hop{
-		ID: "h", Topic: "payments", Partition: 1, Group: "billing", Service: "payments", TraceID: "t", Behind: schemas.Unknown, Read: true, End: 10,
+		ID: "h", Topic: "payments", Partition: 1, Group: "billing", Service: "payments", TraceID: "t", Behind: schemas.Unknown, Read: true, Sent: true, End: 10,
 		Parts: schemas.HopParts{
 			BatchQueue: known(time.Millisecond), Retry: known(0), Ack: known(2 * time.Millisecond), Backlog: known(0), LongPoll: known(time.Millisecond),
 			FetchQueue: known(0), Processing: known(4 * time.Millisecond), EndToEnd: known(8 * time.Millisecond), SharedClock: true,
@@ -52,6 +52,22 @@ func TestJourneyFindings(t *testing.T) {
 	})}}, "backwards", ToneWarn, "POST /checkout reached payments, but two clocks disagree by 4s or more", "How long it took in all is unknown: payments p1 was done before it was sent", "2 parts are negative")
 	f("a part below zero of a hop that is not", Journey{Duration: 4 * time.Second, Hops: []Hop{hop(func(h *Hop) { h.Parts.FetchQueue, h.Parts.EndToEnd = known(-5*time.Millisecond), known(3*time.Second) })}}, "reached", ToneOK,
 		"reached payments after 4s", "One part is negative")
+	const sent = int64(1_700_000_000_000_000_000)
+	at := func(d time.Duration) int64 { return sent + int64(d) }
+	f("its root goes on after the last reader", Journey{Start: sent, Duration: 9 * time.Minute, Hops: []Hop{hop(func(h *Hop) { h.End = at(8 * time.Minute) })}}, "reached", ToneOK, "POST /checkout reached payments after 8m0s")
+	unsent := func(h *Hop) {
+		h.Sent, h.Start, h.End = false, sent, at(9*time.Millisecond)
+		h.Parts = schemas.HopParts{FetchQueue: known(2 * time.Millisecond), Processing: known(7 * time.Millisecond)}
+	}
+	f("nobody told of sending, the record has a timestamp", Journey{Root: "process audit", Start: sent, Duration: 9 * time.Millisecond, Path: Path{Total: 9 * time.Millisecond, Consumers: 1}, Hops: []Hop{hop(func(h *Hop) { unsent(h); h.Stamped = at(-90 * time.Second) })}}, "reached", ToneOK,
+		"process audit reached payments, 1m30.009s after the record's own timestamp", "the largest known is processing of payments p1 with 7ms", "Who sent payments p1 is unknown")
+	f("nobody told of sending", Journey{Root: "process audit", Start: sent, Duration: 9 * time.Millisecond, Hops: []Hop{hop(unsent)}}, "reached", ToneOK, "process audit reached payments, and nobody tells when it was sent")
+	f("the reader's clock is behind the record's timestamp", Journey{Root: "process audit", Start: sent, Duration: 9 * time.Millisecond, Hops: []Hop{hop(func(h *Hop) { unsent(h); h.Stamped, h.Failed = at(time.Second), true })}}, "failed", ToneBad, "process audit failed in payments, and nobody tells when it was sent")
+	dead := hop(func(h *Hop) {
+		h.ID, h.Topic, h.SentOn, h.Dead, h.Start, h.End = "d", "dlq", true, true, at(time.Minute), at(5*time.Minute)
+	})
+	f("a dead letter", Journey{Start: sent, Duration: 5 * time.Minute, Hops: []Hop{hop(func(h *Hop) { h.Failed = true }), dead}}, "dead-letter", ToneBad, "POST /checkout ended as a dead letter after 1m0s", "A record failed and ended as a dead letter in dlq p1")
+	f("a dead letter of many records", Journey{Start: sent, Duration: 5 * time.Minute, Hops: []Hop{hop(nil), hop(func(h *Hop) { h.ID = "2" }), dead}}, "dead-letter", ToneBad, "A record of POST /checkout ended as a dead letter after 1m0s")
 	f("a backlog of unknown size", Journey{Duration: 3 * time.Hour, Hops: []Hop{hop(func(h *Hop) { h.Parts.Backlog = known(2 * time.Hour) })}}, "reached", ToneOK, "Most of it (66.67%) it lay in payments p1 before group billing asked")
 	f("one record behind", Journey{Hops: []Hop{hop(func(h *Hop) { h.Parts.Backlog, h.Behind = known(19*time.Millisecond), 1 })}}, "reached", ToneOK, "was one record behind")
 	f("linger", Journey{Hops: []Hop{hop(func(h *Hop) { h.Parts.BatchQueue = known(19 * time.Millisecond) })}}, "reached", ToneOK, "batch queue for payments p1: 19ms of linger")

@@ -14,6 +14,7 @@ import (
 type Journey struct {
 	Root     string        // name of the first span
 	Service  string        // of that span
+	Start    int64         // first start, Unix ns
 	Duration time.Duration // first start to last end
 	Services int
 	Hops     []Hop
@@ -56,7 +57,11 @@ type Hop struct {
 	Parts     schemas.HopParts
 	Read      bool
 	Failed    bool
-	End       int64 // Unix ns, for "the last"
+	// Sent tells that the sender's row is known, Stamped is the record's own timestamp,
+	// Unix ns, zero when not told.
+	Sent       bool
+	Stamped    int64
+	Start, End int64 // Unix ns
 	// SentOn tells that the record was made of one that failed, Dead that its topic
 	// holds dead letters; Attempt is how often it was sent on.
 	SentOn, Dead bool
@@ -78,8 +83,11 @@ type stretch struct {
 
 type journeyFacts struct {
 	Journey
-	last              Hop // the read hop that ended last
+	last              Hop           // the read hop that ended last
+	took              time.Duration // until it ended: since the journey's start or, where nobody told of sending, since the record's timestamp; zero when unknown
+	unsent            bool          // nobody told that anything was sent
 	read, unread      int
+	originals         int // hops of records that were not made of one that failed
 	dead              Hop // the dead letter that a record ended as
 	again             int // how often one was sent on before
 	largest           stretch
@@ -96,7 +104,12 @@ type journeyFacts struct {
 func ForJourney(j Journey) Finding {
 	f := journeyFacts{Journey: j}
 	sentOn := map[string]bool{}
+	f.unsent = true
 	for _, h := range j.Hops {
+		f.unsent = f.unsent && !h.Sent
+		if !h.SentOn {
+			f.originals++
+		}
 		switch {
 		case h.Dead && h.SentOn:
 			f.dead = h
@@ -136,8 +149,15 @@ func ForJourney(j Journey) Finding {
 			}
 		}
 	}
-	if j.Duration > 0 && f.backwards.d == 0 {
-		f.largestOfDuration = min(1, float64(f.largest.d)/float64(j.Duration))
+	if f.unsent && f.read > 0 {
+		if f.last.Stamped != 0 {
+			f.took = max(0, time.Duration(f.last.End-f.last.Stamped))
+		}
+	} else if f.took = j.Duration; f.last.End > j.Start && j.Start != 0 {
+		f.took = min(j.Duration, time.Duration(f.last.End-j.Start))
+	}
+	if f.took > 0 && f.backwards.d == 0 {
+		f.largestOfDuration = min(1, float64(f.largest.d)/float64(f.took))
 	}
 	out := first(journeyTitles, f)
 	out.Text = all(journeyTexts, f)
@@ -183,8 +203,18 @@ var journeyTitles = []rule[journeyFacts]{
 		}
 		return say(strong(f.Root), text(word+f.last.Service+", but two clocks disagree by "), duration(-f.backwards.d).at(rowHref(f.backwards.hop.ID)), text(" or more"))
 	}},
+	{"dead-letter", func(f journeyFacts) bool { return f.dead.ID != "" }, ToneBad, func(f journeyFacts) []Piece {
+		s := say(strong(f.Root), text(" ended as a dead letter"))
+		if f.originals > 1 {
+			s = say(text("a record of "), strong(f.Root), text(" ended as a dead letter"))
+		}
+		if d := time.Duration(f.dead.Start - f.Start); f.Start != 0 && d > 0 && !f.unsent {
+			s = append(s, text(" after "), duration(d).at(rowHref(f.dead.ID)))
+		}
+		return s
+	}},
 	{"failed", func(f journeyFacts) bool { return f.read > 0 && f.last.Failed }, ToneBad, func(f journeyFacts) []Piece {
-		return say(strong(f.Root), text(" failed in "+f.last.Service+" after "), duration(f.Duration).at(rowHref(f.last.ID)))
+		return append(say(strong(f.Root), text(" failed in "+f.last.Service)), after(f)...)
 	}},
 	{"reached-with-errors", func(f journeyFacts) bool { return f.read > 0 && (len(f.Errors) > 0 || f.Failed > 0) }, ToneWarn, reached},
 	{"reached", func(f journeyFacts) bool { return f.read > 0 }, ToneOK, reached},
@@ -205,7 +235,18 @@ var journeyTitles = []rule[journeyFacts]{
 }
 
 func reached(f journeyFacts) []Piece {
-	return say(strong(f.Root), text(" reached "+f.last.Service+" after "), duration(f.Duration).at(rowHref(f.last.ID)))
+	return append(say(strong(f.Root), text(" reached "+f.last.Service)), after(f)...)
+}
+
+// after says how long it took, as far as anybody told when it began.
+func after(f journeyFacts) []Piece {
+	switch {
+	case f.took <= 0:
+		return say(text(", and nobody tells when it was sent"))
+	case f.unsent:
+		return say(text(", "), duration(f.took).at(rowHref(f.last.ID)), text(" after the record's own timestamp"))
+	}
+	return say(text(" after "), duration(f.took).at(rowHref(f.last.ID)))
 }
 
 // almostAll and mostly are the shares from which a text says so.
@@ -241,7 +282,7 @@ func largestIs(names ...exporters.PartName) func(journeyFacts) bool {
 
 var journeyTexts = []rule[journeyFacts]{
 	{"whose", func(f journeyFacts) bool {
-		return f.Path.Total > 0 && f.read > 0 && f.Path.Unknown < 1 && f.backwards.d == 0
+		return f.Path.Total > 0 && f.read > 0 && f.Path.Unknown < 1 && f.backwards.d == 0 && !f.unsent
 	}, "", func(f journeyFacts) []Piece {
 		type side struct {
 			whose string
@@ -309,7 +350,7 @@ var journeyTexts = []rule[journeyFacts]{
 		return append(most(f), text("went into processing by group "), strong(h.Group).at(rowHref(h.ID)), text("."))
 	}},
 	{"spread", func(f journeyFacts) bool {
-		return f.largest.d > 0 && f.largestOfDuration < mostly && f.backwards.d == 0
+		return f.largest.d > 0 && f.took > 0 && f.largestOfDuration < mostly && f.backwards.d == 0
 	}, "", func(f journeyFacts) []Piece {
 		h := f.largest.hop
 		words := "no part of a hop has half of it; the largest is "
@@ -354,7 +395,10 @@ var journeyTexts = []rule[journeyFacts]{
 	{"negative", func(f journeyFacts) bool { return f.negative > 0 }, "", func(f journeyFacts) []Piece {
 		return append(manyAt(f.negative, "part is", "parts are", tableHref), text(" negative: two clocks disagree."))
 	}},
-	{"unknown-clocks", func(f journeyFacts) bool { return f.unknown > 0 && f.unshared }, "", func(f journeyFacts) []Piece {
+	{"unsent", func(f journeyFacts) bool { return f.unsent && f.read > 0 }, "", func(f journeyFacts) []Piece {
+		return say(text("who sent "), strong(f.last.place()).at(rowHref(f.last.ID)), text(" is unknown: its producer is not instrumented, or its span is not stored."))
+	}},
+	{"unknown-clocks", func(f journeyFacts) bool { return f.unknown > 0 && f.unshared && !f.unsent }, "", func(f journeyFacts) []Piece {
 		return say(count(f.unknown).at(tableHref), text(" of "), count(f.known+f.unknown),
 			text(" parts are unknown: a side is not instrumented for them or runs on another host's clock."))
 	}},

@@ -16,7 +16,7 @@ export function Legend({ totals }: { totals: readonly PartTotal[] | undefined })
               <Swatch part={p.name} /> {p.label}
             </dt>
             <dd>
-              {!t || t.known === 0 ? t && t.unknown > 0 ? <span className="unknown-word">unknown</span> : 'none' : duration(t.ns)}
+              {t && t.known > 0 ? duration(t.ns) : <span className="unknown-word">{t && t.unknown > 0 ? 'unknown' : p.name === 'settle' ? 'not seen' : t ? 'not yet' : 'none'}</span>}
               {t && t.negative > 0 && <span className="bad"> {count(t.negative)} below zero</span>}
               {t && t.known > 0 && t.unknown > 0 && <span className="muted"> + {count(t.unknown)} unknown</span>}
             </dd>
