@@ -21,8 +21,11 @@ type Member struct {
 	// Issuer and Subject are who they are at an identity provider; empty when
 	// they never came from one.
 	Issuer, Subject string
-	Created         int64 // Unix ns
-	Seen            int64 // Unix ns of the last request or sign-in, exact to five minutes; zero when never
+	// Mapped tells that the role is that of a group at the identity provider, and goes
+	// with it. A role that somebody gave stays.
+	Mapped  bool
+	Created int64 // Unix ns
+	Seen    int64 // Unix ns of the last request or sign-in, exact to five minutes; zero when never
 }
 
 // Session is one browser that a member signed in with. What the browser sends is

@@ -241,7 +241,7 @@ func (m *memberCommand) setRole(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	after, err := m.store.UpdateMember(ctx, found.ID, func(x *exporters.Member) error { x.Role = schemas.Role(m.role); return nil })
+	after, err := m.store.UpdateMember(ctx, found.ID, func(x *exporters.Member) error { x.Role, x.Mapped = schemas.Role(m.role), false; return nil })
 	if err != nil {
 		return err
 	}

@@ -46,9 +46,9 @@ func addMember(t *testing.T, s AccountStore, email string, role schemas.Role) ex
 func membersLive(t *testing.T, s AccountStore) {
 	ctx := testContext(t)
 	ann := addMember(t, s, "Ann@Example.com", schemas.RoleOwner)
-	ben, err := s.AddMember(ctx, exporters.Member{Email: "ben@example.com", Name: "Ben ☃\x00", Role: schemas.RoleViewer, Issuer: "https://id", Subject: "7", Created: 6, Seen: 99}, false)
+	ben, err := s.AddMember(ctx, exporters.Member{Email: "ben@example.com", Name: "Ben ☃\x00", Role: schemas.RoleViewer, Issuer: "https://id", Subject: "7", Mapped: true, Created: 6, Seen: 99}, false)
 	noError(t, "AddMember", err)
-	equal(t, "the second", ben, exporters.Member{ID: ben.ID, Email: "ben@example.com", Name: "Ben ☃\uFFFD", Role: schemas.RoleViewer, Issuer: "https://id", Subject: "7", Created: 6})
+	equal(t, "the second", ben, exporters.Member{ID: ben.ID, Email: "ben@example.com", Name: "Ben ☃\uFFFD", Role: schemas.RoleViewer, Issuer: "https://id", Subject: "7", Mapped: true, Created: 6})
 	if ann.ID == ben.ID || ann.ID == 0 {
 		t.Errorf("ids %d and %d", ann.ID, ben.ID)
 	}
@@ -78,11 +78,11 @@ func membersLive(t *testing.T, s AccountStore) {
 		isError(t, what, err, exporters.ErrNotFound)
 	}
 	changed, err := s.UpdateMember(ctx, ben.ID, func(m *exporters.Member) error {
-		m.Name, m.Role, m.Email, m.Created, m.Password = "Benjamin", schemas.RoleAdmin, "other@example.com", 77, "p"
+		m.Name, m.Role, m.Mapped, m.Email, m.Created, m.Password = "Benjamin", schemas.RoleAdmin, false, "other@example.com", 77, "p"
 		return nil
 	})
 	noError(t, "UpdateMember", err)
-	ben.Name, ben.Role, ben.Password = "Benjamin", schemas.RoleAdmin, "p"
+	ben.Name, ben.Role, ben.Mapped, ben.Password = "Benjamin", schemas.RoleAdmin, false, "p"
 	equal(t, "after the change", changed, ben)
 	no := errors.New("no")
 	_, err = s.UpdateMember(ctx, ben.ID, func(m *exporters.Member) error { m.Name = "Z"; return no })

@@ -18,6 +18,14 @@ var _ exporters.Accounts = (*Store)(nil)
 // accountUse is how exact the last use of a session is.
 const accountUse = int64(5 * time.Minute)
 
+// flag is how a truth is kept, the same in both databases.
+func flag(v bool) int64 {
+	if v {
+		return 1
+	}
+	return 0
+}
+
 // maxAgent bounds what is kept of a browser's own description, in bytes.
 const maxAgent = 300
 
@@ -37,10 +45,10 @@ type rowsQuerier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-const memberColumns = "m.id, m.email, m.name, m.role, m.password, m.issuer, m.subject, m.created, m.seen"
+const memberColumns = "m.id, m.email, m.name, m.role, m.password, m.issuer, m.subject, m.mapped <> 0, m.created, m.seen"
 
 func memberFields(m *exporters.Member) []any {
-	return []any{&m.ID, &m.Email, &m.Name, (*string)(&m.Role), &m.Password, &m.Issuer, &m.Subject, &m.Created, &m.Seen}
+	return []any{&m.ID, &m.Email, &m.Name, (*string)(&m.Role), &m.Password, &m.Issuer, &m.Subject, &m.Mapped, &m.Created, &m.Seen}
 }
 
 func members(ctx context.Context, from rowsQuerier, where string, args ...any) ([]exporters.Member, error) {
@@ -125,9 +133,9 @@ func (s *Store) AddMember(ctx context.Context, m exporters.Member, first bool) (
 			return fmt.Errorf("%w: there are %d members", exporters.ErrTooLarge, n)
 		}
 		m.ID = id
-		added, err := affected(tx.ExecContext(ctx, `INSERT INTO members (id, email, name, role, password, issuer, subject, created, seen)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0) ON CONFLICT DO NOTHING`,
-			id, m.Email, m.Name, string(m.Role), m.Password, text(m.Issuer), text(m.Subject), m.Created))
+		added, err := affected(tx.ExecContext(ctx, `INSERT INTO members (id, email, name, role, password, issuer, subject, mapped, created, seen)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0) ON CONFLICT DO NOTHING`,
+			id, m.Email, m.Name, string(m.Role), m.Password, text(m.Issuer), text(m.Subject), flag(m.Mapped), m.Created))
 		if err == nil && added == 0 {
 			err = exporters.ErrExists
 		}
@@ -169,8 +177,8 @@ func (s *Store) UpdateMember(ctx context.Context, id int64, change func(*exporte
 		m.ID, m.Email, m.Created, m.Seen = before.ID, before.Email, before.Created, before.Seen
 		m.Name, m.Issuer, m.Subject = text(m.Name), text(m.Issuer), text(m.Subject)
 		out = m
-		_, err = tx.ExecContext(ctx, "UPDATE members SET name = $1, role = $2, password = $3, issuer = $4, subject = $5 WHERE id = $6",
-			m.Name, string(m.Role), m.Password, m.Issuer, m.Subject, id)
+		_, err = tx.ExecContext(ctx, "UPDATE members SET name = $1, role = $2, password = $3, issuer = $4, subject = $5, mapped = $6 WHERE id = $7",
+			m.Name, string(m.Role), m.Password, m.Issuer, m.Subject, flag(m.Mapped), id)
 		return err
 	})
 	if err != nil {

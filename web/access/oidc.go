@@ -325,14 +325,31 @@ func (s *Service) memberOfCode(ctx context.Context, code string, f flow) (export
 	}
 	if c.Email == "" || s.cfg.OIDC.RoleClaim != "" && c.all[s.cfg.OIDC.RoleClaim] == nil {
 		// Some providers tell these only when asked for them.
-		info, err := known.UserInfo(ctx, oauth2.StaticTokenSource(tokens))
-		if err == nil && info.Subject == id.Subject {
-			if err := errors.Join(info.Claims(&c), info.Claims(&c.all)); err != nil {
-				return exporters.Member{}, &refusal{refusedProvider, fmt.Errorf("cannot read the user information: %w", err)}
-			}
+		if err := s.oidc.askUser(ctx, known, tokens, id.Subject, &c); err != nil {
+			return exporters.Member{}, &refusal{refusedProvider, err}
 		}
 	}
 	return s.memberOf(ctx, id.Issuer, id.Subject, c)
+}
+
+// askUser adds what the provider tells of a subject beyond its identity token. Where it
+// has no endpoint for that, nothing.
+func (p *provider) askUser(ctx context.Context, known *oidc.Provider, tokens *oauth2.Token, subject string, c *claims) error {
+	if known.UserInfoEndpoint() == "" {
+		return nil
+	}
+	info, err := known.UserInfo(ctx, oauth2.StaticTokenSource(tokens))
+	if err == nil && info.Subject != subject {
+		err = errors.New("it is about another subject")
+	}
+	if err == nil {
+		err = errors.Join(info.Claims(c), info.Claims(&c.all))
+	}
+	if err != nil {
+		// Without it nobody knows of a group: a role would be taken that is theirs.
+		return fmt.Errorf("cannot read the user information: %w", err)
+	}
+	return nil
 }
 
 // memberOf finds or makes the member whom a provider vouches for.
@@ -363,7 +380,7 @@ func (s *Service) memberOf(ctx context.Context, issuer, subject string, c claims
 		if m, err = NewMember(email, name, role, s.now()); err != nil {
 			return exporters.Member{}, &refusal{refusedNoEmail, err}
 		}
-		m.Issuer, m.Subject = issuer, subject
+		m.Issuer, m.Subject, m.Mapped = issuer, subject, mapped
 		if m, err = s.deps.Accounts.AddMember(ctx, m, false); err != nil {
 			return exporters.Member{}, err
 		}
@@ -376,14 +393,24 @@ func (s *Service) memberOf(ctx context.Context, issuer, subject string, c claims
 	if m.Subject != "" && (m.Issuer != issuer || m.Subject != subject) {
 		return exporters.Member{}, &refusal{refusedOther, fmt.Errorf("member %s is linked with another subject", m.Email)}
 	}
-	if m.Subject == subject && (!mapped || m.Role == role) {
+	// The map takes what it gave: who is in none of its groups any more has the role of
+	// everybody, and without one the provider lets them in no more.
+	lost := m.Mapped && !mapped && s.cfg.OIDC.RoleClaim != ""
+	stranger := false
+	if lost {
+		role, stranger = schemas.Role(s.cfg.OIDC.DefaultRole), s.cfg.OIDC.DefaultRole == ""
+		if stranger {
+			role = schemas.RoleViewer
+		}
+	}
+	if m.Subject == subject && !lost && (!mapped || m.Mapped && m.Role == role) {
 		return m, nil
 	}
 	id, before := m.ID, m.Role
 	m, err = s.deps.Accounts.UpdateMember(ctx, id, func(m *exporters.Member) error {
 		m.Issuer, m.Subject = issuer, subject
-		if mapped {
-			m.Role = role
+		if mapped || lost {
+			m.Role, m.Mapped = role, mapped || stranger
 		}
 		return nil
 	})
@@ -394,10 +421,19 @@ func (s *Service) memberOf(ctx context.Context, issuer, subject string, c claims
 			return nil
 		})
 	}
-	if err == nil && m.Role != before {
+	if err != nil {
+		return m, err
+	}
+	if m.Role != before {
 		s.note(ctx, m.Email, "member.role", m.Email, string(before)+" → "+string(m.Role)+", by the identity provider")
 	}
-	return m, err
+	if stranger {
+		if _, err := s.deps.Accounts.EndSessions(ctx, id, 0); err != nil {
+			return m, err
+		}
+		return m, &refusal{refusedStranger, nil}
+	}
+	return m, nil
 }
 
 // note writes the audit; what cannot be noted is logged, since it has happened.

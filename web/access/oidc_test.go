@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
@@ -159,4 +160,71 @@ func TestAnIdentityProviderSignsMembersIn(t *testing.T) {
 	if got, _ := p.walk(again, "/", nil); got != "/sign-in?refused=provider" {
 		t.Errorf("a provider that is away leads to %q", got)
 	}
+}
+
+func TestARoleGoesWithTheGroupThatGaveIt(t *testing.T) {
+	p := newTestProvider(t)
+	cfg := DefaultConfig()
+	cfg.PublicURL = "http://127.0.0.1:8090"
+	cfg.OIDC.Issuer, cfg.OIDC.ClientID, cfg.OIDC.ClientSecret = p.URL, "hoptrace", "s"
+	cfg.OIDC.RoleClaim, cfg.OIDC.RoleMap = "groups", []string{"ops=admin", "dev=member"}
+	with := func(defaultRole string) (*Service, func(sub string, groups []string) string, func(sub string) schemas.Role) {
+		c := cfg
+		c.OIDC.DefaultRole = defaultRole
+		s, store := newService(t, c, Place{})
+		addWithPassword(t, s, "owner@example.com", good, schemas.RoleOwner)
+		come := func(sub string, groups []string) string {
+			t.Helper()
+			p.claims = map[string]any{"sub": sub, "email": sub + "@example.com", "email_verified": true, "groups": groups}
+			s.limit = limiter{}
+			end, _ := p.walk(s, "/", nil)
+			return end
+		}
+		role := func(sub string) schemas.Role {
+			t.Helper()
+			m, err := store.MemberByEmail(t.Context(), sub+"@example.com")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return m.Role
+		}
+		return s, come, role
+	}
+	f := func(what, end string, got, want schemas.Role) {
+		t.Helper()
+		if end != "/" || got != want {
+			t.Errorf("%s ends at %q as %s; want / as %s", what, end, got, want)
+		}
+	}
+
+	_, come, role := with("viewer")
+	f("in ops", come("ann", []string{"ops"}), role("ann"), schemas.RoleAdmin)
+	f("in dev alone", come("ann", []string{"dev"}), role("ann"), schemas.RoleMember)
+	f("in no group", come("ann", nil), role("ann"), schemas.RoleViewer)
+	f("in ops again", come("ann", []string{"ops"}), role("ann"), schemas.RoleAdmin)
+
+	s, come, role := with("")
+	f("in ops", come("ann", []string{"ops"}), role("ann"), schemas.RoleAdmin)
+	ann, err := s.deps.Accounts.MemberByEmail(t.Context(), "ann@example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if end := come("ann", nil); end != "/sign-in?refused=not-member" || role("ann") != schemas.RoleViewer {
+			t.Errorf("in no group, without a default, ends at %q as %s; want refused, with no more than a viewer's role", end, role("ann"))
+		}
+	}
+	if left, err := s.deps.Accounts.Sessions(t.Context(), ann.ID, s.now().UnixNano(), s.Idle().Nanoseconds()); err != nil || len(left) != 0 {
+		t.Errorf("%d sessions are left, %v; want none", len(left), err)
+	}
+	f("in dev again", come("ann", []string{"dev"}), role("ann"), schemas.RoleMember)
+	// A role that somebody gave is no group's.
+	addWithPassword(t, s, "ben@example.com", good, schemas.RoleAdmin)
+	f("invited, and in no group", come("ben", nil), role("ben"), schemas.RoleAdmin)
+	f("invited, and in dev", come("ben", []string{"dev"}), role("ben"), schemas.RoleMember)
+	ben, _ := s.deps.Accounts.MemberByEmail(t.Context(), "ben@example.com")
+	if _, err := s.deps.Accounts.UpdateMember(t.Context(), ben.ID, func(m *exporters.Member) error { m.Role, m.Mapped = schemas.RoleAdmin, false; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	f("given a role by hand, and in no group", come("ben", nil), role("ben"), schemas.RoleAdmin)
 }

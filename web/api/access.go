@@ -596,7 +596,7 @@ func (h *Handler) updateMember(ctx context.Context, q *query) (any, error) {
 				return err
 			}
 			changed = append(changed, "role "+string(m.Role)+" → "+string(in.Role))
-			m.Role = in.Role
+			m.Role, m.Mapped = in.Role, false
 		}
 		if name != "" && name != m.Name {
 			changed = append(changed, "name "+m.Name+" → "+name)
