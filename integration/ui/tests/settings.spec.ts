@@ -143,7 +143,7 @@ test("a filter that is saved holds within 5 s, and what it does not name is kept
   await shot(page, "settings-plan-light");
   await page.getByRole("dialog").getByRole("button", { name: "Keep as it is" }).click();
   expect((await project(request)).settings.filters.errorMessages).not.toContain(FILTER);
-  await save(page, [`filters.errorMessages with ${FILTER}`]);
+  await save(page, [`Filters: Error messages with ${FILTER}`]);
   const saved = Date.now();
   await expect(page.getByRole("status").filter({ hasText: "Saved. Every collector sees it within 5 s." })).toBeVisible();
   await expect(page.getByRole("group", { name: "Not saved" })).toHaveCount(0);
@@ -159,7 +159,7 @@ test("a filter that is saved holds within 5 s, and what it does not name is kept
   await page.reload();
   await expect(field).toHaveValue(was ? `${was}\n${FILTER}` : FILTER);
   await field.fill(was);
-  await save(page, [`filters.errorMessages without ${FILTER}`]);
+  await save(page, [`Filters: Error messages without ${FILTER}`]);
   expect((await project(request)).settings).toEqual(before.settings);
 });
 
@@ -199,11 +199,29 @@ test("what somebody else saved meanwhile stays, and one's own stands on top of i
   await page.getByRole("button", { name: "Save…" }).click();
   const plan = page.getByRole("dialog", { name: /^Save / });
   await plan.getByRole("button", { name: "Save", exact: true }).click();
-  await expect(page.getByRole("status").filter({ hasText: "Somebody else saved meanwhile: allowedOrigins." })).toBeVisible();
+  await expect(page.getByRole("status").filter({ hasText: "Somebody else saved meanwhile (General: Web origins that browsers may send from)." })).toBeVisible();
   await expect(form.getByRole("textbox", { name: /^Web origins/ })).toHaveValue("https://shop.example");
   await expect(form.getByRole("spinbutton", { name: /^Days/ })).toHaveValue("31");
-  await save(page, ["retentionDays 0 → 31"]);
+  await save(page, ["General: Days that events are kept 0 → 31"]);
   expect((await project(request)).settings).toEqual({ ...other, retentionDays: 31 });
+  expect((await request.put("/api/v1/projects/" + before.id, { data: { settings: before.settings } })).status()).toBe(200);
+});
+
+test("another name of the project is no change of its settings", async ({ page, request }) => {
+  const form = await open(page, "General");
+  await form.getByRole("spinbutton", { name: /^Days/ }).fill("32");
+  const was = ((await (await request.get("/api/v1/projects/" + before.id)).json()) as { name: string }).name;
+  await page.getByRole("button", { name: "Rename…" }).click();
+  const plan = page.getByRole("dialog", { name: "Rename " + was });
+  await plan.getByRole("textbox", { name: "Name" }).fill(word);
+  await plan.getByRole("button", { name: "Rename", exact: true }).click();
+  await expect(page.getByRole("heading", { level: 1 })).toContainText(word);
+  // Somebody elsewhere does the same, and this page does not know of it.
+  expect((await request.put("/api/v1/projects/" + before.id, { data: { name: was } })).status()).toBe(200);
+  await save(page, ["General: Days that events are kept 0 → 32"]);
+  await expect(page.getByRole("status").filter({ hasText: "Saved. Every collector sees it within 5 s." })).toBeVisible();
+  const now = (await (await request.get("/api/v1/projects/" + before.id)).json()) as Project & { name: string };
+  expect([now.name, now.settings]).toEqual([was, { ...before.settings, retentionDays: 32 }]);
   expect((await request.put("/api/v1/projects/" + before.id, { data: { settings: before.settings } })).status()).toBe(200);
 });
 
@@ -222,7 +240,7 @@ test("one is asked before one leaves what is not saved, and a draft is kept on t
 
   const plan = page.getByRole("dialog", { name: "Leave without saving" });
   await page.getByRole("link", { name: "Logs", exact: true }).click();
-  await expect(plan.getByRole("listitem")).toHaveText(["retentionDays 0 → 30"]);
+  await expect(plan.getByRole("listitem")).toHaveText(["General: Days that events are kept 0 → 30"]);
   await accessible(page);
   await shot(page, "settings-leave-light");
   await plan.getByRole("button", { name: "Keep as it is" }).click();

@@ -1,5 +1,6 @@
 import { createContext, useContext, useId, useState, type ReactNode } from 'react'
 import { faultsOf, type Fault, type Settings } from './draft'
+import { labelOf } from './labels'
 
 interface Form {
   draft: Settings
@@ -36,14 +37,17 @@ function useFault(path: string) {
   return { list, id, aria: { 'aria-invalid': list.length > 0 ? true : undefined, 'aria-describedby': list.length > 0 ? id : undefined } as const }
 }
 
-/** One line of text, or a number. */
-export function TextField({ label, path, value, set, hint, type = 'text' }: { label: string; path: string; value: string; set: (v: string) => void; hint?: string; type?: 'text' | 'number' }) {
+/** One line of text, or a number; more is what its label says besides. */
+export function TextField({ path, label = labelOf(path), more = '', value, set, hint, type = 'text' }: { path: string; label?: string; more?: string; value: string; set: (v: string) => void; hint?: string; type?: 'text' | 'number' }) {
   const fault = useFault(path)
   // A number that is being typed may be none yet.
   const [typed, setTyped] = useState<string>()
   return (
     <label className="setting">
-      <span>{label}</span>
+      <span>
+        {label}
+        {more}
+      </span>
       <input
         type={type}
         value={typed ?? value}
@@ -64,11 +68,14 @@ export function TextField({ label, path, value, set, hint, type = 'text' }: { la
 }
 
 /** A list, one entry a line. */
-export function LinesField({ label, path, value, set, hint, rows = 3 }: { label: string; path: string; value: readonly string[]; set: (v: string[]) => void; hint?: string; rows?: number }) {
+export function LinesField({ path, more = '', value, set, hint, rows = 3 }: { path: string; more?: string; value: readonly string[]; set: (v: string[]) => void; hint?: string; rows?: number }) {
   const fault = useFault(path)
   return (
     <label className="setting">
-      <span>{label}, one a line</span>
+      <span>
+        {labelOf(path)}
+        {more}, one a line
+      </span>
       <textarea rows={Math.min(12, Math.max(rows, value.length))} value={value.join('\n')} placeholder={hint} spellCheck={false} onChange={(e) => set(e.target.value === '' ? [] : e.target.value.split('\n'))} {...fault.aria} />
       <Faults id={fault.id} list={fault.list} />
     </label>
@@ -76,27 +83,27 @@ export function LinesField({ label, path, value, set, hint, rows = 3 }: { label:
 }
 
 /** A text of many lines. */
-export function AreaField({ label, path, value, set, hint }: { label: string; path: string; value: string; set: (v: string) => void; hint?: string }) {
+export function AreaField({ path, value, set, hint }: { path: string; value: string; set: (v: string) => void; hint?: string }) {
   const fault = useFault(path)
   return (
     <label className="setting">
-      <span>{label}</span>
+      <span>{labelOf(path)}</span>
       <textarea className="mono" rows={8} maxLength={65_536} value={value} placeholder={hint} spellCheck={false} onChange={(e) => set(e.target.value)} {...fault.aria} />
       <Faults id={fault.id} list={fault.list} />
     </label>
   )
 }
 
-export function CheckField({ label, path, value, set }: { label: string; path: string; value: boolean; set: (v: boolean) => void }) {
+export function CheckField({ path, value, set }: { path: string; value: boolean; set: (v: boolean) => void }) {
   const fault = useFault(path)
   return (
     <label className="check">
-      <input type="checkbox" checked={value} onChange={(e) => set(e.target.checked)} {...fault.aria} /> {label} <Faults id={fault.id} list={fault.list} />
+      <input type="checkbox" checked={value} onChange={(e) => set(e.target.checked)} {...fault.aria} /> {labelOf(path)} <Faults id={fault.id} list={fault.list} />
     </label>
   )
 }
 
-export function PickField<T extends string>({ label, path, value, set, options }: { label: string; path: string; value: T; set: (v: T) => void; options: readonly (readonly [T, string])[] }) {
+export function PickField<T extends string>({ path, label = labelOf(path), value, set, options }: { path: string; label?: string; value: T; set: (v: T) => void; options: readonly (readonly [T, string])[] }) {
   const fault = useFault(path)
   return (
     <label className="setting">

@@ -14,7 +14,7 @@ import { Link } from '../../parts/Link'
 import { Plan } from '../../parts/Plan'
 import { Shell } from '../../parts/Shell'
 import { Failed, Ghosts } from '../../parts/States'
-import { changed, cleaned, differences, faultsOf, rebased, tabOf, TABS, type Fault, type Settings as Data, type Tab } from './draft'
+import { changed, cleaned, differences, faultsOf, fieldName, rebased, tabOf, TABS, type Fault, type Settings as Data, type Tab } from './draft'
 import { FormContext } from './Fields'
 import { Keys } from './Keys'
 import { quotaText, rulesOf } from './settings'
@@ -166,8 +166,20 @@ function Forms({ p, tab }: { p: ProjectDetail; tab: Tab }) {
     setSaid('')
   }
   const to = (t: Tab) => go(path + withParams(search, { tab: t === 'keys' ? '' : t }), { replace: true })
+  const latest = () => cache.fetchQuery({ queryKey: ['project', p.id], queryFn: ({ signal }) => ask<'/api/v1/projects/{id}'>('/projects/' + p.id, {}, signal), staleTime: 0 })
   const save = useMutation({
-    mutationFn: () => act<'/api/v1/projects/{id}', 'put'>('put', '/projects/' + p.id, {}, { settings: cleaned(state.draft), revision: state.revision }),
+    mutationFn: async () => {
+      const send = (revision: number) => act<'/api/v1/projects/{id}', 'put'>('put', '/projects/' + p.id, {}, { settings: cleaned(state.draft), revision })
+      try {
+        return await send(state.revision)
+      } catch (e) {
+        if (!(e instanceof ApiError && e.code === 'project_changed')) throw e
+        // Another name, or a key: nobody touched the settings.
+        const now = await latest()
+        if (changed(state.base, now.settings).length > 0) throw e
+        return send(now.revision)
+      }
+    },
     onSuccess: (answer) => {
       cache.setQueryData(['project', p.id], answer)
       setState({ base: answer.settings, revision: answer.revision, draft: answer.settings })
@@ -182,12 +194,12 @@ function Forms({ p, tab }: { p: ProjectDetail; tab: Tab }) {
         setPlan(undefined)
         to(tabOf(e.faults[0]!.field))
       } else if (e.code === 'project_changed') {
-        const now = await cache.fetchQuery({ queryKey: ['project', p.id], queryFn: ({ signal }) => ask<'/api/v1/projects/{id}'>('/projects/' + p.id, {}, signal), staleTime: 0 })
+        const now = await latest()
         const r = rebased(state.base, state.draft, now.settings)
         setState({ base: now.settings, revision: now.revision, draft: r.draft })
         setPlan(undefined)
         setSaid(
-          `Somebody else saved meanwhile${r.theirs.length ? ': ' + r.theirs.join(', ') : ''}. Your changes stand on top of theirs` + (r.both.length ? `, and replace theirs of ${r.both.join(', ')}` : '') + '; look, then save again.',
+          `Somebody else saved meanwhile (${r.theirs.map(fieldName).join('; ')}). Your changes stand on top of theirs` + (r.both.length ? `, and replace theirs (${r.both.map(fieldName).join('; ')})` : '') + '; look, then save again.',
         )
       }
     },
@@ -288,7 +300,7 @@ function Differences({ base, draft }: { base: Data; draft: Data }) {
     <ul className="plainlist" aria-label="Changes">
       {all.slice(0, MOST_SHOWN).map((d, i) => (
         <li key={i} className="wrap">
-          <span className="mono">{d.field}</span> {d.text}
+          <b>{fieldName(d.field)}</b> {d.text}
         </li>
       ))}
       {all.length > MOST_SHOWN && <li className="muted">and {all.length - MOST_SHOWN} more</li>}

@@ -9,8 +9,8 @@ export function General() {
   const { draft: s, set } = useForm()
   return (
     <>
-      <TextField label="Days that events are kept; 0 is as long as the store keeps them" path="retentionDays" type="number" value={String(s.retentionDays)} set={(v) => set({ retentionDays: whole(v) })} />
-      <LinesField label="Web origins that browsers may send from (none: all)" path="allowedOrigins" value={s.allowedOrigins} set={(allowedOrigins) => set({ allowedOrigins })} hint="https://shop.example" />
+      <TextField more="; 0 is as long as the store keeps them" path="retentionDays" type="number" value={String(s.retentionDays)} set={(v) => set({ retentionDays: whole(v) })} />
+      <LinesField more=" (none: all)" path="allowedOrigins" value={s.allowedOrigins} set={(allowedOrigins) => set({ allowedOrigins })} hint="https://shop.example" />
     </>
   )
 }
@@ -22,13 +22,13 @@ export function Filters() {
   return (
     <>
       <p className="muted">What a filter names is not kept; the ledger counts it. * in a pattern is any text.</p>
-      <CheckField label="legacy browsers" path="filters.legacyBrowsers" value={f.legacyBrowsers} set={(legacyBrowsers) => to({ legacyBrowsers })} />
-      <CheckField label="localhost" path="filters.localhost" value={f.localhost} set={(localhost) => to({ localhost })} />
-      <CheckField label="web crawlers" path="filters.webCrawlers" value={f.webCrawlers} set={(webCrawlers) => to({ webCrawlers })} />
-      <CheckField label="browser extensions" path="filters.browserExtensions" value={f.browserExtensions} set={(browserExtensions) => to({ browserExtensions })} />
-      <LinesField label="Error messages" path="filters.errorMessages" value={f.errorMessages} set={(errorMessages) => to({ errorMessages })} hint="TypeError: *is not a function" />
-      <LinesField label="Releases" path="filters.releases" value={f.releases} set={(releases) => to({ releases })} hint="shop@0.*" />
-      <LinesField label="Addresses and networks" path="filters.clientIPs" value={f.clientIPs} set={(clientIPs) => to({ clientIPs })} hint="10.0.0.0/8" />
+      <CheckField path="filters.legacyBrowsers" value={f.legacyBrowsers} set={(legacyBrowsers) => to({ legacyBrowsers })} />
+      <CheckField path="filters.localhost" value={f.localhost} set={(localhost) => to({ localhost })} />
+      <CheckField path="filters.webCrawlers" value={f.webCrawlers} set={(webCrawlers) => to({ webCrawlers })} />
+      <CheckField path="filters.browserExtensions" value={f.browserExtensions} set={(browserExtensions) => to({ browserExtensions })} />
+      <LinesField path="filters.errorMessages" value={f.errorMessages} set={(errorMessages) => to({ errorMessages })} hint="TypeError: *is not a function" />
+      <LinesField path="filters.releases" value={f.releases} set={(releases) => to({ releases })} hint="shop@0.*" />
+      <LinesField path="filters.clientIPs" value={f.clientIPs} set={(clientIPs) => to({ clientIPs })} hint="10.0.0.0/8" />
     </>
   )
 }
@@ -40,26 +40,26 @@ export function Scrubbing() {
   return (
     <>
       <p className="muted">What is scrubbed is taken out before it is kept, and cannot be had back.</p>
-      <CheckField label="scrub at all" path="scrubbing.enabled" value={s.enabled} set={(enabled) => to({ enabled })} />
-      <CheckField label="passwords, keys, tokens and card numbers" path="scrubbing.defaults" value={s.defaults} set={(defaults) => to({ defaults })} />
-      <CheckField label="IP addresses" path="scrubbing.ipAddresses" value={s.ipAddresses} set={(ipAddresses) => to({ ipAddresses })} />
-      <CheckField label="e-mail addresses" path="scrubbing.emails" value={s.emails} set={(emails) => to({ emails })} />
-      <CheckField label="attributes of what comes by OTLP, too" path="scrubbing.otlp" value={s.otlp} set={(otlp) => to({ otlp })} />
-      <LinesField label="Further sensitive fields" path="scrubbing.sensitiveFields" value={s.sensitiveFields} set={(sensitiveFields) => to({ sensitiveFields })} hint="iban" />
-      <LinesField label="Safe fields, whose values stay" path="scrubbing.safeFields" value={s.safeFields} set={(safeFields) => to({ safeFields })} hint="token_count" />
+      <CheckField path="scrubbing.enabled" value={s.enabled} set={(enabled) => to({ enabled })} />
+      <CheckField path="scrubbing.defaults" value={s.defaults} set={(defaults) => to({ defaults })} />
+      <CheckField path="scrubbing.ipAddresses" value={s.ipAddresses} set={(ipAddresses) => to({ ipAddresses })} />
+      <CheckField path="scrubbing.emails" value={s.emails} set={(emails) => to({ emails })} />
+      <CheckField path="scrubbing.otlp" value={s.otlp} set={(otlp) => to({ otlp })} />
+      <LinesField path="scrubbing.sensitiveFields" value={s.sensitiveFields} set={(sensitiveFields) => to({ sensitiveFields })} hint="iban" />
+      <LinesField path="scrubbing.safeFields" value={s.safeFields} set={(safeFields) => to({ safeFields })} hint="token_count" />
       <Rules name="scrubbing rule" path="scrubbing.rules" list={s.rules} set={(rules) => to({ rules })} make={() => ({ id: freeName('rule', s.rules.map((r) => r.id)), type: 'pattern' as const, match: '', method: 'replace' as const, replacement: '', paths: [] })}>
         {(r, change, path) => (
           <div className="columns">
-            <TextField label="Name" path={path + '.id'} value={r.id} set={(id) => change({ id })} />
-            <PickField label="Looks for" path={path + '.type'} value={r.type} set={(type) => change({ type, match: type === 'builtin' ? BUILTINS[0] : '' })} options={[['pattern', 'a regular expression'], ['field', 'names of fields'], ['builtin', 'a kind of secret']]} />
+            <TextField path={path + '.id'} value={r.id} set={(id) => change({ id })} />
+            <PickField path={path + '.type'} value={r.type} set={(type) => change({ type, match: type === 'builtin' ? BUILTINS[0] : '' })} options={[['pattern', 'a regular expression'], ['field', 'names of fields'], ['builtin', 'a kind of secret']]} />
             {r.type === 'builtin' ? (
               <PickField label="Which" path={path + '.match'} value={r.match} set={(match) => change({ match })} options={BUILTINS.map((b) => [b, b])} />
             ) : (
               <TextField label={r.type === 'field' ? 'Names; * is any text' : 'Regular expression'} path={path + '.match'} value={r.match} set={(match) => change({ match })} />
             )}
-            <PickField label="Does" path={path + '.method'} value={r.method} set={(method) => change({ method })} options={[['remove', 'leave nothing'], ['mask', 'a * for each character'], ['hash', 'a hash of it'], ['replace', 'another text']]} />
-            {r.method === 'replace' && <TextField label="Text" path={path + '.replacement'} value={r.replacement} set={(replacement) => change({ replacement })} hint="[Filtered]" />}
-            <LinesField label="Where (none: everywhere)" path={path + '.paths'} rows={1} value={r.paths} set={(paths) => change({ paths })} hint="request.data.**" />
+            <PickField path={path + '.method'} value={r.method} set={(method) => change({ method })} options={[['remove', 'leave nothing'], ['mask', 'a * for each character'], ['hash', 'a hash of it'], ['replace', 'another text']]} />
+            {r.method === 'replace' && <TextField path={path + '.replacement'} value={r.replacement} set={(replacement) => change({ replacement })} hint="[Filtered]" />}
+            <LinesField more=" (none: everywhere)" path={path + '.paths'} rows={1} value={r.paths} set={(paths) => change({ paths })} hint="request.data.**" />
           </div>
         )}
       </Rules>
@@ -76,11 +76,11 @@ export function Sampling() {
       <Rules ordered name="sampling rule" path="sampling" list={list} set={(sampling) => set({ sampling })} make={() => ({ id: freeName('sample', list.map((r) => r.id)), type: 'trace' as const, rate: 0.1, releases: [], environments: [], transactions: [], levels: [], platforms: [] })}>
         {(r, change, path) => (
           <div className="columns">
-            <TextField label="Name" path={path + '.id'} value={r.id} set={(id) => change({ id })} />
-            <PickField label="Of" path={path + '.type'} value={r.type} set={(type) => change({ type })} options={[['trace', 'transactions and spans'], ['transaction', 'transactions'], ['error', 'errors']]} />
-            <TextField label="Share kept, 0 to 1" path={path + '.rate'} type="number" value={String(r.rate)} set={(v) => change({ rate: v === '' ? 0 : Number(v) })} />
+            <TextField path={path + '.id'} value={r.id} set={(id) => change({ id })} />
+            <PickField path={path + '.type'} value={r.type} set={(type) => change({ type })} options={[['trace', 'transactions and spans'], ['transaction', 'transactions'], ['error', 'errors']]} />
+            <TextField more=", 0 to 1" path={path + '.rate'} type="number" value={String(r.rate)} set={(v) => change({ rate: v === '' ? 0 : Number(v) })} />
             {(['releases', 'environments', 'transactions', 'levels', 'platforms'] as const).map((k) => (
-              <LinesField key={k} label={k[0]!.toUpperCase() + k.slice(1)} rows={1} path={`${path}.${k}`} value={r[k]} set={(v) => change({ [k]: v })} />
+              <LinesField key={k} rows={1} path={`${path}.${k}`} value={r[k]} set={(v) => change({ [k]: v })} />
             ))}
           </div>
         )}
@@ -99,12 +99,12 @@ export function Quotas() {
         {(q, change, path) => (
           <>
             <div className="columns">
-              <TextField label="Name" path={path + '.id'} value={q.id} set={(id) => change({ id })} />
-              <PickField label="For" path={path + '.scope'} value={q.scope} set={(scope) => change({ scope })} options={[['project', 'the project'], ['key', 'each key'], ['organization', 'the organisation']]} />
+              <TextField path={path + '.id'} value={q.id} set={(id) => change({ id })} />
+              <PickField path={path + '.scope'} value={q.scope} set={(scope) => change({ scope })} options={[['project', 'the project'], ['key', 'each key'], ['organization', 'the organisation']]} />
               <PickField label="Takes" path={path + '.kind'} value={q.limit === null ? 'count' : q.limit === 0 ? 'nothing' : 'limit'} set={(kind) => change(kind === 'nothing' ? { limit: 0 } : { limit: kind === 'count' ? null : 1000, window: q.window || 60 })} options={[['limit', 'so many'], ['nothing', 'nothing'], ['count', 'all, and counts it']]} />
-              {q.limit !== null && q.limit !== 0 && <TextField label="How many" path={path + '.limit'} type="number" value={String(q.limit)} set={(v) => change({ limit: Math.max(1, whole(v)) })} />}
-              {q.limit !== 0 && <TextField label="In seconds" path={path + '.window'} type="number" value={String(q.window ?? 0)} set={(v) => change({ window: whole(v) })} />}
-              <TextField label="Reason told" path={path + '.reasonCode'} value={q.reasonCode ?? ''} set={(v) => change({ reasonCode: v })} hint="none" />
+              {q.limit !== null && q.limit !== 0 && <TextField path={path + '.limit'} type="number" value={String(q.limit)} set={(v) => change({ limit: Math.max(1, whole(v)) })} />}
+              {q.limit !== 0 && <TextField path={path + '.window'} type="number" value={String(q.window ?? 0)} set={(v) => change({ window: whole(v) })} />}
+              <TextField path={path + '.reasonCode'} value={q.reasonCode ?? ''} set={(v) => change({ reasonCode: v })} hint="none" />
             </div>
             <details>
               <summary>Of {(q.categories ?? []).join(', ') || 'all categories'}</summary>
@@ -135,8 +135,8 @@ export function Grouping({ project }: { project: string }) {
   return (
     <>
       <p className="muted">Rules hold for what comes from now on; what is stored stays in its issues.</p>
-      <AreaField label="Which frames count" path="groupingRules" value={s.groupingRules} set={(groupingRules) => set({ groupingRules })} hint="stack.module:com.vendor.* -app" />
-      <AreaField label="Fingerprints" path="fingerprintRules" value={s.fingerprintRules} set={(fingerprintRules) => set({ fingerprintRules })} hint="error.type:DatabaseError -> database" />
+      <AreaField path="groupingRules" value={s.groupingRules} set={(groupingRules) => set({ groupingRules })} hint="stack.module:com.vendor.* -app" />
+      <AreaField path="fingerprintRules" value={s.fingerprintRules} set={(fingerprintRules) => set({ fingerprintRules })} hint="error.type:DatabaseError -> database" />
       <button type="button" className="pick" disabled={tried.isPending} onClick={() => tried.mutate()}>
         {tried.isPending ? 'Trying' : `Try on the newest ${count(TRIED)} events`}
       </button>

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { BUILTINS, CATEGORIES, changed, cleaned, differences, faultsOf, freeName, rebased, tabOf, type Settings } from './draft'
+import { BUILTINS, CATEGORIES, changed, cleaned, differences, faultsOf, fieldName, freeName, rebased, tabOf, TABS, type Settings } from './draft'
+import { LABELS, labelOf } from './labels'
 
 const base: Settings = {
   version: 1, allowedOrigins: [], retentionDays: 0,
@@ -21,7 +22,7 @@ describe('a draft', () => {
     f({ retentionDays: 30 }, ['retentionDays 0 → 30'])
     f({ filters: { ...base.filters, localhost: true, errorMessages: ['b', 'c'] } }, ['filters.localhost off → on', 'filters.errorMessages without a', 'filters.errorMessages with b', 'filters.errorMessages with c'])
     f({ groupingRules: 'a -app\nb +app\n' }, ['groupingRules empty → 2 lines'])
-    f({ quotas: [{ id: 'q', scope: 'project', limit: 0 }] }, ['quotas with id q, scope project, limit 0'])
+    f({ quotas: [{ id: 'q', scope: 'project', limit: 0 }] }, ['quotas with Name q, For project, How many 0'])
     expect(differences(['a', 'b'], ['b', 'a'], 'x')).toEqual([{ field: 'x', text: 'in another order' }])
   })
 })
@@ -58,4 +59,16 @@ it('knows the names that the server knows', () => {
   const read = (file: string) => readFileSync(new URL('../../../../../schemas/' + file, import.meta.url), 'utf8')
   expect([...read('category.go').matchAll(/^\tCategory\w+ +Category = "(\w+)"/gm)].map((m) => m[1])).toEqual([...CATEGORIES])
   expect(/ScrubBuiltins = \[\]string\{(.*)\}/.exec(read('settings.go'))?.[1]).toBe(BUILTINS.map((b) => `"${b}"`).join(', '))
+})
+
+it('calls fields as the forms do, and has a name for each that there is', () => {
+  const f = (path: string, want: string) => expect(fieldName(path), path).toBe(want)
+  f('filters.errorMessages', 'Filters: Error messages')
+  f('quotas', 'Quotas: quota')
+  f('quotas[3].window', 'Quotas: In seconds')
+  f('retentionDays', 'General: Days that events are kept')
+  expect(labelOf('colour')).toBe('colour')
+  const fields = (v: unknown, path: string): string[] => (v && typeof v === 'object' && !Array.isArray(v) ? Object.entries(v).flatMap(([k, x]) => fields(x, path ? path + '.' + k : k)) : [path])
+  expect(fields(base, '').filter((x) => x !== 'version' && !Object.hasOwn(LABELS, x))).toEqual([])
+  for (const label of Object.keys(LABELS)) expect(Object.values(TABS).some(([, keys]) => (keys as readonly string[]).includes(label.split('.')[0]!)), label).toBe(true)
 })

@@ -1,4 +1,5 @@
 import type { components } from '../../api/schema'
+import { labelOf } from './labels'
 
 export type Settings = components['schemas']['ProjectSettings']
 export type Fault = components['schemas']['Fault']
@@ -33,6 +34,9 @@ export function tabOf(field: string): Tab {
   return 'general'
 }
 
+/** Where the forms have a field: its tab, and what it is called there. */
+export const fieldName = (path: string): string => `${TABS[tabOf(path)][0]}: ${labelOf(path)}`
+
 /** Without the empty lines that stand in a field while one types. */
 export function cleaned<T>(v: T): T {
   if (Array.isArray(v)) return v.map((x: unknown) => (typeof x === 'string' ? x.trim() : cleaned(x))).filter((x: unknown) => x !== '') as T
@@ -60,13 +64,13 @@ export function rebased(base: Settings, draft: Settings, theirs: Settings): { dr
   return { draft: out as Settings, theirs: other, both: other.filter((k) => mine.includes(k) && !same(theirs[k], cleaned(draft)[k])) }
 }
 
-function shown(v: Json): string {
+function shown(v: Json, path: string): string {
   if (v === true) return 'on'
   if (v === false) return 'off'
   if (v === null) return 'none'
   if (v === undefined || v === '') return 'empty'
-  if (Array.isArray(v)) return v.length === 0 ? 'none' : v.map(shown).join(', ')
-  if (typeof v === 'object') return Object.entries(v as Record<string, Json>).filter(([, x]) => x !== '' && !(Array.isArray(x) && x.length === 0)).map(([k, x]) => `${k} ${shown(x)}`).join(', ')
+  if (Array.isArray(v)) return v.length === 0 ? 'none' : v.map((x) => shown(x, path)).join(', ')
+  if (typeof v === 'object') return Object.entries(v as Record<string, Json>).filter(([, x]) => x !== '' && !(Array.isArray(x) && x.length === 0)).map(([k, x]) => `${labelOf(path + '.' + k)} ${shown(x, path)}`).join(', ')
   const text = String(v)
   return text.includes('\n') || text.length > 80 ? `${text.split('\n').filter((l) => l.trim()).length} lines` : text
 }
@@ -78,12 +82,12 @@ export function differences(before: Json, now: Json, path = ''): { field: string
     const gone = before.filter((x) => !now.some((y) => same(x, y)))
     const come = now.filter((x) => !before.some((y) => same(x, y)))
     if (gone.length === 0 && come.length === 0) return [{ field: path, text: 'in another order' }]
-    return [...gone.map((x) => ({ field: path, text: 'without ' + shown(x) })), ...come.map((x) => ({ field: path, text: 'with ' + shown(x) }))]
+    return [...gone.map((x) => ({ field: path, text: 'without ' + shown(x, path) })), ...come.map((x) => ({ field: path, text: 'with ' + shown(x, path) }))]
   }
   if (before && now && typeof before === 'object' && typeof now === 'object') {
     return [...new Set([...Object.keys(before), ...Object.keys(now)])].flatMap((k) => differences((before as Record<string, Json>)[k], (now as Record<string, Json>)[k], path ? path + '.' + k : k))
   }
-  return [{ field: path, text: `${shown(before)} → ${shown(now)}` }]
+  return [{ field: path, text: `${shown(before, path)} → ${shown(now, path)}` }]
 }
 
 /** The faults of a field and of what lies in it. */
