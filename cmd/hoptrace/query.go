@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -24,7 +25,7 @@ const queryUsage = `hoptrace query asks a running server for anything that its U
 
   hoptrace query spans 'service:payments duration>1s' --from -1h
   hoptrace query hops 'topic:orders backlog>2s' --order -backlog --format csv > slow.csv
-  hoptrace query issues 'is:unresolved level:error'
+  hoptrace query issues 'is:unresolved (level:error OR level:fatal)' --order freq
   hoptrace query logs 'level:error "card declined"'
   hoptrace query traces 'status:error http.route:/orders'      traces with a span that matches
   hoptrace query messages 'topic:orders backlog>1s'
@@ -38,14 +39,17 @@ const queryUsage = `hoptrace query asks a running server for anything that its U
   hoptrace query /api/v1/PATH name=value  any route of the API, as JSON
 
   --from, --to TIME    RFC 3339, Unix ns, or before now as -1h30m (default: -24h for spans, hops and logs)
-  --format FORM        table, json, csv or ndjson (default: table; JSON of what is no list)
+  --format FORM        table, json, csv or ndjson (default: table; JSON of one thing, whose list
+                       table, csv and ndjson give: issues/1 its events, traces/ID its hops, lag/GROUP its partitions)
   --limit N            rows (default 50 of a table; else all that the server gives, at most 50,000)
-  --order FIELD        of spans and hops: time, duration, age, backlog …; with - before it largest first
+  --order FIELD        of spans and hops: time, duration, age, backlog …; with - before it largest first;
+                       of messages: newest, slowest, sent; of issues: date, new, freq, users;
+                       of topics: topic, read, failed, wait, behind, done
   --project ID
   --server URL         default http://127.0.0.1:8090
   --token TOKEN        an API token, or in the environment HOPTRACE_TOKEN
 
-The language of spans, hops, logs, traces and messages: docs/search.md. It ends with 1 when the server does not
+The language of spans, hops, logs, traces, messages and issues: docs/search.md. It ends with 1 when the server does not
 answer or refuses, with 2 when the command is wrong, with 130 when it was interrupted, which
 ends the question in the engine, too.
 `
@@ -58,17 +62,21 @@ type queryView struct {
 	timed   bool     // the last 24 hours unless a time is given
 	streams bool     // its limit is not told to the server, which sends all pages
 	pages   bool     // the list has pages when it is asked for each delivery
+	order   string   // parameter of --order; empty: the same
+	within  []string // columns of the list of one of them, as traces/ID
 }
+
+var hopColumns = []string{"end", "topic", "partition", "offset", "producer.service", "group", "endToEnd_ns", "backlog_ns", "processing_ns", "failed"}
 
 var queryViews = map[string]queryView{
 	"spans":     {path: "/search/spans", text: "q", timed: true, streams: true, columns: []string{"start", "service", "name", "took", "status", "traceId"}},
-	"hops":      {path: "/search/hops", text: "q", timed: true, streams: true, columns: []string{"end", "topic", "partition", "offset", "producer.service", "group", "endToEnd_ns", "backlog_ns", "processing_ns", "failed"}},
+	"hops":      {path: "/search/hops", text: "q", timed: true, streams: true, columns: hopColumns},
 	"logs":      {path: "/logs", text: "q", timed: true, columns: []string{"time", "level", "service", "body"}},
-	"issues":    {path: "/issues", text: "query", columns: []string{"id", "status", "level", "title", "culprit", "events", "lastSeen"}},
-	"traces":    {path: "/traces", text: "q", timed: true, columns: []string{"start", "traceId", "root", "service", "durationNs", "spans", "errors"}},
-	"messages":  {path: "/hops", text: "q", pages: true, timed: true, columns: []string{"end", "topic", "partition", "offset", "producer.service", "group", "endToEnd_ns", "backlog_ns", "processing_ns", "failed"}},
-	"topics":    {path: "/topics"},
-	"lag":       {path: "/lag", columns: []string{"cluster", "group", "topic", "state", "lag", "behindNs"}},
+	"issues":    {path: "/issues", text: "query", order: "sort", columns: []string{"id", "status", "level", "title", "culprit", "events", "lastSeen"}, within: []string{"time", "level", "type", "value", "topic", "partition", "offset", "group", "release", "id"}},
+	"traces":    {path: "/traces", text: "q", timed: true, columns: []string{"start", "traceId", "root", "service", "durationNs", "spans", "errors"}, within: hopColumns},
+	"messages":  {path: "/hops", text: "q", pages: true, timed: true, columns: hopColumns},
+	"topics":    {path: "/topics", order: "sort"},
+	"lag":       {path: "/lag", columns: []string{"cluster", "group", "topic", "state", "lag", "behindNs"}, within: []string{"topic", "partition", "state", "owner", "committed", "logEnd", "lag", "behindNs", "reason"}},
 	"topology":  {path: "/topology"},
 	"ledger":    {path: "/ledger"},
 	"releases":  {path: "/releases"},
@@ -148,6 +156,9 @@ func parseQuery(args []string) (f queryFlags, err error) {
 	if !strings.HasPrefix(f.what, "/") && !known && !slices.Contains(queryObjects, word) {
 		return f, fmt.Errorf("there is nothing called %q; it knows %s, or a path as /api/v1/status", f.what, strings.Join(slices.Sorted(slices.Values(slices.AppendSeq(slices.Clone(queryObjects), maps.Keys(queryViews)))), ", "))
 	}
+	if word == "records" && strings.Count(rest, "/") != 2 {
+		return f, fmt.Errorf("%q names no record; write records/TOPIC/PARTITION/OFFSET, with %%2F for a slash in the topic", f.what)
+	}
 	if v := queryViews[word]; f.text != "" && (rest != "" || v.text == "") {
 		return f, fmt.Errorf("%s takes no query", f.what)
 	}
@@ -201,11 +212,15 @@ func answerQuery(ctx context.Context, f queryFlags, stdout, stderr io.Writer) er
 		default:
 			path = "/api/v1/" + path
 		}
-		if f.format == "csv" || f.format == "ndjson" {
-			f.params.Set("format", f.format)
-		}
+		set("order", f.order)
 		if f.limit > 0 {
 			f.params.Set("limit", strconv.Itoa(f.limit))
+		}
+		switch f.format {
+		case "csv", "ndjson":
+			f.params.Set("format", f.format)
+		case "table":
+			return f.printPath(ctx, path, stdout, stderr)
 		}
 		return f.copyJSON(ctx, path, stdout)
 	}
@@ -215,7 +230,7 @@ func answerQuery(ctx context.Context, f queryFlags, stdout, stderr io.Writer) er
 	if f.text != "" {
 		f.params.Set(v.text, f.text)
 	}
-	set("order", f.order)
+	set(cmp.Or(v.order, "order"), f.order)
 	table := f.format == "" || f.format == "table"
 	if table && f.limit == 0 {
 		f.limit = 50
@@ -251,6 +266,18 @@ func answerQuery(ctx context.Context, f queryFlags, stdout, stderr io.Writer) er
 		fmt.Fprintf(stderr, "hoptrace query: there are more than these %s rows; narrow the time or the query\n", resp.Trailer.Get("X-Hoptrace-Rows"))
 	}
 	return nil
+}
+
+// printPath prints the list of a route as a table.
+func (f queryFlags) printPath(ctx context.Context, path string, stdout, stderr io.Writer) error {
+	f.params.Set("format", "csv")
+	resp, err := f.ask(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	word, _, _ := strings.Cut(f.what, "/")
+	return printRows(resp.Body, queryViews[word].within, cmp.Or(f.limit, 50), stdout, stderr)
 }
 
 // savedAs is the question that a saved query stands for.
@@ -450,8 +477,11 @@ func printRows(r io.Reader, columns []string, limit int, stdout, stderr io.Write
 	return nil
 }
 
-// timeColumns hold Unix ns.
-var timeColumns = []string{"start", "end", "time", "received", "firstSeen", "lastSeen", "created", "changed"}
+// timeColumns hold Unix ns; in some tables a count has the same name.
+var timeColumns = []string{"start", "end", "time", "at", "received", "firstSeen", "lastSeen", "created", "changed"}
+
+// firstTime is the least Unix ns that a time of ours has: 1973.
+const firstTime = 1e17
 
 // cellText is a value of a CSV as people read it.
 func cellText(column, v string) string {
@@ -459,10 +489,17 @@ func cellText(column, v string) string {
 	switch {
 	case v == "":
 		return "-"
-	case err == nil && slices.Contains(timeColumns, column):
+	case err == nil && slices.Contains(timeColumns, column[strings.LastIndexByte(column, '.')+1:]) && ns >= firstTime:
 		return time.Unix(0, ns).UTC().Format("2006-01-02 15:04:05.000Z")
 	case err == nil && (strings.HasSuffix(column, "_ns") || strings.HasSuffix(column, "Ns")):
 		return time.Duration(ns).String()
+	case strings.HasSuffix(strings.ToLower(column), "persecond"):
+		if rate, err := strconv.ParseFloat(v, 64); err == nil {
+			if rate >= 1000 {
+				return strconv.FormatFloat(rate, 'f', 0, 64)
+			}
+			return strconv.FormatFloat(rate, 'g', 3, 64)
+		}
 	}
 	if len(v) > 1 && v[0] == '\'' && strings.ContainsRune("=+-@|%", rune(v[1])) {
 		v = v[1:] // no spreadsheet reads it

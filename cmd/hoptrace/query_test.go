@@ -74,6 +74,12 @@ func TestQueryPrintsWhatTheServerHas(t *testing.T) {
 	f(`"services"`, "names")
 	f(`"hops"`, "/api/v1/hops", "limit=2", "topic=orders")
 	f("", "ledger", "from=-168h")
+	f("ENDTOEND", "traces/"+fakestore.Fast.String(), "--format=table")
+	f("TOPIC", "topics", "--order", "wait")
+	f("TITLE", "issues", "", "--order", "freq", "--from=-168h")
+	if out := f("RECEIVED", "ledger"); strings.Contains(out, "1970-") {
+		t.Errorf("counts of the ledger are printed as times:\n%s", out)
+	}
 }
 
 func TestQuerySaysWhatIsWrong(t *testing.T) {
@@ -91,6 +97,9 @@ func TestQuerySaysWhatIsWrong(t *testing.T) {
 	f(2, "there is nothing called", "moons")
 	f(2, "put the whole query in quotes", "spans", "a", "b")
 	f(2, "topics takes no query", "topics", "a")
+	f(2, "write records/TOPIC/PARTITION/OFFSET", "records")
+	f(2, "write records/TOPIC/PARTITION/OFFSET", "records/orders/3@7")
+	f(1, "accepted: date or new or freq or users", "issues", "--order", "worst")
 	f(1, `"from" is "soon"`, "topics", "from=soon")
 	f(1, "this server cannot look things up", "find", "q=orders")
 	f(2, "want table, json, csv or ndjson", "spans", "--format=xml")
@@ -131,6 +140,11 @@ func TestTableCellsAreSafeAndShort(t *testing.T) {
 	f("name", "'=cmd", "=cmd")
 	f("name", "", "-")
 	f("ack_ns", "1500000", "1.5ms")
+	f("received", "702", "702")
+	f("at", "1796100165000000000", "2026-12-01 04:42:45.000Z")
+	f("latency.lastSeen", "1796100165000000000", "2026-12-01 04:42:45.000Z")
+	f("producedPerSecond", "0.000187812153826966", "0.000188")
+	f("perSecond", "12345.678", "12346")
 	f("start", fmt.Sprint(time.Date(2026, 11, 30, 1, 2, 3, 4e6, time.UTC).UnixNano()), "2026-11-30 01:02:03.004Z")
 	f("name", strings.Repeat("x", 70), strings.Repeat("x", 59)+"…")
 }
