@@ -127,7 +127,7 @@ type IssueQuery struct {
 	Range   Range             // seen within: last seen in or after it, first seen before its end
 	Text    string            // contained in title or culprit, without regard to case
 	IDs     []schemas.IssueID // only these, at most MaxIssues; not nil but empty gives none
-	Where   []search.Term     // of search.OfIssue; releases are names by now
+	Where   search.Query      // of search.OfIssue; releases are names by now
 	Me      string            // who asks: what "me" means in Where
 	Newest  bool              // sort by FirstSeen, newest first; otherwise by LastSeen
 	// Before pages: only what is sorted by before this (Unix ns) and, of what is
@@ -277,7 +277,7 @@ type EventSet struct {
 // EventFilter narrows events down. Empty fields do not filter.
 type EventFilter struct {
 	Range Range
-	Where []search.Term // of search.OfEvent; releases are names by now
+	Where search.Query // of search.OfEvent; releases are names by now
 }
 
 // EventPage asks for one page of an issue's events, newest first.

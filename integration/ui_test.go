@@ -53,6 +53,7 @@ func TestUI(t *testing.T) {
 	playwright(t, h, browser, "topics")
 	playwright(t, h, browser, "errors")
 	playwright(t, h, browser, "lists")
+	playwright(t, h, browser, "searching")
 	playwright(t, h, browser, "links")
 	stopGroup(t, h, "ui-stopped", "orders")
 	playwright(t, h, browser, "lag")

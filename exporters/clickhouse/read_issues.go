@@ -88,17 +88,20 @@ var textColumns = map[string]string{
 	search.FieldUserEmail: "user_email", search.FieldUserIP: "user_ip", search.FieldServer: "server", search.FieldSDK: "sdk", search.FieldRelease: "release",
 }
 
-// matching restricts events by terms of a query.
-func (s *selection) matching(terms []search.Term) error {
-	for _, t := range terms {
-		cond, err := s.term(t)
-		if err != nil {
-			return err
+// matching restricts events by a query.
+func (s *selection) matching(q search.Query) error {
+	for _, e := range q {
+		conds := make([]string, len(e))
+		for i, t := range e {
+			cond, err := s.term(t)
+			if err != nil {
+				return err
+			}
+			if conds[i] = "(" + cond + ")"; t.Negated {
+				conds[i] = "NOT " + conds[i]
+			}
 		}
-		if t.Negated {
-			cond = "NOT (" + cond + ")"
-		}
-		s.and("(" + cond + ")")
+		s.and("(" + strings.Join(conds, " OR ") + ")")
 	}
 	return nil
 }

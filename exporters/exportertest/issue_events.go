@@ -220,7 +220,11 @@ func eventTerms(t *testing.T, s IssueEvents) {
 	f("!has:customer", b, c)
 	f("tags[odd key]:x", a)
 	f("customer:\"'; DROP TABLE events\"")
-	_, err := s.EventsOf(ctx, 1, set(1, 1), exporters.EventPage{EventFilter: exporters.EventFilter{Where: []search.Term{{Field: &search.Field{Name: "is"}, Values: []search.Value{{Text: "new"}}}}}})
+	f("environment:dev OR group:pay", a, b)
+	f("-(environment:dev OR group:pay)", c)
+	f("(partition:7 offset:100) OR user.username:bob", a, b)
+	f("has:partition (partition>5 OR customer:acme OR release:shop@2.0) -error.type:NoFunds", b)
+	_, err := s.EventsOf(ctx, 1, set(1, 1), exporters.EventPage{EventFilter: exporters.EventFilter{Where: search.Query{{{Field: &search.Field{Name: "is"}, Values: []search.Value{{Text: "new"}}}}}}})
 	if err == nil {
 		t.Error("a term of issues was answered")
 	}
@@ -319,7 +323,7 @@ func hashesWith(t *testing.T, s IssueEvents) {
 	noError(t, "Parse", err)
 	f := func(r exporters.Range, limit, want int, wantMore bool) {
 		t.Helper()
-		got, more, err := s.HashesWith(ctx, 1, exporters.EventFilter{Range: r, Where: q.Terms}, limit)
+		got, more, err := s.HashesWith(ctx, 1, exporters.EventFilter{Range: r, Where: q}, limit)
 		noError(t, "HashesWith", err)
 		if len(got) != want || more != wantMore {
 			t.Errorf("HashesWith limit %d gave %d, more %v; want %d, %v", limit, len(got), more, want, wantMore)

@@ -767,7 +767,12 @@ func issueTerms(t *testing.T, s MetadataStore) {
 	f("issue:2", 2)
 	f("issue:>=2", 2, 3)
 	f("title:\"' OR 1=1 --\"")
-	_, err := s.Issues(ctx, exporters.IssueQuery{Project: 1, Where: []search.Term{{Field: &search.Field{Name: "topic"}, Values: []search.Value{{Text: "x"}}}}})
+	f("level:warning OR platform:go", 1, 2, 3)
+	f("-(level:warning OR logger:shop)", 3)
+	f("NOT is:resolved level!=fatal", 1)
+	f("(is:archived bookmarks:me) OR issue:2", 2, 3)
+	f("-(card OR timeout)", 3)
+	_, err := s.Issues(ctx, exporters.IssueQuery{Project: 1, Where: search.Query{{{Field: &search.Field{Name: "topic"}, Values: []search.Value{{Text: "x"}}}}}})
 	if err == nil {
 		t.Error("a term of events was answered")
 	}

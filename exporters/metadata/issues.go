@@ -157,12 +157,15 @@ func (s *Store) issues(ctx context.Context, q exporters.IssueQuery) ([]schemas.I
 		v := search.Value{Text: clip(text(q.Text))}
 		where += " AND i.search LIKE " + a.add("%"+v.Like()+"%") + ` ESCAPE '\'`
 	}
-	for _, t := range q.Where {
-		cond, err := issueTerm(&a, t, q.Me)
-		if err != nil {
-			return nil, err
+	for _, e := range q.Where {
+		conds := make([]string, len(e))
+		for i, t := range e {
+			var err error
+			if conds[i], err = issueTerm(&a, t, q.Me); err != nil {
+				return nil, err
+			}
 		}
-		where += " AND " + cond
+		where += " AND (" + strings.Join(conds, " OR ") + ")"
 	}
 	by := "i.last_seen"
 	if q.Newest {

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // Subject is what a query over rows asks for.
@@ -161,58 +160,13 @@ type RowTerm struct {
 	Pos, End int     // bytes of the query
 }
 
-// Logic joins conditions.
-type Logic uint8
-
-// Logics. The zero Expr, All of nothing, holds for every row.
-const (
-	All Logic = iota
-	Any
-	Not // of the one in Kids
-	Is  // Term
-)
-
 // Expr is a query over rows.
-type Expr struct {
-	Logic Logic
-	Kids  []Expr
-	Term  RowTerm
-}
-
-// Holds tells whether a row fulfils e, by what it says of each term. What a row
-// does not have fulfils no term, and so its negation.
-func (e Expr) Holds(term func(RowTerm) bool) bool {
-	switch e.Logic {
-	case Any:
-		return slices.ContainsFunc(e.Kids, func(k Expr) bool { return k.Holds(term) })
-	case Not:
-		return !e.Kids[0].Holds(term)
-	case Is:
-		return term(e.Term)
-	default:
-		return !slices.ContainsFunc(e.Kids, func(k Expr) bool { return !k.Holds(term) })
-	}
-}
-
-// Empty tells that e holds for every row.
-func (e Expr) Empty() bool { return e.Logic == All && len(e.Kids) == 0 }
-
-// Terms are all terms of e, in order.
-func (e Expr) Terms() (out []RowTerm) {
-	if e.Logic == Is {
-		return []RowTerm{e.Term}
-	}
-	for _, k := range e.Kids {
-		out = append(out, k.Terms()...)
-	}
-	return out
-}
+type Expr = Tree[RowTerm]
 
 type rowParser struct {
 	parser
-	subject          Subject
-	terms, wildcards int
-	open             int // parentheses
+	subject   Subject
+	wildcards int
 }
 
 // ParseRows reads a query over rows. The error is an *Error.
@@ -220,141 +174,7 @@ type rowParser struct {
 //	service:payments (duration>250ms OR status:error) -name:commit* http.route:/orders has:order.id "card declined"
 func ParseRows(subject Subject, s string) (Expr, error) {
 	p := &rowParser{parser: parser{s: s}, subject: subject}
-	if len(s) > MaxBytes {
-		return Expr{}, p.errorf(MaxBytes, len(s), "shorten it", "the query has %d bytes, at most %d", len(s), MaxBytes)
-	}
-	if !utf8.ValidString(s) {
-		return Expr{}, p.errorf(0, len(s), "send it as UTF-8", "the query is no UTF-8")
-	}
-	e, err := p.any(0)
-	if err != nil {
-		return Expr{}, err
-	}
-	if p.at < len(s) { // any ends at the end or at a parenthesis
-		return Expr{}, p.errorf(p.at, p.at+1, "take it away, or put a text in quotes", ") closes nothing")
-	}
-	return e, nil
-}
-
-func (p *rowParser) skip() {
-	for p.at < len(p.s) && space(p.s[p.at]) {
-		p.at++
-	}
-}
-
-// keyword takes AND, OR or NOT where it stands as a word.
-func (p *rowParser) keyword(w string) bool {
-	rest := p.s[p.at:]
-	if !strings.HasPrefix(rest, w) || len(rest) > len(w) && !space(rest[len(w)]) && rest[len(w)] != '(' && rest[len(w)] != ')' {
-		return false
-	}
-	p.at += len(w)
-	return true
-}
-
-// any reads alternatives up to the end or a closing parenthesis.
-func (p *rowParser) any(depth int) (Expr, *Error) {
-	if depth > MaxDepth {
-		return Expr{}, p.errorf(p.at, p.at+1, "write it flatter", "more than %d levels within each other", MaxDepth)
-	}
-	var kids []Expr
-	for {
-		e, err := p.all(depth, len(kids) > 0)
-		if err != nil {
-			return Expr{}, err
-		}
-		kids = append(kids, e)
-		if !p.keyword("OR") {
-			break
-		}
-	}
-	if len(kids) == 1 {
-		return kids[0], nil
-	}
-	return Expr{Logic: Any, Kids: kids}, nil
-}
-
-func (p *rowParser) all(depth int, must bool) (Expr, *Error) {
-	var kids []Expr
-	joined := must // something must follow
-	for {
-		p.skip()
-		from := p.at
-		end := p.at == len(p.s) || p.s[p.at] == ')'
-		or := !end && p.keyword("OR")
-		if or {
-			p.at = from
-		}
-		if end || or {
-			if joined || or && len(kids) == 0 {
-				return Expr{}, p.errorf(from, min(from+2, len(p.s)), `write a condition on both sides, or put the word in quotes`, "AND or OR joins nothing here")
-			}
-			break
-		}
-		if p.keyword("AND") {
-			if len(kids) == 0 || joined {
-				return Expr{}, p.errorf(from, p.at, `write a condition on both sides, or put the word in quotes`, "AND or OR joins nothing here")
-			}
-			joined = true
-			continue
-		}
-		e, err := p.one(depth)
-		if err != nil {
-			return Expr{}, err
-		}
-		kids, joined = append(kids, e), false
-	}
-	if len(kids) == 1 {
-		return kids[0], nil
-	}
-	return Expr{Kids: kids}, nil
-}
-
-func (p *rowParser) one(depth int) (Expr, *Error) {
-	from := p.at
-	if depth > MaxDepth {
-		return Expr{}, p.errorf(p.at, p.at+1, "write it flatter", "more than %d levels within each other", MaxDepth)
-	}
-	c := p.s[p.at]
-	if c == '(' {
-		p.at++
-		p.open++
-		e, err := p.any(depth + 1)
-		if err != nil {
-			return Expr{}, err
-		}
-		p.open--
-		if p.at == len(p.s) {
-			return Expr{}, p.errorf(from, from+1, "close it with )", "( is not closed")
-		}
-		p.at++
-		if e.Empty() {
-			return Expr{}, p.errorf(from, p.at, "write a condition within, or put a text in quotes", "() holds nothing")
-		}
-		return e, nil
-	}
-	not := p.keyword("NOT")
-	if !not && (c == '-' || c == '!') {
-		p.at++
-		not = true
-	}
-	if not {
-		if c == 'N' {
-			p.skip()
-		}
-		if p.at == len(p.s) || space(p.s[p.at]) || p.s[p.at] == ')' {
-			return Expr{}, p.errorf(from, p.at, "write NOT name:commit, -name:commit or -(a OR b)", "there is nothing to negate")
-		}
-		e, err := p.one(depth + 1)
-		if err != nil {
-			return Expr{}, err
-		}
-		return Expr{Logic: Not, Kids: []Expr{e}}, nil
-	}
-	if p.terms++; p.terms > MaxTerms {
-		return Expr{}, p.errorf(p.at, len(p.s), "use lists, as key:[a,b]", "the query has more than %d terms", MaxTerms)
-	}
-	return p.rowTerm()
+	return parseTree(&p.parser, p.rowTerm)
 }
 
 // signs are the comparisons, longer ones first.
@@ -364,7 +184,7 @@ var signs = []struct {
 	not  bool
 }{{">=", Ge, false}, {"<=", Le, false}, {"!=", Eq, true}, {">", Gt, false}, {"<", Lt, false}, {"=", Eq, false}}
 
-func (p *rowParser) sign() (op Op, not, ok bool) {
+func (p *parser) sign() (op Op, not, ok bool) {
 	for _, s := range signs {
 		if strings.HasPrefix(p.s[p.at:], s.sign) {
 			p.at += len(s.sign)
@@ -376,7 +196,7 @@ func (p *rowParser) sign() (op Op, not, ok bool) {
 
 func (p *rowParser) rowTerm() (Expr, *Error) {
 	t := RowTerm{Pos: p.at}
-	key, quoted, op, not, ok := p.rowKey()
+	key, quoted, op, not, ok := p.keyed()
 	if !ok {
 		return p.rowText(t)
 	}
@@ -398,11 +218,11 @@ func (p *rowParser) rowTerm() (Expr, *Error) {
 	return e, nil
 }
 
-// rowKey reads the key and its sign. It reads nothing when there is none.
-func (p *rowParser) rowKey() (key string, quoted bool, op Op, not, ok bool) {
+// keyed reads the key and its sign. It reads nothing when there is none.
+func (p *parser) keyed() (key string, quoted bool, op Op, not, ok bool) {
 	from := p.at
 	if p.s[p.at] == '"' {
-		key, _, _ = p.word(true) // an unclosed one is found when it is read as a text
+		key, _, _ = p.quoted() // an unclosed one is found when it is read as a text
 		quoted = true
 	} else {
 		for p.at < len(p.s) && keyByte(p.s[p.at], p.at > from) {
@@ -460,7 +280,7 @@ func (p *rowParser) rowHas(t *RowTerm) *Error {
 	if t.Op != Eq {
 		return p.errorf(t.Pos, p.at, "for example has:order.id", "has: cannot be compared")
 	}
-	word, quoted, err := p.bare(false)
+	word, quoted, err := p.word(false)
 	if err != nil {
 		return err
 	}
@@ -479,7 +299,7 @@ func (p *rowParser) rowHas(t *RowTerm) *Error {
 
 func (p *rowParser) rowText(t RowTerm) (Expr, *Error) {
 	from := p.at
-	word, quoted, err := p.bare(false)
+	word, quoted, err := p.word(false)
 	if err != nil {
 		return Expr{}, err
 	}
@@ -494,37 +314,6 @@ func (p *rowParser) rowText(t RowTerm) (Expr, *Error) {
 	return Expr{Logic: Is, Term: t}, nil
 }
 
-// bare reads a quoted or a bare word. A bare one ends at a space, and at the
-// parenthesis that closes one before it.
-func (p *rowParser) bare(inList bool) (string, bool, *Error) {
-	if p.at < len(p.s) && p.s[p.at] == '"' {
-		word, _, err := p.word(true)
-		if err != nil {
-			return "", true, err
-		}
-		if p.at < len(p.s) && !space(p.s[p.at]) && p.s[p.at] != ')' && (!inList || p.s[p.at] != ',' && p.s[p.at] != ']') {
-			return "", true, p.errorf(p.at, p.at+1, "put a space after the quotes", "something follows the quoted text")
-		}
-		return word, true, nil
-	}
-	from, nested := p.at, 0
-	for ; p.at < len(p.s) && !space(p.s[p.at]); p.at++ {
-		c := p.s[p.at]
-		if inList && (c == ',' || c == ']') {
-			break
-		}
-		if c == '(' {
-			nested++
-		} else if c == ')' {
-			if nested == 0 && p.open > 0 {
-				break
-			}
-			nested--
-		}
-	}
-	return p.s[from:p.at], false, nil
-}
-
 func (p *rowParser) rowValues(t *RowTerm, key string) *Error {
 	if t.Op != Eq && t.Field != nil && t.Field.Kind != Number && t.Field.Kind != Duration {
 		return p.errorf(t.Pos, p.at, "compare numbers and durations only; write "+key+":value", "%s cannot be compared", key)
@@ -533,7 +322,7 @@ func (p *rowParser) rowValues(t *RowTerm, key string) *Error {
 		return p.rowList(t, key)
 	}
 	from := p.at
-	word, quoted, err := p.bare(false)
+	word, quoted, err := p.word(false)
 	if err != nil {
 		return err
 	}
@@ -554,7 +343,7 @@ func (p *rowParser) rowList(t *RowTerm, key string) *Error {
 	for {
 		p.skip()
 		begin := p.at
-		word, quoted, err := p.bare(true)
+		word, quoted, err := p.word(true)
 		if err != nil {
 			return err
 		}

@@ -1,12 +1,13 @@
-// Package search reads the query language. Parse reads it for the list of issues:
+// Package search reads the query language. ParseRows reads it for spans, hops and logs,
+// Parse for the list of issues:
 //
-//	is:unresolved level:error release:>=1.2.0 topic:orders !environment:[dev,test] has:user.id "card declined"
+//	is:unresolved (level:fatal OR release>=1.2.0) topic:orders -environment:[dev,test] has:user.id "card declined"
 //
-// where all terms must hold: a term is a key and a value, or a text that the title or
-// the culprit contains. ParseRows reads it for spans, hops and logs, with OR, NOT and
-// parentheses: issues have none, because two stores answer for them. Both give typed
-// terms; who stores the rows turns them into questions (see IssueQuery, EventFilter
-// and RowQuery of package exporters). At tells what is being written at a place.
+// Conditions are joined by AND, OR, NOT and parentheses; a condition is a key and a
+// value, or a text. Both give typed terms; who stores the rows turns them into questions
+// (see IssueQuery, EventFilter and RowQuery of package exporters). Two stores answer for
+// issues, so what is kept of an issue and of its events cannot be alternatives of one
+// another. At tells what is being written at a place.
 package search
 
 import (
@@ -17,7 +18,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // Bounds of a query.
@@ -194,20 +194,77 @@ type Term struct {
 	Pos     int     // bytes of the query before it
 }
 
-// Query is what Parse gives. All terms must hold.
-type Query struct {
-	Terms []Term
-}
+// Either is alternatives of one side: one of the terms must hold.
+type Either []Term
 
-// Of gives the terms of one side.
-func (q Query) Of(s Side) []Term {
-	var out []Term
-	for _, t := range q.Terms {
-		if t.Field.Side == s {
-			out = append(out, t)
+// Query is what Parse gives: each Either must hold.
+type Query []Either
+
+// Of gives what is answered on one side.
+func (q Query) Of(s Side) Query {
+	var out Query
+	for _, e := range q {
+		if e[0].Field.Side == s {
+			out = append(out, e)
 		}
 	}
 	return out
+}
+
+// Holds tells whether something fulfils all of q, by what it says of each term,
+// negation left out.
+func (q Query) Holds(term func(Term) bool) bool {
+	return !slices.ContainsFunc(q, func(e Either) bool {
+		return !slices.ContainsFunc(e, func(t Term) bool { return term(t) != t.Negated })
+	})
+}
+
+// spread brings a query into its form: of alternatives that each say several things,
+// one Either for each choice among them. not: the tree does not hold.
+func spread(e Tree[Term], not bool) (Query, bool) {
+	switch {
+	case e.Logic == Not:
+		return spread(e.Kids[0], !not)
+	case e.Logic == Is:
+		e.Term.Negated = e.Term.Negated != not
+		return Query{{e.Term}}, true
+	case (e.Logic == All) != not:
+		var out Query
+		for _, k := range e.Kids {
+			q, ok := spread(k, not)
+			if out = append(out, q...); !ok || out.size() > maxSpread {
+				return nil, false
+			}
+		}
+		return out, true
+	}
+	out := Query{nil}
+	for _, k := range e.Kids {
+		q, ok := spread(k, not)
+		if !ok || len(out)*len(q) > maxSpread {
+			return nil, false
+		}
+		var next Query
+		for _, a := range out {
+			for _, b := range q {
+				next = append(next, slices.Concat(a, b))
+			}
+		}
+		if out = next; out.size() > maxSpread {
+			return nil, false
+		}
+	}
+	return out, true
+}
+
+// maxSpread bounds the terms of a Query.
+const maxSpread = 200
+
+func (q Query) size() (n int) {
+	for _, e := range q {
+		n += len(e)
+	}
+	return n
 }
 
 // Error says what is wrong with a query, where, and the way out.
@@ -221,9 +278,10 @@ type Error struct {
 func (e *Error) Error() string { return fmt.Sprintf("at %d: %s (%s)", e.Pos+1, e.Message, e.Hint) }
 
 type parser struct {
-	s   string
-	at  int
-	now time.Time
+	s    string
+	at   int
+	open int // parentheses
+	now  time.Time
 }
 
 func (p *parser) errorf(from, to int, hint, format string, args ...any) *Error {
@@ -233,82 +291,79 @@ func (p *parser) errorf(from, to int, hint, format string, args ...any) *Error {
 // Parse reads a query; now is what relative times are from. The error is an *Error.
 func Parse(s string, now time.Time) (Query, error) {
 	p := &parser{s: s, now: now}
-	if len(s) > MaxBytes {
-		return Query{}, p.errorf(MaxBytes, len(s), "shorten it", "the query has %d bytes, at most %d", len(s), MaxBytes)
+	tree, err := parseTree(p, p.issueTerm)
+	if err != nil {
+		return nil, err
 	}
-	if !utf8.ValidString(s) {
-		return Query{}, p.errorf(0, len(s), "send it as UTF-8", "the query is no UTF-8")
+	q, ok := spread(tree, false)
+	if !ok {
+		return nil, p.errorf(0, len(s), "ask twice, or write alternatives as key:[a,b]", "alternatives that each say several things make too many choices")
 	}
-	var q Query
-	for {
-		for p.at < len(s) && space(s[p.at]) {
-			p.at++
+	for _, e := range q {
+		for _, t := range e {
+			if a, b := e[0].Field, t.Field; a.Side != b.Side {
+				return nil, p.errorf(t.Pos, len(s), "ask twice: "+sideNames[a.Side]+", and "+sideNames[b.Side]+"; beside each other they may stand", "%s and %s cannot be alternatives: two stores answer for them", cmp.Or(e[0].Tag, a.Name), cmp.Or(t.Tag, b.Name))
+			}
 		}
-		if p.at == len(s) {
-			return q, nil
-		}
-		if len(q.Terms) == MaxTerms {
-			return Query{}, p.errorf(p.at, len(s), "use lists, as key:[a,b]", "the query has more than %d terms", MaxTerms)
-		}
-		t, err := p.term()
-		if err != nil {
-			return Query{}, err
-		}
-		q.Terms = append(q.Terms, t)
 	}
+	return q, nil
 }
+
+var sideNames = map[Side]string{OfIssue: "once for what is kept of an issue", OfEvent: "once for what is kept of its events", OfCount: "once for how many they are"}
 
 func space(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
 
-func (p *parser) term() (Term, *Error) {
+// issueTerm reads one condition on an issue.
+func (p *parser) issueTerm() (Tree[Term], *Error) {
 	t := Term{Pos: p.at}
-	if p.s[p.at] == '!' {
-		t.Negated = true
-		if p.at++; p.at == len(p.s) || space(p.s[p.at]) {
-			return t, p.errorf(t.Pos, p.at, "write !key:value or !text", "! stands alone")
-		}
-		if p.s[p.at] == '!' {
-			return t, p.errorf(t.Pos, p.at+1, "one ! negates; put a text that begins with it in quotes", "!! is not known")
-		}
-	}
-	key, ok := p.key()
+	quoted := false
+	key, op, not, ok := p.tagKey()
 	if !ok {
-		return p.freeText(t)
+		key, quoted, op, not, ok = p.keyed()
 	}
-	if strings.EqualFold(key, "has") {
-		return p.has(t)
+	t.Op, t.Negated = op, not
+	var err *Error
+	switch {
+	case !ok:
+		t, err = p.freeText(t)
+	case !quoted && strings.EqualFold(key, "has"):
+		t, err = p.has(t)
+	default:
+		t.Field, t.Tag = fieldOf(key)
+		if quoted {
+			t.Field, t.Tag = &Fields[tagField], key
+		}
+		if len(key) > maxValue {
+			return Tree[Term]{}, p.errorf(t.Pos, p.at, "shorten it", "the key has %d bytes, at most %d", len(key), maxValue)
+		}
+		if !quoted && strings.EqualFold(key, "error.unhandled") {
+			t.Field, t.Tag, t.Negated = aliases[FieldHandled], "", !t.Negated
+		}
+		t, err = p.values(t, key)
 	}
-	t.Field, t.Tag = fieldOf(key)
-	if strings.EqualFold(key, "error.unhandled") {
-		t.Field, t.Tag, t.Negated = aliases[FieldHandled], "", !t.Negated
-	}
-	return p.values(t, key)
+	return Tree[Term]{Logic: Is, Term: t}, err
 }
 
-// key reads the key and its colon. It reads nothing when there is none.
-func (p *parser) key() (string, bool) {
-	rest := p.s[p.at:]
-	if len(rest) > 5 && strings.EqualFold(rest[:5], "tags[") {
-		if i := strings.Index(rest, "]:"); i > 5 && i <= maxValue {
-			p.at += i + 2
-			return rest[:i+1], true
-		}
+// tagKey reads tags[key] and the sign behind it. It reads nothing when there is none.
+func (p *parser) tagKey() (key string, op Op, not, ok bool) {
+	from, rest := p.at, p.s[p.at:]
+	if len(rest) <= 5 || !strings.EqualFold(rest[:5], "tags[") {
+		return "", Eq, false, false
 	}
-	for i := range len(rest) {
-		c := rest[i]
-		switch {
-		case c == ':' && i > 0:
-			if strings.HasPrefix(rest[i:], "://") || strings.HasPrefix(rest[i:], "::") {
-				return "", false // an address, a C++ name: a text
-			}
-			p.at += i + 1
-			return rest[:i], true
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '_', i > 0 && (c >= '0' && c <= '9' || c == '.' || c == '-'):
-		default:
-			return "", false
-		}
+	i := strings.IndexByte(rest, ']')
+	if i <= 5 || i > maxValue {
+		return "", Eq, false, false
 	}
-	return "", false
+	p.at += i + 1
+	if colon := strings.HasPrefix(p.s[p.at:], ":"); colon {
+		p.at++
+		op, not, _ = p.sign()
+		return rest[:i+1], op, not, true
+	}
+	if op, not, ok = p.sign(); !ok {
+		p.at = from
+	}
+	return rest[:i+1], op, not, ok
 }
 
 func fieldOf(key string) (*Field, string) {
@@ -330,11 +385,8 @@ func (p *parser) freeText(t Term) (Term, *Error) {
 	if err != nil {
 		return t, err
 	}
-	if !quoted && (word == "OR" || word == "AND") {
-		return t, p.errorf(from, p.at, "terms are joined by AND anyway; for alternatives write key:[a,b]", "%s is not known", word)
-	}
-	if !quoted && strings.HasPrefix(word, "(") && strings.Contains(word, ":") {
-		return t, p.errorf(from, p.at, "terms are joined by AND anyway; for alternatives write key:[a,b], and put a text in quotes", "parentheses group nothing")
+	if !quoted && word == "" { // a closing parenthesis is seen before
+		return t, p.errorf(from, p.at+1, "put a text in quotes", "%q begins no condition", p.s[from:min(from+1, len(p.s))])
 	}
 	t.Field = aliases[FieldMessage]
 	v, err := p.value(t, word, quoted, from)
@@ -346,15 +398,20 @@ func (p *parser) freeText(t Term) (Term, *Error) {
 }
 
 func (p *parser) has(t Term) (Term, *Error) {
+	if t.Op != Eq {
+		return t, p.errorf(t.Pos, p.at, "for example has:release or has:user.id", "has: cannot be compared")
+	}
 	from := p.at
-	word, _, err := p.word(false)
+	word, quoted, err := p.word(false)
 	if err != nil {
 		return t, err
 	}
 	if word == "" {
 		return t, p.errorf(t.Pos, p.at, "for example has:release or has:user.id", "has: names no key")
 	}
-	t.Field, t.Tag = fieldOf(word)
+	if t.Field, t.Tag = fieldOf(word); quoted {
+		t.Field, t.Tag = &Fields[tagField], word
+	}
 	if t.Field.Side == OfCount || t.Field.Kind == Time || t.Field.Name == FieldIs || t.Field.Name == FieldIssue || t.Field.Name == FieldMessage {
 		return t, p.errorf(from, p.at, "has: is for what may be missing, as release, user.id or a tag", "every issue has %s", word)
 	}
@@ -362,21 +419,11 @@ func (p *parser) has(t Term) (Term, *Error) {
 	return t, nil
 }
 
-// values reads what follows the colon.
+// values reads what follows the sign.
 func (p *parser) values(t Term, key string) (Term, *Error) {
 	from := p.at
-	for _, o := range []struct {
-		sign string
-		op   Op
-	}{{">=", Ge}, {"<=", Le}, {">", Gt}, {"<", Lt}} {
-		if strings.HasPrefix(p.s[p.at:], o.sign) {
-			t.Op = o.op
-			p.at += len(o.sign)
-			break
-		}
-	}
 	if t.Op != Eq && t.Field.Kind != Number && t.Field.Kind != Time && t.Field.Kind != Release {
-		return t, p.errorf(from, p.at, "compare numbers, times and releases only", "%s cannot be compared", key)
+		return t, p.errorf(t.Pos, p.at, "compare numbers, times and releases only; write "+key+":value", "%s cannot be compared", key)
 	}
 	if p.at < len(p.s) && p.s[p.at] == '[' {
 		if t.Op != Eq {
@@ -442,32 +489,52 @@ func (p *parser) values(t Term, key string) (Term, *Error) {
 	return t, nil
 }
 
-// word reads a quoted or a bare word. In a list it ends at a comma or a bracket.
+// word reads a quoted or a bare word. A bare one ends at a space, at the parenthesis
+// that closes one before it, and in a list at a comma or a bracket.
 func (p *parser) word(inList bool) (string, bool, *Error) {
-	from := p.at
+	ends := func(c byte) bool { return space(c) || inList && (c == ',' || c == ']') }
 	if p.at < len(p.s) && p.s[p.at] == '"' {
-		var b strings.Builder
-		for p.at++; p.at < len(p.s); p.at++ {
-			switch c := p.s[p.at]; {
-			case c == '\\' && p.at+1 < len(p.s) && (p.s[p.at+1] == '"' || p.s[p.at+1] == '\\'):
-				p.at++
-				b.WriteByte(p.s[p.at])
-			case c == '"':
-				p.at++
-				if !inList && p.at < len(p.s) && !space(p.s[p.at]) {
-					return "", true, p.errorf(p.at, p.at+1, "put a space after the quotes", "something follows the quoted text")
-				}
-				return b.String(), true, nil
-			default:
-				b.WriteByte(c)
-			}
+		word, _, err := p.quoted()
+		if err != nil {
+			return "", true, err
 		}
-		return "", true, p.errorf(from, p.at, `close it with "; write \" for a quote within`, "the quoted text has no end")
+		if p.at < len(p.s) && !ends(p.s[p.at]) && p.s[p.at] != ')' {
+			return "", true, p.errorf(p.at, p.at+1, "put a space after the quotes", "something follows the quoted text")
+		}
+		return word, true, nil
 	}
-	for p.at < len(p.s) && !space(p.s[p.at]) && (!inList || p.s[p.at] != ',' && p.s[p.at] != ']') {
-		p.at++
+	from, nested := p.at, 0
+	for ; p.at < len(p.s) && !ends(p.s[p.at]); p.at++ {
+		c := p.s[p.at]
+		if c == '(' {
+			nested++
+		} else if c == ')' {
+			if nested == 0 && p.open > 0 {
+				break
+			}
+			nested--
+		}
 	}
 	return p.s[from:p.at], false, nil
+}
+
+// quoted reads a text in quotes.
+func (p *parser) quoted() (string, bool, *Error) {
+	from := p.at
+	var b strings.Builder
+	for p.at++; p.at < len(p.s); p.at++ {
+		switch c := p.s[p.at]; {
+		case c == '\\' && p.at+1 < len(p.s) && (p.s[p.at+1] == '"' || p.s[p.at+1] == '\\'):
+			p.at++
+			b.WriteByte(p.s[p.at])
+		case c == '"':
+			p.at++
+			return b.String(), true, nil
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return "", true, p.errorf(from, p.at, `close it with "; write \" for a quote within`, "the quoted text has no end")
 }
 
 // value reads one value by the kind of the field.
@@ -650,6 +717,3 @@ func (t Term) Compare(n int64) bool {
 	}
 	return false
 }
-
-// Holds is Compare with negation: for terms of OfCount.
-func (t Term) Holds(n int64) bool { return t.Compare(n) != t.Negated }

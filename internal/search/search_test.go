@@ -3,6 +3,7 @@ package search
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,35 +14,43 @@ var now = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 // text is a query as Parse understood it.
 func text(q Query) string {
 	var out []string
-	for _, t := range q.Terms {
-		s := ""
-		if t.Negated {
-			s = "!"
+	for _, e := range q {
+		var any []string
+		for _, t := range e {
+			any = append(any, termText(t))
 		}
-		s += t.Field.Name
-		if t.Tag != "" {
-			s += "[" + t.Tag + "]"
-		}
-		s += []string{"=", "<", "<=", ">", ">=", "?"}[t.Op]
-		for i, v := range t.Values {
-			if i > 0 {
-				s += "|"
-			}
-			switch t.Field.Kind {
-			case Number, Yes:
-				s += fmt.Sprint(v.Number)
-			case Time:
-				s += time.Unix(0, v.Number).UTC().Format(time.RFC3339)
-			default:
-				s += v.Text
-			}
-			if v.Pattern {
-				s += "~"
-			}
-		}
-		out = append(out, s)
+		out = append(out, strings.Join(any, " or "))
 	}
 	return strings.Join(out, " & ")
+}
+
+func termText(t Term) string {
+	s := ""
+	if t.Negated {
+		s = "!"
+	}
+	s += t.Field.Name
+	if t.Tag != "" {
+		s += "[" + t.Tag + "]"
+	}
+	s += []string{"=", "<", "<=", ">", ">=", "?"}[t.Op]
+	for i, v := range t.Values {
+		if i > 0 {
+			s += "|"
+		}
+		switch t.Field.Kind {
+		case Number, Yes:
+			s += fmt.Sprint(v.Number)
+		case Time:
+			s += time.Unix(0, v.Number).UTC().Format(time.RFC3339)
+		default:
+			s += v.Text
+		}
+		if v.Pattern {
+			s += "~"
+		}
+	}
+	return s
 }
 
 func TestQueriesAreRead(t *testing.T) {
@@ -79,6 +88,19 @@ func TestQueriesAreRead(t *testing.T) {
 	f("trace:0123456789abcdef0123456789ABCDEF", "trace=0123456789abcdef0123456789abcdef")
 	f("http://x.y/z std::bad_alloc foo() a,b", "message=http://x.y/z & message=std::bad_alloc & message=foo() & message=a,b")
 	f("time:12:30", "tag[time]=12:30")
+	// As for spans and hops.
+	f("-level:error NOT level:warning !level:info", "!level=error & !level=warning & !level=info")
+	f("level!=error level:!=fatal -level!=info", "!level=error & !level=fatal & level=info")
+	f("times_seen>5 users >= 2 offset<10 topic=orders release>=1.2", "times_seen>5 & users>=2 & offset<10 & topic=orders & release>=1.2")
+	f("age>24h lastSeen>2026-11-01", "firstSeen<2026-11-29T12:00:00Z & lastSeen>2026-11-01T00:00:00Z")
+	f("level:error AND is:new", "level=error & is=new")
+	f("level:fatal OR card", "level=fatal or message=card")
+	f("(card OR stock) -(level:info OR is:resolved)", "message=card or message=stock & !level=info & !is=resolved")
+	f("(level:error is:new) OR assigned:me", "level=error or assigned=me & is=new or assigned=me")
+	f("NOT (topic:orders group:pay)", "!topic=orders or !group=pay")
+	f("level:error (topic:orders OR topic:payments) (times_seen>5 OR users>2)", "level=error & topic=orders or topic=payments & times_seen>5 or users>2")
+	f(`("a b" OR f(x))`, "message=a b or message=f(x)")
+	f(`"odd key":x "level":high tags[a b]!=c has:"level"`, "tag[odd key]=x & tag[level]=high & !tag[a b]=c & tag[level]?")
 }
 
 func TestErrorsTellThePlaceAndWhatIsAllowed(t *testing.T) {
@@ -105,8 +127,8 @@ func TestErrorsTellThePlaceAndWhatIsAllowed(t *testing.T) {
 	f("age:-24x", 4, "-24h")
 	f("lastSeen:>yesterday", 10, "2026-11-01")
 	f("age:[-1h]", 5, "comparison")
-	f("environment:>prod", 12, "numbers, times and releases")
-	f("times_seen:>[1,2]", 11, "one value")
+	f("environment:>prod", 0, "numbers, times and releases")
+	f("times_seen:>[1,2]", 12, "one value")
 	f("environment:[a,b", 12, "close it with ]")
 	f("environment:[a b]", 15, "comma")
 	f("environment:[a,]", 0, "has no value")
@@ -115,11 +137,19 @@ func TestErrorsTellThePlaceAndWhatIsAllowed(t *testing.T) {
 	f(`"x"y`, 3, "space after")
 	f("release:", 0, "has no value")
 	f("release:>1.*", 9, "pattern")
-	f("a OR b", 2, "key:[a,b]")
-	f("!", 0, "stands alone")
-	f("!!is:resolved", 0, "!! is not known")
-	f("(is:resolved", 0, "parentheses group nothing")
-	f("level:error (is:resolved OR is:archived)", 12, "parentheses group nothing")
+	f("a OR", 4, "both sides")
+	f("OR a", 0, "both sides")
+	f("!", 0, "nothing to negate")
+	f("(is:resolved", 0, "not closed")
+	f("is:resolved )", 12, "closes nothing")
+	f("level:error ()", 12, "holds nothing")
+	f("is:new OR topic:orders", 10, "is and topic cannot be alternatives: two stores answer for them (ask twice: once for what is kept of an issue, and once for what is kept of its events")
+	f("card OR customer:acme", 8, "message and customer cannot")
+	f("-(level:error times_seen>5)", 14, "once for how many they are")
+	f(strings.Repeat("(a b) OR ", 8)+"c", 0, "too many choices")
+	f(strings.Repeat("(", 12)+"a"+strings.Repeat(")", 12), 11, "10 levels")
+	f("environment>prod", 0, "write environment:value")
+	f("has:>x", 0, "has: cannot be compared")
 	f("has:", 0, "names no key")
 	f("has:times_seen", 4, "every issue")
 	f("x:"+strings.Repeat("y", 201), 2, "201 bytes")
@@ -136,7 +166,7 @@ func TestPatternsMatchAsTheyAreWritten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := q.Terms[0].Values[0].Match(s); got != want {
+		if got := q[0][0].Values[0].Match(s); got != want {
 			t.Errorf("%s matches %q: %v, want %v", pattern, s, got, want)
 		}
 	}
@@ -154,8 +184,29 @@ func TestPatternsMatchAsTheyAreWritten(t *testing.T) {
 	}
 }
 
+// TestAQueryIsSpreadTruly compares what Parse gives with the tree it is made of.
+func TestAQueryIsSpreadTruly(t *testing.T) {
+	for _, s := range []string{"a", "-a", "a b", "a OR b c", "(a OR b) -(c d)", "NOT (a OR -(b c) OR d)", "-(-(a b) -(c d))", "(a OR b) (c OR d) OR -a", "((a b) OR c) ((c d) OR a)"} {
+		p := &parser{s: s}
+		tree, err := parseTree(p, p.issueTerm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q, ok := spread(tree, false)
+		if !ok {
+			t.Fatalf("%s has too many choices", s)
+		}
+		for bits := range 16 {
+			is := func(x Term) bool { return bits>>(x.Values[0].Text[0]-'a')&1 == 1 }
+			if got, want := q.Holds(is), tree.Holds(is); got != want {
+				t.Errorf("%s with %04b: %v, want %v; it became %s", s, bits, got, want, text(q))
+			}
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"is:unresolved level:error", `!a:[b,"c d"] has:e`, "age:-24h times_seen:>1k", `tags[x y]:z* "q\"`, "release:>=1.2.3 OR x"} {
+	for _, s := range []string{"is:unresolved level:error", `!a:[b,"c d"] has:e`, "age:-24h times_seen:>1k", `tags[x y]:z* "q\"`, "release:>=1.2.3 OR x", "-(a OR b) NOT (c d)"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -167,10 +218,10 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if len(q.Terms) > MaxTerms {
-			t.Fatalf("%d terms", len(q.Terms))
+		if q.size() > maxSpread {
+			t.Fatalf("%d terms", q.size())
 		}
-		for _, term := range q.Terms {
+		for _, term := range slices.Concat(q...) {
 			if (term.Op == Has) != (len(term.Values) == 0) || len(term.Values) > MaxValues {
 				t.Fatalf("Parse(%q): %+v", s, term)
 			}

@@ -114,6 +114,10 @@ func TestIssuesAreSearchedAndPagedInEveryOrder(t *testing.T) {
 		f("release:<1.10.0 times_seen:>8", "date", "9")
 		f("release:>other@1.0.0", "date")
 		f("nothing", "date")
+		f("level:warning OR -is:unresolved", "date", "5", "10", "15", "20")
+		f("NOT level:warning topic=even", "date", "2", "4", "6", "8", "12", "14", "16", "18")
+		f("topic:even (times_seen<3 OR times_seen>17)", "date", "2", "18")
+		f("-(topic:even OR release:shop@1.9.0)", "date", "11", "13", "15", "17", "19")
 	}
 }
 
@@ -126,9 +130,10 @@ func TestBadQueriesTellThePlace(t *testing.T) {
 			t.Errorf("%q: got %+v, want one with %q", query, e, want)
 		}
 	}
-	f("is:unresolved is:broken", "character 18")
-	f("ü is:broken", "character 6")
+	f("is:unresolved is:broken", "at 18: ")
+	f("ü is:broken", "at 6: ")
 	f("release:>abc", "no version")
+	f("level:error OR topic:even", "at 16: level and topic cannot be alternatives: two stores answer for them ask twice")
 	f(strings.Repeat("x ", 40), "30 terms")
 	if e := get[Problem](t, h, "/issues?sort=worst", http.StatusBadRequest); e.Param != "sort" {
 		t.Errorf("bad sort: %+v", e)
@@ -204,7 +209,7 @@ func TestActionsChangeIssues(t *testing.T) {
 	bad("/issues/3", `{"nonsense":1}`, "bad_body")
 	bad("/issues", `{"unresolve":true}`, "ids")
 	bad("/issues", `{"ids":["x"],"unresolve":true}`, "whole numbers")
-	bad("/issues", `{"query":"is:x","unresolve":true}`, "character 4")
+	bad("/issues", `{"query":"is:x","unresolve":true}`, "at 4: ")
 }
 
 func TestManyIssuesAreChangedByIdsOrByAQuery(t *testing.T) {

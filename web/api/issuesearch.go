@@ -70,7 +70,7 @@ func (h *issueHit) key(sort string) int64 {
 type issueFinder struct {
 	h *Handler
 	issueSearch
-	ofIssue, ofEvent, ofCount []search.Term
+	ofIssue, ofEvent, ofCount search.Query
 }
 
 // findIssues gives a page and, when there may be another, what it is asked for by.
@@ -112,72 +112,78 @@ func queryError(query string, err error) error {
 	if !errors.As(err, &bad) {
 		return err
 	}
-	e := errorf(http.StatusBadRequest, "bad_query", bad.Hint, "at character %d: %s", len([]rune(query[:bad.Pos]))+1, bad.Message)
-	e.Param = "query"
-	return e
+	return errorf(http.StatusBadRequest, "bad_query", bad.Hint, "at %d: %s", len([]rune(query[:bad.Pos]))+1, bad.Message).of("query")
 }
 
 // releases replaces latest and comparisons of releases by the names that they
 // stand for.
-func (f *issueFinder) releases(ctx context.Context, terms []search.Term) ([]search.Term, error) {
+func (f *issueFinder) releases(ctx context.Context, q search.Query) (search.Query, error) {
 	var seen []exporters.ReleaseSeen
-	for i, t := range terms {
-		if t.Field.Kind != search.Release || t.Op == search.Has {
-			continue
-		}
-		latest := slices.ContainsFunc(t.Values, func(v search.Value) bool { return strings.EqualFold(v.Text, "latest") })
-		if t.Op == search.Eq && !latest {
-			continue
-		}
-		if seen == nil {
-			var err error
-			if seen, err = f.h.deps.Issues.ReleasesSeen(ctx, f.project, maxReleases); err != nil {
-				return nil, fmt.Errorf("cannot list the releases: %w", err)
+	out := make(search.Query, len(q))
+	for i, e := range q {
+		out[i] = slices.Clone(e)
+		for k, t := range e {
+			named, err := f.releaseNames(ctx, &seen, t)
+			if err != nil {
+				return nil, err
 			}
+			out[i][k] = named
 		}
-		var values []search.Value
-		for _, v := range t.Values {
-			if strings.EqualFold(v.Text, "latest") {
-				all := make([]release.Release, len(seen))
-				for k, r := range seen {
-					all[k] = release.Release{Name: r.Name, Created: r.Created}
-				}
-				v.Text = release.Latest(all, "").Name
-				if v.Text == "" {
-					continue
-				}
+	}
+	return out, nil
+}
+
+// releaseNames is releases of one term; seen is read when it is needed first.
+func (f *issueFinder) releaseNames(ctx context.Context, seen *[]exporters.ReleaseSeen, t search.Term) (search.Term, error) {
+	if t.Field.Kind != search.Release || t.Op == search.Has {
+		return t, nil
+	}
+	latest := slices.ContainsFunc(t.Values, func(v search.Value) bool { return strings.EqualFold(v.Text, "latest") })
+	if t.Op == search.Eq && !latest {
+		return t, nil
+	}
+	if *seen == nil {
+		var err error
+		if *seen, err = f.h.deps.Issues.ReleasesSeen(ctx, f.project, maxReleases); err != nil {
+			return t, fmt.Errorf("cannot list the releases: %w", err)
+		}
+	}
+	var values []search.Value
+	for _, v := range t.Values {
+		if strings.EqualFold(v.Text, "latest") {
+			all := make([]release.Release, len(*seen))
+			for k, r := range *seen {
+				all[k] = release.Release{Name: r.Name, Created: r.Created}
 			}
-			if t.Op == search.Eq {
-				values = append(values, v)
+			v.Text = release.Latest(all, "").Name
+			if v.Text == "" {
 				continue
 			}
-			bound, ok := release.Parse(v.Text)
-			if !ok {
-				e := errorf(http.StatusBadRequest, "bad_query", "compare with a version, as release:>=1.2.0 or release:>=shop@1.2.0", "at character %d: %q is no version", t.Pos+1, v.Text)
-				e.Param = "query"
-				return nil, e
+		}
+		if t.Op == search.Eq {
+			values = append(values, v)
+			continue
+		}
+		bound, ok := release.Parse(v.Text)
+		if !ok {
+			return t, errorf(http.StatusBadRequest, "bad_query", "compare with a version, as release>=1.2.0 or release>=shop@1.2.0", "at %d: %q is no version", t.Pos+1, v.Text).of("query")
+		}
+		for _, r := range *seen {
+			version, ok := release.Parse(r.Name)
+			if !ok || bound.Package != "" && version.Package != bound.Package {
+				continue
 			}
-			for _, r := range seen {
-				version, ok := release.Parse(r.Name)
-				if !ok || bound.Package != "" && version.Package != bound.Package {
-					continue
-				}
-				c := release.Compare(version, bound)
-				if t.Op == search.Lt && c < 0 || t.Op == search.Le && c <= 0 || t.Op == search.Gt && c > 0 || t.Op == search.Ge && c >= 0 {
-					values = append(values, search.Value{Text: r.Name})
-				}
+			c := release.Compare(version, bound)
+			if t.Op == search.Lt && c < 0 || t.Op == search.Le && c <= 0 || t.Op == search.Gt && c > 0 || t.Op == search.Ge && c >= 0 {
+				values = append(values, search.Value{Text: r.Name})
 			}
 		}
-		if len(values) > maxReleaseHits {
-			e := errorf(http.StatusBadRequest, "bad_query", "compare more narrowly, or name a pattern as release:1.2.*", "more than %d releases match %s", maxReleaseHits, t.Field.Name)
-			e.Param = "query"
-			return nil, e
-		}
-		t.Op, t.Values = search.Eq, values
-		terms = slices.Clone(terms)
-		terms[i] = t
 	}
-	return terms, nil
+	if len(values) > maxReleaseHits {
+		return t, errorf(http.StatusBadRequest, "bad_query", "compare more narrowly, or name a pattern as release:1.2.*", "more than %d releases match %s", maxReleaseHits, t.Field.Name).of("query")
+	}
+	t.Op, t.Values = search.Eq, values
+	return t, nil
 }
 
 // byCounts tells that the order is known only after counting.
@@ -185,16 +191,14 @@ func (f *issueFinder) byCounts() bool { return f.sort == byFreq || f.sort == byU
 
 // keeps tells that counts are what the query asks for.
 func (f *issueFinder) keeps(s exporters.EventStats) bool {
-	for _, t := range f.ofCount {
+	holds := f.ofCount.Holds(func(t search.Term) bool {
 		n := s.Events
 		if t.Field.Name == search.FieldUsers {
 			n = s.Users
 		}
-		if !t.Holds(int64(n)) { //nolint:gosec // a count
-			return false
-		}
-	}
-	return s.Events > 0 || len(f.ofEvent) == 0
+		return t.Compare(int64(n)) //nolint:gosec // a count
+	})
+	return holds && (s.Events > 0 || len(f.ofEvent) == 0)
 }
 
 func (f *issueFinder) issueQuery() exporters.IssueQuery {

@@ -85,7 +85,7 @@ func (s *Store) Issues(ctx context.Context, q exporters.IssueQuery) ([]schemas.I
 			!strings.Contains(strings.ToLower(i.Title+"\n"+i.Culprit), text) {
 			continue
 		}
-		if !slices.ContainsFunc(q.Where, func(t search.Term) bool { return !matches(i, t) }) {
+		if q.Where.Holds(func(t search.Term) bool { return matches(i, t) }) {
 			out = append(out, i)
 		}
 	}
@@ -107,7 +107,7 @@ func matches(i schemas.Issue, t search.Term) bool {
 			panic("fakestore: unknown term " + t.Field.Name)
 		}
 	}
-	return hit != t.Negated
+	return hit
 }
 
 func (s *Store) find(project uint64, id schemas.IssueID) *schemas.Issue {
@@ -415,7 +415,7 @@ func (s *Store) eventsOf(project uint64, set exporters.EventSet, f exporters.Eve
 		e.Fingerprint = s.fingerprint(&e)
 		if e.Project != project || !within(e.Time, f.Range) ||
 			set.Hashes != nil && !slices.ContainsFunc(set.Hashes, func(h exporters.IssueHash) bool { return h.Hash == e.Fingerprint && e.Received >= h.After }) ||
-			slices.ContainsFunc(f.Where, func(t search.Term) bool { return !eventMatches(&e, t) }) {
+			!f.Where.Holds(func(t search.Term) bool { return eventMatches(&e, t) }) {
 			continue
 		}
 		out = append(out, e)
@@ -430,8 +430,7 @@ func eventMatches(e *schemas.Event, t search.Term) bool {
 	if !ok {
 		panic("fakestore: unknown term " + t.Field.Name)
 	}
-	hit := t.Op == search.Has && value != "" || slices.ContainsFunc(t.Values, func(v search.Value) bool { return v.Match(value) })
-	return hit != t.Negated
+	return t.Op == search.Has && value != "" || slices.ContainsFunc(t.Values, func(v search.Value) bool { return v.Match(value) })
 }
 
 // EventsOf is exporters.IssueEventReader's.

@@ -5600,7 +5600,7 @@ export interface operations {
                 to?: components["parameters"]["to"];
                 /** @description Contained in title or culprit. */
                 text?: string;
-                /** @description In the query language: is:unresolved level:error release:>=1.2.0 topic:orders. GET /api/v1/search-fields lists the keys. */
+                /** @description In the query language (docs/search.md): is:unresolved (level:error OR level:fatal) release>=1.2.0 -topic:orders. GET /api/v1/search-fields lists the keys. */
                 query?: string;
                 /** @description Last seen, first seen, most events or most users first. */
                 sort?: "date" | "new" | "freq" | "users";

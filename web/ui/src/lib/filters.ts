@@ -110,7 +110,7 @@ export function readTyped(input: string, hasText: boolean, asks = false): Typed 
   }
   if (words.length > 0) {
     if (!hasText) return { kind: 'fault', message: `"${words[0]}" is no filter: write service:orders topic:payments group:g min:100ms errors:true, or a trace id` }
-    change['query'] = words.join(' ')
+    change['query'] = s
   }
   return { kind: 'filters', change }
 }
