@@ -183,7 +183,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*H
 	h.handle("/api/v1/metrics", []string{"from", "to"}, h.metricNames)
 	h.handle("/api/v1/metrics/{name}", []string{"from", "to", "topic", "partition", "group", "service", "client", "cause", "error.type", "pathway", "step", "by"}, h.metricSeries)
 	h.handle("/api/v1/advice", []string{"from", "to"}, h.advice)
-	h.handle("/api/v1/clocks", []string{"from", "to", "host"}, h.clocks)
+	h.handle("/api/v1/clocks", []string{"from", "to", "host", "state", "sort", "at", "skip", "limit"}, h.clocks)
 	h.issueRoutes()
 	h.handle("/api/v1/issues/{id}/events/{event}", nil, h.event)
 	h.handle("/api/v1/issues/{id}/messages", []string{"from", "to", "query"}, h.issueMessages)

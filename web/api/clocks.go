@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -21,9 +22,20 @@ type ClockList struct {
 	From    Nanos           `json:"from"`
 	To      Nanos           `json:"to"`
 	StepNs  int64           `json:"stepNs"` // what one sample of a pair stands for
-	Clocks  []Clock         `json:"clocks"` // by host and broker
-	More    bool            `json:"more"`   // there are further pairs: ask for one host, or less time
-	Steps   []ClockStep     `json:"steps"`
+	Clocks  []Clock         `json:"clocks"` // a page of them
+	Total   int             `json:"total"`  // pairs that are asked for, on all pages
+	Skip    int             `json:"skip"`   // pairs of the pages before
+	States  []ClockCount    `json:"states"` // pairs of each state, whichever is asked for
+	More    bool            `json:"more"`   // there are further pairs on no page: ask for one host, or less time
+	Steps   []ClockStep     `json:"steps"`  // the last seen first, at most 100
+	// StepsTotal counts the programs that saw one, listed or not.
+	StepsTotal int `json:"stepsTotal"`
+}
+
+// ClockCount counts the pairs of a state.
+type ClockCount struct {
+	State string `json:"state"`
+	Count int    `json:"count"`
 }
 
 // Clock is the offset of one broker's clock from one host's.
@@ -76,10 +88,14 @@ const (
 	maxClockPoints = 100_000
 	maxClockCells  = 200_000
 	maxClockTimes  = 10_000
-	// maxClockSamples is how many intervals /clocks answers with for each pair, and
-	// maxClockRows for all.
+	// maxClockSamples is how many intervals /clocks answers with for each pair;
+	// fewClockSamples when there are so many pairs that all of theirs are more than
+	// maxClockRows.
 	maxClockSamples = 240
-	maxClockRows    = 48_000
+	fewClockSamples = 15
+	maxClockRows    = 200_000
+	// maxClockSteps is how many programs are listed that saw their own clock stepped.
+	maxClockSteps = 100
 	// clockReach is how far from a hop samples are looked for: the drift allowed
 	// for adds 24 ms in it, and clients send every ten seconds.
 	clockReach = 2 * time.Minute
@@ -92,12 +108,34 @@ const (
 	clockKnown    = "known"
 	clockOneSided = "one-sided" // bounded from one side alone
 	clockOld      = "stale"     // nothing came lately
+
+	// clockStepped chooses the pairs that were stepped in the range, whatever their state.
+	clockStepped = "stepped"
 )
+
+// clockHistory reads the stretches of all pairs, in longer ones where they would be too
+// many. more tells that they still are.
+func (h *Handler) clockHistory(ctx context.Context, project uint64, host string, r exporters.Range) (rows []exporters.ClockStretch, every time.Duration, more bool, err error) {
+	cell := time.Duration(clocktrack.Cell)
+	for _, samples := range []time.Duration{maxClockSamples, fewClockSamples} {
+		every = max(cell, (r.To.Sub(r.From)/samples + cell - 1).Truncate(cell))
+		rows, err = h.deps.Clocks.ClockHistory(ctx, exporters.ClockHistoryQuery{Project: project, Host: host, Range: r, Every: every, Limit: maxClockRows})
+		if err != nil || len(rows) < maxClockRows {
+			return rows, every, false, err
+		}
+	}
+	return rows, every, true, nil
+}
 
 // clocks answers /clocks.
 func (h *Handler) clocks(ctx context.Context, q *query) (any, error) {
 	r := q.timeRange()
-	host := q.text("host")
+	host, at := q.text("host"), q.text("at")
+	state, sort := q.oneOf("state", "any", clockKnown, clockOneSided, clockOld, clockStepped), q.oneOf("sort", clockSorts...)
+	limit, skip := q.limit(100), q.skip()
+	if at != "" && skip > 0 {
+		q.refuse("at", at, "one without skip: it chooses the page")
+	}
 	if q.fault != nil {
 		return nil, q.fault
 	}
@@ -107,26 +145,42 @@ func (h *Handler) clocks(ctx context.Context, q *query) (any, error) {
 	if r.From.IsZero() {
 		r.From = r.To.Add(-time.Hour)
 	}
-	cell := time.Duration(clocktrack.Cell)
-	every := max(cell, (r.To.Sub(r.From)/maxClockSamples + cell - 1).Truncate(cell))
-	rows, err := h.deps.Clocks.ClockHistory(ctx, exporters.ClockHistoryQuery{Project: q.project.ID, Host: host, Range: r, Every: every, Limit: maxClockRows})
+	rows, every, more, err := h.clockHistory(ctx, q.project.ID, host, r)
 	if err != nil {
 		return nil, err
 	}
-	out := ClockList{From: nanos(r.From.UnixNano()), To: nanos(r.To.UnixNano()), StepNs: int64(every), Clocks: []Clock{}, Steps: []ClockStep{}, More: len(rows) == maxClockRows}
+	out := ClockList{From: nanos(r.From.UnixNano()), To: nanos(r.To.UnixNano()), StepNs: int64(every), Clocks: []Clock{}, Steps: []ClockStep{}, More: more}
 	var facts finding.Clocks
+	counts := map[string]int{}
 	for len(rows) > 0 {
 		n := 1
 		for n < len(rows) && rows[n].Host == rows[0].Host && rows[n].Broker == rows[0].Broker {
 			n++
 		}
-		if n == len(rows) && out.More && len(out.Clocks) > 0 {
+		if n == len(rows) && out.More && len(facts.Pairs) > 0 {
 			break // the rest of this pair is cut off
 		}
 		c, fact := clockOf(rows[:n], r)
-		out.Clocks, facts.Pairs = append(out.Clocks, c), append(facts.Pairs, fact)
+		facts.Pairs = append(facts.Pairs, fact)
+		counts[c.State]++
+		if c.Steps > 0 {
+			counts[clockStepped]++
+		}
+		if state == "any" || c.State == state || state == clockStepped && c.Steps > 0 {
+			out.Clocks = append(out.Clocks, c)
+		}
 		rows = rows[n:]
 	}
+	for _, s := range []string{clockKnown, clockOneSided, clockOld, clockStepped} {
+		out.States = append(out.States, ClockCount{s, counts[s]})
+	}
+	slices.SortFunc(out.Clocks, func(a, b Clock) int { return compareClocks(sort, &a, &b) })
+	out.Total = len(out.Clocks)
+	if i := slices.IndexFunc(out.Clocks, func(c Clock) bool { return c.Host+" "+c.Broker == at }); i >= 0 {
+		skip = i / limit * limit
+	}
+	out.Skip = min(skip, out.Total)
+	out.Clocks = out.Clocks[out.Skip:min(out.Skip+limit, out.Total)]
 	facts.From, facts.To = q.values.Get("from"), q.values.Get("to")
 	out.Finding = finding.ForClocks(facts)
 	var hosts []string
@@ -143,7 +197,7 @@ func (h *Handler) clocks(ctx context.Context, q *query) (any, error) {
 		host, service string
 		series        uint64
 	}
-	total, at := map[program]float64{}, map[program]int64{}
+	total, last := map[program]float64{}, map[program]int64{}
 	for i := range points {
 		p := &points[i]
 		k := program{p.BootID, p.Service, p.Series}
@@ -153,18 +207,52 @@ func (h *Handler) clocks(ctx context.Context, q *query) (any, error) {
 			total[k] += p.Value
 		}
 		if p.Value > 0 {
-			at[k] = p.Time
+			last[k] = p.Time
 		}
 	}
 	for k, n := range total {
 		if n >= 1 && n < 1<<53 {
-			out.Steps = append(out.Steps, ClockStep{Host: k.host, Service: k.service, Steps: uint64(n), Seen: nanos(at[k])})
+			out.Steps = append(out.Steps, ClockStep{Host: k.host, Service: k.service, Steps: uint64(n), Seen: nanos(last[k])})
 		}
 	}
 	slices.SortFunc(out.Steps, func(a, b ClockStep) int {
-		return cmp.Or(strings.Compare(a.Host, b.Host), strings.Compare(a.Service, b.Service), compareNanos(a.Seen, b.Seen))
+		return cmp.Or(compareNanos(b.Seen, a.Seen), strings.Compare(a.Host, b.Host), strings.Compare(a.Service, b.Service))
 	})
+	out.StepsTotal = len(out.Steps)
+	out.Steps = out.Steps[:min(len(out.Steps), maxClockSteps)]
 	return out, nil
+}
+
+// clockSorts are the orders of pairs; the first is the usual one.
+var clockSorts = []string{"host", "broker", "offset", "width", "steps", "seen"}
+
+// compareClocks puts the farthest, widest, most stepped and newest first, what is not
+// known last, and otherwise goes by what people call the host.
+func compareClocks(by string, a, b *Clock) int {
+	offset := func(c *Clock) (far, wide float64) {
+		if c.LowNs == nil || c.HighNs == nil {
+			return -1, -1
+		}
+		low, high := float64(*c.LowNs), float64(*c.HighNs)
+		return math.Abs(low+high) / 2, high - low
+	}
+	farA, wideA := offset(a)
+	farB, wideB := offset(b)
+	first := 0
+	switch by {
+	case "broker":
+		first = strings.Compare(a.Broker, b.Broker)
+	case "offset":
+		first = cmp.Compare(farB, farA)
+	case "width":
+		first = cmp.Compare(wideB, wideA)
+	case "steps":
+		first = cmp.Compare(b.Steps, a.Steps)
+	case "seen":
+		first = compareNanos(b.Seen, a.Seen)
+	}
+	called := func(c *Clock) string { return strings.ToLower(cmp.Or(c.Name, c.Service, c.Host)) }
+	return cmp.Or(first, strings.Compare(called(a), called(b)), strings.Compare(a.Host, b.Host), strings.Compare(a.Broker, b.Broker))
 }
 
 // clockOf sums a pair up from its stretches, oldest first.

@@ -1,7 +1,10 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +54,7 @@ func TestClocksTellOffsetsSamplesAndSteps(t *testing.T) {
 	if got.Finding.Rule != "stepped" || got.More || got.StepNs != int64(20*time.Second) || len(got.Clocks) != 3 {
 		t.Fatalf("clocks %s, step %d, %d pairs: %+v", got.Finding, got.StepNs, len(got.Clocks), got.Clocks)
 	}
+	slices.SortFunc(got.Clocks, func(a, b Clock) int { return strings.Compare(a.Host, b.Host) })
 	node := int32(3)
 	want := []Clock{
 		{Host: "host1", Name: "payments-2", Service: "payments", Broker: "b:9092", State: "known", Steps: 1, RoundTripsPerMinute: 12},
@@ -80,8 +84,66 @@ func TestClocksTellOffsetsSamplesAndSteps(t *testing.T) {
 	if list := get[ClockList](t, newHandler(t, clockStore()), "/clocks?from=-15m", http.StatusOK); list.Finding.Rule != "far" || !strings.Contains(list.Finding.String(), "payments-2 is 2.6s behind broker b:9092") {
 		t.Errorf("of a quarter of an hour: %s", list.Finding)
 	}
-	for _, bad := range []string{"?broker=b", "?from=never"} {
+	for _, bad := range []string{"?broker=b", "?from=never", "?sort=height", "?state=lost", "?limit=501", "?at=host1+b:9092&skip=1"} {
 		get[Problem](t, newHandler(t, clockStore()), "/clocks"+bad, http.StatusBadRequest)
+	}
+}
+
+func TestClocksComeInPagesInAnOrder(t *testing.T) {
+	s := &fakestore.Store{AllProjects: []schemas.Project{{ID: 1}}}
+	// host3 is farthest off, host5 has one bound, host2 was stepped, host4 told nothing lately.
+	for i := range 7 {
+		at := testNow.Add(-20 * time.Second).UnixNano()
+		if i == 4 {
+			at -= int64(10 * time.Minute)
+		}
+		c := schemas.ClockCell{Project: 1, Host: fmt.Sprintf("host%d", i), Name: fmt.Sprintf("n%d", 9-i), Broker: "b:9092", Origin: schemas.ClockRoundTrip, Time: clocktrack.Begin(at), Node: schemas.Unknown}
+		low, high := int64(i)*1000, int64(i)*1000+1e6
+		if i == 3 {
+			low, high = low+5e6, high+5e6
+		}
+		if i == 5 {
+			high = clock.Above
+		}
+		clocktrack.Fold(&c, at, low, high)
+		if i == 2 {
+			clocktrack.Fold(&c, at+2e9, low+800e6, high+800e6)
+		}
+		s.AllClocks = append(s.AllClocks, c)
+	}
+	handler := newHandler(t, s)
+	f := func(question, want string, total, skip int) {
+		t.Helper()
+		got := get[ClockList](t, handler, "/clocks"+question, http.StatusOK)
+		hosts := ""
+		for _, c := range got.Clocks {
+			hosts += c.Host[4:]
+		}
+		if hosts != want || got.Total != total || got.Skip != skip {
+			t.Errorf("%s: hosts %s, %d in all, from %d on; want %s, %d, %d", question, hosts, got.Total, got.Skip, want, total, skip)
+		}
+		if diff := cmp.Diff([]ClockCount{{"known", 4}, {"one-sided", 2}, {"stale", 1}, {"stepped", 1}}, got.States); diff != "" || got.Finding.Rule != "stepped" {
+			t.Errorf("%s: states of all pairs (-want +got):\n%s\nfinding %s", question, diff, got.Finding.Rule)
+		}
+	}
+	f("", "6543210", 7, 0)
+	f("?limit=3", "654", 7, 0)
+	f("?limit=3&skip=3", "321", 7, 3)
+	f("?limit=3&skip=9", "", 7, 7)
+	f("?limit=3&at=host1+b:9092", "321", 7, 3)
+	f("?limit=3&at=nobody+b:9092", "654", 7, 0)
+	f("?sort=offset&limit=2", "36", 7, 0)
+	f("?sort=steps&limit=1", "2", 7, 0)
+	f("?sort=seen&skip=6", "4", 7, 6)
+	f("?state=one-sided", "52", 2, 0)
+	f("?state=stale&limit=1", "4", 1, 0)
+	f("?state=stepped", "2", 1, 0)
+
+	// An export has the pairs of all pages.
+	r := httptest.NewRecorder()
+	handler.ServeHTTP(r, httptest.NewRequest(http.MethodGet, "/api/v1/clocks?format=ndjson", nil))
+	if n := strings.Count(r.Body.String(), "\n"); r.Code != http.StatusOK || n != 7 {
+		t.Errorf("an export answers %d with %d rows; want 7", r.Code, n)
 	}
 }
 

@@ -68,6 +68,11 @@ func (f clockFacts) by(sort string) string {
 	return query("/clocks", "from", f.From, "to", f.To, "sort", sort)
 }
 
+// in leads to the pairs of a state.
+func (f clockFacts) in(state string) string {
+	return query("/clocks", "from", f.From, "to", f.To, "state", state)
+}
+
 var clockTitles = []rule[clockFacts]{
 	{"none", func(f clockFacts) bool { return len(f.Pairs) == 0 }, ToneEmpty, func(clockFacts) []Piece {
 		return say(text("Nothing is known of any clock in this time"))
@@ -103,10 +108,10 @@ var clockTexts = []rule[clockFacts]{
 		return say(count(f.far).at(f.by("offset")), text(" pairs are 100 ms or more apart."))
 	}},
 	{"one-sided", func(f clockFacts) bool { return f.oneSided > 0 && f.known > 0 }, ToneWarn, func(f clockFacts) []Piece {
-		return append(many(f.oneSided, "pair is", "pairs are"), text(" bounded from one side alone: hops there stay unknown."))
+		return append(manyAt(f.oneSided, "pair is", "pairs are", f.in("one-sided")), text(" bounded from one side alone: hops there stay unknown."))
 	}},
 	{"stale", func(f clockFacts) bool { return f.stale > 0 }, ToneWarn, func(f clockFacts) []Piece {
-		return append(many(f.stale, "pair has", "pairs have"), text(" had no sample for two minutes."))
+		return append(manyAt(f.stale, "pair has", "pairs have", f.in("stale")), text(" had no sample for two minutes."))
 	}},
 	{"raw", func(f clockFacts) bool { return len(f.Pairs) > 0 }, ToneOK, func(clockFacts) []Piece {
 		return say(text("Stored times are as they were told; offsets are applied when a hop is read."))

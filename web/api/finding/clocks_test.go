@@ -41,4 +41,14 @@ func TestWhatIsSaidOfClocksLeadsToThePairs(t *testing.T) {
 	if want := []string{"/clocks?from=-1h&sort=host", "/clocks?from=-1h&sort=offset", "/clocks?from=-1h&sort=width"}; !slices.Equal(hrefs, want) {
 		t.Errorf("%q leads to %q, want %q", got, hrefs, want)
 	}
+	got = ForClocks(Clocks{Pairs: []ClockPair{{Host: "a", Stale: true}, {Host: "b"}, {Host: "c", Known: true}}})
+	hrefs = nil
+	for _, p := range got.Text {
+		if p.Href != "" {
+			hrefs = append(hrefs, p.Href)
+		}
+	}
+	if want := []string{"/clocks?state=one-sided", "/clocks?state=stale"}; !slices.Equal(hrefs, want) {
+		t.Errorf("%q leads to %q, want %q", got, hrefs, want)
+	}
 }

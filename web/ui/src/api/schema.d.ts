@@ -675,8 +675,8 @@ export interface paths {
         /**
          * Offsets of brokers' clocks from hosts' clocks, as clients and beacons bounded them; the last hour unless from and to say otherwise.
          * @description From these the parts of a hop between two hosts are computed: see clock
-         *     and uncertaintyNs of Hop. At most 240 samples of each host and broker, and 200
-         *     pairs or more; then more is true.
+         *     and uncertaintyNs of Hop. At most 240 samples of each host and broker, 15 of many
+         *     pairs; stepNs says how long each stands for. The finding is of all pairs.
          */
         get: operations["clocks"];
         put?: never;
@@ -2590,11 +2590,26 @@ export interface components {
             to: components["schemas"]["Nanos"];
             /** @description what one sample of a pair stands for */
             stepNs: number;
-            /** @description by host and broker */
+            /** @description a page of them */
             clocks: components["schemas"]["Clock"][];
-            /** @description there are further pairs: ask for one host, or less time */
+            /** @description pairs that are asked for, on all pages */
+            total: number;
+            /** @description pairs of the pages before */
+            skip: number;
+            /** @description pairs of each state, whichever is asked for */
+            states: components["schemas"]["ClockCount"][];
+            /** @description there are further pairs on no page: ask for one host, or less time */
             more: boolean;
+            /** @description the last seen first, at most 100 */
             steps: components["schemas"]["ClockStep"][];
+            /** @description StepsTotal counts the programs that saw one, listed or not. */
+            stepsTotal: number;
+        };
+        /** @description ClockCount counts the pairs of a state. */
+        ClockCount: {
+            /** @enum {string} */
+            state: "known" | "one-sided" | "stale" | "stepped";
+            count: number;
         };
         /** @description Clock is the offset of one broker's clock from one host's. */
         Clock: {
@@ -4220,6 +4235,7 @@ export type Exemplar = components['schemas']['Exemplar'];
 export type AdviceList = components['schemas']['AdviceList'];
 export type Advice = components['schemas']['Advice'];
 export type ClockList = components['schemas']['ClockList'];
+export type ClockCount = components['schemas']['ClockCount'];
 export type Clock = components['schemas']['Clock'];
 export type ClockSample = components['schemas']['ClockSample'];
 export type ClockStep = components['schemas']['ClockStep'];
@@ -5568,6 +5584,15 @@ export interface operations {
                 to?: components["parameters"]["to"];
                 /** @description Only this host: its boot id, as in hoptrace.host.boot_id. */
                 host?: string;
+                /** @description Only pairs of this state; stepped are those that were stepped in the range. */
+                state?: "any" | "known" | "one-sided" | "stale" | "stepped";
+                /** @description By name, or what comes first: the farthest, the widest, the most stepped, the newest. */
+                sort?: "host" | "broker" | "offset" | "width" | "steps" | "seen";
+                /** @description A pair, its host and broker with a space between: the page that has it, instead of skip. */
+                at?: string;
+                /** @description How many pairs of the order to pass over. */
+                skip?: number;
+                limit?: number;
                 /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
                 format?: components["parameters"]["format"];
             };

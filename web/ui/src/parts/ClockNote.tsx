@@ -15,6 +15,24 @@ export function PlusMinus({ u, host }: { u: { lo: number; hi: number; wide: bool
   )
 }
 
+/** A duration of a hop, with what it may be off by; where it crosses two clocks that no sample compares, unknown and why. */
+export function Measured({ h, of, crosses = true }: { h: Hop; crosses?: boolean; of: { known: boolean; ns: number; uncertaintyNs?: { lo: number; hi: number; wide: boolean } } | undefined }) {
+  if (of?.known) {
+    return (
+      <>
+        {duration(of.ns)} <PlusMinus u={of.uncertaintyNs} {...(h.clock?.evidence[1] ? { host: h.clock.evidence[1].host } : {})} />
+      </>
+    )
+  }
+  if (!crosses || !h.clockGap) return <span className="unknown-word">unknown</span>
+  const why = GAPS[h.clockGap].says
+  return (
+    <Link to="/clocks" className="unknown-word" title={why} aria-label={`unknown: ${why}: show the clocks`}>
+      unknown
+    </Link>
+  )
+}
+
 /** By what a hop between two hosts was put on one clock, or why it was not. */
 export function ClockNote({ h }: { h: Hop }) {
   if (h.clockGap) {

@@ -1,5 +1,5 @@
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
-import { lazy, Suspense, useMemo } from 'react'
+import { lazy, Suspense, useMemo, useState } from 'react'
 import { useLocation, useSearch } from 'wouter'
 import { ask } from '../../api/client'
 import type { Clock, ClockList, Status } from '../../api/types'
@@ -15,16 +15,17 @@ import { Link } from '../../parts/Link'
 import { Moved } from '../../parts/Live'
 import { Shell } from '../../parts/Shell'
 import { Copy, Empty, Failed, Ghosts } from '../../parts/States'
-import { hostOf, inOrder, keyOf, offsetOf, originsOf, perMinute, sideOf, SORTS, type Sort } from './clocks'
+import { hostOf, keyOf, offsetOf, originsOf, perMinute, sideOf, SORTS, STATES, type Sort } from './clocks'
 
 // The chart library is not part of the table.
 const BandChart = lazy(() => import('../../parts/BandChart'))
 
 const EVERY = 10_000
+const PAGE = 100
 const BEACON = 'hoptrace collector --kafka.brokers broker-1:9092 --beacon.clusters shop=broker-1:9092+broker-2:9092'
 const STAMP = 'kafka-configs.sh --bootstrap-server broker-1:9092 --alter --topic orders --add-config message.timestamp.type=LogAppendTime'
 
-/** How far hosts' clocks are from brokers', how well that is known, and when one was stepped. The URL holds host, order and selection. */
+/** How far hosts' clocks are from brokers', how well that is known, and when one was stepped. The URL holds host, state, order, page and selection. */
 export function ClocksPage({ status }: { status: Status | undefined }) {
   const search = useSearch()
   const [path, go] = useLocation()
@@ -34,8 +35,12 @@ export function ClocksPage({ status }: { status: Status | undefined }) {
   const host = q.get('host') ?? ''
   const selected = q.get('sel') ?? ''
   const sort: Sort = SORTS.find((s) => s === q.get('sort')) ?? 'host'
+  const state = STATES.find(([s]) => s === q.get('state'))?.[0] ?? 'any'
+  const skip = Number(q.get('skip')) || 0
+  const [at, setAt] = useState(selected) // a link to a pair leads to its page
   const change = (c: Record<string, string>) => go(path + withParams(search, c))
-  const params = { ...apiRange(f), host: host || undefined, project: q.get('project') ?? undefined }
+  const list = { ...apiRange(f), host: host || undefined, state: state === 'any' ? undefined : state, sort: sort === 'host' ? undefined : sort, project: q.get('project') ?? undefined }
+  const params = { ...list, ...(q.has('skip') ? { skip: skip || undefined } : at ? { at } : {}), limit: PAGE }
   const clocks = useQuery({
     queryKey: ['clocks', params],
     queryFn: ({ signal }) => ask<'/api/v1/clocks'>('/clocks', params, signal),
@@ -43,16 +48,18 @@ export function ClocksPage({ status }: { status: Status | undefined }) {
     refetchInterval: live && !f.to ? EVERY : false,
   })
   const d = clocks.data
-  const sorted = useMemo(() => (d ? inOrder(d.clocks, sort) : undefined), [d, sort])
-  const [still, isMoved, reorder] = useStill(clocks.isPlaceholderData ? undefined : sorted, keyOf, JSON.stringify([params, sort]))
-  const rows = clocks.isPlaceholderData || !sorted ? sorted : still.map((r) => r.row)
+  if (d && selected && selected !== at && !q.has('skip') && !clocks.isPlaceholderData && !d.clocks.some((c) => keyOf(c) === selected)) setAt(selected) // so does one on this page
+  const [still, isMoved, reorder] = useStill(clocks.isPlaceholderData ? undefined : d?.clocks, keyOf, JSON.stringify(params))
+  const rows = clocks.isPlaceholderData || !d ? d?.clocks : still.map((r) => r.row)
+  const counts = new Map(d?.states.map((s) => [s.state, s.count]))
+  const pairs = (counts.get('known') ?? 0) + (counts.get('one-sided') ?? 0) + (counts.get('stale') ?? 0)
   const chosen = rows?.find((c) => keyOf(c) === selected)
   useKeys({ Escape: () => selected && change({ sel: '' }) })
   useRowKeys()
   useTitle(titleText(d?.finding) || 'Clocks')
   const head = (by: Sort, label: string, num = false) => (
     <th className={num ? 'num' : undefined} aria-sort={sort === by ? (by === 'host' || by === 'broker' ? 'ascending' : 'descending') : undefined}>
-      <button type="button" className={'sorter' + (sort === by ? ' on' : '')} onClick={() => change({ sort: by === 'host' ? '' : by })}>
+      <button type="button" className={'sorter' + (sort === by ? ' on' : '')} onClick={() => change({ sort: by === 'host' ? '' : by, skip: '0' })}>
         {label}
         <span aria-hidden="true">{sort === by ? (by === 'host' || by === 'broker' ? ' ↑' : ' ↓') : ''}</span>
       </button>
@@ -64,22 +71,33 @@ export function ClocksPage({ status }: { status: Status | undefined }) {
         {isMoved && <Moved show={reorder} />}
         {d && <span className="tag">as of {new Date(clocks.dataUpdatedAt).toLocaleTimeString('en-GB')}</span>}
       </Finding>
-      {host && (
-        <div className="filters" role="group" aria-label="Filters">
-          <button type="button" className="pick on" onClick={() => change({ host: '' })} aria-label="Show all hosts">
+      <div className="filters" role="group" aria-label="Filters">
+        {host && (
+          <button type="button" className="pick on" onClick={() => change({ host: '', skip: '' })} aria-label="Show all hosts">
             host {hostOf(rows?.[0] ?? { name: '', host })} ×
           </button>
-        </div>
-      )}
+        )}
+        {[['any', 'All'] as const, ...STATES.filter(([s]) => (counts.get(s) ?? 0) > 0 || s === state)].map(([s, word]) => (
+          <button key={s} type="button" className={'pick' + (s === state ? ' on' : '')} aria-pressed={s === state} onClick={() => change({ state: s === 'any' ? '' : s, skip: '' })}>
+            {word} {d && <span className="muted">{count(s === 'any' ? pairs : (counts.get(s) ?? 0))}</span>}
+          </button>
+        ))}
+        <Export path="/clocks" params={list} what="clocks" />
+      </div>
       {clocks.error && !d ? (
         <Failed error={clocks.error} retry={() => void clocks.refetch()} retrying={clocks.isFetching} />
       ) : rows && rows.length === 0 ? (
-        <Nothing filtered={!!host} />
+        state !== 'any' && pairs > 0 ? (
+          <Empty title="No pair is like that in this time">
+            <p>
+              Ask for <Link to={path + withParams(search, { state: '', skip: '' })}>all pairs</Link>.
+            </p>
+          </Empty>
+        ) : (
+          <Nothing filtered={!!host} />
+        )
       ) : (
-        <>
-          <p className="pages">
-            <Export path="/clocks" params={params} what="clocks" />
-          </p>
+        <div className="stacked">
           <div className={'panel scroll' + (clocks.isPlaceholderData ? ' stale' : '')}>
             <table aria-label="Clocks" className="lag" aria-busy={clocks.isFetching}>
               <thead>
@@ -103,11 +121,28 @@ export function ClocksPage({ status }: { status: Status | undefined }) {
               </tbody>
             </table>
           </div>
-          {d?.more && <p className="muted small">There are more pairs than are shown. Choose less time, or one host.</p>}
+          {d && d.total > d.clocks.length && (
+            <p className="pages" role="group" aria-label="Pages of pairs">
+              <span className="muted">
+                {count(Math.min(d.skip + 1, d.total))} to {count(d.skip + d.clocks.length)} of {count(d.total)} pairs
+              </span>
+              {d.skip > 0 && (
+                <button type="button" className="pick" onClick={() => change({ skip: String(Math.max(d.skip - PAGE, 0)), sel: '' })}>
+                  Before
+                </button>
+              )}
+              {d.skip + d.clocks.length < d.total && (
+                <button type="button" className="pick" onClick={() => change({ skip: String(d.skip + d.clocks.length), sel: '' })}>
+                  More
+                </button>
+              )}
+            </p>
+          )}
+          {d?.more && <p className="muted small">There are more pairs than can be told at once. Choose less time, or one host.</p>}
           {selected && rows && !chosen && <p className="muted small">The pair that was chosen has no sample in this time.</p>}
           {chosen && d && <Chosen c={chosen} d={d} />}
           {d && <OwnSteps d={d} />}
-        </>
+        </div>
       )}
     </Shell>
   )
@@ -237,7 +272,10 @@ function OwnSteps({ d }: { d: ClockList }) {
           {d.steps.map((s) => (
             <tr key={s.host + s.service}>
               <td data-label="Program" className="name">
-                {s.service} <span className="muted small mono">{s.host}</span>
+                {s.service}{' '}
+                <Link to={'/clocks?' + new URLSearchParams({ host: s.host }).toString()} className="small mono" aria-label={`Clocks of host ${s.host}`}>
+                  {s.host.slice(0, 8)}
+                </Link>
               </td>
               <td className="num" data-label="Steps">
                 {count(s.steps)}
@@ -249,6 +287,7 @@ function OwnSteps({ d }: { d: ClockList }) {
           ))}
         </tbody>
       </table>
+      {d.stepsTotal > d.steps.length && <p className="pad muted small">and {plain(count(d.stepsTotal - d.steps.length))} programs that saw one earlier: choose one host, or less time.</p>}
     </section>
   )
 }

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import type { Clock } from '../../api/types'
 import { plain } from '../../lib/format'
-import { GAPS, hostOf, inOrder, keyOf, offsetOf, originsOf, perMinute, sideOf } from './clocks'
+import { GAPS, hostOf, keyOf, offsetOf, originsOf, perMinute, sideOf } from './clocks'
 
 const clock = (host: string, low: number | null, high: number | null, more: Partial<Clock> = {}): Clock => ({
   host, name: '', service: '', broker: 'b:9092', cluster: '', node: null, state: 'known', at: '1790000000000000000', lowNs: low, highNs: high,
@@ -15,17 +15,6 @@ it('says on which side of the broker a clock is, unless the error is larger', ()
   expect(side(-1_000_000, 1_200_000)).toBe('equal within ±')
   expect(offsetOf(null, 5)).toBeUndefined()
   expect(offsetOf(5, null)).toBeUndefined()
-})
-
-it('puts the farthest, widest and most stepped first and what is unknown last', () => {
-  const all = [clock('a', null, 5), clock('b', 0, 10, { steps: 2 }), clock('c', -1000, -900, { seen: '1790000000000000009' })]
-  const order = (by: Parameters<typeof inOrder>[1]) => inOrder(all, by).map((c) => c.host).join('')
-  expect(order('host')).toBe('abc')
-  expect(order('offset')).toBe('cba')
-  expect(order('width')).toBe('cba')
-  expect(order('steps')).toBe('bac')
-  expect(order('broker')).toBe('abc')
-  expect(all.map((c) => c.host).join('')).toBe('abc')
 })
 
 it('names hosts by what people call them, and pairs by what they are', () => {

@@ -1,4 +1,4 @@
-import type { Clock, ClockGap } from '../../api/types'
+import type { Clock, ClockGap, ClockList } from '../../api/types'
 import { duration } from '../../lib/format'
 
 /** What names a pair in the URL. */
@@ -21,21 +21,13 @@ export function sideOf(o: { ns: number; half: number }): string {
 export const SORTS = ['host', 'broker', 'offset', 'width', 'steps', 'seen'] as const
 export type Sort = (typeof SORTS)[number]
 
-/** Pairs in an order: the farthest, widest, most stepped and newest first, what is not known last. */
-export function inOrder(clocks: readonly Clock[], by: Sort): Clock[] {
-  const o = (c: Clock) => offsetOf(c.lowNs, c.highNs)
-  const number: Record<Sort, ((c: Clock) => number) | undefined> = {
-    host: undefined,
-    broker: undefined,
-    offset: (c) => Math.abs(o(c)?.ns ?? -1),
-    width: (c) => o(c)?.half ?? -1,
-    steps: (c) => c.steps,
-    seen: (c) => Number(c.seen),
-  }
-  const of = number[by]
-  const names = (a: Clock, b: Clock) => hostOf(a).localeCompare(hostOf(b)) || a.host.localeCompare(b.host) || a.broker.localeCompare(b.broker)
-  return [...clocks].sort((a, b) => (of ? of(b) - of(a) : by === 'broker' ? a.broker.localeCompare(b.broker) : 0) || names(a, b))
-}
+/** What a state of pairs is called, in the order in which they are told. */
+export const STATES = [
+  ['known', 'known'],
+  ['one-sided', 'one side alone'],
+  ['stale', 'no sample for 2 m'],
+  ['stepped', 'stepped'],
+] as const satisfies readonly (readonly [ClockList['states'][number]['state'], string])[]
 
 /** What bounded an offset, a line each kind that did. */
 export function originsOf(c: Pick<Clock, 'beaconsPerMinute' | 'roundTripsPerMinute' | 'fetchesPerMinute'>): [string, number][] {

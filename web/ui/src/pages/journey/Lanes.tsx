@@ -6,6 +6,7 @@ import { useMedia, useWidth } from '../../lib/hooks'
 import { hopLabel, recordName } from '../../lib/parts'
 import type { Row } from '../../lib/tree'
 import { edgesOf, workOf } from '../../lib/work'
+import { Measured } from '../../parts/ClockNote'
 import { HopBar, HopShapes } from '../../parts/HopBar'
 import { Link } from '../../parts/Link'
 import { recordPath } from '../record/path'
@@ -341,7 +342,9 @@ function Line({ h, on, select, now }: { h: Hop; on: boolean; select: (id: string
       <td>
         <HopBar hop={h} width={200} height={14} />
       </td>
-      <td className="num">{h.endToEnd.known ? duration(h.endToEnd.ns) : <span className="unknown-word">unknown</span>}</td>
+      <td className="num">
+        <Measured h={h} of={h.endToEnd} />
+      </td>
     </tr>
   )
 }

@@ -9,6 +9,7 @@ import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
 import { useLive } from '../../lib/live'
 import { partStyle, recordName } from '../../lib/parts'
+import { Measured } from '../../parts/ClockNote'
 import { Export } from '../../parts/Export'
 import { Filters } from '../../parts/Filters'
 import { FindBox } from '../../parts/FindBox'
@@ -135,7 +136,9 @@ function Line({ h }: { h: Hop }) {
       <td className="wide">
         {h.producer?.service || <span className="unknown-word">unknown</span>} <span className="muted">→</span> {h.group || <span className="muted">{h.consumer ? 'no group' : 'as sent'}</span>}
       </td>
-      <td className="num">{h.endToEnd.known ? duration(h.endToEnd.ns) : <span className="unknown-word">unknown</span>}</td>
+      <td className="num">
+        <Measured h={h} of={h.endToEnd} />
+      </td>
       <td>
         <HopBar hop={h} width={220} height={14} />
       </td>

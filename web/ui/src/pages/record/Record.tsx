@@ -4,11 +4,12 @@ import { useSearch } from 'wouter'
 import { usePathname } from 'wouter/use-browser-location'
 import { ApiError, ask, type Answer } from '../../api/client'
 import type { Hop, Status } from '../../api/types'
-import { bytes, count, duration, fullTime, plain, time } from '../../lib/format'
+import { bytes, count, fullTime, plain, time } from '../../lib/format'
 import { useTitle } from '../../lib/hooks'
 import { useRowKeys } from '../../lib/keys'
 import { hopLabel } from '../../lib/parts'
 import { Finding, titleText } from '../../parts/Finding'
+import { Measured } from '../../parts/ClockNote'
 import { HopBar } from '../../parts/HopBar'
 import { Link } from '../../parts/Link'
 import { Shell } from '../../parts/Shell'
@@ -213,8 +214,7 @@ function Readings({ hops, label, named }: { hops: readonly Hop[] | undefined; la
                   <HopBar hop={h} width={220} height={14} />
                 </td>
                 <td className="num">
-                  {h.endToEnd.known ? duration(h.endToEnd.ns) : <span className="unknown-word">unknown</span>}
-                  {h.endToEnd.uncertaintyNs && <div className="faint small">± {duration((h.endToEnd.uncertaintyNs.hi - h.endToEnd.uncertaintyNs.lo) / 2)}</div>}
+                  <Measured h={h} of={h.endToEnd} />
                 </td>
                 <td className="num wide">{h.behind === null ? <span className="unknown-word">unknown</span> : count(h.behind)}</td>
               </tr>

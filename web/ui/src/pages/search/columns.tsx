@@ -2,6 +2,7 @@ import type { ReactNode } from 'react'
 import type { Hop, Span } from '../../api/types'
 import { count, duration, fullTime, minus, short, time } from '../../lib/format'
 import { PARTS, recordName } from '../../lib/parts'
+import { Measured } from '../../parts/ClockNote'
 import { HopBar } from '../../parts/HopBar'
 import { Link } from '../../parts/Link'
 
@@ -61,7 +62,7 @@ export const HOP_COLUMNS: readonly Column<Hop>[] = [
   { name: 'offset', label: 'Offset', numeric: true, cell: (h) => (h.offset === null ? unknown : count(h.offset)) },
   { name: 'producer', label: 'From', asks: (h) => h.producer?.service || undefined, cell: (h) => h.producer?.service || unknown },
   { name: 'group', label: 'Group', asks: (h) => h.group || undefined, cell: (h) => h.group || <span className="muted">no group</span> },
-  { name: 'end_to_end', label: 'Sent → done', sort: 'end_to_end', numeric: true, cell: (h) => (h.endToEnd.known ? duration(h.endToEnd.ns) : unknown) },
+  { name: 'end_to_end', label: 'Sent → done', sort: 'end_to_end', numeric: true, cell: (h) => <Measured h={h} of={h.endToEnd} /> },
   { name: 'parts', label: 'Where the time went', cell: (h) => <HopBar hop={h} width={160} height={14} /> },
   { name: 'status', label: 'Status', asks: (h) => (h.failed ? 'error' : 'ok'), cell: (h) => (h.failed ? <span className="tag bad">failed</span> : 'ok') },
   { name: 'service', label: 'Service', asks: (h) => h.consumer?.service || undefined, cell: (h) => h.consumer?.service || unknown },
@@ -71,10 +72,7 @@ export const HOP_COLUMNS: readonly Column<Hop>[] = [
       label: p.label,
       sort: p.name,
       numeric: true,
-      cell: (h) => {
-        const part = h.parts.find((x) => x.name === p.name)
-        return part?.known ? duration(part.ns) : unknown
-      },
+      cell: (h) => <Measured h={h} of={h.parts.find((x) => x.name === p.name)} crosses={p.name === 'backlog' || p.name === 'long_poll'} />,
     }),
   ),
   { name: 'behind', label: 'Behind', sort: 'behind', numeric: true, cell: (h) => (h.behind === null ? unknown : count(h.behind)) },
