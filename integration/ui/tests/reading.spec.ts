@@ -11,6 +11,24 @@ async function headed(table: Locator): Promise<void> {
   expect(await starts(rows.nth(0))).toEqual(await starts(rows.nth(1)));
 }
 
+/** Pairs of texts of a picture that lie one over another, as people would see it. */
+function overlapping(picture: Locator): Promise<string[]> {
+  return picture.evaluate((svg) => {
+    const boxes = [...svg.querySelectorAll("text")].map((t) => ({ text: t.textContent ?? "", box: t.getBoundingClientRect() }));
+    const out: string[] = [];
+    boxes.forEach((a, i) => {
+      for (const b of boxes.slice(i + 1)) {
+        const wide = Math.min(a.box.right, b.box.right) - Math.max(a.box.left, b.box.left);
+        const high = Math.min(a.box.bottom, b.box.bottom) - Math.max(a.box.top, b.box.top);
+        if (wide > 1 && high > 4) out.push(`${a.text} | ${b.text}`);
+      }
+    });
+    const frame = svg.getBoundingClientRect();
+    for (const b of boxes) if (b.box.right > frame.right + 1 || b.box.left < frame.left - 1) out.push(`${b.text} is cut`);
+    return out;
+  });
+}
+
 test("a record that was sent on tells the whole way of what was made of it", async ({ page }) => {
   const c = caseOf("retries and a dead letter");
   await page.goto(`/records/${c.topic!}/${c.partition}/${c.offset}`);
@@ -20,6 +38,7 @@ test("a record that was sent on tells the whole way of what was made of it", asy
   await expect(made.getByText("unknown")).toHaveCount(0);
   await headed(page.getByRole("table", { name: "Who read it" }));
   await headed(made);
+  expect(await made.evaluate((t) => Math.round(t.getBoundingClientRect().right - t.parentElement!.getBoundingClientRect().right)), "px of the table that lie outside of its panel").toBeLessThanOrEqual(0);
   await accessible(page);
   await shot(page, "reading-record-light");
   await page.goto(`/traces/${c.trace!}?view=table`);
@@ -47,4 +66,35 @@ test("the path of what nobody read ends in the broker", async ({ page }) => {
   const parts = page.getByLabel("Parts, summed over this journey");
   await expect(parts.locator("div").filter({ hasText: "Backlog" })).toContainText("not yet");
   await expect(parts.locator("div").filter({ hasText: "Settle" })).toContainText("not seen");
+});
+
+test("in lanes no text lies over another, and none is cut", async ({ page }) => {
+  for (const name of ["retries and a dead letter", "trace of 10,000 spans", "a ring", "three groups", "long names", "names in other scripts", "unread"]) {
+    await page.goto(`/traces/${caseOf(name).trace!}?view=lanes`);
+    await finding(page);
+    const picture = page.getByRole("group", { name: /^Journey over/ });
+    await expect(picture).toBeVisible();
+    expect(await overlapping(picture), name).toEqual([]);
+    expect(await overlapping(page.locator(".lanes > .axis > svg")), name + ", the axis").toEqual([]);
+  }
+  await page.goto(`/traces/${caseOf("retries and a dead letter").trace!}?view=lanes`);
+  await finding(page);
+  await expect(page.getByRole("group", { name: /^Journey over/ })).toBeVisible();
+  await shot(page, "reading-lanes-light");
+});
+
+test("the row of a batch says how long it took, also before its ages are there", async ({ page }) => {
+  let answer = () => {};
+  const asked = new Promise<void>((go) => (answer = go));
+  await page.route("**/batch?*limit=1*", async (route) => {
+    await asked;
+    await route.continue();
+  });
+  await page.goto("/traces/" + caseOf("batch of 5,000").trace!);
+  await finding(page);
+  const row = page.getByRole("img", { name: /^Span process meters\.readings/ });
+  await expect(row.locator("text")).toHaveText(/^812\sms$/);
+  answer();
+  await expect(row.locator("text")).toHaveText(/^812\sms · half older than/);
+  await shot(page, "reading-batch-row-light");
 });

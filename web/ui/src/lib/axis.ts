@@ -1,4 +1,5 @@
 import { duration, THIN } from './format'
+import { textWidth } from './measure'
 
 /** How time is laid on the axis. One key cycles them in this order. */
 export const MODES = ['folded', 'linear', 'log'] as const
@@ -172,8 +173,7 @@ function evenTicks(s: Live, many: number, again: boolean): Tick[] {
   return out
 }
 
-/** Room in px of a character of a label, and beside the sign of a break. */
-const CHARACTER = 6.2
+/** Room in px beside the sign of a break. */
 const SIGN = 8
 
 /** The ticks whose labels have room on an axis of so many px: beside each other, the signs of breaks and the right edge. */
@@ -182,7 +182,7 @@ export function labelled(axis: Pick<Axis, 'ticks' | 'breaks'>, width: number): T
   let taken = -Infinity
   return axis.ticks.filter((t) => {
     const from = t.x * width + 4
-    const to = from + t.label.length * CHARACTER
+    const to = from + textWidth(t.label)
     if (from < taken || to > width || signs.some((at) => to > at - SIGN && from < at + SIGN)) return false
     taken = to + 6
     return true

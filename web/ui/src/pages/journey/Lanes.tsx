@@ -1,8 +1,9 @@
 import { useMemo, useState } from 'react'
 import type { Hop, Journey } from '../../api/types'
-import { axisOf, MODES, type Axis, type Mode } from '../../lib/axis'
+import { axisOf, labelled, MODES, type Axis, type Mode } from '../../lib/axis'
 import { count, duration, fullTime, plain, time } from '../../lib/format'
 import { useMedia, useWidth } from '../../lib/hooks'
+import { textWidth } from '../../lib/measure'
 import { hopLabel, recordName } from '../../lib/parts'
 import type { Row } from '../../lib/tree'
 import { edgesOf, workOf } from '../../lib/work'
@@ -10,7 +11,7 @@ import { Measured } from '../../parts/ClockNote'
 import { HopBar, HopShapes } from '../../parts/HopBar'
 import { Link } from '../../parts/Link'
 import { recordPath } from '../record/path'
-import { labelWidth, lanesOf, retryWords, workWords, type Edge, type Lane, type Lanes as Layout, type Mark, type Place, type Work } from './lanes'
+import { isBad, labelWidth, lanesOf, retryWords, type Edge, type Lane, type Lanes as Layout, type Mark, type Place, type Work } from './lanes'
 import './journey.css'
 
 const TOPIC_ROW = 34
@@ -109,7 +110,7 @@ function Picture({ journey: j, rows, mode, setMode, selected, select, now }: Pro
             ))}
             {axis.breaks.map((b, i) => {
               const words = duration(b.to - b.from)
-              const w = words.length * 6.2 + 14
+              const w = textWidth(words) + 14
               const at = Math.min(Math.max(((b.x0 + b.x1) / 2) * across + lead - w / 2, 1), width - w - 1)
               return (
                 <g key={i}>
@@ -144,20 +145,21 @@ function topsOf(l: Layout): number[] {
 }
 
 function Head({ axis, width, across, lead }: { axis: Axis; width: number; across: number; lead: number }) {
-  const free = axis.ticks.filter((t, i, all) => i === 0 || (t.x - all[i - 1]!.x) * across > 34)
+  const place = (x: number) => (x * across + lead) / width
+  const placed = { ticks: axis.ticks.map((t) => ({ ...t, x: place(t.x) })), breaks: axis.breaks.map((b) => ({ ...b, x0: place(b.x0), x1: place(b.x1) })) }
   return (
     <svg width={width} height="26" aria-hidden="true">
       {axis.breaks.map((b, i) => {
         const c = ((b.x0 + b.x1) / 2) * across + lead
         return <path key={i} d={`M${c - 4} 4l4 6-4 6 4 6M${c + 2} 4l4 6-4 6 4 6`} fill="none" stroke="var(--muted)" />
       })}
-      {free.map((t, i) => (
-        <g key={i}>
-          <line x1={t.x * across + lead + 0.5} x2={t.x * across + lead + 0.5} y1="18" y2="26" stroke="var(--line-strong)" />
-          <text x={t.x * across + lead + 4} y="15">
-            {t.label}
-          </text>
-        </g>
+      {placed.ticks.map((t, i) => (
+        <line key={i} x1={t.x * width + 0.5} x2={t.x * width + 0.5} y1="18" y2="26" stroke="var(--line-strong)" />
+      ))}
+      {labelled(placed, width).map((t) => (
+        <text key={t.x} x={t.x * width + 4} y="15">
+          {t.label}
+        </text>
       ))}
     </svg>
   )
@@ -198,11 +200,11 @@ function RecordMark({ m, x, y, width, selected, select }: { m: Mark; x: (t: numb
   const h = m.hop
   const from = x(m.from)
   const to = m.waits === undefined ? Math.max(x(m.to), from + 3) : width - 8
-  const label = Math.max(1, Math.min(from, width - labelWidth(m.label)))
-  const tone = h.failed || h.retry?.deadLetter ? 'bad' : m.waits !== undefined || retryWords(h) ? 'warn' : ''
+  const label = Math.max(1, Math.min(from, width - labelWidth(m)))
+  const tone = isBad(h) ? 'bad' : m.waits !== undefined || retryWords(h) ? 'warn' : ''
   return (
     <g className={'mark' + (selected ? ' sel' : '')} data-mark={h.id} tabIndex={selected ? 0 : -1} aria-pressed={selected} aria-label={`${hopLabel(h)}${m.words ? ', ' + m.words : ''}`} {...press(() => select(h.id))}>
-      <rect x={Math.min(from, label) - 3} y={y - 2} width={Math.max(to, label + labelWidth(m.label) - 8) - Math.min(from, label) + 6} height={TOPIC_ROW - 3} rx="3" className="hit" />
+      <rect x={Math.min(from, label) - 3} y={y - 2} width={Math.max(to, label + labelWidth(m) - 8) - Math.min(from, label) + 6} height={TOPIC_ROW - 3} rx="3" className="hit" />
       <text x={label} y={y + 10} className={'name ' + tone}>
         {m.label}
       </text>
@@ -233,13 +235,11 @@ function RecordMark({ m, x, y, width, selected, select }: { m: Mark; x: (t: numb
 function WorkMark({ w, x, y, width, selected, select }: { w: Work; x: (t: number) => number; y: number; width: number; selected: boolean; select: (id: string) => void }) {
   const from = x(w.from)
   const end = Math.max(x(w.to), from + 3)
-  const words = workWords(w)
-  const room = words.length * 6.4 + 8
-  const at = end + room < width ? { x: end + 5 } : from > room ? { x: from - 5, textAnchor: 'end' as const } : { x: width - 6, textAnchor: 'end' as const, className: 'over' }
+  const at = w.side === 'right' ? { x: end + 5 } : w.side === 'left' ? { x: from - 5, textAnchor: 'end' as const } : { x: width - 6, textAnchor: 'end' as const, className: 'over' }
   const bar = <rect x={from} y={y + 4} width={end - from} height={12} rx="2" fill={w.failed ? 'var(--bad)' : w.hops.length > 0 ? 'var(--process)' : 'var(--faint)'} opacity={w.hops.length > 0 || w.failed ? 1 : 0.5} />
   const text = (
     <text {...at} y={y + 14}>
-      {words}
+      {w.words}
     </text>
   )
   const first = w.hops[0]

@@ -156,6 +156,19 @@ describe('lanes', () => {
     expect(plain(workWords(lay(large).lanes.at(-1)!.works[0]!))).toBe('2.00 ms · 5 000 records')
   })
 
+  it('give a work whose words stand at its left a row where nothing stands there', () => {
+    const l = lay(journey([hop({ topic: 't', from: 'x', to: 'y', sent: 0, done: 940, reader: 'a' }), hop({ topic: 't', offset: 2, from: 'x', to: 'y', sent: 1, done: 990, reader: 'b' })]))
+    expect(l.lanes.at(-1)!.works.map((w) => [w.id, w.side, w.row])).toEqual([
+      ['a/a', 'right', 0],
+      ['a/b', 'left', 1],
+    ])
+  })
+
+  it('cut a label that is wider than the picture', () => {
+    const l = lay(journey([hop({ topic: 'retry', from: 'x', to: 'y', sent: 0, done: 9, retry: ['o'.repeat(249), 0, 1, 1] })]))
+    expect(l.lanes[1]!.marks[0]!.label).toMatch(/^p0 · 1 · retry 1 of o+…o+\/0@1$/)
+  })
+
   it('are bounded: of two thousand records those that matter, and the selected one', () => {
     const many = Array.from({ length: 2000 }, (_, i) => hop({ topic: 't', offset: i, from: 'x', to: 'y', sent: i / 4, done: 900 }))
     many[700]!.failed = true

@@ -1,5 +1,6 @@
 import type { Hop, Journey, Span } from '../../api/types'
 import { count, duration, minus } from '../../lib/format'
+import { fitted, textWidth } from '../../lib/measure'
 import { segments, type Segment } from '../../lib/parts'
 import { spanAt } from '../../lib/placed'
 
@@ -34,6 +35,10 @@ export interface Work {
   failed: boolean
   /** How many records it read: of a large batch most are no hops of the journey. */
   records: number
+  /** What stands beside it. */
+  words: string
+  /** Where they stand: beside it, or over its end where neither side has room. */
+  side: 'right' | 'left' | 'over'
 }
 
 export interface Lane {
@@ -96,7 +101,7 @@ export function lanesOf(j: Journey, x: (t: number) => number, width: number, now
   for (const hop of j.hops) push(byTopic, hop.topic, { record: recordOf(hop), hop })
   for (const [topic, readings] of byTopic) layTopic(lanes[at.get('t:' + topic)!]!, readings, { j, x, width, now, selected, words: (h) => retryWords(h) || (works.get(senders.get(h.id) ?? '')?.reads ? 'forward' : '') })
   const wanted = new Set(lanes.flatMap((l) => l.marks.map((m) => m.hop.id)))
-  for (const [service, list] of groupBy(works.values(), (w) => w.service)) layService(lanes[at.get('s:' + service)!]!, list, x, wanted)
+  for (const [service, list] of groupBy(works.values(), (w) => w.service)) layService(lanes[at.get('s:' + service)!]!, list, x, width, wanted)
   const edges = edgesBetween(lanes, works, senders)
   return { lanes, edges, total: j.hops.length, drawn: wanted.size }
 }
@@ -115,7 +120,7 @@ export function retryWords(h: Hop, whose = true): string {
   return r.deadLetter ? 'dead letter' + of : r.attempt > 0 ? `retry ${r.attempt}${of}` : 'sent on' + of
 }
 
-interface Doing extends Omit<Work, 'row'> {
+interface Doing extends Omit<Work, 'row' | 'words' | 'side'> {
   service: string
   reads: boolean
 }
@@ -226,9 +231,14 @@ function orderOf(j: Journey, works: ReadonlyMap<string, Doing>): string[] {
 
 const GAP = 6
 
-/** What a label takes in px, about. */
-export function labelWidth(label: string): number {
-  return label.length * 6.1 + 8
+/** What a label takes in px, and the room behind it. */
+export function labelWidth(m: Pick<Mark, 'label' | 'hop'>): number {
+  return textWidth(m.label, isBad(m.hop)) + 8
+}
+
+/** What failed for good is written bold. */
+export function isBad(h: Hop): boolean {
+  return h.failed || (h.retry?.deadLetter ?? false)
 }
 
 interface Picture {
@@ -253,10 +263,10 @@ function layTopic(lane: Lane, readings: readonly Reading[], { j, x, width, now, 
   const ends: number[] = []
   const place = (list: typeof queue) => {
     for (const r of list) {
-      const marks = r.hops.map((h, i) => markOf(h, i > 0, r.hops.length > 1, words(h), j, now))
-      const labels = marks.map((m) => Math.max(0, Math.min(x(m.from), width - labelWidth(m.label))))
+      const marks = r.hops.map((h, i) => markOf(h, i > 0, r.hops.length > 1, words(h), j, now)).map((m) => ({ ...m, label: fitted(m.label, width - 12, isBad(m.hop)) }))
+      const labels = marks.map((m) => Math.max(0, Math.min(x(m.from), width - labelWidth(m))))
       const from = Math.min(...marks.map((m) => x(m.from)), ...labels)
-      const to = Math.max(...marks.map((m) => (m.waits === undefined ? x(m.to) : width)), ...marks.map((m, i) => labels[i]! + labelWidth(m.label)))
+      const to = Math.max(...marks.map((m) => (m.waits === undefined ? x(m.to) : width)), ...marks.map((m, i) => labels[i]! + labelWidth(m)))
       const row = (chosen === undefined || chosen.has(r)) && marks.length <= MAX_ROWS ? rowFor(ends, marks.length, from) : -1
       if (row < 0) {
         for (const m of marks) lane.left.push({ from: m.from, to: m.to })
@@ -318,20 +328,26 @@ function markOf(h: Hop, fork: boolean, several: boolean, words: string, j: Journ
   return { hop: h, row: 0, segments: list, from: Math.min(from, to), to, fork, bars, waits, words, label: labelOf(h, fork, several, words, waits) }
 }
 
-function layService(lane: Lane, works: readonly Doing[], x: (t: number) => number, wanted: ReadonlySet<string>) {
+function layService(lane: Lane, works: readonly Doing[], x: (t: number) => number, width: number, wanted: ReadonlySet<string>) {
   const ends: number[] = []
   const worth = (w: Doing) => (w.hops.length === 0 || w.hops.some((h) => wanted.has(h.id)) ? 1 : 0)
   const all = [...works].sort((a, b) => worth(b) - worth(a) || a.from - b.from)
   const rows = MAX_ROWS / 2
   for (const w of all) {
+    const words = fitted(workWords(w), width - 12)
+    const room = textWidth(words) + 8
+    const from = x(w.from)
+    const to = Math.max(x(w.to), from + 3)
+    const side = to + room < width ? 'right' : from > room ? 'left' : 'over'
+    const begin = side === 'left' ? from - room : side === 'over' ? Math.max(0, Math.min(from, width - room)) : from
     let row = -1
-    for (let i = 0; i < rows && row < 0; i++) if ((ends[i] ?? -Infinity) <= x(w.from)) row = i
+    for (let i = 0; i < rows && row < 0; i++) if ((ends[i] ?? -Infinity) <= begin) row = i
     if (row < 0 || lane.works.length >= MAX_RECORDS) {
       lane.left.push({ from: w.from, to: w.to })
       continue
     }
-    ends[row] = Math.max(x(w.to), x(w.from) + 3) + labelRoom(w) + GAP
-    lane.works.push({ id: w.id, row, from: w.from, to: w.to, hops: w.hops, name: w.name, failed: w.failed, records: w.records })
+    ends[row] = (side === 'right' ? to + room : side === 'left' ? to : Math.max(to, begin + room)) + GAP
+    lane.works.push({ id: w.id, row, from: w.from, to: w.to, hops: w.hops, name: w.name, failed: w.failed, records: w.records, words, side })
   }
   lane.rows = Math.max(1, ends.length)
 }
@@ -340,10 +356,6 @@ function layService(lane: Lane, works: readonly Doing[], x: (t: number) => numbe
 export function workWords(w: Pick<Work, 'hops' | 'name' | 'from' | 'to' | 'records'>): string {
   if (w.hops.length === 0) return w.name
   return duration(w.to - w.from) + (w.records > 1 ? ' · ' + count(w.records) + ' records' : '')
-}
-
-function labelRoom(w: Doing): number {
-  return workWords(w).length * 6.4 + 8
 }
 
 function edgesBetween(lanes: readonly Lane[], works: ReadonlyMap<string, Doing>, senders: ReadonlyMap<string, string>): Edge[] {

@@ -5,6 +5,7 @@ import type { Batch, Hop, Journey } from '../../api/types'
 import { labelled, MODES, type Axis, type Interval, type Mode } from '../../lib/axis'
 import { count, duration, minus, plain } from '../../lib/format'
 import { useMedia, useWindow } from '../../lib/hooks'
+import { textWidth } from '../../lib/measure'
 import { hopLabel, segments } from '../../lib/parts'
 import { spanAt } from '../../lib/placed'
 import type { Row } from '../../lib/tree'
@@ -269,7 +270,7 @@ function Lane({ row, axis, width, height, origin, path, batch }: LaneProps) {
       {grid}
       <rect x={from} y="10" width={w} height="10" rx="2" fill={bad ? 'var(--bad)' : 'var(--faint)'} opacity={bad ? 0.9 : 0.55} />
       {onPath}
-      {batch ? <BatchMark batch={batch} from={from} end={from + w} width={width} /> : <EndText from={from} end={from + w} width={width} text={duration(end - start)} />}
+      {batch ? <BatchMark batch={batch} took={duration(end - start)} from={from} end={from + w} width={width} /> : <EndText from={from} end={from + w} width={width} text={duration(end - start)} />}
     </svg>
   )
 }
@@ -311,7 +312,7 @@ function HopLane({ hop: h, axis, width, height, origin, x, grid, onPath }: { hop
       {onPath}
       {folded.map(({ at, s }, i) => {
         const t = duration(s.to - s.from)
-        const w = t.length * 6.2 + 14
+        const w = textWidth(t, true) + 14
         const left = Math.min(Math.max(at - w / 2, 1), width - w - 1)
         return (
           <g key={i}>
@@ -347,8 +348,8 @@ function ErrorBars({ hop, origin, x }: { hop: Hop; origin: string; x: (t: number
   )
 }
 
-/** A batch on its row: a small distribution of ages, and the words for it. */
-function BatchMark({ batch, from, end, width }: { batch: Batch; from: number; end: number; width: number }) {
+/** A batch on its row: how long it took, a small distribution of ages, and the words for it. */
+function BatchMark({ batch, took, from, end, width }: { batch: Batch; took: string; from: number; end: number; width: number }) {
   const project = new URLSearchParams(location.search).get('project') ?? undefined
   const ages = useQuery({
     queryKey: ['batch-ages', project, batch.traceId, batch.spanId],
@@ -359,8 +360,10 @@ function BatchMark({ batch, from, end, width }: { batch: Batch; from: number; en
   const most = Math.max(1, ...bars.map((b) => b.count))
   const step = 4
   const wide = bars.length * step
-  const text = ages && ages.known > 0 ? `half older than ${duration(ages.p50Ns)}, the oldest ${duration(ages.maxNs)}` : ages ? 'ages unknown' : ''
-  const room = wide + text.length * 6 + 22
+  if (!ages) return <EndText from={from} end={end} width={width} text={took} />
+  const words = ages.known > 0 ? `half older than ${duration(ages.p50Ns)}, the oldest ${duration(ages.maxNs)}` : 'ages unknown'
+  const text = wide + textWidth(`${took} · ${words}`) + 22 < width ? `${took} · ${words}` : words
+  const room = wide + textWidth(text) + 22
   const right = end + room < width
   const left = right ? end + 8 : Math.max(2, Math.min(from - room, width - room))
   return (
@@ -378,7 +381,7 @@ function BatchMark({ batch, from, end, width }: { batch: Batch; from: number; en
 
 /** Beside the bar, on the side that has room; within it when neither has. */
 function EndText({ from, end, width, text }: { from: number; end: number; width: number; text: string }) {
-  const room = text.length * 6.4 + 10
+  const room = textWidth(text) + 10
   if (end + room < width)
     return (
       <text x={end + 6} y="19">
