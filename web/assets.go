@@ -91,8 +91,8 @@ func (a *assets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	f, ok := a.files[r.URL.Path]
 	if !ok {
-		if a.built && path.Ext(r.URL.Path) != "" {
-			http.NotFound(w, r) // a file of another build, not a page
+		if a.built && isFile(r.URL.Path) {
+			http.NotFound(w, r) // of another build
 			return
 		}
 		f = a.index
@@ -102,6 +102,12 @@ func (a *assets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		code = http.StatusServiceUnavailable
 	}
 	f.serve(w, r, code)
+}
+
+// isFile tells a file from a page: names within a page's address, as those of topics,
+// have dots, too.
+func isFile(name string) bool {
+	return strings.HasPrefix(name, "/assets/") || path.Dir(name) == "/" && path.Ext(name) != ""
 }
 
 func (f asset) serve(w http.ResponseWriter, r *http.Request, code int) {

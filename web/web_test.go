@@ -124,7 +124,7 @@ func TestMountedHandlerHasItsPathAndTheGuard(t *testing.T) {
 
 func TestPagesOfTheApplicationGetItsIndex(t *testing.T) {
 	s, _ := testServer(t, built, true)
-	for _, path := range []string{"/", "/traces", "/traces/4f6c", "/issues/7/events/latest"} {
+	for _, path := range []string{"/", "/traces", "/traces/4f6c", "/issues/7/events/latest", "/topics/meters.readings", "/topics/a.js", "/topics/a%2Fb.html"} {
 		w := ask(s, path)
 		if w.Code != 200 || !strings.Contains(w.Body.String(), "<title>hoptrace") || w.Header().Get("Cache-Control") != "no-cache" {
 			t.Errorf("%s: status %d, cache %q, body %q", path, w.Code, w.Header().Get("Cache-Control"), w.Body)
