@@ -55,3 +55,14 @@ test("journeys, records, batches, issues and a group bear them", async ({ page, 
   await look(page, "lag group", `/lag/group?cluster=bus&group=${encodeURIComponent(behind.group!)}`);
   expect(seen).toEqual([]);
 });
+
+test("topics bear them, opened by their address alone", async ({ page }) => {
+  const seen = dialogs(page);
+  const topic = (name: string) => {
+    const c = caseOf(name);
+    return `/topics/${encodeURIComponent(c.topic!)}${c.group ? "?group=" + encodeURIComponent(c.group) : ""}`;
+  };
+  for (const name of ["hot partition", "wait of hours", "long names", "names in other scripts"]) await test.step(name, () => look(page, "topic " + name, topic(name)));
+  for (const name of ["negative parts", "batch of 5,000", "names to escape", "unread", "missing producer", "two clocks"]) await test.step(name, () => bears(page, topic(name)));
+  expect(seen).toEqual([]);
+});
