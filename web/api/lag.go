@@ -415,6 +415,9 @@ func (h *Handler) lagGroup(ctx context.Context, q *query) (any, error) {
 		}
 		for j := range c.Groups {
 			if c.Groups[j].Group == name {
+				if err := groupHas(&c.Groups[j], topic, partition); err != nil {
+					return nil, err
+				}
 				return h.lagDetail(ctx, q, r, c, name, topic, partition, page, from, step), nil
 			}
 		}
@@ -423,6 +426,21 @@ func (h *Handler) lagGroup(ctx context.Context, q *query) (any, error) {
 		return nil, errorf(http.StatusNotFound, "no_cluster", lagHint, "no Kafka cluster is watched")
 	}
 	return nil, errorf(http.StatusNotFound, "no_group", "/api/v1/lag lists the groups; one without a committed offset is not watched", "there is no group %q", clip(name, 100))
+}
+
+// groupHas refuses a topic and a partition that a group does not read.
+func groupHas(g *exporters.LagGroup, topic string, partition *int32) error {
+	if topic == "" {
+		return nil
+	}
+	i := slices.IndexFunc(g.Topics, func(t exporters.LagTopic) bool { return t.Topic == topic })
+	if i < 0 {
+		return errorf(http.StatusNotFound, "no_topic", "/api/v1/lag/{group} without topic lists them", "group %q has committed nothing of topic %q", clip(g.Group, 100), clip(topic, 100))
+	}
+	if partition == nil || slices.ContainsFunc(g.Topics[i].Partitions, func(p exporters.LagPartition) bool { return p.Partition == *partition }) {
+		return nil
+	}
+	return errorf(http.StatusNotFound, "no_partition", "/api/v1/lag/{group} with topic alone lists them", "topic %q has no partition %d that group %q reads", clip(topic, 100), *partition, clip(g.Group, 100))
 }
 
 // lagPage says which partitions of a group are wanted: so many from one on, or the

@@ -144,6 +144,11 @@ func TestLagOfAGroupHasItsPartitionsAndSeries(t *testing.T) {
 	get[Problem](t, h, "/lag/payments?cluster=eu", http.StatusNotFound)
 	get[Problem](t, h, "/lag/payments?partition=1", http.StatusBadRequest)
 	get[Problem](t, h, "/lag/nobody", http.StatusNotFound)
+	for path, code := range map[string]string{"?topic=nothing": "no_topic", "?topic=orders&partition=99": "no_partition"} {
+		if e := get[Problem](t, h, "/lag/payments"+path, http.StatusNotFound); e.Code != code {
+			t.Errorf("%s: %s; want %s", path, e.Code, code)
+		}
+	}
 }
 
 // noMetrics is a store that does not answer.

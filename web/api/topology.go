@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -181,21 +180,13 @@ func (h *Handler) topology(ctx context.Context, q *query) (any, error) {
 			return nil, err
 		}
 		g.watched = watchedLag(&report)
+		g.ours = f == (flowFilter{}) && report.Project == q.project.ID
 	}
-	flows = f.through(flows)
-	g.fill(flows, limit)
+	g.fill(f.through(flows), limit)
 	out := g.answer(bars)
 	out.From, out.To = nanos(from), nanos(r.To.UnixNano())
-	facts := g.facts(&out, q)
-	if g.cut > 0 { // what is said is of all
-		whole := newTopologyGraph(g.newest, g.span)
-		whole.watched = g.watched
-		whole.fill(flows, math.MaxInt)
-		all := whole.answer(false)
-		facts = whole.facts(&all, q)
-		facts.CutNodes = g.cut
-	}
-	out.Finding = finding.ForTopology(facts)
+	out.Finding = finding.ForTopology(g.facts(&out, q)) // what is said is of all
+	g.trim(&out)
 	return out, nil
 }
 
@@ -204,8 +195,8 @@ type reading struct{ topic, group string }
 
 // watchedLag is what the lag watcher knows of readings, the worst of all clusters:
 // of records, too, whose writers tell nothing.
-func watchedLag(report *exporters.LagReport) map[reading]exporters.LagTotal {
-	out := map[reading]exporters.LagTotal{}
+func watchedLag(report *exporters.LagReport) map[reading]finding.LagLine {
+	out := map[reading]finding.LagLine{}
 	for i := range report.Clusters {
 		c := &report.Clusters[i]
 		if c.Error != "" {
@@ -214,7 +205,7 @@ func watchedLag(report *exporters.LagReport) map[reading]exporters.LagTotal {
 		for _, l := range linesOf(c) {
 			at := reading{l.Topic, l.Group}
 			if had, ok := out[at]; !ok || cmp.Or(cmp.Compare(l.State.Rank(), had.State.Rank()), cmp.Compare(l.Behind, had.Behind)) > 0 {
-				out[at] = l.LagTotal
+				out[at] = l.LagLine
 			}
 		}
 	}
@@ -305,16 +296,17 @@ type topologyNode struct {
 // group is one edge between the two.
 type topologyGraph struct {
 	newest  map[string]int64
-	watched map[reading]exporters.LagTotal
+	watched map[reading]finding.LagLine
+	ours    bool // what is watched is of this project, and all of it is asked for
 	span    time.Duration
 	nodes   map[string]*topologyNode
 	edges   map[string]*topologyEdge
+	kept    map[string]bool // nodes that are shown, by id
 	total   TopologyTotal
-	cut     int
 }
 
 func newTopologyGraph(newest map[string]int64, span time.Duration) *topologyGraph {
-	return &topologyGraph{newest: newest, span: max(span, time.Second), nodes: map[string]*topologyNode{}, edges: map[string]*topologyEdge{}}
+	return &topologyGraph{newest: newest, span: max(span, time.Second), nodes: map[string]*topologyNode{}, edges: map[string]*topologyEdge{}, kept: map[string]bool{}}
 }
 
 func nodeID(kind, name string) string { return kind[:1] + ":" + name }
@@ -327,16 +319,14 @@ func way(f *exporters.Flow) []string {
 	return []string{nodeID(nodeService, f.Service), nodeID(nodeTopic, f.Topic)}
 }
 
-// fill takes flows, the busiest first, as long as their nodes are at most limit:
-// what is shown is then shown with both its ends.
+// fill takes flows, the busiest first, and keeps their nodes as long as these are at
+// most limit: what is shown is then shown with both its ends.
 func (g *topologyGraph) fill(flows []exporters.Flow, limit int) {
-	all := map[string]bool{}
 	for i := range flows {
 		f := &flows[i]
-		fresh := 0
-		for _, id := range way(f) {
-			all[id] = true
-			if g.nodes[id] == nil {
+		ids, fresh := way(f), 0
+		for _, id := range ids {
+			if !g.kept[id] {
 				fresh++
 			}
 		}
@@ -346,11 +336,14 @@ func (g *topologyGraph) fill(flows []exporters.Flow, limit int) {
 		} else {
 			g.total.Written += f.Messages
 		}
-		if len(g.nodes)+fresh <= limit {
-			g.add(f)
+		if len(g.kept)+fresh <= limit {
+			for _, id := range ids {
+				g.kept[id] = true
+			}
 		}
+		g.add(f)
 	}
-	for id := range all {
+	for id := range g.nodes {
 		switch id[0] {
 		case 's':
 			g.total.Services++
@@ -360,7 +353,18 @@ func (g *topologyGraph) fill(flows []exporters.Flow, limit int) {
 			g.total.Groups++
 		}
 	}
-	g.cut = len(all) - len(g.nodes)
+}
+
+// cut is how many nodes are left out.
+func (g *topologyGraph) cut() int { return len(g.nodes) - len(g.kept) }
+
+// shows tells that both ends of an edge are kept.
+func (g *topologyGraph) shows(e *TopologyEdge) bool { return g.kept[e.From] && g.kept[e.To] }
+
+// trim leaves out what is not shown.
+func (g *topologyGraph) trim(t *Topology) {
+	t.Nodes = slices.DeleteFunc(t.Nodes, func(n TopologyNode) bool { return !g.kept[n.ID] })
+	t.Edges = slices.DeleteFunc(t.Edges, func(e TopologyEdge) bool { return !g.shows(&e) })
 }
 
 func (g *topologyGraph) add(f *exporters.Flow) {
@@ -423,7 +427,7 @@ func latencyJSON(l exporters.Latencies, bars bool) *TopologyLatency {
 }
 
 func (g *topologyGraph) answer(bars bool) Topology {
-	out := Topology{Nodes: make([]TopologyNode, 0, len(g.nodes)), Edges: make([]TopologyEdge, 0, len(g.edges)), Total: g.total, CutNodes: g.cut}
+	out := Topology{Nodes: make([]TopologyNode, 0, len(g.nodes)), Edges: make([]TopologyEdge, 0, len(g.edges)), Total: g.total, CutNodes: g.cut()}
 	for _, n := range g.nodes {
 		n.LastSeen = known(n.lastSeen)
 		out.Nodes = append(out.Nodes, n.TopologyNode)
@@ -431,7 +435,7 @@ func (g *topologyGraph) answer(bars bool) Topology {
 	for _, e := range g.edges {
 		e.LastSeen = known(e.lastSeen)
 		e.PerSecond = float64(e.Messages) / g.span.Seconds()
-		e.Latency = latencyJSON(e.latencies, bars)
+		e.Latency = latencyJSON(e.latencies, bars && g.shows(&e.TopologyEdge))
 		if newest := g.newest[e.topic]; e.Kind == edgeRead && newest != 0 && e.newest != 0 {
 			lag := newest - e.newest
 			e.LagNs = &lag
@@ -452,9 +456,9 @@ func (g *topologyGraph) answer(bars bool) Topology {
 }
 
 // watchedBy is what the watcher knows of a read.
-func (g *topologyGraph) watchedBy(e *TopologyEdge) (exporters.LagTotal, bool) {
+func (g *topologyGraph) watchedBy(e *TopologyEdge) (finding.LagLine, bool) {
 	if e.Kind != edgeRead {
-		return exporters.LagTotal{}, false
+		return finding.LagLine{}, false
 	}
 	w, ok := g.watched[reading{e.From[2:], e.To[2:]}]
 	return w, ok
@@ -463,7 +467,7 @@ func (g *topologyGraph) watchedBy(e *TopologyEdge) (exporters.LagTotal, bool) {
 // facts are what the finding is computed from.
 func (g *topologyGraph) facts(t *Topology, q *query) finding.Topology {
 	out := finding.Topology{
-		Services: g.total.Services, Topics: g.total.Topics, Groups: g.total.Groups, CutNodes: g.cut,
+		Services: g.total.Services, Topics: g.total.Topics, Groups: g.total.Groups, CutNodes: g.cut(),
 		Filtered: q.text("service") != "" || q.text("topic") != "" || q.text("group") != "", From: q.text("from"), To: q.text("to"),
 	}
 	read := map[string]bool{}
@@ -478,7 +482,7 @@ func (g *topologyGraph) facts(t *Topology, q *query) finding.Topology {
 				r.Lag = time.Duration(*e.LagNs)
 			}
 			if w, ok := g.watchedBy(e); ok {
-				r.Stands = w.State == exporters.LagStall || w.State == exporters.LagStop
+				r.Stands = standsStill(w.State)
 			}
 			out.Readings = append(out.Readings, r)
 		}
@@ -488,6 +492,27 @@ func (g *topologyGraph) facts(t *Topology, q *query) finding.Topology {
 			out.Unread = append(out.Unread, n.Name)
 		}
 	}
+	if g.ours {
+		out.Readings = append(out.Readings, g.unseen()...)
+	}
+	return out
+}
+
+func standsStill(s exporters.LagState) bool {
+	return s == exporters.LagStall || s == exporters.LagStop
+}
+
+// unseen are the readings that the watcher knows and no message tells of: that no group
+// is behind may be said only when none of these is.
+func (g *topologyGraph) unseen() (out []finding.Reading) {
+	for at, w := range g.watched {
+		if g.edges[nodeID(nodeTopic, at.topic)+">"+nodeID(nodeGroup, at.group)] == nil && w.Lag > 0 {
+			out = append(out, finding.Reading{Topic: at.topic, Group: at.group, Lag: max(w.Behind, 0), Stands: standsStill(w.State), Unseen: finding.LagHref(w.Cluster, w.Group)})
+		}
+	}
+	slices.SortFunc(out, func(a, b finding.Reading) int {
+		return cmp.Or(cmp.Compare(b.Lag, a.Lag), strings.Compare(a.Group, b.Group), strings.Compare(a.Topic, b.Topic))
+	})
 	return out
 }
 

@@ -147,6 +147,26 @@ func TestTopologyTellsTheLagThatIsWatched(t *testing.T) {
 	if g.Finding.Rule != "stands" || g.Finding.Title == nil || !strings.Contains(g.Finding.String(), "Group audit stands still in orders, 3h0m0s behind") {
 		t.Errorf("finding %s: %s", g.Finding.Rule, g.Finding)
 	}
+	// So is a group that sends no spans: that nobody is behind may not be said because of it.
+	report := lagReport()
+	report.Clusters[0].Groups = append(report.Clusters[0].Groups[1:], exporters.LagGroup{Group: "silent", Topics: []exporters.LagTopic{{
+		Topic: "clicks", Partitions: []exporters.LagPartition{{State: exporters.LagStop, Lag: 7, Behind: 4 * time.Hour}},
+	}}})
+	h.deps.Lag = fakeLag{report}
+	if g := get[Topology](t, h, "/topology?from=-2h", http.StatusOK); !strings.Contains(g.Finding.String(), "Group silent stands still in clicks, 4h0m0s behind") || len(edgeIDs(g)) != 8 {
+		t.Errorf("of a silent group: %s, edges %v", g.Finding, edgeIDs(g))
+	}
+	for _, other := range []string{"&topic=orders", "&to=-10m"} {
+		if g := get[Topology](t, h, "/topology?from=-2h"+other, http.StatusOK); strings.Contains(g.Finding.String(), "silent") {
+			t.Errorf("%s tells of a group that it is not about: %s", other, g.Finding)
+		}
+	}
+	report.Project = 2
+	h.deps.Lag = fakeLag{report}
+	if g := get[Topology](t, h, "/topology?from=-2h", http.StatusOK); strings.Contains(g.Finding.String(), "silent") {
+		t.Errorf("a group of another project's watcher: %s", g.Finding)
+	}
+	h.deps.Lag = fakeLag{lagReport()}
 	// What is watched is of now, and not of ten minutes ago.
 	g = get[Topology](t, h, "/topology?from=-2h&to=-10m", http.StatusOK)
 	if e := edgeOf(t, g, "t:orders>g:audit"); e.LagNs == nil || time.Duration(*e.LagNs) >= time.Hour || g.Finding.Rule == "stands" {

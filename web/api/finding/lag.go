@@ -188,15 +188,15 @@ var lagTexts = []rule[lagFacts]{
 	{"spare", func(f lagFacts) bool {
 		return f.loses == nil && f.worst != nil && f.worst.State != exporters.LagOK && f.worst.Spare >= 0 && f.worst.Spare < exporters.LagNever
 	}, "", func(f lagFacts) []Piece {
-		return say(text("if nothing is read, retention deletes its first record in "), duration(f.worst.Spare), text("."))
+		return say(text("if nothing is read, retention deletes its first record in "), duration(f.worst.Spare).at(f.worst.href()), text("."))
 	}},
 	{"others", func(f lagFacts) bool { return f.notOK > 1 && f.Group == "" }, "", func(f lagFacts) []Piece {
-		return many(f.notOK-1, "more line is not OK.", "more lines are not OK.")
+		return manyAt(f.notOK-1, "more line is not OK.", "more lines are not OK.", query("/lag", "state", "not-ok"))
 	}},
 	{"furthest", func(f lagFacts) bool {
 		return f.notOK == 0 && f.Group == "" && f.furthest != nil && f.loses == nil && f.lost == nil
 	}, "", func(f lagFacts) []Piece {
-		return say(text("the furthest behind is "), link(f.furthest.Group, f.furthest.href()), text(" in "), strong(f.furthest.Topic), text(": "), duration(f.furthest.Behind), text("."))
+		return say(text("the furthest behind is "), link(f.furthest.Group, f.furthest.href()), text(" in "), strong(f.furthest.Topic), text(": "), duration(f.furthest.Behind).at(f.furthest.href()), text("."))
 	}},
 	{"away", func(f lagFacts) bool { return len(f.Away) > 0 && f.Groups > 0 }, "", func(f lagFacts) []Piece {
 		a := f.Away[0]

@@ -21,13 +21,16 @@ type Reading struct {
 	Lag              time.Duration // by how much it has read less than was written; zero when unknown
 	// Stands: the lag watcher sees records that nobody reads.
 	Stands bool
+	// Unseen is the page of the group where the lag watcher alone knows of it: no message
+	// that it read is stored.
+	Unseen string
 }
 
 // ForTopology says where records wait.
 func ForTopology(t Topology) Finding {
 	f := topologyFacts{Topology: t}
 	for _, r := range t.Readings {
-		if r.Messages == 0 && r.Lag > f.stopped.Lag {
+		if r.Unseen == "" && r.Messages == 0 && r.Lag > f.stopped.Lag {
 			f.stopped = r
 		}
 		if r.Stands && (f.stands.Group == "" || r.Lag > f.stands.Lag) {
@@ -63,6 +66,9 @@ type topologyFacts struct {
 const muchBehind = 10 * time.Second
 
 func (f topologyFacts) edge(r Reading) string {
+	if r.Unseen != "" {
+		return r.Unseen
+	}
 	topic := ""
 	if f.CutNodes > 0 { // it may be one of those that are left out
 		topic = r.Topic

@@ -1,6 +1,7 @@
 package finding
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -32,9 +33,22 @@ func TestTopologyFindings(t *testing.T) {
 	stands.Stands, stands.Lag = true, 150*time.Second
 	f("stands", ToneBad, Topology{Readings: []Reading{fine, stands}},
 		"Group payments stands still in orders, 2m30s behind | Records wait longest between orders and group payments: p99 9ms. 2 services, one topic, 2 groups; nothing is left out.")
+	unseen := Reading{Topic: "clicks", Group: "sessions", Lag: 40 * time.Second, Unseen: "/lag/group?group=sessions"}
+	f("behind", ToneWarn, Topology{Readings: []Reading{fine, unseen}},
+		"Group sessions is 40s behind in clicks | Records wait longest between orders and group payments: p99 9ms. 2 services, one topic, 2 groups; nothing is left out.")
+	unseen.Stands = true
+	f("stands", ToneBad, Topology{Readings: []Reading{fine, unseen}},
+		"Group sessions stands still in clicks, 40s behind | Records wait longest between orders and group payments: p99 9ms. 2 services, one topic, 2 groups; nothing is left out.")
 	f("unread", ToneWarn, Topology{Unread: []string{"logs"}}, "Records are written, and nobody has been seen to read them | 2 services, one topic, 0 groups; nothing is left out.")
 	f("unknown", ToneOK, Topology{Readings: []Reading{{Topic: "orders", Messages: 3}}, Unread: []string{"logs", "more"}},
 		"One group reads; how long records wait is unknown | 2 topics are written and nobody has been seen to read them, logs among them. 2 services, one topic, one group; nothing is left out.")
+}
+
+func TestAGroupThatNoMessageTellsOfLeadsToItsLag(t *testing.T) {
+	got := ForTopology(Topology{Services: 1, Topics: 1, Groups: 1, Readings: []Reading{{Topic: "clicks", Group: "sessions", Lag: time.Minute, Unseen: "/lag/group?group=sessions"}}})
+	if i := slices.IndexFunc(got.Title, func(p Piece) bool { return p.Href == "/lag/group?group=sessions" }); i < 0 {
+		t.Errorf("%q leads nowhere", got)
+	}
 }
 
 func TestWhatTheTopologyCountsLeadsThere(t *testing.T) {

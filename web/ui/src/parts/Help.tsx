@@ -1,30 +1,9 @@
 import { useEffect, useRef } from 'react'
+import { KEYS } from './keylist'
 import { PAGES } from './Shell'
 
-const KEYS: [string[], string][] = [
-  [['/'], 'search: filters, words, or what names one message: orders/3@918273, an id, key:…'],
-  [['j', 'k'], 'next and previous row'],
-  [['Enter'], 'open the row'],
-  [['Esc'], 'back to the list; out of a field'],
-  [['z'], 'time axis: folded, linear, logarithmic'],
-  [['+', '-', '0'], 'trace: nearer, farther, all of the time'],
-  [['s'], 'trace: the time of the row'],
-  [['<', '>'], 'trace: earlier, later'],
-  [['←', '→'], 'trace: shut, open what is below the row'],
-  [['f'], 'trace: find rows'],
-  [['n', 'N'], 'trace: next, previous hit'],
-  [['e'], 'trace: only what failed'],
-  [['p'], 'trace: critical path on the rows'],
-  [['x', 'X'], 'issues: choose the row, or all rows from the last chosen one'],
-  [['[', ']'], 'longer, shorter time'],
-  [[',', '.'], 'topology: one step earlier, later'],
-  [['v'], 'topology: graph or table; trace: waterfall, lanes or table'],
-  [['↑', '↓', '←', '→'], 'heat map of a topic: the next cell'],
-  [['c'], 'copy a link to what you see'],
-]
-
 /** All keys; those of the pages come from the rail itself. */
-const keys = (): [string[], string][] => [...KEYS, ...PAGES.map((p): [string[], string] => [['g', p.key], p.name.toLowerCase()]), [['?'], 'this help']]
+const keys = () => [...KEYS, ...PAGES.map((p) => [['g', p.key], p.name.toLowerCase()] as const), [['?'], 'this help'] as const]
 
 export function Help({ close }: { close: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null)

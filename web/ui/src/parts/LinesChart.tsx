@@ -2,6 +2,7 @@ import { useEffect, useRef } from 'react'
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
 import { useWidth } from '../lib/hooks'
+import { sparse } from './sparse'
 
 export interface Line {
   label: string
@@ -112,17 +113,6 @@ export function decades(min: number, max: number): number[] {
   return Array.from({ length: Math.floor((high - low) / every) + 1 }, (_, i) => Math.pow(10, low + i * every))
 }
 
-/** A line that would not be seen: most of its points stand alone. */
-function sparse(values: readonly (number | null)[]): boolean {
-  let known = 0
-  let alone = 0
-  values.forEach((v, i) => {
-    if (v === null) return
-    known++
-    if ((values[i - 1] ?? null) === null && (values[i + 1] ?? null) === null) alone++
-  })
-  return known > 0 && alone * 2 >= known
-}
 
 /** A time on the axis: with its day when the axis spans more than one. */
 function clock(t: number, times: readonly number[]): string {

@@ -2,6 +2,7 @@ import { useEffect, useRef } from 'react'
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
 import { useWidth } from '../lib/hooks'
+import { sparse } from './sparse'
 
 export interface TimeChartProps {
   /** What it shows, in words: its name for those who do not see it. */
@@ -46,7 +47,7 @@ export default function TimeChart({ label, times, values, format, steps, token, 
             { ...axis, space: 80, size: 28, values: (_, splits) => splits.map((t) => clock(t, latest.current.times)) },
             { ...axis, size: 70, space: 34, ...(steps ? { incrs: steps as number[] } : {}), values: (_, splits) => splits.map((v) => latest.current.format(v)) },
           ],
-          series: [{}, { stroke: colour(token), fill: `color-mix(in srgb, ${colour(token)} 18%, transparent)`, width: 1.75, points: { show: false }, spanGaps: false }],
+          series: [{}, { stroke: colour(token), fill: `color-mix(in srgb, ${colour(token)} 18%, transparent)`, width: 1.75, points: { show: () => sparse(latest.current.values), size: 5 }, spanGaps: false }],
           hooks: {
             setCursor: [
               (u) => {

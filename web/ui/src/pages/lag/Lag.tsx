@@ -206,7 +206,9 @@ function Line({ l, gone, clusters, now }: { l: LagLine; gone: boolean; clusters:
         <Word text={drained(l.drained, l.state)} />
       </td>
       <td data-label="Deleted in">
-        <Deleted {...del} />
+        <Link to={groupPage(l)} aria-label={plain(`Unread deleted in ${del.text}: partitions of ${l.group}`)}>
+          <Deleted {...del} />
+        </Link>
       </td>
       <td className="wide">
         <Spark values={l.behind} state={l.state} />

@@ -13,6 +13,7 @@ import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { Shell } from '../../parts/Shell'
 import { Empty, Failed, Ghosts } from '../../parts/States'
+import { WHOLE } from '../../parts/steps'
 import { HopTable } from '../messages/Messages'
 import { Behind, Clusters, Deleted, LAG_RANGES, Rates, StateMark, Word } from './Lag'
 import { deleted, drained, rate, stateStyle, stretches } from './lag'
@@ -330,7 +331,7 @@ function Pair({ s, d, name }: { s: LagSeries; d: LagDetail; name: string }) {
           {name} <span className="muted">records behind</span>
         </h2>
         <Suspense fallback={<div className="timechart" />}>
-          <TimeChart label={plain(`Records behind of ${name}: last ${count(last(s.records))}, at most ${count(most(s.records))}`)} times={times} values={pad(s.records, slots)} format={(v) => count(v)} token="backlog" />
+          <TimeChart label={plain(`Records behind of ${name}: last ${count(last(s.records))}, at most ${count(most(s.records))}`)} times={times} values={pad(s.records, slots)} format={(v) => count(v)} steps={WHOLE} token="backlog" />
         </Suspense>
       </div>
     </div>
