@@ -289,6 +289,7 @@ type Pipeline struct {
 	kafka   *kafka.Metrics
 	handOn  *handOn
 	loops   []*consume.Loop
+	metrics *consume.Metrics
 	pingers []pinger
 	log     *slog.Logger
 
@@ -347,6 +348,7 @@ func New(cfg Config, deps Deps, reg prometheus.Registerer, log *slog.Logger) (*P
 	if err != nil {
 		return nil, err
 	}
+	p.metrics = loopMetrics
 	clockMetrics, err := hops.NewClockMetrics(reg)
 	if err != nil {
 		return nil, err
@@ -558,6 +560,9 @@ func (p *Pipeline) Ready(ctx context.Context) error {
 	}
 	return errors.Join(errs...)
 }
+
+// Failures gives what each stage last failed by, newest first.
+func (p *Pipeline) Failures() []consume.Failure { return p.metrics.Failures() }
 
 // Gaps gives the stretches of the topics that were deleted before they were
 // read. One that is not accepted is a partition that stands still.

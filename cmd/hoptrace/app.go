@@ -381,7 +381,7 @@ func (a *app) pipeline(context.Context) (lifecycle.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.reporter.watch(line.Gaps)
+	a.reporter.watch(line)
 	return line, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,17 +28,17 @@ var reported = []selftelemetry.Kept{
 	{Name: "hoptrace_collector_spool_bytes"},
 	{Name: "hoptrace_collector_spool_max_bytes"},
 	{Name: "hoptrace_collector_spool_requests"},
-	{Name: "hoptrace_consume_records_total", By: []string{"stage"}},
-	{Name: "hoptrace_consume_items_total", By: []string{"stage"}},
-	{Name: "hoptrace_consume_batches_total", By: []string{"stage"}},
-	{Name: "hoptrace_consume_handle_seconds", By: []string{"stage"}},
-	{Name: "hoptrace_consume_commit_errors_total", By: []string{"stage"}},
-	{Name: "hoptrace_consume_fetch_errors_total", By: []string{"stage"}},
-	{Name: "hoptrace_consume_dead_letters_total", By: []string{"stage"}},
-	{Name: "hoptrace_consume_retries_total", By: []string{"stage"}},
-	{Name: "hoptrace_consume_panics_total", By: []string{"stage"}},
-	{Name: "hoptrace_consume_gaps_total", By: []string{"stage"}},
-	{Name: "hoptrace_consume_lost_records_total", By: []string{"stage"}},
+	{Name: "hoptrace_consume_records_total", By: []string{"stage", "topic"}},
+	{Name: "hoptrace_consume_items_total", By: []string{"stage", "topic"}},
+	{Name: "hoptrace_consume_batches_total", By: []string{"stage", "topic"}},
+	{Name: "hoptrace_consume_handle_seconds", By: []string{"stage", "topic"}},
+	{Name: "hoptrace_consume_commit_errors_total", By: []string{"stage", "topic"}},
+	{Name: "hoptrace_consume_fetch_errors_total", By: []string{"stage", "topic"}},
+	{Name: "hoptrace_consume_dead_letters_total", By: []string{"stage", "topic"}},
+	{Name: "hoptrace_consume_retries_total", By: []string{"stage", "topic"}},
+	{Name: "hoptrace_consume_panics_total", By: []string{"stage", "topic"}},
+	{Name: "hoptrace_consume_gaps_total", By: []string{"stage", "topic"}},
+	{Name: "hoptrace_consume_lost_records_total", By: []string{"stage", "topic"}},
 	{Name: "hoptrace_consume_lag_records", By: []string{"stage", "topic"}},
 	{Name: "hoptrace_consume_stalled_partition", By: []string{"stage", "topic"}},
 	{Name: "hoptrace_pipeline_batch_items", By: []string{"stage"}},
@@ -58,15 +59,21 @@ type reporter struct {
 	stop    context.CancelFunc
 	done    sync.WaitGroup
 
-	mu   sync.Mutex           // guards the following
-	gaps func() []consume.Gap // nil until a pipeline is there
+	mu   sync.Mutex // guards the following
+	line line       // nil until a pipeline is there
 }
 
-// watch has the gaps of a pipeline reported from now on.
-func (r *reporter) watch(gaps func() []consume.Gap) {
+// line is what a pipeline tells besides its metrics.
+type line interface {
+	Gaps() []consume.Gap
+	Failures() []consume.Failure
+}
+
+// watch has what a pipeline tells reported from now on.
+func (r *reporter) watch(l line) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.gaps = gaps
+	r.line = l
 }
 
 func (*reporter) Name() string { return "reporter" }
@@ -123,11 +130,29 @@ func (r *reporter) report(now time.Time) exporters.ProcessReport {
 	out := exporters.ProcessReport{
 		Instance: r.a.role.name + "@" + net.JoinHostPort(host, port), Role: r.a.role.name, Host: host, Version: selftelemetry.Version(), Started: r.started, At: now, Values: values,
 	}
+	logical := r.a.settings.Kafka.Topics.Logical
+	out.Values = byLogicalTopic(values, logical)
 	r.mu.Lock()
-	gaps := r.gaps
+	l := r.line
 	r.mu.Unlock()
-	if gaps != nil {
-		out.Notes = standing(gaps(), r.a.settings.Kafka.Topics.Logical)
+	if l != nil {
+		out.Notes = standing(l.Gaps(), logical)
+		for _, f := range l.Failures() {
+			out.Notes["failed/"+f.Stage+"/"+logical(f.Topic)+"/"+string(f.Kind)] = strconv.FormatInt(f.At.UnixNano(), 10) + " " + f.Says
+		}
+	}
+	return out
+}
+
+// byLogicalTopic has the topics of values named as the table of stages does, whatever
+// Kafka calls them.
+func byLogicalTopic(values map[string]float64, logical func(string) string) map[string]float64 {
+	out := make(map[string]float64, len(values))
+	for key, v := range values {
+		if at := strings.LastIndexByte(key, '/'); at >= 0 && strings.HasPrefix(key, "consume_") {
+			key = key[:at+1] + logical(key[at+1:])
+		}
+		out[key] += v
 	}
 	return out
 }

@@ -142,7 +142,8 @@ func (l *Loop) fetchErrors(ctx context.Context, fetches kgo.Fetches) (stopped bo
 			l.log.Error("a batch decompresses beyond all bounds: the partition stands still; "+
 				"stop the group and set its offset past the batch with Kafka's tools", "partition", partition, "error", err)
 		default:
-			l.metrics.fetchErrors.WithLabelValues(l.cfg.Stage).Inc()
+			l.metrics.fetchErrors.WithLabelValues(l.cfg.Stage, l.cfg.Topic).Inc()
+			l.metrics.failed.note(l.cfg, FailedFetch, err)
 			l.log.Warn("cannot fetch", "partition", partition, "error", err)
 			wait = true
 		}

@@ -183,7 +183,7 @@ func (l *Loop) onAssigned(_ context.Context, _ *kgo.Client, assigned map[string]
 		l.owned[p] = &owned{gen: l.gen, position: -1, next: -1, end: -1}
 	}
 	if n := len(assigned[l.cfg.Topic]); n > 0 {
-		l.metrics.rebalances.WithLabelValues(l.cfg.Stage, "assigned").Inc()
+		l.metrics.rebalances.WithLabelValues(l.cfg.Stage, l.cfg.Topic, "assigned").Inc()
 		l.log.Info("partitions assigned", "partitions", assigned[l.cfg.Topic])
 	}
 }
@@ -203,7 +203,7 @@ func (l *Loop) onRevoked(ctx context.Context, _ *kgo.Client, revoked map[string]
 	}
 	l.mu.Unlock()
 	if n := len(revoked[l.cfg.Topic]); n > 0 {
-		l.metrics.rebalances.WithLabelValues(l.cfg.Stage, "revoked").Inc()
+		l.metrics.rebalances.WithLabelValues(l.cfg.Stage, l.cfg.Topic, "revoked").Inc()
 		l.log.Info("partitions revoked", "partitions", revoked[l.cfg.Topic])
 	}
 	if len(told) > 0 {

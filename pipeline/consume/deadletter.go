@@ -92,7 +92,7 @@ func (l *Loop) writeLetter(ctx context.Context, r *Record, reason string) error 
 	if err != nil {
 		return fmt.Errorf("cannot write the dead letter of partition %d offset %d: %w", r.Partition, r.Offset, err)
 	}
-	l.metrics.deadLetters.WithLabelValues(l.cfg.Stage).Inc()
+	l.metrics.deadLetters.WithLabelValues(l.cfg.Stage, l.cfg.Topic).Inc()
 	l.log.Warn("record put aside", "partition", r.Partition, "offset", r.Offset, "dlq", l.cfg.DLQ, "reason", cut(reason, 200))
 	return nil
 }

@@ -72,7 +72,7 @@ func (l *Loop) gap(ctx context.Context, partition int32, cause error) {
 
 	attrs := []any{"partition", partition, "committed", g.From, "earliest", g.To, "lost_records", g.Lost(), "cause", cause}
 	if !known || previous.From != g.From || previous.To != g.To || previous.Accepted != g.Accepted {
-		l.metrics.gaps.WithLabelValues(l.cfg.Stage, strconv.FormatBool(g.Accepted)).Inc()
+		l.metrics.gaps.WithLabelValues(l.cfg.Stage, l.cfg.Topic, strconv.FormatBool(g.Accepted)).Inc()
 	}
 	if !g.Accepted {
 		l.metrics.stalled.WithLabelValues(l.cfg.Stage, l.cfg.Topic, partitionLabel(partition)).Set(1)
@@ -81,7 +81,7 @@ func (l *Loop) gap(ctx context.Context, partition int32, cause error) {
 			"to choose another offset, stop the group and set its offset with Kafka's tools", attrs...)
 		return
 	}
-	l.metrics.lost.WithLabelValues(l.cfg.Stage).Add(float64(g.Lost()))
+	l.metrics.lost.WithLabelValues(l.cfg.Stage, l.cfg.Topic).Add(float64(g.Lost()))
 	l.log.Error("records are gone before they were read: going on at the earliest, as pipeline.accept_gaps says", attrs...)
 	// Not committed here: records from before the gap may be in the batch at
 	// hand, and the next batch's commit comes soon enough.

@@ -47,7 +47,7 @@ func (l *Loop) process(pollCtx, workCtx context.Context, b batch) {
 		t.DeadLetters = len(dead)
 		return l.writeDead(pollCtx, workCtx, dead)
 	})
-	l.metrics.handle.WithLabelValues(l.cfg.Stage).Observe(time.Since(begun).Seconds())
+	l.metrics.handle.WithLabelValues(l.cfg.Stage, l.cfg.Topic).Observe(time.Since(begun).Seconds())
 	// A wait for the dead-letter topic lets rebalances happen, too.
 	if b.records = l.stillOwned(b.records); !ok || len(b.records) == 0 {
 		return
@@ -57,12 +57,12 @@ func (l *Loop) process(pollCtx, workCtx context.Context, b batch) {
 
 	l.commit(workCtx, b.records)
 	t.Committed = time.Now()
-	l.metrics.commit.WithLabelValues(l.cfg.Stage).Observe(t.Committed.Sub(t.Handled).Seconds())
-	l.metrics.batches.WithLabelValues(l.cfg.Stage).Inc()
-	l.metrics.records.WithLabelValues(l.cfg.Stage).Add(float64(t.Records))
-	l.metrics.items.WithLabelValues(l.cfg.Stage).Add(float64(t.Items))
-	l.metrics.bytes.WithLabelValues(l.cfg.Stage).Add(float64(t.Bytes))
-	l.metrics.age.WithLabelValues(l.cfg.Stage).Observe(t.Handled.Sub(t.OldestRecord).Seconds())
+	l.metrics.commit.WithLabelValues(l.cfg.Stage, l.cfg.Topic).Observe(t.Committed.Sub(t.Handled).Seconds())
+	l.metrics.batches.WithLabelValues(l.cfg.Stage, l.cfg.Topic).Inc()
+	l.metrics.records.WithLabelValues(l.cfg.Stage, l.cfg.Topic).Add(float64(t.Records))
+	l.metrics.items.WithLabelValues(l.cfg.Stage, l.cfg.Topic).Add(float64(t.Items))
+	l.metrics.bytes.WithLabelValues(l.cfg.Stage, l.cfg.Topic).Add(float64(t.Bytes))
+	l.metrics.age.WithLabelValues(l.cfg.Stage, l.cfg.Topic).Observe(t.Handled.Sub(t.OldestRecord).Seconds())
 	l.publishLag()
 	if l.cfg.OnBatch != nil {
 		l.cfg.OnBatch(t)
@@ -86,7 +86,8 @@ func (l *Loop) retry(pollCtx, workCtx context.Context, records *[]Record, what s
 			return false
 		}
 		wait := backoff(try, l.cfg.MaxBackoff)
-		l.metrics.retries.WithLabelValues(l.cfg.Stage).Inc()
+		l.metrics.retries.WithLabelValues(l.cfg.Stage, l.cfg.Topic).Inc()
+		l.metrics.failed.note(l.cfg, FailedHandling, err)
 		l.log.Error(what, "try", try, "wait", wait.Round(time.Millisecond), "records", len(*records), "error", err)
 		l.cl.AllowRebalance()
 		sleep(pollCtx, wait)
@@ -196,7 +197,8 @@ func (l *Loop) handlePart(ctx context.Context, records []Record, panics *int) ([
 	if !panicked {
 		return dead, err
 	}
-	l.metrics.panics.WithLabelValues(l.cfg.Stage).Inc()
+	l.metrics.panics.WithLabelValues(l.cfg.Stage, l.cfg.Topic).Inc()
+	l.metrics.failed.note(l.cfg, FailedPanic, err)
 	if len(records) == 1 {
 		r := &records[0]
 		if *panics++; *panics > maxPanics {
@@ -235,7 +237,8 @@ func (l *Loop) commit(ctx context.Context, records []Record) {
 			failed = commitError(resp, err)
 		})
 	if failed != nil {
-		l.metrics.commitErrors.WithLabelValues(l.cfg.Stage).Inc()
+		l.metrics.commitErrors.WithLabelValues(l.cfg.Stage, l.cfg.Topic).Inc()
+		l.metrics.failed.note(l.cfg, FailedCommit, failed)
 		l.log.Error("cannot commit; the records may come again after a restart", "error", failed)
 		return
 	}

@@ -389,8 +389,11 @@ func TestFailingHandlerIsTriedAgainUntilItWorks(t *testing.T) {
 	if tries != 4 {
 		t.Errorf("%d tries; want 4", tries)
 	}
-	if got := testutil.ToFloat64(l.metrics.retries.WithLabelValues("test")); got != 3 {
+	if got := testutil.ToFloat64(l.metrics.retries.WithLabelValues("test", "in")); got != 3 {
 		t.Errorf("%v retries counted; want 3", got)
+	}
+	if got := l.metrics.Failures(); len(got) != 1 || got[0].Kind != FailedHandling || got[0].Stage != "test" || got[0].Topic != "in" || got[0].At.IsZero() || !strings.Contains(got[0].Says, "store is down") {
+		t.Errorf("failures %+v; want the last of handling", got)
 	}
 }
 

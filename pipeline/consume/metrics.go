@@ -10,19 +10,21 @@ import (
 	"github.com/hoptrace/hoptrace/internal/kafka"
 )
 
-// Metrics are those of all loops of a process; a loop is told apart by its
-// stage.
+// Metrics are those of all loops of a process; a loop is told apart by its stage and
+// topic: two may be of one stage.
 type Metrics struct {
 	kafka *kafka.Metrics
 
-	records, items, bytes, batches *prometheus.CounterVec   // stage
-	handle, commit, age            *prometheus.HistogramVec // stage
-	commitErrors, fetchErrors      *prometheus.CounterVec   // stage
-	deadLetters, retries, panics   *prometheus.CounterVec   // stage
-	rebalances                     *prometheus.CounterVec   // stage, what
-	gaps                           *prometheus.CounterVec   // stage, accepted
-	lost                           *prometheus.CounterVec   // stage
+	records, items, bytes, batches *prometheus.CounterVec   // stage, topic
+	handle, commit, age            *prometheus.HistogramVec // stage, topic
+	commitErrors, fetchErrors      *prometheus.CounterVec   // stage, topic
+	deadLetters, retries, panics   *prometheus.CounterVec   // stage, topic
+	rebalances                     *prometheus.CounterVec   // stage, topic, what
+	gaps                           *prometheus.CounterVec   // stage, topic, accepted
+	lost                           *prometheus.CounterVec   // stage, topic
 	lag, stalled                   *prometheus.GaugeVec     // stage, topic, partition
+
+	failed failures
 }
 
 // NewMetrics registers the loops' metrics with reg. km, which may be nil, is
@@ -45,13 +47,13 @@ func NewMetrics(reg prometheus.Registerer, km *kafka.Metrics) (*Metrics, error) 
 // newMetrics makes metrics that nobody gathers yet.
 func newMetrics() *Metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "hoptrace", Subsystem: "consume", Name: name, Help: help}, append([]string{"stage"}, labels...))
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "hoptrace", Subsystem: "consume", Name: name, Help: help}, append([]string{"stage", "topic"}, labels...))
 	}
 	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "hoptrace", Subsystem: "consume", Name: name, Help: help}, append([]string{"stage"}, labels...))
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "hoptrace", Subsystem: "consume", Name: name, Help: help}, append([]string{"stage", "topic"}, labels...))
 	}
 	histogram := func(name, help string, buckets []float64) *prometheus.HistogramVec {
-		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "hoptrace", Subsystem: "consume", Name: name, Help: help, Buckets: buckets}, []string{"stage"})
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "hoptrace", Subsystem: "consume", Name: name, Help: help, Buckets: buckets}, []string{"stage", "topic"})
 	}
 	seconds := []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
 	return &Metrics{
@@ -70,8 +72,8 @@ func newMetrics() *Metrics {
 		rebalances:   counter("rebalances_total", "Times that partitions came or went.", "what"),
 		gaps:         counter("gaps_total", "Times that the next record was gone.", "accepted"),
 		lost:         counter("lost_records_total", "Records skipped over by accepted gaps."),
-		lag:          gauge("lag_records", "Records behind the last committed one.", "topic", "partition"),
-		stalled:      gauge("stalled_partition", "1 while a partition stands still because of a gap.", "topic", "partition"),
+		lag:          gauge("lag_records", "Records behind the last committed one.", "partition"),
+		stalled:      gauge("stalled_partition", "1 while a partition stands still because of a gap.", "partition"),
 	}
 }
 

@@ -114,7 +114,7 @@ func TestDeadLetterTopicThatCannotBeWrittenStopsTheStage(t *testing.T) {
 	l := startLoop(t, f.cfg, s)
 	f.produce(t, 0, "bad")
 	eventually(t, "writing the dead letter is tried again", func() bool {
-		return testutil.ToFloat64(l.metrics.retries.WithLabelValues("test")) >= 2
+		return testutil.ToFloat64(l.metrics.retries.WithLabelValues("test", "in")) >= 2
 	})
 	if got := f.committed(t, 0); got != -1 {
 		t.Fatalf("committed %d before the dead letter is durable", got)
@@ -255,7 +255,7 @@ func TestHandlerThatAlwaysPanicsIsNotTakenForPoison(t *testing.T) {
 	f.produce(t, 0, values...)
 	s := &stage{handle: func([]Record) ([]DeadLetter, error) { panic("nil store") }}
 	l := startLoop(t, f.cfg, s)
-	eventually(t, "the batch is tried again", func() bool { return testutil.ToFloat64(l.metrics.retries.WithLabelValues("test")) >= 1 })
+	eventually(t, "the batch is tried again", func() bool { return testutil.ToFloat64(l.metrics.retries.WithLabelValues("test", "in")) >= 1 })
 	if dead := f.dead(t); len(dead) != 0 || f.committed(t, 0) != -1 {
 		t.Errorf("%d dead letters, committed %d; want none", len(dead), f.committed(t, 0))
 	}
@@ -299,7 +299,7 @@ func TestPartitionWhoseRecordsAreGoneStandsStill(t *testing.T) {
 	if got := testutil.ToFloat64(l.metrics.stalled.WithLabelValues("test", "in", "0")); got != 1 {
 		t.Errorf("stalled_partition = %v; want 1", got)
 	}
-	if got := testutil.ToFloat64(l.metrics.gaps.WithLabelValues("test", "false")); got != 1 {
+	if got := testutil.ToFloat64(l.metrics.gaps.WithLabelValues("test", "in", "false")); got != 1 {
 		t.Errorf("gaps_total = %v; want 1", got)
 	}
 }
@@ -316,7 +316,7 @@ func TestAcceptedGapGoesOnAtTheEarliestRecordAndIsCounted(t *testing.T) {
 	if gaps := l.Gaps(); len(gaps) != 1 || !gaps[0].Accepted || gaps[0].Lost() != 4 {
 		t.Errorf("gaps %+v; want one of 4 records, accepted", gaps)
 	}
-	if got := testutil.ToFloat64(l.metrics.lost.WithLabelValues("test")); got != 4 {
+	if got := testutil.ToFloat64(l.metrics.lost.WithLabelValues("test", "in")); got != 4 {
 		t.Errorf("lost_records_total = %v; want 4", got)
 	}
 }

@@ -63,32 +63,42 @@ type HealthCollector struct {
 // HealthStage is one stage, all processes that run it together. Counts are of the
 // stretch shown, rates of the last minute.
 type HealthStage struct {
-	Name        string     `json:"name"`
-	Topic       string     `json:"topic"`
-	DLQ         string     `json:"dlq"`
-	Group       string     `json:"group"`
-	Does        string     `json:"does"`
-	State       string     `json:"state"`
-	Why         string     `json:"why"`
-	Processes   int        `json:"processes"`
-	Records     *float64   `json:"records"` // a second, read and made durable
-	Items       *float64   `json:"items"`   // a second: spans, events, points in them
-	Written     *float64   `json:"written"` // records a second onto the topic
-	LagRecords  *int64     `json:"lagRecords"`
-	BehindNs    *int64     `json:"behindNs"`
-	HandleNs    *int64     `json:"handleNs"` // mean from a batch complete to durable
-	WriteNs     *int64     `json:"writeNs"`  // mean of what the store took for a batch
-	Batches     int64      `json:"batches"`
-	Slow        int64      `json:"slow"` // batches that took more than a second
-	Retries     int64      `json:"retries"`
-	Errors      int64      `json:"errors"` // commits and fetches that failed, panics that were caught
-	DeadLetters int64      `json:"deadLetters"`
-	Gaps        int64      `json:"gaps"`      // times that the next record was gone
-	Lost        int64      `json:"lost"`      // records that accepted gaps skipped
-	Standing    []string   `json:"standing"`  // what stands still, and why
-	LastBatch   *Nanos     `json:"lastBatch"` // the report that first had it; null when there was none in the stretch
-	ItemsOver   []*float64 `json:"itemsOver"` // items a second over time
-	LagOver     []*float64 `json:"lagOver"`   // records over time
+	Name        string   `json:"name"`
+	Topic       string   `json:"topic"`
+	DLQ         string   `json:"dlq"`
+	Group       string   `json:"group"`
+	Does        string   `json:"does"`
+	State       string   `json:"state"`
+	Why         string   `json:"why"`
+	Processes   int      `json:"processes"`
+	Records     *float64 `json:"records"` // a second, read and made durable
+	Items       *float64 `json:"items"`   // a second: spans, events, points in them
+	Written     *float64 `json:"written"` // records a second onto the topic
+	LagRecords  *int64   `json:"lagRecords"`
+	BehindNs    *int64   `json:"behindNs"`
+	HandleNs    *int64   `json:"handleNs"` // mean from a batch complete to durable
+	WriteNs     *int64   `json:"writeNs"`  // mean of what the store took for a batch
+	Batches     int64    `json:"batches"`
+	Slow        int64    `json:"slow"` // batches that took more than a second
+	Retries     int64    `json:"retries"`
+	Errors      int64    `json:"errors"` // commits and fetches that failed, panics that were caught
+	DeadLetters int64    `json:"deadLetters"`
+	Gaps        int64    `json:"gaps"`     // times that the next record was gone
+	Lost        int64    `json:"lost"`     // records that accepted gaps skipped
+	Standing    []string `json:"standing"` // what stands still, and why
+	// Failures are the last ones of each process and kind in the stretch, newest first.
+	Failures  []HealthFailure `json:"failures"`
+	LastBatch *Nanos          `json:"lastBatch"` // the report that first had it; null when there was none in the stretch
+	ItemsOver []*float64      `json:"itemsOver"` // items a second over time
+	LagOver   []*float64      `json:"lagOver"`   // records over time
+}
+
+// HealthFailure is what a process last failed by, of one kind.
+type HealthFailure struct {
+	Kind    string `json:"kind"` // handling: it is tried again; fetching, committing; panic: it was caught
+	At      Nanos  `json:"at"`
+	Says    string `json:"says"`
+	Process string `json:"process"`
 }
 
 // HealthStore is one store.
@@ -616,15 +626,15 @@ func lagOfStages(r exporters.LagReport, stages []LineStage) map[string]stageLag 
 }
 
 func (w *healthWindow) stage(s LineStage, lag stageLag) HealthStage {
-	at := "/" + s.Name
+	at := "/" + s.Name            // what the stages of one name write together
 	inTopic := at + "/" + s.Topic // stages of one name read several topics
 	out := HealthStage{
-		Name: s.Name, Topic: s.Topic, DLQ: s.DLQ, Group: s.Group, Does: s.Does, Processes: w.runs("consume_lag_records" + inTopic), Standing: []string{},
-		Records: w.rate("consume_records_total" + at), Items: w.rate("consume_items_total" + at), HandleNs: w.mean("consume_handle_seconds", at), WriteNs: w.mean("pipeline_write_seconds", at),
-		Batches: int64(w.total("consume_batches_total" + at)), Slow: int64(w.total("consume_handle_seconds_slow" + at)), Retries: int64(w.total("consume_retries_total" + at)),
-		Errors:      int64(w.total("consume_commit_errors_total"+at) + w.total("consume_fetch_errors_total"+at) + w.total("consume_panics_total"+at)),
-		DeadLetters: int64(w.total("consume_dead_letters_total" + at)), Gaps: int64(w.total("consume_gaps_total" + at)), Lost: int64(w.total("consume_lost_records_total" + at)),
-		ItemsOver: w.over("consume_items_total" + at), LagOver: w.gauge("consume_lag_records" + inTopic),
+		Name: s.Name, Topic: s.Topic, DLQ: s.DLQ, Group: s.Group, Does: s.Does, Processes: w.runs("consume_lag_records" + inTopic), Standing: []string{}, Failures: []HealthFailure{},
+		Records: w.rate("consume_records_total" + inTopic), Items: w.rate("consume_items_total" + inTopic), HandleNs: w.mean("consume_handle_seconds", inTopic), WriteNs: w.mean("pipeline_write_seconds", at),
+		Batches: int64(w.total("consume_batches_total" + inTopic)), Slow: int64(w.total("consume_handle_seconds_slow" + inTopic)), Retries: int64(w.total("consume_retries_total" + inTopic)),
+		Errors:      int64(w.total("consume_commit_errors_total"+inTopic) + w.total("consume_fetch_errors_total"+inTopic) + w.total("consume_panics_total"+inTopic)),
+		DeadLetters: int64(w.total("consume_dead_letters_total" + inTopic)), Gaps: int64(w.total("consume_gaps_total" + inTopic)), Lost: int64(w.total("consume_lost_records_total" + inTopic)),
+		ItemsOver: w.over("consume_items_total" + inTopic), LagOver: w.gauge("consume_lag_records" + inTopic),
 	}
 	silent, runs := 0, 0
 	for _, rs := range w.by {
@@ -641,9 +651,12 @@ func (w *healthWindow) stage(s LineStage, lag stageLag) HealthStage {
 			if key == "stands"+inTopic || strings.HasPrefix(key, "stands"+inTopic+"/") {
 				out.Standing = append(out.Standing, note)
 			}
+			if kind, ok := strings.CutPrefix(key, "failed"+inTopic+"/"); ok {
+				out.Failures = appendFailure(out.Failures, last, kind, note, w.from)
+			}
 		}
 		for i := len(rs) - 1; i > 0; i-- {
-			if grown(&rs[i-1], &rs[i], "consume_batches_total"+at) > 0 {
+			if grown(&rs[i-1], &rs[i], "consume_batches_total"+inTopic) > 0 {
 				if t := nanos(rs[i].At.UnixNano()); out.LastBatch == nil || t > *out.LastBatch {
 					out.LastBatch = &t
 				}
@@ -652,6 +665,10 @@ func (w *healthWindow) stage(s LineStage, lag stageLag) HealthStage {
 		}
 	}
 	slices.Sort(out.Standing)
+	slices.SortFunc(out.Failures, func(a, b HealthFailure) int {
+		return cmp.Or(compareNanos(b.At, a.At), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Process, b.Process))
+	})
+	out.Failures = out.Failures[:min(len(out.Failures), maxHealthFailures)]
 	if v, ok := w.last("consume_lag_records"+inTopic, add); ok {
 		out.LagRecords = ptr(int64(v))
 	}
@@ -668,9 +685,23 @@ func (w *healthWindow) stage(s LineStage, lag stageLag) HealthStage {
 	return out
 }
 
+// maxHealthFailures bounds the failures of a stage that are told.
+const maxHealthFailures = 20
+
+// appendFailure adds what a process last failed by, of one kind, when that was in the
+// stretch. The note is its time in Unix ns and what the error says.
+func appendFailure(list []HealthFailure, of *exporters.ProcessReport, kind, note string, from time.Time) []HealthFailure {
+	at, says, _ := strings.Cut(note, " ")
+	ns, err := strconv.ParseInt(at, 10, 64)
+	if err != nil || ns < from.UnixNano() {
+		return list
+	}
+	return append(list, HealthFailure{Kind: kind, At: nanos(ns), Says: says, Process: of.Instance})
+}
+
 // state judges a stage; the first that holds is the worst.
 func (w *healthWindow) state(s LineStage, out *HealthStage, lag stageLag, runs, silent int) (state, why string) {
-	retried, _ := w.latest("consume_retries_total/" + s.Name)
+	retried, _ := w.latest("consume_retries_total/" + s.Name + "/" + s.Topic)
 	stands, _ := w.last("consume_stalled_partition/"+s.Name+"/"+s.Topic, add)
 	switch {
 	case runs == 0:

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/internal/deadletter"
@@ -37,7 +40,7 @@ func reportsOf(instance string, perSecond float64, until time.Time) []exporters.
 		}
 		n += 10 * perSecond
 		out = append(out, exporters.ProcessReport{Instance: instance, Role: "pipeline", Started: begun, At: at, Values: map[string]float64{
-			"consume_records_total/persist-spans": n, "consume_items_total/persist-spans": 50 * n, "consume_batches_total/persist-spans": n / 10,
+			"consume_records_total/persist-spans/ingest-spans": n, "consume_items_total/persist-spans/ingest-spans": 50 * n, "consume_batches_total/persist-spans/ingest-spans": n / 10,
 			"consume_lag_records/persist-spans/ingest-spans": 4, "pipeline_batch_items_count/persist-spans": n, "pipeline_batch_items_sum/persist-spans": 50 * n,
 			"pipeline_write_seconds_sum/persist-spans": n / 10 * .2, "pipeline_write_seconds_count/persist-spans": n / 10,
 		}})
@@ -94,15 +97,47 @@ func TestAProcessThatStoppedReportingIsFound(t *testing.T) {
 	}
 }
 
+func TestStagesOfOneNameAreToldApartByTheirTopics(t *testing.T) {
+	var reports []exporters.ProcessReport
+	for i := range 6 {
+		n := float64(i)
+		reports = append(reports, exporters.ProcessReport{Instance: "pipeline@a:1", Role: "pipeline", Started: testNow.Add(-time.Hour), At: testNow.Add(time.Duration(i-5) * 10 * time.Second), Values: map[string]float64{
+			"consume_records_total/persist-replays/a": 10 * n, "consume_records_total/persist-replays/b": 30 * n, "consume_dead_letters_total/persist-replays/b": n,
+		}})
+	}
+	h := healthHandler(t, reports, nil)
+	h.deps.Stages = []LineStage{{Name: "persist-replays", Topic: "a", Group: "a"}, {Name: "persist-replays", Topic: "b", Group: "b"}}
+	got := get[LineHealth](t, h, "/health", http.StatusOK).Stages
+	if a, b := value(got[0].Records), value(got[1].Records); a < .9 || a > 1.1 || b < 2.9 || b > 3.1 || got[0].DeadLetters != 0 || got[1].DeadLetters != 5 {
+		t.Errorf("%g and %g records a second, %d and %d letters; want 1 and 3, none and 5", a, b, got[0].DeadLetters, got[1].DeadLetters)
+	}
+}
+
 func TestWhatFailsAndWhatStandsStillIsSaid(t *testing.T) {
 	reports := reportsOf("pipeline@a:1", 3, testNow)
-	reports[len(reports)-1].Values["consume_retries_total/persist-spans"] = 4
+	reports[len(reports)-1].Values["consume_retries_total/persist-spans/ingest-spans"] = 4
 	got := get[LineHealth](t, healthHandler(t, reports, nil), "/health", http.StatusOK)
 	if s := got.Stages[0]; s.State != "failing" || s.Retries != 4 {
 		t.Errorf("the stage is %s with %d tries, want failing with 4", s.State, s.Retries)
 	}
-	reports[len(reports)-1].Notes = map[string]string{"stands/persist-spans/ingest-spans/2": "records 7 to 9 of partition 2 were deleted unread"}
+	note := func(ago time.Duration, says string) string {
+		return strconv.FormatInt(testNow.Add(-ago).UnixNano(), 10) + " " + says
+	}
+	reports[len(reports)-1].Notes = map[string]string{
+		"stands/persist-spans/ingest-spans/2":          "records 7 to 9 of partition 2 were deleted unread",
+		"failed/persist-spans/ingest-spans/handling":   note(time.Minute, "the store: connection refused"),
+		"failed/persist-spans/ingest-spans/committing": note(2*time.Minute, "not the coordinator"),
+		"failed/persist-spans/ingest-spans/fetching":   note(48*time.Hour, "long ago"),
+		"failed/persist-spans/other/panic":             note(time.Minute, "of another topic"),
+	}
 	got = get[LineHealth](t, healthHandler(t, reports, nil), "/health", http.StatusOK)
+	want := []HealthFailure{
+		{Kind: "handling", At: nanos(testNow.Add(-time.Minute).UnixNano()), Says: "the store: connection refused", Process: "pipeline@a:1"},
+		{Kind: "committing", At: nanos(testNow.Add(-2 * time.Minute).UnixNano()), Says: "not the coordinator", Process: "pipeline@a:1"},
+	}
+	if diff := cmp.Diff(want, got.Stages[0].Failures); diff != "" {
+		t.Errorf("failures (-want +got):\n%s", diff)
+	}
 	if s := got.Stages[0]; s.State != "stopped" || s.Why != "records 7 to 9 of partition 2 were deleted unread" || len(s.Standing) != 1 {
 		t.Errorf("the stage is %+v", s)
 	}

@@ -19,6 +19,35 @@ test("health begins with a finding, draws the line and opens a stage", async ({ 
   await shot(page, "health-light");
 });
 
+test("how often a stage failed leads to what it failed by last", async ({ page }) => {
+  // Nothing fails on a server that is well: the answer of one whose store was away for a moment.
+  await page.route("**/api/v1/health?*", async (route) => {
+    const answer = await route.fetch();
+    const body = (await answer.json()) as { stages: { name: string; retries: number; errors: number; failures: object[] }[] };
+    const stage = body.stages.find((s) => s.name === "persist-spans")!;
+    const at = String(BigInt(Date.now() - 60_000) * 1_000_000n);
+    Object.assign(stage, { state: "failing", why: "what it did failed 3 times in the last minute, and is tried again", batches: 9 });
+    stage.retries = 3;
+    stage.errors = 1;
+    stage.failures = [
+      { kind: "handling", at, says: "cannot write 512 spans: connection refused", process: "all@vm:1" },
+      { kind: "committing", at, says: "NOT_COORDINATOR", process: "all@vm:1" },
+    ];
+    await route.fulfill({ response: answer, json: body });
+  });
+  await page.goto("/health");
+  await finding(page);
+  await page.getByRole("link", { name: "3 tries again of persist-spans: what failed last" }).click();
+  await expect(page).toHaveURL(/stage=persist-spans.*#failures$/);
+  const last = page.getByRole("region", { name: "What failed last of persist-spans" });
+  await expect(last.getByRole("listitem")).toHaveText([/1.m ago a batch failed, and is tried again: cannot write 512 spans: connection refused/, /it could not commit: NOT_COORDINATOR/]);
+  await accessible(page);
+  await last.scrollIntoViewIfNeeded();
+  await shot(page, "health-failures-light");
+  await page.getByRole("link", { name: "1 error of persist-spans: what failed last" }).click();
+  await expect(last).toBeInViewport();
+});
+
 test("a dead letter is looked at and discarded by a plan, and what it held is scrubbed", async ({ page }) => {
   await page.goto("/health/letters");
   expect(await finding(page)).toMatch(/dead letters? waits? for somebody/);

@@ -3096,12 +3096,25 @@ export interface components {
             lost: number;
             /** @description what stands still, and why */
             standing: string[];
+            /** @description Failures are the last ones of each process and kind in the stretch, newest first. */
+            failures: components["schemas"]["HealthFailure"][];
             /** @description the report that first had it; null when there was none in the stretch */
             lastBatch: components["schemas"]["Nanos"] | null;
             /** @description items a second over time */
             itemsOver: (number | null)[];
             /** @description records over time */
             lagOver: (number | null)[];
+        };
+        /** @description HealthFailure is what a process last failed by, of one kind. */
+        HealthFailure: {
+            /**
+             * @description handling: it is tried again; fetching, committing; panic: it was caught
+             * @enum {string}
+             */
+            kind: "handling" | "fetching" | "committing" | "panic";
+            at: components["schemas"]["Nanos"];
+            says: string;
+            process: string;
         };
         /** @description HealthStore is one store. */
         HealthStore: {
@@ -4275,6 +4288,7 @@ export type LineHealth = components['schemas']['LineHealth'];
 export type HealthProcess = components['schemas']['HealthProcess'];
 export type HealthCollector = components['schemas']['HealthCollector'];
 export type HealthStage = components['schemas']['HealthStage'];
+export type HealthFailure = components['schemas']['HealthFailure'];
 export type HealthStore = components['schemas']['HealthStore'];
 export type HealthWeb = components['schemas']['HealthWeb'];
 export type DeadLetterList = components['schemas']['DeadLetterList'];

@@ -14,6 +14,7 @@ import { Link } from '../../parts/Link'
 import { Moved } from '../../parts/Live'
 import { Shell, type TimeRanges } from '../../parts/Shell'
 import { Empty, Failed, Ghosts } from '../../parts/States'
+import { WHOLE } from '../../parts/steps'
 import { sparkPath } from '../lag/lag'
 import { ENDS, amount, nameOf } from '../ledger/ledger'
 import { behind, keyOf, slots, split, stageOf, STATES } from './health'
@@ -155,7 +156,7 @@ function StageRow({ s, d, open, set }: { s: HealthStage; d: LineHealth; open: bo
   return (
     <>
       <tr className={open ? 'sel' : undefined}>
-        <td className="name" data-label="Group">
+        <td className="name" data-label="Stage">
           <button type="button" className="rowbutton" data-row aria-expanded={open} onClick={() => set(open ? '' : keyOf(s))}>
             <b>{s.name}</b>
           </button>
@@ -176,10 +177,10 @@ function StageRow({ s, d, open, set }: { s: HealthStage; d: LineHealth; open: bo
         <td className="num wide">{time(s.handleNs)}</td>
         <td className="num wide">{time(s.writeNs)}</td>
         <td className="num" data-label="Tries again">
-          <Count n={s.retries} bad />
+          <Failures n={s.retries} what={s.retries === 1 ? 'try again' : 'tries again'} s={s} />
         </td>
         <td className="num" data-label="Errors">
-          <Count n={s.errors} bad />
+          <Failures n={s.errors} what={s.errors === 1 ? 'error' : 'errors'} s={s} />
         </td>
         <td className="num" data-label="Put aside">
           {s.deadLetters > 0 ? <Link to={'/health/letters?topic=' + encodeURIComponent(s.dlq)}>{count(s.deadLetters)}</Link> : <Count n={0} />}
@@ -205,6 +206,51 @@ function StageRow({ s, d, open, set }: { s: HealthStage; d: LineHealth; open: bo
   )
 }
 
+/** How often something failed, leading to what it failed by last. */
+function Failures({ n, what, s }: { n: number; what: string; s: HealthStage }) {
+  const search = useSearch()
+  if (n === 0) return <Count n={0} />
+  return (
+    <Link to={'/health' + withParams(search, { stage: keyOf(s) }) + '#failures'} className="bad" aria-label={plain(`${count(n)} ${what} of ${s.name}: what failed last`)}>
+      {count(n)}
+    </Link>
+  )
+}
+
+const KINDS: Record<HealthStage['failures'][number]['kind'], string> = {
+  handling: 'a batch failed, and is tried again',
+  fetching: 'it could not fetch',
+  committing: 'it could not commit',
+  panic: 'it panicked, which was caught',
+}
+
+/** What a stage failed by last, of each kind and process. */
+function LastFailures({ s, processes }: { s: HealthStage; processes: number }) {
+  if (s.failures.length === 0) {
+    return s.retries + s.errors === 0 ? null : (
+      <p id="failures" className="muted">
+        What failed is in the log of the process that runs it: it was started again since, or is of an older version.
+      </p>
+    )
+  }
+  return (
+    <section id="failures" aria-label={'What failed last of ' + s.name}>
+      <h2>What failed last</h2>
+      <ul className="plainlist">
+        {s.failures.map((f) => (
+          <li key={f.kind + f.process} className="wrap">
+            <span className="muted" title={fullTime(f.at)}>
+              {ago(f.at)}
+            </span>{' '}
+            {KINDS[f.kind]}: <span className="mono">{f.says}</span>
+            {processes > 1 && <span className="muted"> {f.process}</span>}
+          </li>
+        ))}
+      </ul>
+    </section>
+  )
+}
+
 const sentence = (s: string) => s[0]!.toUpperCase() + s.slice(1) + '.'
 
 function StageDetail({ s, d }: { s: HealthStage; d: LineHealth }) {
@@ -221,6 +267,7 @@ function StageDetail({ s, d }: { s: HealthStage; d: LineHealth }) {
           ))}
         </ul>
       )}
+      <LastFailures s={s} processes={d.processes.length} />
       <div className="halves">
         <Chart label={`Items a second through ${s.name}`} times={times} values={s.itemsOver} format={(v) => rate(v)} token="process" />
         <Chart label={`Records that wait for ${s.name}`} times={times} values={s.lagOver} format={(v) => count(Math.round(v))} steps={WHOLE} token="backlog" />
@@ -237,9 +284,6 @@ function StageDetail({ s, d }: { s: HealthStage; d: LineHealth }) {
     </div>
   )
 }
-
-/** Steps of an axis that counts. */
-const WHOLE = [1, 2, 5].flatMap((n) => Array.from({ length: 10 }, (_, e) => n * 10 ** e)).sort((a, b) => a - b)
 
 function Chart({ label, times, values, format, steps, token }: { label: string; times: readonly number[]; values: readonly (number | null)[]; format: (v: number) => string; steps?: readonly number[]; token: string }) {
   return (

@@ -5,7 +5,7 @@ import { behind, letterKey, line, parseLetter, slots, split, stageOf } from './h
 function stage(change: Partial<HealthStage>): HealthStage {
   return {
     name: 'persist-spans', topic: 'ingest-spans', dlq: 'ingest-spans-dlq', group: 'g', does: '', state: 'ok', why: '', processes: 1, records: 1, items: 100, written: 1, lagRecords: 0, behindNs: 0,
-    handleNs: null, writeNs: null, batches: 3, slow: 0, retries: 0, errors: 0, deadLetters: 0, gaps: 0, lost: 0, standing: [], lastBatch: null, itemsOver: [], lagOver: [], ...change,
+    handleNs: null, writeNs: null, batches: 3, slow: 0, retries: 0, errors: 0, deadLetters: 0, gaps: 0, lost: 0, standing: [], failures: [], lastBatch: null, itemsOver: [], lagOver: [], ...change,
   }
 }
 
