@@ -95,6 +95,10 @@ bench-events: build libchdb ## the line of error events, measured: 20 KB each, 7
 bench-queries: build libchdb ## the questions of the UI over a day of 10 million spans, which the first run makes
 	cd integration && HOPTRACE_BIN=$(CURDIR)/bin/hoptrace go test -run '^$$' -bench '^BenchmarkQuery$$' -benchtime 1x -timeout 60m ./bench
 
+.PHONY: bench-scroll
+bench-scroll: build libchdb ## a trace of 10,000 spans scrolled in Chromium: milliseconds of the page's thread a frame
+	cd integration && HOPTRACE_BIN=$(CURDIR)/bin/hoptrace go test -run '^$$' -bench '^BenchmarkScroll$$' -benchtime 1x -timeout 15m ./bench
+
 .PHONY: bench-instrumentation
 bench-instrumentation: ## what instrumentation costs a Kafka client, ours and its peers': make bench-instrumentation BROKERS="stub kafka"
 	@mkdir -p $(ARTEFACTS)

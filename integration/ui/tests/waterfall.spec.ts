@@ -277,6 +277,8 @@ test("a trace can be read on a phone", async ({ page, request }) => {
   await stored(request, o.trace, 5);
   await page.goto(`/traces/${o.trace}`);
   await expect(page.getByRole("region", { name: "Critical path" })).toBeVisible();
+  await expect(page.getByRole("table", { name: "Waterfall" }).getByRole("img").first()).toBeVisible();
+  expect(await page.evaluate(() => scrollY), "it begins with its finding").toBe(0);
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
   await accessible(page);
   await shot(page, "waterfall-phone-light");

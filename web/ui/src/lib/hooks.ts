@@ -26,6 +26,9 @@ export function useMedia(query: string): boolean {
   return useSyncExternalStore(subscribe, () => matchMedia(query).matches)
 }
 
+/** Rows beside the screen that are drawn, too: what one turn of the wheel brings. */
+const OVERSCAN = 15
+
 /** The rows of a long list that are on the screen, and some beside them. */
 export function useWindow(element: HTMLElement | null, count: number, rowHeight: number): { first: number; last: number } {
   const [range, setRange] = useState({ first: 0, last: Math.min(count, 120) })
@@ -34,8 +37,8 @@ export function useWindow(element: HTMLElement | null, count: number, rowHeight:
     const measure = () => {
       const top = element.getBoundingClientRect().top
       // By tens, so that most scrolling draws nothing anew.
-      const first = Math.max(0, Math.floor((-top / rowHeight - 25) / 10) * 10)
-      const last = Math.min(count, Math.ceil(((innerHeight - top) / rowHeight + 25) / 10) * 10)
+      const first = Math.max(0, Math.floor((-top / rowHeight - OVERSCAN) / 10) * 10)
+      const last = Math.min(count, Math.ceil(((innerHeight - top) / rowHeight + OVERSCAN) / 10) * 10)
       setRange((r) => (r.first === first && r.last === last ? r : { first: Math.min(first, count), last: Math.max(last, 0) }))
     }
     measure()

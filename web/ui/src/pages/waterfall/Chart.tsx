@@ -38,6 +38,8 @@ interface Props {
   setMode: (m: Mode) => void
   setZoom: (z: Interval | undefined) => void
   selected: Row | undefined
+  /** Whether somebody selected it, by key, pointer or link. */
+  chosen: boolean
   acts: Acts
   laneRef: (el: HTMLElement | null) => void
   width: number
@@ -45,16 +47,18 @@ interface Props {
 
 export const keyOf = (r: Row) => (r.kind === 'span' ? r.span.traceId + '/' : '') + r.id
 
-export function Chart({ journey, rows, parents, shut, found, failed, batches, path, axis, mode, setMode, setZoom, selected, acts, laneRef, width }: Props) {
+export function Chart({ journey, rows, parents, shut, found, failed, batches, path, axis, mode, setMode, setZoom, selected, chosen, acts, laneRef, width }: Props) {
   const narrow = useMedia('(max-width: 760px)')
   const rowHeight = narrow ? 50 : 30
   const [body, setBody] = useState<HTMLElement | null>(null)
   const { first, last } = useWindow(body, rows.length, rowHeight)
-  const at = useMemo(() => (selected ? rows.indexOf(selected) : -1), [rows, selected])
+  // What nobody chose moves nothing: the page begins with its finding.
+  const at = useMemo(() => (selected && chosen ? rows.indexOf(selected) : -1), [rows, selected, chosen])
   useScrollTo(body, at, rowHeight)
   const drag = useDrag(axis, setZoom)
+  const grid = useMemo(() => ({ '--grid': gridOf(axis, width) }) as React.CSSProperties, [axis, width])
   return (
-    <div className={'tree' + (narrow ? ' narrow' : '')} role="table" aria-label="Waterfall" aria-rowcount={rows.length + 1}>
+    <div className={'tree' + (narrow ? ' narrow' : '')} style={grid} role="table" aria-label="Waterfall" aria-rowcount={rows.length + 1}>
       <div role="rowgroup" className="headrow">
         <div role="row" className="row">
           <div role="columnheader" className="axish">
@@ -97,6 +101,13 @@ export function Chart({ journey, rows, parents, shut, found, failed, batches, pa
       </div>
     </div>
   )
+}
+
+/** The ticks and breaks behind each row, as one background: hundreds of dashed lines cost a scroll most of its time. */
+function gridOf(axis: Axis, width: number): string {
+  const ticks = axis.ticks.map((t) => `linear-gradient(var(--line) 25%, transparent 0) ${(t.x * width).toFixed(1)}px 0 / 1px 4px repeat-y`)
+  const breaks = axis.breaks.map((b) => `linear-gradient(var(--fold), var(--fold)) ${(b.x0 * width + 3).toFixed(1)}px 0 / ${Math.max(0, (b.x1 - b.x0) * width - 6).toFixed(1)}px 100% no-repeat`)
+  return [...ticks, ...breaks].join(', ') || 'none'
 }
 
 /** Keeps the selected row in sight when it was chosen by key or by link. */
@@ -208,7 +219,9 @@ function Cell({ row, selected, bad, fold, batch, acts }: RowProps) {
 function AxisHead({ axis, width }: { axis: Axis; width: number }) {
   return (
     <svg width={width} height="26" aria-hidden="true">
-      <Breaks axis={axis} width={width} height={26} />
+      {axis.breaks.map((b, i) => (
+        <rect key={i} x={b.x0 * width + 3} y="0" width={Math.max(0, (b.x1 - b.x0) * width - 6)} height="26" fill="var(--fold)" />
+      ))}
       {axis.ticks.map((t, i) => (
         <line key={i} x1={t.x * width + 0.5} x2={t.x * width + 0.5} y1="18" y2="26" stroke="var(--line-strong)" />
       ))}
@@ -231,10 +244,6 @@ function AxisHead({ axis, width }: { axis: Axis; width: number }) {
   )
 }
 
-function Breaks({ axis, width, height }: { axis: Axis; width: number; height: number }) {
-  return axis.breaks.map((b, i) => <rect key={i} x={b.x0 * width + 3} y="0" width={Math.max(0, (b.x1 - b.x0) * width - 6)} height={height} fill="var(--raised)" opacity=".7" />)
-}
-
 interface LaneProps {
   row: Row
   axis: Axis
@@ -247,19 +256,11 @@ interface LaneProps {
 
 function Lane({ row, axis, width, height, origin, path, batch }: LaneProps) {
   const x = (t: number) => axis.x(t) * (width - 2) + 1
-  const grid = (
-    <>
-      <Breaks axis={axis} width={width} height={height} />
-      {axis.ticks.map((t, i) => (
-        <line key={i} x1={t.x * width + 0.5} x2={t.x * width + 0.5} y1="0" y2={height} stroke="var(--line)" strokeDasharray="1 3" />
-      ))}
-    </>
-  )
   const onPath = path?.map((p, i) => {
     const a = x(p.from)
     return <line key={i} className="onpath" x1={a} x2={Math.max(x(p.to), a + 1.5)} y1={4} y2={4} />
   })
-  if (row.kind === 'hop') return <HopLane hop={row.hop} axis={axis} width={width} height={height} origin={origin} x={x} grid={grid} onPath={onPath} />
+  if (row.kind === 'hop') return <HopLane hop={row.hop} axis={axis} width={width} height={height} origin={origin} x={x} onPath={onPath} />
   const s = row.span
   const { from: start, to: end } = spanAt(s, origin)
   const from = x(start)
@@ -267,7 +268,6 @@ function Lane({ row, axis, width, height, origin, path, batch }: LaneProps) {
   const bad = s.status === 'error'
   return (
     <svg width={width} height={height} role="img" aria-label={`Span ${s.name}: ${plain(duration(end - start))}${batch ? `, ${plain(count(batch.told ?? batch.records))} records` : ''}`}>
-      {grid}
       <rect x={from} y="10" width={w} height="10" rx="2" fill={bad ? 'var(--bad)' : 'var(--faint)'} opacity={bad ? 0.9 : 0.55} />
       {onPath}
       {batch ? <BatchMark batch={batch} took={duration(end - start)} from={from} end={from + w} width={width} /> : <EndText from={from} end={from + w} width={width} text={duration(end - start)} />}
@@ -275,7 +275,7 @@ function Lane({ row, axis, width, height, origin, path, batch }: LaneProps) {
   )
 }
 
-function HopLane({ hop: h, axis, width, height, origin, x, grid, onPath }: { hop: Hop; axis: Axis; width: number; height: number; origin: string; x: (t: number) => number; grid: React.ReactNode; onPath: React.ReactNode }) {
+function HopLane({ hop: h, axis, width, height, origin, x, onPath }: { hop: Hop; axis: Axis; width: number; height: number; origin: string; x: (t: number) => number; onPath: React.ReactNode }) {
   const list = segments(h, origin)
   const total = h.start && h.end ? minus(h.end, h.start) : 0
   // Where parts are negative, the end lies before the start.
@@ -301,7 +301,6 @@ function HopLane({ hop: h, axis, width, height, origin, x, grid, onPath }: { hop
   )
   return (
     <svg width={width} height={height} role="img" aria-label={hopLabel(h)}>
-      {grid}
       <HopShapes list={list} x={x} y={8} height={15} />
       {settle && (
         <rect x={settleFrom} y="8" width={settleTo - settleFrom} height="15" rx="1.5" fill="var(--settle)">

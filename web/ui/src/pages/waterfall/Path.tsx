@@ -22,7 +22,7 @@ const MOST = 8
 const LEAST = 0.005
 
 /** Whose time the critical path is. Each share leads to the row of its longest stretch. */
-export function Path({ journey, by, setBy, shown, setShown, select }: { journey: Journey; by: By; setBy: (b: By) => void; shown: boolean; setShown: (on: boolean) => void; select: (row: string) => void }) {
+export function Path({ journey, by, setBy, all, setAll, shown, setShown, select }: { journey: Journey; by: By; setBy: (b: By) => void; all: boolean; setAll: (on: boolean) => void; shown: boolean; setShown: (on: boolean) => void; select: (row: string) => void }) {
   const c = journey.critical
   if (c.segments.length === 0 || c.totalNs <= 0) return null
   const list = c.shares.filter((s) => s.by === by)
@@ -31,7 +31,8 @@ export function Path({ journey, by, setBy, shown, setShown, select }: { journey:
   // In time order, as on a row; topics and services by their size.
   const order = by === 'part' ? [...PARTS.map((p) => p.name as string), 'work', 'gap'] : []
   const drawn = by === 'part' ? [...positive].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name)) : positive
-  const named = list.filter((s, i) => i === 0 || Math.abs(s.share) >= LEAST).slice(0, MOST)
+  const large = list.filter((s, i) => i === 0 || Math.abs(s.share) >= LEAST).slice(0, MOST)
+  const named = all ? list : large
   const rest = list.filter((s) => !named.includes(s))
   let at = 0
   return (
@@ -78,8 +79,21 @@ export function Path({ journey, by, setBy, shown, setShown, select }: { journey:
         ))}
         {rest.length > 0 && (
           <div title={rest.map((s) => `${label(s)} ${duration(s.ns)}`).join(', ')}>
-            <dt>{count(rest.length)} smaller</dt>
+            <dt>
+              <button type="button" className="linkish" aria-expanded={false} onClick={() => setAll(true)}>
+                {count(rest.length)} smaller
+              </button>
+            </dt>
             <dd className="muted">{duration(rest.reduce((ns, s) => ns + s.ns, 0))}</dd>
+          </div>
+        )}
+        {all && large.length < list.length && (
+          <div>
+            <dt>
+              <button type="button" className="linkish" aria-expanded={true} onClick={() => setAll(false)}>
+                Only the largest
+              </button>
+            </dt>
           </div>
         )}
       </dl>

@@ -209,7 +209,7 @@ export function Waterfall({ id, status }: { id: string; status: Status | undefin
                 {j && j.hops.length > 0 && <Export path={'/traces/' + j.traceId} params={{ project: new URLSearchParams(search).get('project') ?? undefined }} what="hops" />}
               </Views>
               {(!j || j.hops.length > 0) && <Legend totals={j?.totals} />}
-              {j && <Path journey={j} by={by} setBy={(b) => set({ by: b === 'part' ? '' : b })} shown={marks} setShown={(on) => set({ path: on ? '' : 'false' })} select={(row) => set({ row, shut: [...opened(rows, shut, rows.findIndex((r) => r.id === row))].join(',') })} />}
+              {j && <Path journey={j} by={by} setBy={(b) => set({ by: b === 'part' ? '' : b })} all={q.get('shares') === 'all'} setAll={(on) => set({ shares: on ? 'all' : '' })} shown={marks} setShown={(on) => set({ path: on ? '' : 'false' })} select={(row) => set({ row, shut: [...opened(rows, shut, rows.findIndex((r) => r.id === row))].join(',') })} />}
               {j && !view && rows.length > 1 && (
                 <div className="wftools">
                   <Find find={find} many={found.length} set={(text) => set({ find: text })} move={toHit} />
@@ -266,6 +266,7 @@ export function Waterfall({ id, status }: { id: string; status: Status | undefin
                     setMode={setMode}
                     setZoom={setZoom}
                     selected={selected}
+                    chosen={wanted !== null}
                     acts={acts}
                     laneRef={laneRef}
                     width={width}
