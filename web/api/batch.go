@@ -385,7 +385,10 @@ func batchFacts(f *finding.BatchFacts, all []aged, ages BatchAges) {
 	f.Crossing = ages.Crossing
 	for i := range all {
 		if a := &all[i]; a.age.Known && (f.OldestTopic == "" || a.age.Duration > f.Oldest) {
-			f.Oldest, f.OldestTopic, f.OldestPartition = a.age.Duration, a.Consume.Topic, a.Consume.Partition
+			f.Oldest, f.OldestTopic, f.OldestPartition, f.OldestHref = a.age.Duration, a.Consume.Topic, a.Consume.Partition, ""
+			if hasRecord(a.Consume) {
+				f.OldestHref = finding.RecordHref(a.Consume.Record())
+			}
 		}
 	}
 	var sum, most int64

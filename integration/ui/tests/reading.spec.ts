@@ -1,7 +1,7 @@
 // A trace, a record and a batch as somebody reads them who never saw them before: what
 // the page says first is true of what it shows below.
 import type { Locator } from "@playwright/test";
-import { caseOf } from "./awkward.js";
+import { caseOf, get } from "./awkward.js";
 import { accessible, expect, finding, shot, test } from "./fixtures.js";
 
 /** Each head of a table begins where its column does. */
@@ -14,7 +14,7 @@ async function headed(table: Locator): Promise<void> {
 /** Pairs of texts of a picture that lie one over another, as people would see it. */
 function overlapping(picture: Locator): Promise<string[]> {
   return picture.evaluate((svg) => {
-    const boxes = [...svg.querySelectorAll("text")].map((t) => ({ text: t.textContent ?? "", box: t.getBoundingClientRect() }));
+    const boxes = Array.from(svg.querySelectorAll("text")).map((t) => ({ text: t.textContent ?? "", box: t.getBoundingClientRect() }));
     const out: string[] = [];
     boxes.forEach((a, i) => {
       for (const b of boxes.slice(i + 1)) {
@@ -97,4 +97,29 @@ test("the row of a batch says how long it took, also before its ages are there",
   answer();
   await expect(row.locator("text")).toHaveText(/^812\sms · half older than/);
   await shot(page, "reading-batch-row-light");
+});
+
+test("the finding of a batch leads to the records that it counts, the small shares of a path to their rows", async ({ page, request }) => {
+  const c = caseOf("batch of 5,000");
+  const { batches } = await get<{ batches: { traceId: string; spanId: string }[] }>(request, "/traces/" + c.trace!);
+  await page.goto(`/traces/${c.trace!}?batch=${batches[0]!.traceId}/${batches[0]!.spanId}&order=place`);
+  await finding(page);
+  const table = page.getByRole("table", { name: "Records of the batch" });
+  await expect(table.getByRole("button", { name: "Record", exact: true })).toHaveAttribute("aria-pressed", "true");
+  await page.getByRole("heading", { level: 1 }).getByRole("link").last().click();
+  await expect(page).toHaveURL(/order=oldest/);
+  await expect(table.getByRole("button", { name: "Age", exact: true })).toHaveAttribute("aria-pressed", "true");
+  await page.getByRole("paragraph").filter({ hasText: "The oldest, of" }).getByRole("link").first().click();
+  await expect(page).toHaveURL(/\/records\/meters\.readings\//);
+
+  await page.goto("/traces/" + caseOf("wait of hours").trace!);
+  await finding(page);
+  const path = page.getByRole("region", { name: "Critical path" });
+  await path.getByRole("button", { name: "6 smaller" }).click();
+  await expect(page).toHaveURL(/shares=all/);
+  await path.locator("dl > div").filter({ hasText: "Fetch queue" }).getByRole("button").click();
+  await expect(page).toHaveURL(/row=orders\.nightly/);
+  await accessible(page);
+  await page.getByRole("button", { name: "Only the largest" }).click();
+  await expect(page).not.toHaveURL(/shares=/);
 });
