@@ -243,6 +243,50 @@ test("a role that was taken away meanwhile takes its actions with it", async ({ 
   await admin.context().close();
 });
 
+test("a token is made, shown once, used with its role, and refused once it is revoked", async ({ page, playwright }) => {
+  await signIn(page, "member", "/account");
+  await finding(page);
+  const table = page.getByRole("table", { name: "Tokens" });
+  await page.getByRole("button", { name: "New token…" }).click();
+  const plan = page.getByRole("dialog", { name: "A new token" });
+  await expect(plan.getByRole("button", { name: "Make it" })).toBeDisabled();
+  await plan.getByLabel(/^Name/).fill("nightly report");
+  // No token may more than who makes it.
+  await expect(plan.getByLabel("Role").getByRole("option")).toHaveText(["viewer", "member"]);
+  await plan.getByLabel("Days that it is good for").fill("367");
+  await plan.getByLabel("Days that it is good for").press("Enter");
+  await expect(plan).toBeVisible();
+  await expect(table.getByRole("row")).toHaveCount(1);
+  await plan.getByLabel("Days that it is good for").fill("7");
+  await plan.getByRole("button", { name: "Make it" }).click();
+  const secret = (await plan.getByLabel("Copy: the lines").textContent()) ?? "";
+  expect(secret).toMatch(/^hpt_[0-9a-f]{64}$/);
+  await accessible(page);
+  await plan.getByRole("button", { name: "Close" }).click();
+  const row = table.getByRole("row").filter({ hasText: "nightly report" });
+  await expect(row).toContainText("viewer");
+  await expect(row).toContainText("never");
+  await expect(page.locator("body")).not.toContainText(secret);
+
+  const program = await playwright.request.newContext({ baseURL: web, extraHTTPHeaders: { Authorization: "Bearer " + secret } });
+  expect((await program.get("/api/v1/issues")).status()).toBe(200);
+  const refused = await program.put(`/api/v1/issues/${issue}`, { data: { comment: "hello" } });
+  expect([refused.status(), ((await refused.json()) as { needs: string }).needs]).toEqual([403, "member"]);
+  await page.reload();
+  await expect(row).not.toContainText("never");
+  await accessible(page);
+  await shot(page, "access-tokens-light");
+
+  await row.getByRole("button", { name: "Revoke…" }).click();
+  const end = page.getByRole("dialog", { name: "Revoke a token" });
+  await expect(end).toContainText("nightly report");
+  await end.getByRole("button", { name: "Revoke it" }).click();
+  await expect(row).toHaveCount(0);
+  const gone = await program.get("/api/v1/issues");
+  expect([gone.status(), ((await gone.json()) as { code: string }).code]).toEqual([401, "token_unknown"]);
+  await program.dispose();
+});
+
 test("the account's menu stands in the rail, on a phone, too, and is closed by Escape", async ({ page }) => {
   await signIn(page, "owner", "/issues");
   await finding(page);
@@ -282,6 +326,12 @@ test("an identity provider signs in who it knows, with the role of their group, 
   await by({ sub: "7", email: "dora@example.com", email_verified: true, name: "Dora Dev", groups: ["dev", "ops"] }, "/audit");
   expect(await finding(page)).toMatch(/^dora@example.com got another role from the identity provider/);
   await expect(page.getByRole("table", { name: "What was changed" }).getByRole("row").nth(1)).toContainText("member → admin, by the identity provider");
+  // The role goes with the group.
+  await by({ sub: "7", email: "dora@example.com", email_verified: true, name: "Dora Dev", groups: [] });
+  await page.getByRole("button", { name: "Account of Dora Dev" }).click();
+  await expect(page.getByRole("group", { name: "Account" })).toContainText("viewer");
+  await page.goto("/audit");
+  await expect(page.getByRole("alert")).toContainText("This is for admins and above");
   await by(undefined);
   await expect(page.getByRole("alert")).toContainText("said no");
   await accessible(page);
