@@ -133,6 +133,44 @@ var rowAliases = map[string]string{
 // RowFields are the fields of a subject. The caller must not change them.
 func RowFields(s Subject) []RowField { return rowFields[s] }
 
+// Unmeasured asks for what a query over hops leaves out because one of their parts is
+// unknown: the part, and the question as text and read. part is nil when the query asks
+// for none, or among alternatives, where nothing is left out for sure.
+func Unmeasured(query string) (part *RowField, q string, where Expr) {
+	e, err := ParseRows(Hops, query)
+	if err != nil {
+		return nil, "", Expr{}
+	}
+	at := 0
+	for _, t := range conjuncts(e) {
+		if t.Field != nil && t.Field.Part && t.Op != Has && (part == nil || part == t.Field) {
+			part = t.Field
+			q, at = q+query[at:t.Pos]+"-has:"+part.Name, t.End
+		}
+	}
+	if part == nil {
+		return nil, "", Expr{}
+	}
+	q += query[at:]
+	if where, err = ParseRows(Hops, q); err != nil { // too long by now
+		return nil, "", Expr{}
+	}
+	return part, q, where
+}
+
+// conjuncts are the terms that must hold whatever else does.
+func conjuncts(e Expr) (out []RowTerm) {
+	switch e.Logic {
+	case Is:
+		return []RowTerm{e.Term}
+	case All:
+		for _, k := range e.Kids {
+			out = append(out, conjuncts(k)...)
+		}
+	}
+	return out
+}
+
 // FieldOf finds a field of a subject by its name or another spelling; nil: there is none.
 func FieldOf(s Subject, name string) *RowField {
 	name = strings.ToLower(name)

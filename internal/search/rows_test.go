@@ -188,6 +188,29 @@ func TestHoldsIsTheLogicOfTheQuery(t *testing.T) {
 	f("b:TWO", row, false)
 }
 
+func TestWhatIsUnmeasuredIsAskedForByTheSameConditions(t *testing.T) {
+	f := func(query, part, want string) {
+		t.Helper()
+		got, q, _ := Unmeasured(query)
+		name := ""
+		if got != nil {
+			name = got.Name
+		}
+		if name != part || q != want {
+			t.Errorf("Unmeasured(%s) = %s, %s; want %s, %s", query, name, q, part, want)
+		}
+	}
+	f("backlog>1s", "backlog", "-has:backlog")
+	f(`topic:"a  b" AND backlog>1s (status:error OR age>1h)`, "backlog", `topic:"a  b" AND -has:backlog (status:error OR age>1h)`)
+	f("(residence >= 1s residence<5s) processing>1s", "residence", "(-has:residence -has:residence) processing>1s")
+	f("e2e>1m", "end_to_end", "-has:end_to_end")
+	f("backlog>1s OR status:error", "", "")
+	f("-backlog>1s", "", "")
+	f("has:backlog age>1h", "", "")
+	f("", "", "")
+	f("backlog>fast", "", "")
+}
+
 func TestAtTellsWhatIsBeingWritten(t *testing.T) {
 	// | is the place.
 	f := func(q string, want Place) {

@@ -52,6 +52,16 @@ type SearchHistogram struct {
 	Total   uint64          `json:"total"`
 	Errors  uint64          `json:"errors"` // of the total
 	Read    SearchWork      `json:"read"`
+	// Unknown hops are not among them, because a part that is asked for was not
+	// measured; null when none is asked for.
+	Unknown *SearchUnknown `json:"unknown"`
+}
+
+// SearchUnknown is what a query leaves out because nobody knows it.
+type SearchUnknown struct {
+	Part  string `json:"part"`
+	Rows  uint64 `json:"rows"`
+	Query string `json:"query"` // finds them
 }
 
 func (h *Handler) searchRoutes() {
@@ -272,6 +282,24 @@ func (h *Handler) foundHops(ctx context.Context, project uint64, found []exporte
 	return out, nil
 }
 
+// unmeasured counts the hops that a query leaves out because a part is unknown.
+func (h *Handler) unmeasured(ctx context.Context, query string, rq exporters.RowQuery) (*SearchUnknown, error) {
+	part, asked, where := search.Unmeasured(query)
+	if part == nil {
+		return nil, nil //nolint:nilnil // nothing is left out
+	}
+	rq.Where = where
+	found, err := h.deps.Search.CountRows(ctx, search.Hops, rq, 2)
+	if err != nil {
+		return nil, err
+	}
+	out := &SearchUnknown{Part: part.Name, Query: asked}
+	for _, b := range found.Buckets {
+		out.Rows += b.Rows
+	}
+	return out, nil
+}
+
 // histogram answers /search/spans/histogram and /search/hops/histogram.
 func (h *Handler) histogram(subject search.Subject) func(context.Context, *query) (any, error) {
 	return func(ctx context.Context, q *query) (any, error) {
@@ -289,12 +317,13 @@ func (h *Handler) histogram(subject search.Subject) func(context.Context, *query
 			return nil, err
 		}
 		began, work := time.Now(), new(exporters.Work)
-		found, err := h.deps.Search.CountRows(exporters.WithWork(ctx, work), subject, rq, buckets)
+		ctx = exporters.WithWork(ctx, work)
+		found, err := h.deps.Search.CountRows(ctx, subject, rq, buckets)
 		if err != nil {
 			return nil, err
 		}
 		n := len(found.Buckets)
-		out := SearchHistogram{From: nanos(found.From), StepNs: int64(found.Step), Rows: make([]uint64, n), Failed: make([]uint64, n), Read: workOf(work, began)}
+		out := SearchHistogram{From: nanos(found.From), StepNs: int64(found.Step), Rows: make([]uint64, n), Failed: make([]uint64, n)}
 		facts := finding.Search{Subject: string(subject), Query: q.text("q"), Step: found.Step, Asked: !rq.Where.Empty()}
 		for i, b := range found.Buckets {
 			out.Rows[i], out.Failed[i] = b.Rows, b.Failed
@@ -307,7 +336,15 @@ func (h *Handler) histogram(subject search.Subject) func(context.Context, *query
 			}
 		}
 		facts.Total, facts.Failed = out.Total, out.Errors
-		out.Finding = finding.ForSearch(facts)
+		if subject == search.Hops {
+			if out.Unknown, err = h.unmeasured(ctx, q.text("q"), rq); err != nil {
+				return nil, err
+			}
+		}
+		if u := out.Unknown; u != nil {
+			facts.Unknown, facts.UnknownPart, facts.UnknownQuery = u.Rows, u.Part, u.Query
+		}
+		out.Finding, out.Read = finding.ForSearch(facts), workOf(work, began)
 		return out, nil
 	}
 }

@@ -116,6 +116,24 @@ func TestHistogramCountsAndBeginsWithItsFinding(t *testing.T) {
 	}
 }
 
+func TestHopsWithoutThePartThatIsAskedForAreCounted(t *testing.T) {
+	h := newHandler(t, searchStore(20))
+	ask := func(q string) SearchHistogram {
+		return get[SearchHistogram](t, h, "/search/hops/histogram?from=-1h&q="+url.QueryEscape(q), http.StatusOK)
+	}
+	all := ask("")
+	if all.Unknown != nil || ask("backlog>1s OR status:error").Unknown != nil || all.Total == 0 {
+		t.Errorf("nothing is left out of %d hops, got %+v", all.Total, all.Unknown)
+	}
+	known, left := ask("has:backlog"), ask("backlog>-1h backlog<99h")
+	if left.Unknown == nil || left.Total != known.Total || left.Unknown.Rows != all.Total-known.Total || left.Unknown.Rows != ask(left.Unknown.Query).Total || left.Unknown.Part != "backlog" {
+		t.Errorf("of %d hops %d have a backlog: got %+v beside %d", all.Total, known.Total, left.Unknown, left.Total)
+	}
+	if left.Unknown.Rows == 0 || !strings.Contains(left.Finding.String(), "the backlog is unknown") {
+		t.Errorf("%d are unknown; finding %s", left.Unknown.Rows, left.Finding)
+	}
+}
+
 func TestCompletionIsOfThePlaceAndOfWhatIsStored(t *testing.T) {
 	h := newHandler(t, searchStore(20))
 	ask := func(subject, q string) Completion {

@@ -2,6 +2,7 @@ package finding
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -15,6 +16,9 @@ type Search struct {
 	Step          time.Duration
 	WorstFailed   uint64 // of the bucket with most failures
 	WorstFrom     int64  // its begin, Unix ns
+	// Unknown hops are left out because a part that the query asks for is unknown.
+	Unknown                   uint64
+	UnknownPart, UnknownQuery string // its field; what finds them
 }
 
 func (s Search) noun(n uint64) string {
@@ -88,6 +92,18 @@ var searchTexts = []rule[Search]{
 	}},
 	{Name: "rest", When: func(s Search) bool { return !s.burst() && s.Failed > 0 && s.Failed < s.Total }, Say: func(s Search) []Piece {
 		return say(share(float64(s.Failed), float64(s.Total)), text(" failed; see "), link("those that did not", s.href(s.with("-status:error"))), text("."))
+	}},
+	{Name: "unknown", When: func(s Search) bool { return s.Unknown > 0 }, Say: func(s Search) []Piece {
+		more := " more hops"
+		switch {
+		case s.Total == 0 && s.Unknown == 1:
+			more = " hop"
+		case s.Total == 0:
+			more = " hops"
+		case s.Unknown == 1:
+			more = " more hop"
+		}
+		return say(text("Of "), count(s.Unknown).at(s.href(s.UnknownQuery)), text(more+" the "+strings.ReplaceAll(s.UnknownPart, "_", " ")+" is unknown: nobody compared the clocks that it lies between, or their spans do not tell it."))
 	}},
 	{Name: "wider", When: func(s Search) bool { return s.Total == 0 }, Say: func(Search) []Piece {
 		return say(text("Ask for a "), link("longer time", query("", "from", "all")), text(", or for less."))

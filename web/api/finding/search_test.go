@@ -20,6 +20,8 @@ func TestSearchFindings(t *testing.T) {
 	f(Search{Subject: "spans", Total: 4, Failed: 4, Busy: 2, WorstFailed: 3}, "4 spans are here, and all of them failed")
 	f(Search{Subject: "spans", Asked: true, Query: "x", Total: 100, Failed: 4, Busy: 9, WorstFailed: 4}, "100 spans match, 4 of them failed | 4.00% failed; see those that did not.")
 	f(Search{Subject: "spans", Asked: true, Query: "x", Total: 100, Failed: 10, Busy: 9, WorstFailed: 8, Step: time.Minute}, "8 of 10 failures fell within 1m0s | 100 spans match; 10.00% failed.")
+	f(Search{Subject: "hops", Asked: true, Query: "backlog>1s", Unknown: 312, UnknownPart: "end_to_end"}, "No hop matches | Of 312 hops the end to end is unknown: nobody compared the clocks that it lies between, or their spans do not tell it. Ask for a longer time, or for less.")
+	f(Search{Subject: "hops", Asked: true, Query: "backlog>1s", Total: 2, Unknown: 1, UnknownPart: "backlog"}, "2 hops match, and none failed | Of 1 more hop the backlog is unknown: nobody compared the clocks that it lies between, or their spans do not tell it.")
 }
 
 func TestEveryNumberOfASearchLeadsToItsRows(t *testing.T) {

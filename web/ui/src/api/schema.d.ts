@@ -3550,6 +3550,15 @@ export interface components {
             /** @description of the total */
             errors: number;
             read: components["schemas"]["SearchWork"];
+            /** @description Hops that are not among them, because a part that is asked for was not measured; null when none is asked for. */
+            unknown: components["schemas"]["SearchUnknown"] | null;
+        };
+        /** @description SearchUnknown is what a query leaves out because nobody knows it. */
+        SearchUnknown: {
+            part: string;
+            rows: number;
+            /** @description finds them */
+            query: string;
         };
         /** @description Completion is what may be written at a place of a query. */
         Completion: {
@@ -4327,6 +4336,7 @@ export type SpanSearch = components['schemas']['SpanSearch'];
 export type HopSearch = components['schemas']['HopSearch'];
 export type SearchWork = components['schemas']['SearchWork'];
 export type SearchHistogram = components['schemas']['SearchHistogram'];
+export type SearchUnknown = components['schemas']['SearchUnknown'];
 export type Completion = components['schemas']['Completion'];
 export type CompletionItem = components['schemas']['CompletionItem'];
 export type QueryFault = components['schemas']['QueryFault'];

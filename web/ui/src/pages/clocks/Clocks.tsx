@@ -13,6 +13,7 @@ import { Export } from '../../parts/Export'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { Moved } from '../../parts/Live'
+import { Pages } from '../../parts/Pages'
 import { Shell } from '../../parts/Shell'
 import { Copy, Empty, Failed, Ghosts } from '../../parts/States'
 import { hostOf, keyOf, offsetOf, originsOf, perMinute, sideOf, SORTS, STATES, type Sort } from './clocks'
@@ -121,23 +122,7 @@ export function ClocksPage({ status }: { status: Status | undefined }) {
               </tbody>
             </table>
           </div>
-          {d && d.total > d.clocks.length && (
-            <p className="pages" role="group" aria-label="Pages of pairs">
-              <span className="muted">
-                {count(Math.min(d.skip + 1, d.total))} to {count(d.skip + d.clocks.length)} of {count(d.total)} pairs
-              </span>
-              {d.skip > 0 && (
-                <button type="button" className="pick" onClick={() => change({ skip: String(Math.max(d.skip - PAGE, 0)), sel: '' })}>
-                  Before
-                </button>
-              )}
-              {d.skip + d.clocks.length < d.total && (
-                <button type="button" className="pick" onClick={() => change({ skip: String(d.skip + d.clocks.length), sel: '' })}>
-                  More
-                </button>
-              )}
-            </p>
-          )}
+          {d && <Pages skip={d.skip} shown={d.clocks.length} total={d.total} size={PAGE} what="pairs" go={(to) => change({ skip: to || '0', sel: '' })} />}
           {d?.more && <p className="muted small">There are more pairs than can be told at once. Choose less time, or one host.</p>}
           {selected && rows && !chosen && <p className="muted small">The pair that was chosen has no sample in this time.</p>}
           {chosen && d && <Chosen c={chosen} d={d} />}

@@ -12,6 +12,7 @@ import { Export } from '../../parts/Export'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { Moved } from '../../parts/Live'
+import { Pages } from '../../parts/Pages'
 import { Shell, type TimeRanges } from '../../parts/Shell'
 import { Copy, Empty, Failed, Ghosts } from '../../parts/States'
 import { deleted, drained, groupPage, keyOf, rate, sparkPath, sparkText, STATES, stateStyle } from './lag'
@@ -116,23 +117,7 @@ export function Lag({ status }: { status: Status | undefined }) {
           Lag over time is not shown: {d.historyError}.
         </p>
       )}
-      {d && (d.total > PAGE || skip > 0) && (
-        <p className="pages">
-          <span className="muted">
-            {count(Math.min(skip + 1, d.total))} to {count(Math.min(skip + PAGE, d.total))} of {count(d.total)}
-          </span>
-          {skip > 0 && (
-            <button type="button" className="pick" onClick={() => set({ skip: skip > PAGE ? String(skip - PAGE) : '' })}>
-              Before
-            </button>
-          )}
-          {skip + PAGE < d.total && (
-            <button type="button" className="pick" onClick={() => set({ skip: String(skip + PAGE) })}>
-              More
-            </button>
-          )}
-        </p>
-      )}
+      {d && <Pages skip={skip} shown={d.lines.length} total={d.total} size={PAGE} what="lines" go={(to) => set({ skip: to })} />}
       {d && d.lines.length > 0 && (
         <p className="muted small">
           States and rates are found over the last {duration(d.windowNs)}. Time behind is the age of the oldest unread record.

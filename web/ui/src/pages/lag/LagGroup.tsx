@@ -11,6 +11,7 @@ import { useLive } from '../../lib/live'
 import { Export } from '../../parts/Export'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
+import { Pages } from '../../parts/Pages'
 import { Shell } from '../../parts/Shell'
 import { Empty, Failed, Ghosts } from '../../parts/States'
 import { WHOLE } from '../../parts/steps'
@@ -137,23 +138,7 @@ export function LagGroup({ status }: { status: Status | undefined }) {
               </tbody>
             </table>
           </div>
-          {d && d.total > d.partitions.length && (
-            <p className="pages" role="group" aria-label="Pages of partitions">
-              <span className="muted">
-                {count(d.skip + 1)} to {count(d.skip + d.partitions.length)} of {count(d.total)} partitions
-              </span>
-              {d.skip > 0 && (
-                <button type="button" className="pick" onClick={() => set({ skip: String(Math.max(d.skip - PAGE, 0)), open: '' })}>
-                  Before
-                </button>
-              )}
-              {d.skip + d.partitions.length < d.total && (
-                <button type="button" className="pick" onClick={() => set({ skip: String(d.skip + d.partitions.length), open: '' })}>
-                  More
-                </button>
-              )}
-            </p>
-          )}
+          {d && <Pages skip={d.skip} shown={d.partitions.length} total={d.total} size={PAGE} what="partitions" go={(to) => set({ skip: to || '0', open: '' })} />}
         </>
       )}
     </Shell>

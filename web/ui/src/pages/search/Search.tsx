@@ -97,6 +97,7 @@ export function SearchPage({ status }: { status: Status | undefined }) {
   const h = histogram.data
   const times = useMemo(() => (h ? h.rows.map((_, i) => Number(BigInt(h.from) / 1_000_000n) / 1000 + (i * h.stepNs) / 1e9) : []), [h])
   const narrow = (from: number, to: number) => set({ from: String(BigInt(Math.floor(from * 1e6)) * 1000n), to: String(BigInt(Math.ceil(to * 1e6)) * 1000n) })
+  const by = subject === 'hops' && !/^-?time$/.test(order) ? order.replace(/^-/, '') : ''
   const cancelled = !rows.isFetching && !rows.data && !rows.error
   return (
     <Shell page="Search" status={status} ownSearch ranged live={{ on: live, set: setLive }}>
@@ -148,6 +149,11 @@ export function SearchPage({ status }: { status: Status | undefined }) {
             <Table label="Hops" rows={list as readonly Hop[] | undefined} id={(x) => x.id} columns={columnsOf(chosen, HOP_COLUMNS, false)} order={order} sort={(o) => set({ order: o === '-time' ? '' : o })} q={q} ask={(next) => set({ q: next })} />
           )}
         </div>
+      )}
+      {list && list.length > 0 && by && (
+        <p className="muted small">
+          Hops are left out of this order whose “{HOP_COLUMNS.find((c) => c.sort === by)?.label ?? by}” is unknown: <Link className="inline" to={path + withParams(search, { q: withTerm(q, '-has:' + by), order: '', cursor: '', project: '' })}>see them</Link>.
+        </p>
       )}
       {(cursor || rows.data?.next) && (
         <p className="pages">

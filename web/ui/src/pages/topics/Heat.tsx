@@ -7,6 +7,7 @@ import { withParams } from '../../lib/filters'
 import { count, date, duration, fullTime, plain, share } from '../../lib/format'
 import { useMedia, useWidth } from '../../lib/hooks'
 import { Link } from '../../parts/Link'
+import { Pages } from '../../parts/Pages'
 import { Failed, Ghosts } from '../../parts/States'
 import { HopTable } from '../messages/Messages'
 import { BANDS, bandEnds, cellPaths, dashOf, geometry, LEFT, move, ownersAt, ROW, scaleOf, slotOf, stretchOf, ticks, TOP, type Cell } from './heat'
@@ -81,23 +82,7 @@ export function Heat({ topic, group, params, ready, live }: { topic: string; gro
               <Owners d={d} />
             </>
           )}
-          {d.total > PAGE && (
-            <p className="pages">
-              <span className="muted">
-                partitions {count(d.skip + 1)} to {count(d.skip + d.rows.length)} of {count(d.total)}
-              </span>
-              {d.skip > 0 && (
-                <button type="button" className="pick" onClick={() => set({ pskip: d.skip > PAGE ? String(d.skip - PAGE) : '', row: '', at: '' })}>
-                  Before
-                </button>
-              )}
-              {d.skip + PAGE < d.total && (
-                <button type="button" className="pick" onClick={() => set({ pskip: String(d.skip + PAGE), row: '', at: '' })}>
-                  More
-                </button>
-              )}
-            </p>
-          )}
+          <Pages skip={d.skip} shown={d.rows.length} total={d.total} size={PAGE} what="partitions" go={(to) => set({ pskip: to, row: '', at: '' })} />
           <Rebalances d={d} />
           {!asTable && marked && <CellMessages key={`${marked.row}/${marked.slot}`} d={d} cell={marked} topic={topic} group={group} project={params['project']} />}
         </div>

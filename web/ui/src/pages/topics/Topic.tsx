@@ -165,12 +165,12 @@ function Parts({ d, stat, choose }: { d: TopicDetail | undefined; stat: Stat; ch
                 </td>
                 {(['p50', 'p90', 'p99'] as const).map((s) => (
                   <td key={s} className={'num' + (s === 'p90' ? ' wide' : '')}>
-                    {q && q.count > 0 ? duration(at(q, s)) : <span className="unknown-word">unknown</span>}
+                    {!d ? <span className="ghost" /> : q && q.count > 0 ? duration(at(q, s)) : <span className="unknown-word">unknown</span>}
                   </td>
                 ))}
                 <td className="num wide">{side ? count(side.messages) : <span className="faint">–</span>}</td>
                 <td className="num wide">{side && q ? unknownOf(side, q) > 0 ? count(unknownOf(side, q)) : <span className="faint">0</span> : <span className="faint">–</span>}</td>
-                <td className="num wide">{q && q.negative > 0 ? <span className="tag warn">{count(q.negative)}</span> : <span className="faint">0</span>}</td>
+                <td className="num wide">{!d ? <span className="faint">–</span> : q && q.negative > 0 ? <span className="tag warn">{count(q.negative)}</span> : <span className="faint">0</span>}</td>
               </tr>
             ))}
           </tbody>

@@ -10,6 +10,7 @@ import { fillOf } from '../../lib/parts'
 import { Export } from '../../parts/Export'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
+import { Pages } from '../../parts/Pages'
 import { Shell } from '../../parts/Shell'
 import { Empty, Failed, Ghosts } from '../../parts/States'
 import { Swatch } from '../../parts/HopBar'
@@ -65,7 +66,7 @@ export function Topics({ status }: { status: Status | undefined }) {
       {topics.error && !d ? (
         <Failed error={topics.error} retry={() => void topics.refetch()} retrying={topics.isFetching} />
       ) : list && list.length === 0 ? (
-        <Empty title={text ? 'No topic or group has this in its name' : 'No topic was used here'}>
+        <Empty title={d && d.total > 0 ? 'This page lies behind the last one' : text ? 'No topic or group has this in its name' : 'No topic was used here'}>
           <p>
             Ask for a <Link to="?from=all">longer time</Link>
             {text && (
@@ -108,23 +109,7 @@ export function Topics({ status }: { status: Status | undefined }) {
           </div>
         </>
       )}
-      {d && (d.total > PAGE || skip > 0) && (
-        <p className="pages">
-          <span className="muted">
-            {count(Math.min(skip + 1, d.total))} to {count(Math.min(skip + PAGE, d.total))} of {count(d.total)}
-          </span>
-          {skip > 0 && (
-            <button type="button" className="pick" onClick={() => set({ skip: skip > PAGE ? String(skip - PAGE) : '' })}>
-              Before
-            </button>
-          )}
-          {skip + PAGE < d.total && (
-            <button type="button" className="pick" onClick={() => set({ skip: String(skip + PAGE) })}>
-              More
-            </button>
-          )}
-        </p>
-      )}
+      {d && <Pages skip={skip} shown={d.topics.length} total={d.total} size={PAGE} what="lines" go={(to) => set({ skip: to })} />}
       {list && list.length > 0 && <p className="muted small">Percentiles are of each part by itself; they do not add up. A bar shows their proportion and is as long as any other.</p>}
     </Shell>
   )
