@@ -123,3 +123,13 @@ test("the finding of a batch leads to the records that it counts, the small shar
   await page.getByRole("button", { name: "Only the largest" }).click();
   await expect(page).not.toHaveURL(/shares=/);
 });
+
+test("the hash of a key leads to all records with that key", async ({ page }) => {
+  const c = caseOf("retries and a dead letter");
+  await page.goto(`/records/${c.topic!}/${c.partition}/${c.offset}`);
+  await finding(page);
+  await page.getByRole("link", { name: /^[0-9a-f]{16}$/ }).click();
+  await expect(page).toHaveURL(/\/find\?q=key:[0-9a-f]{16}/);
+  expect(await finding(page)).toMatch(/^4 records answer to key:[0-9a-f]{16}$/);
+  for (const topic of ["payments", "payments-retry-5s", "payments-retry-1m", "payments-dlq"]) await expect(page.getByRole("link", { name: topic, exact: true })).toBeVisible();
+});
