@@ -38,53 +38,21 @@ type dlqFlags struct {
 
 func parseDLQ(args []string) (f dlqFlags, err error) {
 	f.server, f.limit, f.by = "http://127.0.0.1:8090", 50, os.Getenv("USER")
-	for i := 0; i < len(args); i++ {
-		name, value, hasValue := strings.Cut(args[i], "=")
-		if !strings.HasPrefix(name, "-") {
-			l, err := parseLetter(args[i])
-			if err != nil {
-				return f, err
-			}
+	limit := ""
+	if err := (flags{
+		values: map[string]*string{"--server": &f.server, "--token": &f.token, "--topic": &f.topic, "--state": &f.state, "--by": &f.by, "--limit": &limit},
+		facts:  map[string]*bool{"--json": &f.json, "--yes": &f.yes, "--all": &f.all},
+		word: func(w string) error {
+			l, err := parseLetter(w)
 			f.letters = append(f.letters, l)
-			continue
-		}
-		var to *string
-		limit := ""
-		switch name {
-		case "--json":
-			f.json = true
-			continue
-		case "--yes":
-			f.yes = true
-			continue
-		case "--all":
-			f.all = true
-			continue
-		case "--server":
-			to = &f.server
-		case "--token":
-			to = &f.token
-		case "--topic":
-			to = &f.topic
-		case "--state":
-			to = &f.state
-		case "--by":
-			to = &f.by
-		case "--limit":
-			to = &limit
-		default:
-			return f, fmt.Errorf("no flag %q", args[i])
-		}
-		if !hasValue {
-			if value, err = nextValue(args, &i); err != nil {
-				return f, err
-			}
-		}
-		*to = value
-		if limit != "" {
-			if f.limit, err = strconv.Atoi(limit); err != nil || f.limit < 1 {
-				return f, fmt.Errorf("--limit is %q, want a whole number from 1 on", limit)
-			}
+			return err
+		},
+	}).read(args); err != nil {
+		return f, err
+	}
+	if limit != "" {
+		if f.limit, err = strconv.Atoi(limit); err != nil || f.limit < 1 {
+			return f, fmt.Errorf("--limit is %q, want a whole number from 1 on", limit)
 		}
 	}
 	f.server = strings.TrimRight(f.server, "/")

@@ -163,6 +163,7 @@ func TestDeadLetterCommandsSayWhatIsWrong(t *testing.T) {
 	f("needs letters, or --all", "discard", "a/0@1", "--all")
 	f("want a whole number", "list", "--limit=0")
 	f("no flag", "list", "--what")
+	f("--yes takes no value", "discard", "--yes=no", "a/0@1")
 	f("needs a value", "list", "--topic")
 }
 

@@ -30,35 +30,11 @@ type lagFlags struct {
 
 func parseLag(args []string) (f lagFlags, err error) {
 	f.server = "http://127.0.0.1:8090"
-	for i := 0; i < len(args); i++ {
-		name, value, hasValue := strings.Cut(args[i], "=")
-		var to *string
-		switch name {
-		case "--json":
-			f.json = true
-			continue
-		case "--not-ok":
-			f.notOK = true
-			continue
-		case "--server":
-			to = &f.server
-		case "--token":
-			to = &f.token
-		case "--cluster":
-			to = &f.cluster
-		case "--group":
-			to = &f.group
-		case "--topic":
-			to = &f.topic
-		default:
-			return f, fmt.Errorf("no flag or word %q", args[i])
-		}
-		if !hasValue {
-			if value, err = nextValue(args, &i); err != nil {
-				return f, err
-			}
-		}
-		*to = value
+	if err := (flags{
+		values: map[string]*string{"--server": &f.server, "--token": &f.token, "--cluster": &f.cluster, "--group": &f.group, "--topic": &f.topic},
+		facts:  map[string]*bool{"--json": &f.json, "--not-ok": &f.notOK},
+	}).read(args); err != nil {
+		return f, err
 	}
 	f.server = strings.TrimRight(f.server, "/")
 	if f.notOK && f.group != "" {

@@ -107,32 +107,23 @@ type queryFlags struct {
 func parseQuery(args []string) (f queryFlags, err error) {
 	f = queryFlags{server: "http://127.0.0.1:8090", params: url.Values{}}
 	limit := ""
-	flags := map[string]*string{"--server": &f.server, "--token": &f.token, "--project": &f.project, "--format": &f.format, "--order": &f.order, "--from": &f.from, "--to": &f.to, "--limit": &limit}
-	for i := 0; i < len(args); i++ {
-		if !strings.HasPrefix(args[i], "--") {
-			switch name, value, pair := strings.Cut(args[i], "="); {
+	if err := (flags{
+		values: map[string]*string{"--server": &f.server, "--token": &f.token, "--project": &f.project, "--format": &f.format, "--order": &f.order, "--from": &f.from, "--to": &f.to, "--limit": &limit},
+		word: func(w string) error {
+			switch name, value, pair := strings.Cut(w, "="); {
 			case f.what == "":
-				f.what = args[i]
+				f.what = w
 			case pair && takesPairs(f.what):
 				f.params.Add(name, value)
 			case f.text == "":
-				f.text = args[i]
+				f.text = w
 			default:
-				return f, fmt.Errorf("%q follows the query; put the whole query in quotes", args[i])
+				return fmt.Errorf("%q follows the query; put the whole query in quotes", w)
 			}
-			continue
-		}
-		name, value, hasValue := strings.Cut(args[i], "=")
-		to := flags[name]
-		if to == nil {
-			return f, fmt.Errorf("no flag %q", args[i])
-		}
-		if !hasValue {
-			if value, err = nextValue(args, &i); err != nil {
-				return f, err
-			}
-		}
-		*to = value
+			return nil
+		},
+	}).read(args); err != nil {
+		return f, err
 	}
 	f.server = strings.TrimRight(f.server, "/")
 	if f.project != "" {
