@@ -260,7 +260,7 @@ func (p *rowParser) rowTerm() (Expr, *Error) {
 func (p *parser) keyed() (key string, quoted bool, op Op, not, ok bool) {
 	from := p.at
 	if p.s[p.at] == '"' {
-		key, _, _ = p.quoted() // an unclosed one is found when it is read as a text
+		key, _ = p.quoted() // an unclosed one is found when it is read as a text
 		quoted = true
 	} else {
 		for p.at < len(p.s) && keyByte(p.s[p.at], p.at > from) {

@@ -494,7 +494,7 @@ func (p *parser) values(t Term, key string) (Term, *Error) {
 func (p *parser) word(inList bool) (string, bool, *Error) {
 	ends := func(c byte) bool { return space(c) || inList && (c == ',' || c == ']') }
 	if p.at < len(p.s) && p.s[p.at] == '"' {
-		word, _, err := p.quoted()
+		word, err := p.quoted()
 		if err != nil {
 			return "", true, err
 		}
@@ -519,7 +519,7 @@ func (p *parser) word(inList bool) (string, bool, *Error) {
 }
 
 // quoted reads a text in quotes.
-func (p *parser) quoted() (string, bool, *Error) {
+func (p *parser) quoted() (string, *Error) {
 	from := p.at
 	var b strings.Builder
 	for p.at++; p.at < len(p.s); p.at++ {
@@ -529,12 +529,12 @@ func (p *parser) quoted() (string, bool, *Error) {
 			b.WriteByte(p.s[p.at])
 		case c == '"':
 			p.at++
-			return b.String(), true, nil
+			return b.String(), nil
 		default:
 			b.WriteByte(c)
 		}
 	}
-	return "", true, p.errorf(from, p.at, `close it with "; write \" for a quote within`, "the quoted text has no end")
+	return "", p.errorf(from, p.at, `close it with "; write \" for a quote within`, "the quoted text has no end")
 }
 
 // value reads one value by the kind of the field.
