@@ -16,7 +16,8 @@ type ProcessReport struct {
 	// Values are counters and gauges by the names of the process's metrics without
 	// their prefix, each label value after a slash: consume_records_total/persist-spans.
 	Values map[string]float64
-	// Notes are facts that are no number, by name: what stands still and why.
+	// Notes are facts that are no number, by name: what stands still and why, and
+	// HealthEnded.
 	Notes map[string]string
 }
 
@@ -62,3 +63,7 @@ type StoreHealth struct {
 type StoreHealthReader interface {
 	StoreHealth(ctx context.Context) (StoreHealth, error)
 }
+
+// HealthEnded is the note of a process's last report when it was shut down: that it
+// reports no more is no fault then.
+const HealthEnded = "ended"

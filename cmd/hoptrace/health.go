@@ -85,12 +85,25 @@ func (r *reporter) Start(ctx context.Context) error {
 	return nil
 }
 
-// Shutdown ends reporting. The last report stays, and grows old.
-func (r *reporter) Shutdown(context.Context) error {
-	if r.stop != nil {
-		r.stop()
+// Shutdown ends reporting with a report that says so. Of a process that was killed the
+// report before stays, and grows old.
+func (r *reporter) Shutdown(ctx context.Context) error {
+	if r.stop == nil {
+		return nil
 	}
+	r.stop()
+	r.stop = nil
 	r.done.Wait()
+	last := r.report(time.Now())
+	if last.Notes == nil {
+		last.Notes = map[string]string{}
+	}
+	last.Notes[exporters.HealthEnded] = "it was shut down"
+	writing, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := r.a.metadata.WriteHealth(writing, last); err != nil {
+		r.a.log.Warn("cannot report that this process ends; it will be called silent", "err", err)
+	}
 	return nil
 }
 

@@ -286,9 +286,18 @@ func (w *healthWindow) late(rs []exporters.ProcessReport) bool {
 	return w.now.Sub(rs[len(rs)-1].At) > healthLate
 }
 
+// ended tells that a process was shut down: it is missed by nobody.
+func ended(rs []exporters.ProcessReport) bool {
+	_, ok := rs[len(rs)-1].Notes[exporters.HealthEnded]
+	return ok
+}
+
 func (w *healthWindow) processes() []HealthProcess {
 	out := make([]HealthProcess, 0, len(w.by))
 	for _, rs := range w.by {
+		if ended(rs) {
+			continue
+		}
 		last := &rs[len(rs)-1]
 		p := HealthProcess{
 			Instance: last.Instance, Role: last.Role, Host: last.Host, Version: last.Version, Started: nanos(last.Started.UnixNano()), Reported: nanos(last.At.UnixNano()), Late: w.late(rs),
@@ -317,7 +326,7 @@ func (w *healthWindow) has(key string) bool { return w.runs(key) > 0 }
 
 func (w *healthWindow) runs(key string) (n int) {
 	for _, rs := range w.by {
-		if _, ok := rs[len(rs)-1].Values[key]; ok {
+		if _, ok := rs[len(rs)-1].Values[key]; ok && !ended(rs) {
 			n++
 		}
 	}
@@ -352,7 +361,7 @@ func (w *healthWindow) total(key string) float64 {
 func (w *healthWindow) latest(key string) (sum, seconds float64) {
 	for _, rs := range w.by {
 		last := &rs[len(rs)-1]
-		if w.late(rs) {
+		if w.late(rs) || ended(rs) {
 			continue
 		}
 		one, first := 0.0, last.At
@@ -475,7 +484,7 @@ func (w *healthWindow) last(key string, put func(a, b float64) float64) (v float
 	for _, rs := range w.by {
 		now, has := rs[len(rs)-1].Values[key]
 		switch {
-		case !has || w.late(rs):
+		case !has || w.late(rs) || ended(rs):
 		case !ok:
 			v, ok = now, true
 		default:
@@ -643,9 +652,11 @@ func (w *healthWindow) stage(s LineStage, lag stageLag) HealthStage {
 		if _, ok := last.Values["pipeline_batch_items_count/"+s.Name]; !ok && last.Role != "pipeline" && last.Role != "all" {
 			continue
 		}
-		runs++
-		if w.late(rs) {
-			silent++
+		if !ended(rs) {
+			runs++
+			if w.late(rs) {
+				silent++
+			}
 		}
 		for key, note := range last.Notes {
 			if key == "stands"+inTopic || strings.HasPrefix(key, "stands"+inTopic+"/") {

@@ -113,6 +113,20 @@ func TestStagesOfOneNameAreToldApartByTheirTopics(t *testing.T) {
 	}
 }
 
+func TestAProcessThatWasShutDownIsNotMissed(t *testing.T) {
+	gone := reportsOf("pipeline@a:1", 3, testNow.Add(-90*time.Second))
+	gone[len(gone)-1].Notes = map[string]string{exporters.HealthEnded: "it was shut down"}
+	got := get[LineHealth](t, healthHandler(t, append(gone, reportsOf("pipeline@b:1", 5, testNow)...), nil), "/health", http.StatusOK)
+	if s := got.Stages[0]; got.Finding.Rule != "ok" || len(got.Processes) != 1 || s.State != "ok" || s.Processes != 1 || s.Batches < 80 {
+		t.Errorf("finding %s, processes %+v, stage %+v; want all well, one process, and the batches of both", got.Finding, got.Processes, s)
+	}
+	// The last of a stage is missed all the same.
+	got = get[LineHealth](t, healthHandler(t, gone, nil), "/health", http.StatusOK)
+	if got.Stages[0].State != "unknown" || got.Finding.Rule == "silent" {
+		t.Errorf("finding %s, stage %s; want nobody that runs it", got.Finding, got.Stages[0].State)
+	}
+}
+
 func TestWhatFailsAndWhatStandsStillIsSaid(t *testing.T) {
 	reports := reportsOf("pipeline@a:1", 3, testNow)
 	reports[len(reports)-1].Values["consume_retries_total/persist-spans/ingest-spans"] = 4
