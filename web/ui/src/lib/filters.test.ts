@@ -48,6 +48,7 @@ describe('filters', () => {
   })
   it('take a query where a page has one', () => {
     expect(readTyped('is:new card  declined', true)).toEqual({ kind: 'filters', change: { query: 'is:new card declined', text: '' } })
+    expect(readTyped('title:"card  declined"  x', true)).toEqual({ kind: 'filters', change: { query: 'title:"card  declined" x', text: '' } })
     expect(typedOf(readFilters('?query=is:new+x'), true)).toBe('is:new x')
   })
   it('tell no query from an empty one', () => {

@@ -90,7 +90,7 @@ export function readTyped(input: string, hasText: boolean, asks = false): Typed 
   const whole = asks && /[()]|(^|\s)(OR|NOT)(\s|$)/.test(s)
   const outside = whole && /(?:^|[\s(])((?:min|errors):[^\s)]+)/.exec(s.replace(/"(?:\\.|[^"\\])*"?/g, '""'))
   if (outside) return { kind: 'fault', message: `${outside[1]} is for the whole list and cannot stand beside OR, NOT or brackets: choose it from the filters below` }
-  for (const word of asks ? (s.match(/(?:[^\s"]|"(?:\\.|[^"\\])*"?)+/g) ?? []) : s.split(/\s+/).filter(Boolean)) {
+  for (const word of asks || hasText ? (s.match(/(?:[^\s"]|"(?:\\.|[^"\\])*"?)+/g) ?? []) : s.split(/\s+/).filter(Boolean)) {
     const m = /^(\w+)[:=](.*)$/.exec(word)
     if (!m || hasText || whole) {
       words.push(word)
@@ -110,7 +110,7 @@ export function readTyped(input: string, hasText: boolean, asks = false): Typed 
   }
   if (words.length > 0) {
     if (!hasText) return { kind: 'fault', message: `"${words[0]}" is no filter: write service:orders topic:payments group:g min:100ms errors:true, or a trace id` }
-    change['query'] = s
+    change['query'] = words.join(' ')
   }
   return { kind: 'filters', change }
 }
