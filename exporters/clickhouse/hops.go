@@ -20,15 +20,17 @@ func (s *Store) Hops(ctx context.Context, q exporters.HopQuery) ([]schemas.Hop, 
 	if q.Sent {
 		return s.sent(ctx, q, limit)
 	}
-	list := s.newest
+	var consumers, sides []schemas.Message
+	var err error
 	if q.Slowest {
-		list = s.slowest
+		consumers, sides, err = s.slowest(ctx, q, limit)
+	} else {
+		consumers, err = s.newest(ctx, q, limit)
 	}
-	consumers, err := list(ctx, q, limit)
 	if err != nil {
 		return nil, fmt.Errorf("cannot list hops: %w", err)
 	}
-	hops, err := s.withProducers(ctx, q.Project, consumers)
+	hops, err := s.withProducers(ctx, q.Project, consumers, sides)
 	if err != nil {
 		return nil, fmt.Errorf("cannot find the producers of %d hops: %w", len(consumers), err)
 	}
@@ -51,18 +53,25 @@ func (p *params) filter(q exporters.HopQuery) string {
 	return where + p.records(q)
 }
 
-// records is the condition for partition and offsets of a query.
-func (p *params) records(q exporters.HopQuery) (where string) {
+// records is the condition for partition and offsets of a query, and binds it.
+func (p *params) records(q exporters.HopQuery) string {
 	if q.Partition != nil {
 		p.int("partition", int64(*q.Partition))
+	}
+	p.int("offset_from", q.OffsetFrom)
+	p.int("offset_to", q.OffsetTo)
+	return ofRecords(q)
+}
+
+// ofRecords is the condition that records binds.
+func ofRecords(q exporters.HopQuery) (where string) {
+	if q.Partition != nil {
 		where += " AND partition = {partition:Int32}"
 	}
 	if q.OffsetFrom > 0 || q.OffsetTo > 0 {
-		p.int("offset_from", q.OffsetFrom)
 		where += " AND offset >= {offset_from:Int64}"
 	}
 	if q.OffsetTo > 0 {
-		p.int("offset_to", q.OffsetTo)
 		where += " AND offset < {offset_to:Int64}"
 	}
 	return where
@@ -154,11 +163,12 @@ func compareDelivery(a, b *schemas.Message) int {
 	return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.End, b.End), slices.Compare(a.SpanID[:], b.SpanID[:]))
 }
 
-// slowest gives the rows of the hops with the largest end-to-end time, largest first.
-func (s *Store) slowest(ctx context.Context, q exporters.HopQuery, limit int64) ([]schemas.Message, error) {
+// slowest gives the rows of the hops with the largest end-to-end time, largest first,
+// and all rows of their records.
+func (s *Store) slowest(ctx context.Context, q exporters.HopQuery, limit int64) (consumers, sides []schemas.Message, err error) {
 	j, err := s.hopJoin(ctx, q)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	j.params.int("limit", limit)
 	var (
@@ -184,7 +194,7 @@ WHERE `+endToEnd.known+` ORDER BY `+endToEnd.value+` DESC, topic, partition, off
 			}
 		})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return s.deliveries(ctx, q, keys)
 }
@@ -195,7 +205,9 @@ type deliveryKey struct {
 	span   schemas.SpanRef
 }
 
-func (s *Store) deliveries(ctx context.Context, q exporters.HopQuery, keys []deliveryKey) ([]schemas.Message, error) {
+// deliveries gives the rows that keys name, in their order, and all rows of their
+// records: to read both sides at once takes no longer than to read one.
+func (s *Store) deliveries(ctx context.Context, q exporters.HopQuery, keys []deliveryKey) (consumers, sides []schemas.Message, err error) {
 	records := make([]schemas.RecordRef, len(keys))
 	var unplaced []schemas.TraceID // of rows without an offset
 	for i, k := range keys {
@@ -204,10 +216,11 @@ func (s *Store) deliveries(ctx context.Context, q exporters.HopQuery, keys []del
 			unplaced = append(unplaced, k.span.TraceID)
 		}
 	}
-	rows, err := s.messagesOfRecords(ctx, q.Project, records, " AND side IN (2, 3)", maxMessages)
+	sides, err = s.messagesOfRecords(ctx, q.Project, records, " AND side IN (1, 2, 3)", maxMessages)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	rows := sides
 	if len(unplaced) > 0 {
 		var ps params
 		ps.uint("project", q.Project)
@@ -215,43 +228,49 @@ func (s *Store) deliveries(ctx context.Context, q exporters.HopQuery, keys []del
 		ps.int("limit", maxMessages)
 		more, err := s.messages(ctx, "PREWHERE trace_id IN ("+traceSet+") WHERE project = {project:UInt64} AND side IN (2, 3) AND "+noOffset+once, ps)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		rows = append(rows, more...)
+		rows = slices.Concat(rows, more)
 	}
 	byKey := make(map[deliveryKey]*schemas.Message, len(rows))
 	for i := range rows {
 		m := &rows[i]
-		if q.Group == "" || m.Group == q.Group {
+		if m.Side.Reads() && (q.Group == "" || m.Group == q.Group) {
 			byKey[deliveryKey{m.Record(), schemas.SpanRef{TraceID: m.TraceID, SpanID: m.SpanID}}] = m
 		}
 	}
-	out := make([]schemas.Message, 0, len(keys))
+	consumers = make([]schemas.Message, 0, len(keys))
 	for _, k := range keys {
 		if m := byKey[k]; m != nil {
-			out = append(out, *m)
+			consumers = append(consumers, *m)
 		}
 	}
-	return out, nil
+	return consumers, sides, nil
 }
 
 // withProducers finds the producer's row of each consumer's: by record, and
 // where the producer was told no offset by the context that the record carried,
-// if that names one row of the topic.
-func (s *Store) withProducers(ctx context.Context, project uint64, consumers []schemas.Message) ([]schemas.Hop, error) {
+// if that names one row of the topic. sides are the rows of the records, if the caller
+// has read them.
+func (s *Store) withProducers(ctx context.Context, project uint64, consumers, sides []schemas.Message) ([]schemas.Hop, error) {
 	hops := make([]schemas.Hop, len(consumers))
 	records := make([]schemas.RecordRef, len(consumers))
 	for i := range consumers {
 		hops[i].Consume = &consumers[i]
 		records[i] = consumers[i].Record()
 	}
-	rows, err := s.messagesOfRecords(ctx, project, records, " AND side = 1", maxMessages)
-	if err != nil {
-		return nil, err
+	if sides == nil {
+		var err error
+		if sides, err = s.messagesOfRecords(ctx, project, records, " AND side = 1", maxMessages); err != nil {
+			return nil, err
+		}
 	}
-	byRecord := make(map[schemas.RecordRef]*schemas.Message, len(rows))
-	for i := range rows {
-		m := &rows[i]
+	byRecord := make(map[schemas.RecordRef]*schemas.Message, len(sides))
+	for i := range sides {
+		m := &sides[i]
+		if m.Side != schemas.SideProduce {
+			continue
+		}
 		if have := byRecord[m.Record()]; have == nil || compareDelivery(m, have) < 0 {
 			byRecord[m.Record()] = m
 		}
@@ -272,7 +291,7 @@ func (s *Store) withProducers(ctx context.Context, project uint64, consumers []s
 	ps.uint("project", project)
 	ps.int("limit", maxMessages)
 	ps.spans(refs)
-	rows, err = s.messages(ctx, "PREWHERE trace_id IN ("+traceSet+")"+
+	rows, err := s.messages(ctx, "PREWHERE trace_id IN ("+traceSet+")"+
 		" WHERE project = {project:UInt64} AND side = 1 AND (offset < 0 OR partition < 0) AND (trace_id, span_id) IN ("+spanSet+")"+once, ps)
 	if err != nil {
 		return nil, err

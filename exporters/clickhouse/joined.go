@@ -19,7 +19,10 @@ type hopJoin struct {
 	params params
 	// consumers and producers are conditions for their rows.
 	consumers, producers string
-	repeated             repetition
+	// records is the condition for the records that a query names, of which the
+	// producers need to be looked at alone.
+	records  string
+	repeated repetition
 	// lost says that some producers were told no offset: those are found by
 	// the context that the record carried, if that names one row of the topic.
 	lost bool
@@ -67,7 +70,7 @@ const (
 
 // hopJoin looks at what is stored and prepares the subquery.
 func (s *Store) hopJoin(ctx context.Context, q exporters.HopQuery) (j hopJoin, err error) {
-	j.consumers, j.producers = j.params.filter(q), allProducers
+	j.consumers, j.producers, j.records = j.params.filter(q), allProducers, ofRecords(q)
 	if q.Topic != "" {
 		j.producers += " AND topic = {topic:String}"
 	}
@@ -209,7 +212,7 @@ FROM
 		SELECT cityHash64(topic, partition) AS log, offset, 1 AS p_found, start_time AS p_start, first_written AS p_first_written, written AS p_written,
 			acked AS p_acked, appended AS p_appended, if(boot_id = '', 0, cityHash64(boot_id)) AS p_boot, attempts AS p_attempts
 		FROM messages
-		WHERE ` + j.producers + ` AND NOT ` + noOffset + ` AND ` + inReach + `
+		WHERE ` + j.producers + j.records + ` AND NOT ` + noOffset + ` AND ` + inReach + `
 	) AS producers USING (log, offset)` + lost + `
 )`
 }

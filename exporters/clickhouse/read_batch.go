@@ -24,7 +24,7 @@ func (s *Store) HopsOfSpan(ctx context.Context, project uint64, ref schemas.Span
 	}
 	out := make([]schemas.Hop, 0, len(consumers))
 	for part := range slices.Chunk(consumers, maxRecords) { // what the look-up of producers takes
-		hops, err := s.withProducers(ctx, project, part)
+		hops, err := s.withProducers(ctx, project, part, nil)
 		if err != nil {
 			return nil, fmt.Errorf("cannot find the producers of %d records: %w", len(part), err)
 		}

@@ -344,11 +344,11 @@ func (s *Store) hopsAt(ctx context.Context, project uint64, keys []rowPlace) ([]
 		named[i] = deliveryKey{k.record, schemas.SpanRef{TraceID: k.Trace, SpanID: k.Span}}
 		byKey[named[i]] = append(byKey[named[i]], k.RowKey)
 	}
-	rows, err := s.deliveries(ctx, exporters.HopQuery{Project: project}, named)
+	rows, sides, err := s.deliveries(ctx, exporters.HopQuery{Project: project}, named)
 	if err != nil {
 		return nil, err
 	}
-	hops, err := s.withProducers(ctx, project, rows)
+	hops, err := s.withProducers(ctx, project, rows, sides)
 	if err != nil {
 		return nil, err
 	}

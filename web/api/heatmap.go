@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/hoptrace/hoptrace/exporters"
 	"github.com/hoptrace/hoptrace/instrumentation/messaging"
 )
@@ -115,9 +117,30 @@ func (h *Handler) heatmap(ctx context.Context, q *query) (any, error) {
 	ask.Range = r
 	index := ask
 	index.Part = "" // which partitions there are; their parts come with the cells
-	whole, err := sums.PartitionSums(ctx, index)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the sums of the partitions of topic %q: %w", clip(ask.Topic, 100), tooMuch(err))
+	var whole []exporters.PartitionSum
+	var heat exporters.PartitionHeat
+	cells := func(ctx context.Context) (err error) {
+		if heat, err = sums.PartitionHeat(ctx, ask); err != nil {
+			return fmt.Errorf("cannot read the partitions of topic %q in steps: %w", clip(ask.Topic, 100), tooMuch(err))
+		}
+		return nil
+	}
+	ask.Step = step
+	both, asking := errgroup.WithContext(ctx)
+	both.Go(func() (err error) {
+		if whole, err = sums.PartitionSums(asking, index); err != nil {
+			return fmt.Errorf("cannot read the sums of the partitions of topic %q: %w", clip(ask.Topic, 100), tooMuch(err))
+		}
+		return nil
+	})
+	// Partitions are numbered from zero, so those of the first page are known before.
+	last := int32(limit - 1) //nolint:gosec // at most maxHeatRows
+	if skip == 0 {
+		ask.PartitionTo = &last
+		both.Go(func() error { return cells(asking) })
+	}
+	if err := both.Wait(); err != nil {
+		return nil, err
 	}
 	out := Heatmap{
 		Topic: ask.Topic, Group: q.text("group"), Part: part, Stat: stat, From: nanos(r.From.UnixNano()), To: nanos(r.To.UnixNano()), StepNs: int64(step), Slots: slots,
@@ -132,10 +155,11 @@ func (h *Handler) heatmap(ctx context.Context, q *query) (any, error) {
 	if len(page) == 0 {
 		return out, nil
 	}
-	ask.Step, ask.PartitionFrom, ask.PartitionTo = step, &page[0].Partition, &page[len(page)-1].Partition
-	heat, err := sums.PartitionHeat(ctx, ask)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the partitions of topic %q in steps: %w", clip(ask.Topic, 100), tooMuch(err))
+	if end := page[len(page)-1].Partition; skip > 0 || end > last || len(heat.Rows) > limit {
+		ask.PartitionFrom, ask.PartitionTo = &page[0].Partition, &end
+		if err := cells(ctx); err != nil {
+			return nil, err
+		}
 	}
 	page = heat.Rows
 	rows := make(map[int32]*HeatRow, len(page))
