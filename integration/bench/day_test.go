@@ -22,7 +22,7 @@ import (
 )
 
 // dayVersion changes when other rows are made: a day of an older one is made anew.
-const dayVersion = 3
+const dayVersion = 4
 
 const (
 	// daySpans is how many spans the day has: BENCH_DAY_SPANS says otherwise.
@@ -245,6 +245,17 @@ func dayFingerprint(issue int) (f schemas.Fingerprint) {
 
 func dayBoot(host int) string { return fmt.Sprintf("6f9619ff-8b86-d011-b42d-%012x", host*7919) }
 
+// dayReader is which of a group's three processes reads a partition: each has a third
+// of them, but for the half hour that the last one is away.
+func dayReader(partition int, after time.Duration) int {
+	const left, came = 10 * time.Hour, 10*time.Hour + 30*time.Minute
+	at := partition % 3
+	if at == 2 && after >= left && after < came {
+		at = partition / 3 % 2
+	}
+	return at
+}
+
 type dayBatch struct {
 	spans  []schemas.Span
 	rows   []schemas.Message
@@ -409,7 +420,7 @@ func (w *dayWriter) message(out *dayBatch, r *rand.Rand, m message) schemas.Span
 	offset := firstOffset + w.day.Records[m.topic][partition]
 	w.day.Records[m.topic][partition]++
 	topic, group := dayTopic(m.topic), dayGroup(m.topic)
-	producerAt, consumerAt := r.IntN(4), r.IntN(3)
+	producerAt, consumerAt := r.IntN(4), dayReader(partition, time.Duration(m.at-w.day.Start.UnixNano()))
 	written := m.at + m.took(4*time.Millisecond)
 	acked := written + m.took(900*time.Microsecond)
 	asked := written - r.Int64N(int64(300*time.Millisecond))
