@@ -472,7 +472,7 @@ func (h *Handler) journey(ctx context.Context, q *query) (any, error) {
 		return nil, err
 	}
 	hops := w.hops
-	if len(spans) == 0 && len(hops) == 0 {
+	if len(spans) == 0 && len(hops) == 0 && w.of["spans"] == 0 {
 		return nil, errorf(http.StatusNotFound, "trace_not_found",
 			"spans appear a second or two after they end; old ones are deleted by retention", "no span of trace %s is stored", id)
 	}
@@ -555,7 +555,7 @@ func journeyJSON(id schemas.TraceID, w *journeyWalk, spans []schemas.Span, hops 
 	for i, t := range w.traces {
 		out.Traces[i] = t.String()
 	}
-	facts := finding.Journey{Cut: len(w.cut) > 0}
+	facts := finding.Journey{Cut: len(w.cut) > 0, Skipped: w.skip, Shown: len(spans), Spans: w.of["spans"]}
 	for i := range out.Batches {
 		b := &out.Batches[i]
 		at := slices.IndexFunc(spans, func(s schemas.Span) bool { return s.SpanID.String() == b.SpanID && s.TraceID.String() == b.TraceID })

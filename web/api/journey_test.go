@@ -217,6 +217,12 @@ func TestASecondPageHasTheOtherSpans(t *testing.T) {
 	if len(next.Spans) != 6 || next.Skipped != maxSpans || next.Spans[0].SpanID == j.Spans[0].SpanID {
 		t.Errorf("the second page has %d spans behind %d", len(next.Spans), next.Skipped)
 	}
+	if got, want := next.Finding.String(), "spans 10001 to 10006 of 10006 | The first page tells where the time went."; got != want {
+		t.Errorf("the second page begins with %q, want %q", got, want)
+	}
+	if got, want := get[Journey](t, h, path+"?skip=20000", http.StatusOK).Finding.String(), "there are only 10006 spans | The first page tells where the time went."; got != want {
+		t.Errorf("a page behind the last begins with %q, want %q", got, want)
+	}
 	get[Problem](t, h, path+"?skip=x", http.StatusBadRequest)
 }
 

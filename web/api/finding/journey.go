@@ -23,6 +23,9 @@ type Journey struct {
 	Batches  []Batch // largest first
 	Path     Path
 	Cut      bool
+
+	// Of a later page: the spans before it, those of it, and all.
+	Skipped, Shown, Spans int
 }
 
 // Batch is a span of a journey that read several records.
@@ -102,6 +105,9 @@ type journeyFacts struct {
 
 // ForJourney says where the time of one journey went.
 func ForJourney(j Journey) Finding {
+	if j.Skipped > 0 {
+		return laterSpans(j)
+	}
 	f := journeyFacts{Journey: j}
 	sentOn := map[string]bool{}
 	f.unsent = true
@@ -162,6 +168,18 @@ func ForJourney(j Journey) Finding {
 	out := first(journeyTitles, f)
 	out.Text = all(journeyTexts, f)
 	return out
+}
+
+// laterSpans speaks of a page of spans, which knows no beginning and no end.
+func laterSpans(j Journey) Finding {
+	f := Finding{Rule: "later-spans", Tone: ToneOK, Text: say(text("The "), text("first page").at("?from_span="), text(" tells where the time went."))}
+	if j.Shown == 0 {
+		f.Tone = ToneEmpty
+		f.Title = append(say(text("there are only ")), many(uint64(max(j.Spans, 0)), "span", "spans")...)
+		return f
+	}
+	f.Title = say(text("spans "), count(j.Skipped+1), text(" to "), count(j.Skipped+j.Shown), text(" of "), count(j.Spans))
+	return f
 }
 
 type namedPart struct {

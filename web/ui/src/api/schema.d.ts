@@ -948,7 +948,8 @@ export interface paths {
          * The messages that were being processed when the events of an issue happened, and what sets them apart.
          * @description An event knows its record because its SDK told it, or because it happened in the span that
          *     processed the record, or below it. The newest 100,000 events are looked at. The baseline are all
-         *     records of the same topics that were processed around the events.
+         *     records of the same topics that were processed around the events. Ages are as
+         *     the clocks of sender and reader stood; the record's own page corrects for them.
          */
         get: operations["issueMessages"];
         put?: never;

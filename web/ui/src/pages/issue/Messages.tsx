@@ -129,7 +129,8 @@ function Shares({ d }: { d: IssueMessages }) {
           </>
         ) : (
           <>No span about other records of the topic is stored, so there is nothing to compare with.</>
-        )}
+        )}{' '}
+        Ages are as the sender's and the reader's clocks stood: <Link to="/clocks">Clocks</Link> tells how far they are apart, and the page of a record takes it into account.
       </p>
     </>
   )

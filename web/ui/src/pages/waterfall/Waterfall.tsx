@@ -395,7 +395,7 @@ function Tags({ j, skip, page }: { j: Journey; skip: number; page: (n: number) =
         its logs
       </Link>
       {j.cut.map((c) =>
-        c.what === 'spans' ? (
+        c.what === 'spans' && j.spans.length === 0 ? null : c.what === 'spans' ? (
           <span className="tag warn" key={c.what}>
             spans {count(skip + 1)} to {count(skip + j.spans.length)}
             {c.of !== null && ` of ${count(c.of)}`}
