@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"github.com/hoptrace/hoptrace/web/api"
 )
 
 const queryUsage = `hoptrace query asks a running server for anything that its UI shows.
@@ -242,7 +244,10 @@ func answerQuery(ctx context.Context, f queryFlags, stdout, stderr io.Writer) er
 	}
 	defer resp.Body.Close()
 	if table {
-		return printRows(resp.Body, v.columns, f.limit, stdout, stderr)
+		if err := printRows(resp.Body, v.columns, f.limit, stdout, stderr); err != nil || word != "hops" || f.text == "" {
+			return err
+		}
+		return f.tellUnknown(ctx, stderr)
 	}
 	if f.format == "csv" && f.limit > 0 {
 		return cutCSV(resp.Body, f.limit, stdout)
@@ -255,6 +260,29 @@ func answerQuery(ctx context.Context, f queryFlags, stdout, stderr io.Writer) er
 	}
 	if resp.Trailer.Get("X-Hoptrace-More") == "true" {
 		fmt.Fprintf(stderr, "hoptrace query: there are more than these %s rows; narrow the time or the query\n", resp.Trailer.Get("X-Hoptrace-Rows"))
+	}
+	return nil
+}
+
+// tellUnknown says how many hops a query cannot judge, because a part that it asks for
+// was not measured.
+func (f queryFlags) tellUnknown(ctx context.Context, stderr io.Writer) error {
+	f.params = maps.Clone(f.params)
+	for _, name := range []string{"format", "limit", "order", "cursor"} {
+		f.params.Del(name)
+	}
+	f.params.Set("buckets", "2")
+	resp, err := f.ask(ctx, "/api/v1/search/hops/histogram")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	var found struct{ Unknown *api.SearchUnknown }
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&found); err != nil {
+		return fmt.Errorf("the answer of %s broke off: %w", f.server, err)
+	}
+	if u := found.Unknown; u != nil && u.Rows > 0 {
+		fmt.Fprintf(stderr, "hoptrace query: of %d hops more the %s is unknown; hops '%s' lists them\n", u.Rows, u.Part, u.Query)
 	}
 	return nil
 }

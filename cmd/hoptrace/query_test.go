@@ -148,3 +148,16 @@ func TestTableCellsAreSafeAndShort(t *testing.T) {
 	f("start", fmt.Sprint(time.Date(2026, 11, 30, 1, 2, 3, 4e6, time.UTC).UnixNano()), "2026-11-30 01:02:03.004Z")
 	f("name", strings.Repeat("x", 70), strings.Repeat("x", 59)+"…")
 }
+
+func TestQuerySaysHowManyHopsItCannotJudge(t *testing.T) {
+	server := queryServer(t, nil)
+	for query, want := range map[string]string{"backlog>99h": "the backlog is unknown; hops '-has:backlog' lists them", "topic:orders": ""} {
+		code, _, stderr := command(nil, "query", "--server", server, "hops", query, "--from=-168h")
+		if told := strings.Contains(stderr, "unknown"); code != 0 || told != (want != "") || !strings.Contains(stderr, want) {
+			t.Errorf("query hops %s ended with %d and says %q, want %q in it", query, code, stderr, want)
+		}
+	}
+	if code, stdout, stderr := command(nil, "query", "--server", server, "hops", "-has:backlog", "--from=-168h", "--limit=1"); code != 0 || strings.Count(stdout, "\n") != 2 {
+		t.Errorf("what it says to write ends with %d and prints %s%s", code, stdout, stderr)
+	}
+}
