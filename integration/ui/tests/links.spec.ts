@@ -4,7 +4,7 @@ import { expect, finding, test } from "./fixtures.js";
 test("the time of the lag desk goes along, and [ and ] change it", async ({ page }) => {
   await page.goto("/lag");
   await finding(page);
-  const over = page.getByLabel("Lag over");
+  const over = page.getByLabel("Lag over", { exact: true });
   await expect(over).toHaveValue("-2h");
   await page.keyboard.press("[");
   await expect(page).toHaveURL(/lag_from=-6h/);

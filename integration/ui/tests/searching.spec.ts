@@ -46,7 +46,8 @@ test.describe("the topics", () => {
     await accessible(page);
     await pages.getByRole("button", { name: "Before" }).click();
     await expect(page.getByRole("table", { name: "Topics" }).getByRole("row").nth(1)).toBeVisible();
-    await expect(pages).toHaveCount(0);
+    await expect(page.getByRole("heading", { name: "This page lies behind the last one" })).toHaveCount(0);
+    await expect(page).not.toHaveURL(/skip=5000/);
   });
 
   test("keep their frame while they load", async ({ page }) => {
