@@ -215,7 +215,7 @@ test("another name of the project is no change of its settings", async ({ page, 
   const plan = page.getByRole("dialog", { name: "Rename " + was });
   await plan.getByRole("textbox", { name: "Name" }).fill(word);
   await plan.getByRole("button", { name: "Rename", exact: true }).click();
-  await expect(page.getByRole("heading", { level: 1 })).toContainText(word);
+  await expect(page.getByRole("heading", { level: 1, name: word })).toBeVisible();
   // Somebody elsewhere does the same, and this page does not know of it.
   expect((await request.put("/api/v1/projects/" + before.id, { data: { name: was } })).status()).toBe(200);
   await save(page, ["General: Days that events are kept 0 → 32"]);

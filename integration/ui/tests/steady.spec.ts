@@ -85,7 +85,8 @@ test("rows stay where they are while one reads", async ({ page }) => {
   await page.route("**/api/v1/clocks?*", async (route) => {
     const answer = await route.fetch();
     const told = (await answer.json()) as { clocks: { lowNs: number; highNs: number }[] };
-    told.clocks.forEach((c, i) => Object.assign(c, { lowNs: (turned ? i : 100 - i) * 1e9, highNs: (turned ? i : 100 - i) * 1e9 + 1e6 }));
+    if (turned) told.clocks.reverse();
+    told.clocks.forEach((c, i) => Object.assign(c, { lowNs: (100 - i) * 1e9, highNs: (100 - i) * 1e9 + 1e6 }));
     await route.fulfill({ response: answer, json: told });
   });
   await page.goto("/clocks?sort=offset");
