@@ -22,7 +22,7 @@ import (
 )
 
 // dayVersion changes when other rows are made: a day of an older one is made anew.
-const dayVersion = 4
+const dayVersion = 5
 
 const (
 	// daySpans is how many spans the day has: BENCH_DAY_SPANS says otherwise.
@@ -479,7 +479,7 @@ func (w *dayWriter) message(out *dayBatch, r *rand.Rand, m message) schemas.Span
 	p.Side, p.Service, p.ClientID, p.BootID = schemas.SideProduce, send.Service, send.Service, dayBoot(producerAt%dayHosts)
 	p.TraceID, p.SpanID, p.Source, p.Position = send.TraceID, send.SpanID, send.Source, send.Position
 	p.Start, p.End, p.Written, p.Acked, p.Attempts = m.at, acked, written, acked, 1
-	c.Side, c.Service, c.ClientID, c.Group, c.BootID = schemas.SideProcess, process.Service, process.Service, group, dayBoot(2+consumerAt)
+	c.Side, c.Service, c.ClientID, c.Group, c.BootID = schemas.SideProcess, process.Service, process.Service, group, dayBoot(1+consumerAt)
 	c.TraceID, c.SpanID, c.Source, c.Position = process.TraceID, process.SpanID, process.Source, process.Position
 	c.CreationTrace, c.CreationSpan = send.TraceID, send.SpanID
 	c.Start, c.End, c.Asked, c.Answered, c.Handed = handed, done, asked, answered, handed
