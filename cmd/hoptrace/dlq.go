@@ -30,6 +30,7 @@ would do, and do it with --yes. --by NAME says who acts. It asks a running serve
 `
 
 type dlqFlags struct {
+	command                         string // list, show, retry or discard
 	server, token, topic, state, by string
 	limit                           int
 	json, yes, all                  bool
@@ -43,6 +44,10 @@ func parseDLQ(args []string) (f dlqFlags, err error) {
 		values: map[string]*string{"--server": &f.server, "--token": &f.token, "--topic": &f.topic, "--state": &f.state, "--by": &f.by, "--limit": &limit},
 		facts:  map[string]*bool{"--json": &f.json, "--yes": &f.yes, "--all": &f.all},
 		word: func(w string) error {
+			if f.command == "" {
+				f.command = w
+				return nil
+			}
 			l, err := parseLetter(w)
 			f.letters = append(f.letters, l)
 			return err
@@ -87,15 +92,13 @@ func runDLQ(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "hoptrace dlq: "+format+"\n\n%s", append(a, dlqUsage)...)
 		return 2
 	}
-	if len(args) == 0 {
-		return wrong("say which: list, show, retry or discard")
-	}
-	command := args[0]
-	f, err := parseDLQ(args[1:])
+	f, err := parseDLQ(args)
 	if err != nil {
 		return wrong("%v", err)
 	}
-	switch command {
+	switch command := f.command; command {
+	case "":
+		return wrong("say which: list, show, retry or discard")
 	case "list":
 		if len(f.letters) > 0 || f.all {
 			return wrong("list takes no letters; --topic and --state choose")

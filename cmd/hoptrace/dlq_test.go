@@ -151,6 +151,7 @@ func TestDeadLetterCommandsSayWhatIsWrong(t *testing.T) {
 		}
 	}
 	f("say which")
+	f("list takes no letters", "--server", "http://127.0.0.1:1", "list", "a/0@1")
 	f("no command", "mend", "a/0@1")
 	f("names no letter", "show", "a")
 	f("names no letter", "show", "a/0@-1")
