@@ -16,8 +16,8 @@ type FindReader interface {
 	// id, or by the attribute that tells a message id or a conversation in any
 	// generation of the conventions. Keys match none. It finds what made no row.
 	FindSpans(ctx context.Context, q FindQuery) ([]schemas.Span, error)
-	// NearRecords gives the records of the same partition that are stored with the
-	// next lower and the next higher offset.
+	// NearRecords gives a record and those of the same partition that are stored with
+	// the next lower and the next higher offset.
 	NearRecords(ctx context.Context, project uint64, record schemas.RecordRef) (NearRecords, error)
 }
 
@@ -61,9 +61,9 @@ type FoundRecord struct {
 	MessageID   string
 }
 
-// NearRecords are the neighbours of a record; nil where none is stored.
+// NearRecords are a record and its neighbours; nil where none is stored.
 type NearRecords struct {
-	Before, After *FoundRecord
+	Record, Before, After *FoundRecord
 	// Topic tells whether any row of the topic is stored.
 	Topic bool
 }

@@ -122,11 +122,14 @@ func printFound(w io.Writer, f findFlags, r *api.Found) {
 		if x.Last != "0" {
 			at = timeText(x.Last)
 		}
-		failed := ""
+		failed, trace := "", ""
 		if x.Failed {
 			failed = "failed"
 		}
-		fmt.Fprintf(t, "record\t%s\t%s\t%s → %s\t%s\t%s\n", name, at, x.Producer, strings.Join(x.Groups, ", "), failed, f.server+withProject(x.Href, f.project))
+		if x.TraceID != "" {
+			trace = "trace " + x.TraceID
+		}
+		fmt.Fprintf(t, "record\t%s\t%s\t%s → %s\t%s\t%s\t%s\n", name, at, x.Producer, strings.Join(x.Groups, ", "), failed, trace, f.server+withProject(x.Href, f.project))
 	}
 	for _, id := range r.Traces {
 		fmt.Fprintf(t, "trace\t%s\t\t\t\t%s\n", id, f.server+withProject("/traces/"+id, f.project))

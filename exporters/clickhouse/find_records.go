@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 
@@ -169,51 +170,132 @@ func (s *Store) FindSpans(ctx context.Context, q exporters.FindQuery) ([]schemas
 	return s.spansOf(ctx, q.Project, found)
 }
 
-// NearRecords gives the stored records beside one. The rows lie in the order of
-// offsets, so either side reads one granule of each part.
+// nearOffsets is how far to both sides of an offset its neighbours are looked for at
+// once: as a rule they are the next ones, and their rows lie in the same granule.
+const nearOffsets = 64
+
+// NearRecords gives a record and those that are stored beside it, by one statement where
+// the neighbours are within nearOffsets.
 func (s *Store) NearRecords(ctx context.Context, project uint64, record schemas.RecordRef) (near exporters.NearRecords, err error) {
-	// next finds the offset of the neighbour on one side.
-	next := func(ctx context.Context, compare, order string) (at int64, err error) {
-		var ps params
-		ps.uint("project", project)
-		ps.text("topic", record.Topic)
-		ps.int("partition", int64(record.Partition))
-		ps.int("offset", record.Offset)
-		var offset proto.ColInt64
-		at = schemas.Unknown
-		err = s.query(ctx, "SELECT offset FROM messages WHERE project = {project:UInt64} AND topic = {topic:String} AND partition = {partition:Int32} AND offset "+compare+
-			" {offset:Int64} AND offset >= 0 AND side != 4 ORDER BY offset "+order+" LIMIT 1"+oneThread+keyLeads, ps,
-			proto.Results{{Name: "offset", Data: &offset}}, func() { at = schemas.Unknown }, func() {
-				for _, v := range offset {
-					at = v
-				}
-			})
-		return at, err
-	}
-	var before, after int64
-	both, asking := errgroup.WithContext(ctx)
-	both.Go(func() (err error) { before, err = next(asking, "<", "DESC"); return err })
-	both.Go(func() (err error) { after, err = next(asking, ">", "ASC"); return err })
-	err = both.Wait()
-	var records []schemas.RecordRef
-	for _, at := range []int64{before, after} {
-		if at != schemas.Unknown {
-			records = append(records, schemas.RecordRef{Topic: record.Topic, Partition: record.Partition, Offset: at})
-		}
-	}
-	var rows []schemas.Message
-	if err == nil && len(records) > 0 {
-		rows, err = s.messagesOfRecords(ctx, project, records, " AND side != 4", fewRows)
-	}
-	near.Before, near.After = foundOf(rows, before), foundOf(rows, after)
-	near.Topic = len(records) > 0
-	if err == nil && !near.Topic {
-		near.Topic, err = s.hasTopic(ctx, project, record.Topic)
-	}
-	if err != nil {
+	fail := func(err error) (exporters.NearRecords, error) {
 		return exporters.NearRecords{}, fmt.Errorf("cannot find the records near %s/%d@%d: %w", record.Topic, record.Partition, record.Offset, err)
 	}
+	low, high := max(record.Offset-nearOffsets, 0), record.Offset+min(nearOffsets, math.MaxInt64-record.Offset)
+	rows, err := s.rowsBetween(ctx, project, record, low, high)
+	if err != nil {
+		return fail(err)
+	}
+	all := len(rows) <= fewRows
+	before, after := int64(schemas.Unknown), int64(schemas.Unknown)
+	for i := range rows {
+		switch at := rows[i].Offset; {
+		case !all: // some are left out: nothing is known of what lies between
+		case at < record.Offset && at > before:
+			before = at
+		case at > record.Offset && (after == schemas.Unknown || at < after):
+			after = at
+		}
+	}
+	ask, asking := errgroup.WithContext(ctx)
+	further := func(at *int64, compare, order string) {
+		if *at != schemas.Unknown {
+			return
+		}
+		ask.Go(func() (err error) {
+			*at, err = s.nextOffset(asking, project, record, compare, order)
+			return err
+		})
+	}
+	further(&before, "<", "DESC")
+	further(&after, ">", "ASC")
+	if err := ask.Wait(); err != nil {
+		return fail(err)
+	}
+	for _, at := range []int64{before, record.Offset, after} {
+		if at == schemas.Unknown || all && at >= low && at <= high {
+			continue
+		}
+		more, err := s.rowsBetween(ctx, project, record, at, at)
+		if err != nil {
+			return fail(err)
+		}
+		rows = append(rows, more...)
+	}
+	near.Before, near.Record, near.After = foundOf(rows, before), foundOf(rows, record.Offset), foundOf(rows, after)
+	near.Topic = len(rows) > 0
+	if !near.Topic {
+		if near.Topic, err = s.hasTopic(ctx, project, record.Topic); err != nil {
+			return fail(err)
+		}
+	}
 	return near, nil
+}
+
+// nextOffset is the next one of a record's partition that is stored on one side of it.
+func (s *Store) nextOffset(ctx context.Context, project uint64, record schemas.RecordRef, compare, order string) (at int64, err error) {
+	var ps params
+	ps.uint("project", project)
+	ps.text("topic", record.Topic)
+	ps.int("partition", int64(record.Partition))
+	ps.int("offset", record.Offset)
+	var offset proto.ColInt64
+	at = schemas.Unknown
+	err = s.query(ctx, "SELECT offset FROM messages WHERE project = {project:UInt64} AND topic = {topic:String} AND partition = {partition:Int32} AND offset "+compare+
+		" {offset:Int64} AND offset >= 0 AND side != 4 ORDER BY offset "+order+" LIMIT 1"+oneThread+keyLeads, ps,
+		proto.Results{{Name: "offset", Data: &offset}}, func() { at = schemas.Unknown }, func() {
+			for _, v := range offset {
+				at = v
+			}
+		})
+	return at, err
+}
+
+// rowsBetween reads of the rows of a record's partition that have an offset from low to
+// high what foundOf takes, and at most fewRows and one.
+func (s *Store) rowsBetween(ctx context.Context, project uint64, record schemas.RecordRef, low, high int64) (out []schemas.Message, err error) {
+	var (
+		ps                     params
+		offset, time, duration proto.ColInt64
+		side, failed           proto.ColUInt8
+		trace                  proto.ColFixedStr16
+		span                   proto.ColFixedStr8
+		service, group         = lowCardResult(), lowCardResult()
+		key                    proto.ColUInt64
+		messageID              proto.ColStr
+	)
+	ps.uint("project", project)
+	ps.text("topic", record.Topic)
+	ps.int("partition", int64(record.Partition))
+	ps.int("low", low)
+	ps.int("high", high)
+	ps.int("few", fewRows+1)
+	err = s.query(ctx, `
+SELECT offset, side, toUnixTimestamp64Nano(time) AS end, duration, trace_id, span_id, service, consumer_group, failed, key_hash, message_id FROM messages
+WHERE project = {project:UInt64} AND topic = {topic:String} AND partition = {partition:Int32} AND offset >= {low:Int64} AND offset <= {high:Int64} AND side != 4
+LIMIT {few:UInt64}`+oneThread+keyLeads, ps,
+		proto.Results{
+			{Name: "offset", Data: &offset},
+			{Name: "side", Data: &side},
+			{Name: "end", Data: &time},
+			{Name: "duration", Data: &duration},
+			{Name: "trace_id", Data: &trace},
+			{Name: "span_id", Data: &span},
+			{Name: "service", Data: service},
+			{Name: "consumer_group", Data: group},
+			{Name: "failed", Data: &failed},
+			{Name: "key_hash", Data: &key},
+			{Name: "message_id", Data: &messageID},
+		},
+		func() { out = nil },
+		func() {
+			for i := range offset {
+				out = append(out, schemas.Message{
+					Project: project, Topic: record.Topic, Partition: record.Partition, Offset: offset[i], Side: schemas.Side(side[i]), Start: time[i] - duration[i], End: time[i],
+					TraceID: trace[i], SpanID: span[i], Service: service.Row(i), Group: group.Row(i), Failed: failed[i] != 0, KeyHash: key[i], MessageID: messageID.Row(i),
+				})
+			}
+		})
+	return out, err
 }
 
 // foundOf does what foundRecords does, of the rows of one partition that have one

@@ -2,6 +2,7 @@ package exportertest
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -189,9 +190,10 @@ func findNear(t *testing.T, s Spans) {
 		return schemas.RecordRef{Topic: "orders", Partition: 3, Offset: offset}
 	}
 	want(at(42), exporters.NearRecords{Before: records[6], After: records[90], Topic: true})
-	want(at(5), exporters.NearRecords{Before: records[0], After: records[6], Topic: true})
-	want(at(0), exporters.NearRecords{After: records[5], Topic: true})
-	want(at(90), exporters.NearRecords{Before: records[6], Topic: true})
+	want(at(5), exporters.NearRecords{Record: records[5], Before: records[0], After: records[6], Topic: true})
+	want(at(0), exporters.NearRecords{Record: records[0], After: records[5], Topic: true})
+	want(at(90), exporters.NearRecords{Record: records[90], Before: records[6], Topic: true})
+	want(at(math.MaxInt64), exporters.NearRecords{Before: records[90], Topic: true})
 	want(schemas.RecordRef{Topic: "orders", Partition: 7, Offset: 1}, exporters.NearRecords{Topic: true})
 	want(schemas.RecordRef{Topic: "lost", Partition: 0, Offset: 1}, exporters.NearRecords{Topic: true})
 	want(schemas.RecordRef{Topic: "nowhere", Partition: 0, Offset: 1}, exporters.NearRecords{})

@@ -35,7 +35,23 @@ func BenchmarkQuery(b *testing.B) {
 		n := rand.IntN(d.traces()/linkedEvery-1)*linkedEvery + 5
 		return "traces/" + dayTraceID(n, rand.IntN(2) == 0).String(), wantJourney(6, 2)
 	})
+	// From a record's place to its trace; and the record's whole page.
 	q.measure("offset", 200, func() (string, func([]byte) error) {
+		topic, partition, offset := d.record()
+		return "find?q=" + url.QueryEscape(fmt.Sprintf("%s/%d@%d", dayTopic(topic), partition, offset)), func(body []byte) error {
+			var found struct {
+				Records []struct {
+					Offset  int64
+					TraceID string
+				}
+			}
+			if err := json.Unmarshal(body, &found); err != nil || len(found.Records) != 1 || found.Records[0].Offset != offset || found.Records[0].TraceID == "" {
+				return fmt.Errorf("no trace of offset %d: %s, %w", offset, body, err)
+			}
+			return nil
+		}
+	})
+	q.measure("record", 200, func() (string, func([]byte) error) {
 		topic, partition, offset := d.record()
 		return fmt.Sprintf("records/%s/%d/%d", url.PathEscape(dayTopic(topic)), partition, offset), func(body []byte) error {
 			var found struct{ Traces []string }

@@ -86,7 +86,10 @@ type finder struct {
 	limit   int
 	skip    int
 
-	record bool // the record is stored
+	// Of the record that is looked for: what lies around it, and whether it is stored,
+	// if only by events that name it.
+	near   exporters.NearRecords
+	record bool
 	trace  bool
 	// By kind, in the order of kinds.
 	records map[exporters.FindBy][]exporters.FoundRecord
@@ -127,7 +130,7 @@ func (h *Handler) find(ctx context.Context, q *query) (any, error) {
 		Ranged: !f.r.From.IsZero(), BySpans: len(f.records) == 0 && len(f.spans) > 0 && f.spans[0].By != string(exporters.FindBySpan),
 	}
 	if want.Record != nil && !f.record {
-		if out.Near, facts.Place, err = h.place(ctx, q.project.ID, *want.Record); err != nil {
+		if out.Near, facts.Place, err = h.place(ctx, *want.Record, &f.near); err != nil {
 			return nil, err
 		}
 	}
@@ -163,7 +166,7 @@ func (f *finder) look(ctx context.Context) error {
 	ask, asking := errgroup.WithContext(ctx)
 	if r := f.q.Record; r != nil {
 		ask.Go(func() (err error) {
-			f.record, err = f.h.hasRecord(asking, f.project, *r)
+			f.near, f.record, err = f.h.aroundRecord(asking, f.project, *r)
 			return err
 		})
 	}
@@ -266,10 +269,13 @@ func (f *finder) add(by exporters.FindBy, spans []schemas.Span) {
 // whether there are more.
 func (f *finder) merge(out *Found) (more bool) {
 	if f.record && f.skip == 0 {
-		r := *f.q.Record
-		out.Records = append(out.Records, FoundRecord{
-			Topic: r.Topic, Partition: &r.Partition, Offset: &r.Offset, First: nanos(0), Last: nanos(0), Groups: []string{}, By: []string{"record"}, Href: finding.RecordHref(r),
-		})
+		r := exporters.FoundRecord{Record: *f.q.Record} // of which events alone are stored
+		if f.near.Record != nil {
+			r = *f.near.Record
+		}
+		found := foundJSON(&r)
+		found.By = append(found.By, "record")
+		out.Records = append(out.Records, found)
 	}
 	if f.trace && f.skip == 0 {
 		out.Traces = append(out.Traces, f.q.Trace.String())
@@ -358,28 +364,24 @@ func (f *finder) words() []string {
 	return out
 }
 
-// hasRecord tells whether anything about the record is stored.
-func (h *Handler) hasRecord(ctx context.Context, project uint64, ref schemas.RecordRef) (bool, error) {
-	rows, err := h.deps.Messages.MessagesOfRecords(ctx, project, []schemas.RecordRef{ref}, maxRows)
-	if err != nil {
-		return false, fmt.Errorf("cannot read record %s: %w", finding.RecordName(ref), err)
+// aroundRecord reads a record and its neighbours, and tells whether anything about the
+// record is stored.
+func (h *Handler) aroundRecord(ctx context.Context, project uint64, ref schemas.RecordRef) (near exporters.NearRecords, stored bool, err error) {
+	if near, err = h.deps.Find.NearRecords(ctx, project, ref); err != nil {
+		return near, false, fmt.Errorf("cannot read record %s and those near it: %w", finding.RecordName(ref), err)
 	}
-	if slices.ContainsFunc(rows, func(m schemas.Message) bool { return m.Side != schemas.SideSettle }) {
-		return true, nil
+	if near.Record != nil {
+		return near, true, nil
 	}
 	events, err := h.deps.Joined.EventsOfRecord(ctx, project, ref, 1)
 	if err != nil {
-		return false, fmt.Errorf("cannot read the events of record %s: %w", finding.RecordName(ref), err)
+		return near, false, fmt.Errorf("cannot read the events of record %s: %w", finding.RecordName(ref), err)
 	}
-	return len(events) > 0, nil
+	return near, len(events) > 0, nil
 }
 
 // place tells what lies around a record.
-func (h *Handler) place(ctx context.Context, project uint64, ref schemas.RecordRef) (*NearRecords, *finding.Place, error) {
-	near, err := h.deps.Find.NearRecords(ctx, project, ref)
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot find the records near %s: %w", finding.RecordName(ref), err)
-	}
+func (h *Handler) place(ctx context.Context, ref schemas.RecordRef, near *exporters.NearRecords) (_ *NearRecords, _ *finding.Place, err error) {
 	out := &NearRecords{}
 	place := &finding.Place{Record: ref, Topic: near.Topic, Before: schemas.Unknown, After: schemas.Unknown, LogStart: schemas.Unknown, LogEnd: schemas.Unknown}
 	if near.Before != nil {

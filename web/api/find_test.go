@@ -64,7 +64,12 @@ func TestWhatIsLookedForIsFound(t *testing.T) {
 	for _, q := range []string{"orders/3@7", "orders-3@7", "orders 3 7", "id:m-7", "m-7"} {
 		f(q, "one", seven, seven)
 	}
-	got := f("key:order-17", "records", "", nine, seven)
+	// A record that is named leads to its trace, and says what it is.
+	got := f("orders/3@7", "one", seven, seven)
+	if r := got.Records[0]; r.TraceID != "01"+strings.Repeat("0", 30) || r.Producer != "shop" || !slices.Equal(r.Groups, []string{"audit", "pay"}) || r.Reads != 2 || r.Last == nanos(0) || !slices.Equal(r.By, []string{"record"}) {
+		t.Errorf("the record that was named is %+v", r)
+	}
+	got = f("key:order-17", "records", "", nine, seven)
 	if d := cmp.Diff([]string{"audit", "pay"}, got.Records[1].Groups); d != "" || got.Records[1].Reads != 2 || got.Records[1].Producer != "shop" || !slices.Equal(got.Records[1].By, []string{"key"}) {
 		t.Errorf("the record is %+v %s", got.Records[1], d)
 	}

@@ -216,9 +216,14 @@ func (h *Handler) recordDetail(ctx context.Context, q *query) (any, error) {
 	var near *NearRecords
 	beside, besides := errgroup.WithContext(ctx)
 	beside.Go(func() (err error) {
-		if h.deps.Find != nil {
-			near, _, err = h.place(besides, q.project.ID, ref)
+		if h.deps.Find == nil {
+			return nil
 		}
+		around, err := h.deps.Find.NearRecords(besides, q.project.ID, ref)
+		if err != nil {
+			return fmt.Errorf("cannot find the records near %s: %w", finding.RecordName(ref), err)
+		}
+		near, _, err = h.place(besides, ref, &around)
 		return err
 	})
 	out, err := h.ofRecord(ctx, q, ref)

@@ -121,6 +121,8 @@ func (s *Store) NearRecords(ctx context.Context, project uint64, record schemas.
 		f := &all[i]
 		switch at := f.Record.Offset; {
 		case f.Record.Partition != record.Partition || at < 0:
+		case at == record.Offset:
+			near.Record = f
 		case at < record.Offset && (near.Before == nil || at > near.Before.Record.Offset):
 			near.Before = f
 		case at > record.Offset && (near.After == nil || at < near.After.Record.Offset):
