@@ -109,7 +109,7 @@ func (s *Store) newest(ctx context.Context, q exporters.HopQuery, limit int64) (
 	for among := limit * 4; ; among *= 16 {
 		qs := append(params(nil), ps...)
 		qs.int("among", among)
-		rows, err := s.messages(ctx, "PREWHERE "+where+" ORDER BY end_time DESC, start_time DESC, trace_id, span_id LIMIT {among:UInt64}", qs)
+		rows, err := s.messages(ctx, "PREWHERE "+where+" ORDER BY end_time DESC, start_time DESC, trace_id, span_id LIMIT {among:UInt64}"+rowsOnly, qs)
 		if err != nil {
 			return nil, err
 		}
@@ -182,7 +182,7 @@ func (s *Store) slowest(ctx context.Context, q exporters.HopQuery, limit int64) 
 	endToEnd := parts[len(parts)-1]
 	err = s.query(ctx, `
 SELECT CAST(topic, 'String') AS t, partition, offset, c_trace_id, c_span_id FROM (`+j.sql()+`)
-WHERE `+endToEnd.known+` ORDER BY `+endToEnd.value+` DESC, topic, partition, offset, consumer_group LIMIT {limit:UInt64}`, j.params,
+WHERE `+endToEnd.known+` ORDER BY `+endToEnd.value+` DESC, topic, partition, offset, consumer_group LIMIT {limit:UInt64}`+j.settings, j.params,
 		proto.Results{{Name: "t", Data: topic}, {Name: "partition", Data: &part}, {Name: "offset", Data: &off}, {Name: "c_trace_id", Data: &trace}, {Name: "c_span_id", Data: &span}},
 		func() { keys = nil },
 		func() {

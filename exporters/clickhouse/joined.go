@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/ClickHouse/ch-go/proto"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/hoptrace/hoptrace/exporters"
 )
@@ -21,7 +22,10 @@ type hopJoin struct {
 	consumers, producers string
 	// records is the condition for the records that a query names, of which the
 	// producers need to be looked at alone.
-	records  string
+	records string
+	// settings end the statements: no projection holds what a join asks for, and to find
+	// that out of each takes longer than to read a few hundred rows.
+	settings string
 	repeated repetition
 	// lost says that some producers were told no offset: those are found by
 	// the context that the record carried, if that names one row of the topic.
@@ -70,19 +74,32 @@ const (
 
 // hopJoin looks at what is stored and prepares the subquery.
 func (s *Store) hopJoin(ctx context.Context, q exporters.HopQuery) (j hopJoin, err error) {
-	j.consumers, j.producers, j.records = j.params.filter(q), allProducers, ofRecords(q)
+	j.consumers, j.producers, j.records, j.settings = j.params.filter(q), allProducers, ofRecords(q), rowsOnly
 	if q.Topic != "" {
 		j.producers += " AND topic = {topic:String}"
+		if q.Partition != nil && q.OffsetTo > 0 && q.OffsetTo-q.OffsetFrom <= fewRows {
+			j.settings = oneThread + keyLeads
+		}
 	}
 	var low int64
-	if low, err = s.reach(ctx, j, q.Range); err != nil {
+	var lost bool
+	var repeated []uint64
+	both, asking := errgroup.WithContext(ctx)
+	both.Go(func() (err error) {
+		repeated, err = s.repeated(asking, j)
+		return err
+	})
+	both.Go(func() (err error) {
+		if low, err = s.reach(asking, j, q.Range); err == nil {
+			lost, err = s.lost(asking, j, low)
+		}
+		return err
+	})
+	if err := both.Wait(); err != nil {
 		return j, err
 	}
 	j.params.int("reach", low)
-	var repeated []uint64
-	if repeated, err = s.repeated(ctx, j); err != nil {
-		return j, err
-	}
+	j.lost = lost
 	switch n := len(repeated); {
 	case n > maxRepeated:
 		j.repeated = repeatedMany
@@ -90,8 +107,7 @@ func (s *Store) hopJoin(ctx context.Context, q exporters.HopQuery) (j hopJoin, e
 		j.repeated = repeatedSome
 		list(&j.params, "repeated", repeated, decimals)
 	}
-	j.lost, err = s.lost(ctx, j)
-	return j, err
+	return j, nil
 }
 
 // reach is how far back a producer's row is looked for: the earliest time that
@@ -106,7 +122,7 @@ func (s *Store) reach(ctx context.Context, j hopJoin, r exporters.Range) (low in
 	var first proto.ColInt64
 	err = s.query(ctx, `
 SELECT count() AS n, min(least(if(record_time = 0, start_time, record_time), if(appended = 0, start_time, appended), start_time)) AS first
-FROM messages WHERE `+j.consumers, j.params, proto.Results{{Name: "n", Data: &n}, {Name: "first", Data: &first}},
+FROM messages WHERE `+j.consumers+j.settings, j.params, proto.Results{{Name: "n", Data: &n}, {Name: "first", Data: &first}},
 		func() { low = from },
 		func() {
 			for i := range n {
@@ -125,7 +141,7 @@ func (s *Store) repeated(ctx context.Context, j hopJoin) (out []uint64, err erro
 	ps := append(params(nil), j.params...)
 	ps.int("limit", maxRepeated+1)
 	var h proto.ColUInt64
-	err = s.query(ctx, "SELECT "+deliveryHash+" AS h FROM messages WHERE "+j.consumers+" GROUP BY h HAVING count() > 1 LIMIT {limit:UInt64}", ps,
+	err = s.query(ctx, "SELECT "+deliveryHash+" AS h FROM messages WHERE "+j.consumers+" GROUP BY h HAVING count() > 1 LIMIT {limit:UInt64}"+j.settings, ps,
 		proto.Results{{Name: "h", Data: &h}},
 		func() { out = nil },
 		func() { out = append(out, h...) })
@@ -134,9 +150,11 @@ func (s *Store) repeated(ctx context.Context, j hopJoin) (out []uint64, err erro
 
 // lost tells whether any producer was told no offset. Hardly any store has
 // such rows, and the second join is then left out.
-func (s *Store) lost(ctx context.Context, j hopJoin) (found bool, err error) {
+func (s *Store) lost(ctx context.Context, j hopJoin, reach int64) (found bool, err error) {
+	ps := append(params(nil), j.params...)
+	ps.int("reach", reach)
 	var one proto.ColUInt8
-	err = s.query(ctx, "SELECT toUInt8(1) AS one FROM messages WHERE "+j.producers+" AND "+noOffset+" AND "+inReach+" LIMIT 1", j.params,
+	err = s.query(ctx, "SELECT toUInt8(1) AS one FROM messages WHERE "+j.producers+" AND "+noOffset+" AND "+inReach+" LIMIT 1"+rowsOnly, ps,
 		proto.Results{{Name: "one", Data: &one}},
 		func() { found = false },
 		func() { found = found || len(one) > 0 })

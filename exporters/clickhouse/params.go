@@ -59,6 +59,9 @@ func (p *params) traces(ids []schemas.TraceID) {
 // searches the array for every row.
 const traceSet = "SELECT arrayJoin(arrayMap(x -> toFixedString(unhex(x), 16), {traces:Array(String)}))"
 
+// rowsOnly ends a statement that no projection can answer.
+const rowsOnly = " SETTINGS optimize_use_projections = 0"
+
 // oneThread ends a statement that reads a few granules: more threads cost a
 // sixth more CPU there and, on a busy machine, time. Whether a projection would serve
 // takes two of the five milliseconds of planning one over messages, and none does.

@@ -284,7 +284,7 @@ func (s *Store) hopRows(ctx context.Context, q exporters.RowQuery, from, to int6
 		}
 		return h, nil
 	}
-	j := hopJoin{producers: allProducers}
+	j := hopJoin{producers: allProducers, settings: rowsOnly}
 	here, there := splitBySender(q.Where)
 	j.consumers = reader + " AND " + c.expr(here)
 	c.joined = true
@@ -303,7 +303,7 @@ func (s *Store) hopRows(ctx context.Context, q exporters.RowQuery, from, to int6
 		return h, err
 	}
 	j.params.int("reach", low)
-	if j.lost, err = s.lost(ctx, j); err != nil {
+	if j.lost, err = s.lost(ctx, j, low); err != nil {
 		return h, err
 	}
 	h.params, h.from = j.params, "("+j.sql()+")"
@@ -333,7 +333,7 @@ func (s *Store) hopKeys(ctx context.Context, q exporters.RowQuery, from, to, lim
 	}
 	h.int("limit", limit)
 	return s.places(ctx, "SELECT "+h.by+" AS by, "+h.time+" AS t, "+h.trace+" AS trace, "+h.span+" AS span, "+hopTie+" AS tie, CAST(topic, 'String') AS of_topic, partition AS of_partition, offset AS of_offset FROM "+
-		h.from+" WHERE "+h.where+" AND "+h.after(q, h.by, h.time, h.trace, h.span, hopTie)+order(q), h.params, true)
+		h.from+" WHERE "+h.where+" AND "+h.after(q, h.by, h.time, h.trace, h.span, hopTie)+order(q)+rowsOnly, h.params, true)
 }
 
 // hopsAt reads the hops at places.
@@ -412,7 +412,7 @@ func (s *Store) countRows(ctx context.Context, subject search.Subject, q exporte
 		n, failed proto.ColUInt64
 	)
 	count := (to-out.From-1)/int64(out.Step) + 1
-	err = s.query(ctx, "SELECT toInt64(intDiv("+h.time+" - {begin:Int64}, {step:Int64})) AS bucket, count() AS n, countIf("+h.failed+") AS bad FROM "+h.from+" WHERE "+h.where+" GROUP BY bucket", h.params,
+	err = s.query(ctx, "SELECT toInt64(intDiv("+h.time+" - {begin:Int64}, {step:Int64})) AS bucket, count() AS n, countIf("+h.failed+") AS bad FROM "+h.from+" WHERE "+h.where+" GROUP BY bucket"+rowsOnly, h.params,
 		proto.Results{{Name: "bucket", Data: &bucket}, {Name: "n", Data: &n}, {Name: "bad", Data: &failed}},
 		func() { out.Buckets = make([]exporters.RowCount, count) },
 		func() {

@@ -102,7 +102,7 @@ func (s *Store) consumed(ctx context.Context, project uint64, r exporters.Range)
 	return s.topicStats(ctx, j.params, parts, `
 SELECT CAST(topic, 'String') AS topic_name, CAST(consumer_group, 'String') AS group_name, count() AS n, countIf(c_failed = 1) AS failures, max(c_end) AS last, `+quantilesOf(parts)+`
 FROM (`+j.sql()+`)
-GROUP BY topic, consumer_group ORDER BY topic, consumer_group LIMIT {limit:UInt64}`)
+GROUP BY topic, consumer_group ORDER BY topic, consumer_group LIMIT {limit:UInt64}`+j.settings)
 }
 
 // ownParts gives the parts that need no consumer.
