@@ -36,13 +36,13 @@ func (s *Store) rowsOfRecords(ctx context.Context, project uint64, records []sch
 		ps.uint("project", project)
 		ps.int("few", fewRows+1)
 		committed := len(records) <= maxNamed
-		var where, settings string
+		where := ""
 		if committed {
-			where, settings = ps.withCommits(records), keyLeads
+			where = ps.withCommits(records)
 		} else {
 			where = ps.inRecords(records)
 		}
-		rows, err := s.messages(ctx, "WHERE project = {project:UInt64} AND "+where+" LIMIT {few:UInt64}"+oneThread+settings, ps)
+		rows, err := s.messages(ctx, "WHERE project = {project:UInt64} AND "+where+" LIMIT {few:UInt64}"+oneThread+keyLeads, ps)
 		if err != nil {
 			return nil, err
 		}

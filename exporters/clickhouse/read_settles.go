@@ -105,7 +105,7 @@ WHERE (source, source_offset, source_index) IN
 		WHERE failed = 0 AND `+nearSettles+`
 	) AS m ON l_log = m_log AND l_from <= m_until
 )
-AND `+nearSettles+once+", max_rows_in_join = "+strconv.Itoa(maxSettles)+", join_overflow_mode = 'break'", ps)
+AND `+nearSettles+once+keyLeads+", max_rows_in_join = "+strconv.Itoa(maxSettles)+", join_overflow_mode = 'break'", ps)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the commits that cover %d records: %w", len(placed), err)
 	}
