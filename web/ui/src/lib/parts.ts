@@ -69,6 +69,18 @@ export function segments(hop: Hop, origin: string): Segment[] {
   return out
 }
 
+/** Between which times the append truly lies, ns after origin, where two clocks were compared: the reader's times stand, the writer's are placed beside them. */
+export function appendBounds(hop: Hop, origin: string): { lo: number; hi: number } | undefined {
+  const crossing = hop.parts.find((p) => p.known && p.uncertaintyNs && p.to !== null)
+  const off = hop.residence?.uncertaintyNs ?? crossing?.uncertaintyNs
+  const fetched = (hop.residence ? hop.parts.find((p) => p.name === 'long_poll')?.to : null) ?? crossing?.to
+  if (!off || !fetched) return undefined
+  const to = minus(fetched, origin)
+  return { lo: to - off.hi, hi: to - off.lo }
+}
+
+export const appendWords = (b: { lo: number; hi: number }) => `appended here ± ${duration((b.hi - b.lo) / 2)}: two clocks were compared`
+
 /** Share of a hop that nobody worked on: batch queue, retry, backlog, long poll and fetch queue. In [0, 1]; NaN when no part is known. */
 export function waitingShare(hop: Hop): number {
   let sum = 0

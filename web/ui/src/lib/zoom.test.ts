@@ -15,6 +15,10 @@ describe('the zoom of the URL', () => {
     for (const bad of [null, '', '5', '20-5', 'a-b', '0-100', '-5-10', '200-300']) expect(readZoom(bad, 100)).toBeUndefined()
     expect(readZoom('50-300', 100)).toEqual({ from: 50, to: 100 })
   })
+  it('reaches as far as a record can lie', () => {
+    const year = 365 * 24 * H
+    expect(readZoom(writeZoom({ from: 12 * 24 * H, to: year / 2 }, year), year)).toEqual({ from: 12 * 24 * H, to: year / 2 })
+  })
   it('comes nearer, goes away and moves within the whole', () => {
     expect(changed(undefined, 1000, 0.5)).toEqual({ from: 250, to: 750 })
     expect(changed({ from: 250, to: 750 }, 1000, 2)).toEqual({ from: 0, to: 1000 })

@@ -3,7 +3,7 @@ import { duration } from './format'
 
 /** A part of the axis as the URL has it: from-to, ns after the begin of the journey. Undefined when it is none, or the whole. */
 export function readZoom(text: string | null, total: number): Interval | undefined {
-  const m = /^(\d{1,15})-(\d{1,15})$/.exec(text ?? '')
+  const m = /^(\d{1,18})-(\d{1,18})$/.exec(text ?? '')
   if (!m) return undefined
   const from = Math.min(Number(m[1]), total)
   const to = Math.min(Number(m[2]), total)

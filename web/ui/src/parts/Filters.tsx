@@ -35,7 +35,10 @@ export function Filters({ with: fields, children }: { with: readonly Field[]; ch
       <select key={name} className={'pick' + (own ? ' on' : '')} aria-label={label} value={own} onChange={(e) => set({ [name]: e.target.value })}>
         <option value="">any {label.toLowerCase()}</option>
         {all.map((v) => (
-          <option key={v}>{v}</option>
+          // What is chosen says what it is: a topic and its group often have one name.
+          <option key={v} value={v}>
+            {v === own ? `${label.toLowerCase()} ${v}` : v}
+          </option>
         ))}
       </select>
     )

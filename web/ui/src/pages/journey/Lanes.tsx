@@ -4,7 +4,7 @@ import { axisOf, labelled, MODES, type Axis, type Mode } from '../../lib/axis'
 import { count, duration, fullTime, plain, time } from '../../lib/format'
 import { useMedia, useWidth } from '../../lib/hooks'
 import { textWidth } from '../../lib/measure'
-import { hopLabel, recordName } from '../../lib/parts'
+import { appendWords, hopLabel, recordName } from '../../lib/parts'
 import type { Row } from '../../lib/tree'
 import { edgesOf, workOf } from '../../lib/work'
 import { Measured } from '../../parts/ClockNote'
@@ -223,11 +223,11 @@ function RecordMark({ m, x, y, width, selected, select }: { m: Mark; x: (t: numb
           <path d={`M${to - 8} ${y + 17}l5 4-5 4`} />
         </g>
       )}
-      {m.bars.map((b, i) => (
-        <path key={i} className="whisker" d={`M${x(b.lo)} ${y + 21}H${x(b.hi)}M${x(b.lo)} ${y + 17}v8M${x(b.hi)} ${y + 17}v8`}>
-          <title>{`the truth lies between: ± ${duration((b.hi - b.lo) / 2)}`}</title>
+      {m.append && (
+        <path className="whisker" d={`M${x(m.append.lo)} ${y + 21}H${x(m.append.hi)}M${x(m.append.lo)} ${y + 17}v8M${x(m.append.hi)} ${y + 17}v8`}>
+          <title>{appendWords(m.append)}</title>
         </path>
-      ))}
+      )}
     </g>
   )
 }

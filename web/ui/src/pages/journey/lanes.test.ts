@@ -140,10 +140,11 @@ describe('lanes', () => {
     expect(l.edges.map((e) => e.kind)).toEqual(['read'])
   })
 
-  it('draw the bounds of a part that crosses two clocks', () => {
+  it('draw the bounds of the append where the hop crosses two clocks, as the waterfall does', () => {
     const h = hop({ topic: 't', from: 'x', to: 'y', sent: 0, done: 9 })
     h.parts[1] = { ...h.parts[1]!, uncertaintyNs: { lo: 1e6, hi: 7e6, wide: false } }
-    expect(lay(journey([h])).lanes[1]!.marks[0]!.bars).toEqual([{ lo: 2e6, hi: 8e6 }])
+    expect(h.parts[1]!.to).toBe(ms(7)) // the reader's time stands: the record came 1 to 7 ms before it
+    expect(lay(journey([h])).lanes[1]!.marks[0]!.append).toEqual({ lo: 0, hi: 6e6 })
   })
 
   it('draw one work of a batch', () => {

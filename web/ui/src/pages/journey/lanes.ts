@@ -1,7 +1,7 @@
 import type { Hop, Journey, Span } from '../../api/types'
 import { count, duration, minus } from '../../lib/format'
 import { fitted, textWidth } from '../../lib/measure'
-import { segments, type Segment } from '../../lib/parts'
+import { appendBounds, segments, type Segment } from '../../lib/parts'
 import { spanAt } from '../../lib/placed'
 
 /** One reading of a record in its topic's lane, until it was handed over. Times are ns after the journey's start. */
@@ -19,8 +19,8 @@ export interface Mark {
   words: string
   /** A further group, or delivery, of the record in the row above. */
   fork: boolean
-  /** Where the truth of a part that crosses two clocks may end. */
-  bars: { lo: number; hi: number }[]
+  /** Between which times it was appended, where two clocks were compared. */
+  append: { lo: number; hi: number } | undefined
 }
 
 /** Work of a service: the processing of records, or what sent the first ones. */
@@ -323,9 +323,8 @@ function markOf(h: Hop, fork: boolean, several: boolean, words: string, j: Journ
   if (!h.consumer) list = list.filter((s) => s.kind !== 'unknown' || s.names.some((n) => PRODUCERS.has(n)))
   const from = list[0]?.from ?? (fork ? to : startOf(h, j))
   const written = h.record.appended ?? h.producer?.end ?? h.start
-  const bars = h.parts.flatMap((p) => (p.known && p.from !== null && p.uncertaintyNs ? [{ lo: minus(p.from, j.start) + p.uncertaintyNs.lo, hi: minus(p.from, j.start) + p.uncertaintyNs.hi }] : []))
   const waits = h.consumer || written === null ? undefined : Math.max(0, minus(now, written))
-  return { hop: h, row: 0, segments: list, from: Math.min(from, to), to, fork, bars, waits, words, label: labelOf(h, fork, several, words, waits) }
+  return { hop: h, row: 0, segments: list, from: Math.min(from, to), to, fork, append: appendBounds(h, j.start), waits, words, label: labelOf(h, fork, several, words, waits) }
 }
 
 function layService(lane: Lane, works: readonly Doing[], x: (t: number) => number, width: number, wanted: ReadonlySet<string>) {

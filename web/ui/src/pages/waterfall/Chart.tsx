@@ -6,7 +6,7 @@ import { labelled, MODES, type Axis, type Interval, type Mode } from '../../lib/
 import { count, duration, minus, plain } from '../../lib/format'
 import { useMedia, useWindow } from '../../lib/hooks'
 import { textWidth } from '../../lib/measure'
-import { hopLabel, segments } from '../../lib/parts'
+import { appendBounds, appendWords, hopLabel, segments } from '../../lib/parts'
 import { spanAt } from '../../lib/placed'
 import type { Row } from '../../lib/tree'
 import type { ZoomedAxis } from '../../lib/zoom'
@@ -329,20 +329,17 @@ function HopLane({ hop: h, axis, width, height, origin, x, onPath }: { hop: Hop;
 
 /** Where the append truly lies: within these, says the comparison of the two hosts' clocks. */
 function ErrorBars({ hop, origin, x }: { hop: Hop; origin: string; x: (t: number) => number }) {
-  const part = hop.parts.find((p) => p.uncertaintyNs && p.to !== null)
-  const residence = hop.residence?.uncertaintyNs ?? part?.uncertaintyNs
-  const end = hop.parts.find((p) => p.name === 'long_poll')?.to ?? part?.to
-  if (!residence || !end) return null
-  const to = minus(end, origin)
-  const a = x(to - residence.hi)
-  const b = x(to - residence.lo)
+  const append = appendBounds(hop, origin)
+  if (!append) return null
+  const a = x(append.lo)
+  const b = x(append.hi)
   const middle = (a + b) / 2
   const left = Math.min(a, middle - 3)
   const right = Math.max(b, middle + 3)
   return (
     <g className="errbar">
       <path d={`M${left} 24.5v4M${right} 24.5v4M${left} 26.5H${right}`} />
-      <title>{`± ${duration((residence.hi - residence.lo) / 2)}: two clocks were compared`}</title>
+      <title>{appendWords(append)}</title>
     </g>
   )
 }
