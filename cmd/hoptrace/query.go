@@ -42,7 +42,8 @@ const queryUsage = `hoptrace query asks a running server for anything that its U
 
   --from, --to TIME    RFC 3339, Unix ns, or before now as -1h30m (default: -24h for spans, hops and logs)
   --format FORM        table, json, csv or ndjson (default: table; JSON of one thing, whose list
-                       table, csv and ndjson give: issues/1 its events, traces/ID its hops, lag/GROUP its partitions)
+                       table, csv and ndjson give: issues/1 its events, traces/ID its hops, lag/GROUP its
+                       partitions, topics/TOPIC its steps, topics/TOPIC/heatmap its cells)
   --limit N            rows (default 50 of a table; else all that the server gives, at most 50,000)
   --order FIELD        of spans and hops: time, duration, age, backlog …; with - before it largest first;
                        of messages: newest, slowest, sent; of issues: date, new, freq, users;
@@ -77,7 +78,7 @@ var queryViews = map[string]queryView{
 	"issues":    {path: "/issues", text: "query", order: "sort", columns: []string{"id", "status", "level", "title", "culprit", "events", "lastSeen"}, within: []string{"time", "level", "type", "value", "topic", "partition", "offset", "group", "release", "id"}},
 	"traces":    {path: "/traces", text: "q", timed: true, columns: []string{"start", "traceId", "root", "service", "durationNs", "spans", "errors"}, within: hopColumns},
 	"messages":  {path: "/hops", text: "q", pages: true, timed: true, columns: hopColumns},
-	"topics":    {path: "/topics", order: "sort"},
+	"topics":    {path: "/topics", order: "sort", columns: []string{"topic", "group", "produced", "consumed", "failed", "lagNs", "residence.p50Ns", "residence.p99Ns", "processing.p99Ns", "end_to_end.p99Ns", "lastSeen"}, within: []string{"partition", "from", "side", "group", "messages", "part", "stat", "valueNs", "owners", "failed", "bytes", "residence.p50Ns", "residence.p99Ns", "processing.p99Ns"}},
 	"lag":       {path: "/lag", columns: []string{"cluster", "group", "topic", "state", "lag", "behindNs"}, within: []string{"topic", "partition", "state", "owner", "committed", "logEnd", "lag", "behindNs", "reason"}},
 	"topology":  {path: "/topology"},
 	"ledger":    {path: "/ledger"},
@@ -497,7 +498,7 @@ func printRows(r io.Reader, columns []string, limit int, stdout, stderr io.Write
 }
 
 // timeColumns hold Unix ns; in some tables a count has the same name.
-var timeColumns = []string{"start", "end", "time", "at", "received", "firstSeen", "lastSeen", "created", "changed"}
+var timeColumns = []string{"start", "end", "time", "at", "received", "firstSeen", "lastSeen", "created", "changed", "from", "to"}
 
 // firstTime is the least Unix ns that a time of ours has: 1973.
 const firstTime = 1e17

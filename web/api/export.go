@@ -38,7 +38,18 @@ var tables = map[string]string{
 	"/api/v1/ledger": "lines", "/api/v1/topology": "edges", "/api/v1/feedback": "feedback", "/api/v1/releases": "releases", "/api/v1/monitors": "monitors",
 	"/api/v1/metrics": "metrics", "/api/v1/clocks": "clocks", "/api/v1/discarded": "discarded", "/api/v1/dead-letters": "letters",
 	"/api/v1/lag/{group}": "partitions", "/api/v1/traces/{id}": "hops", "/api/v1/traces/{id}/spans/{span}/batch": "messages", "/api/v1/find": "records",
-	"/api/v1/issues/{id}": "events", "/api/v1/items": "files", "/api/v1/audit": "entries",
+	"/api/v1/issues/{id}": "events", "/api/v1/items": "files", "/api/v1/audit": "entries", "/api/v1/topics/{topic}": "steps", "/api/v1/topics/{topic}/heatmap": "cells",
+}
+
+// tabular is an answer whose table is no list of its own.
+type tabular interface {
+	table(q *query) tableRows
+}
+
+type tableRows struct {
+	rows   any  // a slice of structs
+	listed int  // how many of Total they are of
+	more   bool // the answer leaves some out that no page has
 }
 
 // pageSizes are the largest limits of lists whose pages have fewer rows than most.
@@ -105,9 +116,9 @@ func asTable(route string, known []string, answer func(context.Context, *query) 
 		}
 		out := &export{name: cmp.Or(fileNames[route], route[strings.LastIndexByte(route, '/')+1:]), format: format, at: q.now, row: first.Type().Elem(), most: maxExport}
 		if !pages.whole {
-			out.most, out.more = first.Len(), pages.next != nil
+			out.most, out.more = first.Len(), pages.next != nil || pages.more
 		} else if pages.next == nil {
-			out.more = first.Len() == size // a full page of a list that has one only
+			out.more = pages.more || !pages.tabular && first.Len() == size // a full page of a list that has one only
 		}
 		out.next = func(ctx context.Context, limit int) (reflect.Value, error) {
 			for first.Len() == 0 && pages.whole && pages.next != nil {
@@ -130,6 +141,7 @@ func asTable(route string, known []string, answer func(context.Context, *query) 
 // not the last word of the route.
 var fileNames = map[string]string{
 	"/api/v1/traces/{id}": "journey", "/api/v1/traces/{id}/spans/{span}/batch": "batch", "/api/v1/lag/{group}": "lag-of-group", "/api/v1/issues/{id}": "events",
+	"/api/v1/topics/{topic}": "topic",
 }
 
 // tablePages asks for the pages of a list one after another.
@@ -139,6 +151,8 @@ type tablePages struct {
 	answer func(context.Context, *query) (any, error)
 	whole  bool
 	next   *params // nil behind the last page
+	// What the last answer said of itself as a table.
+	tabular, more bool
 }
 
 // page gives the rows of a page and notes what asks for the one behind it.
@@ -152,10 +166,18 @@ func (p *tablePages) page(ctx context.Context) (reflect.Value, error) {
 	}
 	v, rows := reflect.Indirect(reflect.ValueOf(out)), reflect.Value{}
 	p.next = nil
+	listed := -1
+	if t, ok := out.(tabular); ok {
+		table := t.table(&p.q)
+		rows, listed = reflect.ValueOf(table.rows), table.listed
+		p.tabular, p.more = true, table.more
+	}
 	for i := range v.NumField() {
 		switch name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ","); name {
 		case tables[p.route]:
-			rows = v.Field(i)
+			if !rows.IsValid() {
+				rows = v.Field(i)
+			}
 		case "next", "nextEvents":
 			switch next := v.Field(i).Interface().(type) {
 			case *string:
@@ -188,8 +210,11 @@ func (p *tablePages) page(ctx context.Context) (reflect.Value, error) {
 	}
 	for _, name := range []string{"Total", "Records"} { // pages by how many were skipped
 		if total := v.FieldByName(name); p.next == nil && total.IsValid() && total.CanInt() {
+			if listed < 0 {
+				listed = rows.Len()
+			}
 			skip, _ := strconv.Atoi(p.q.text("skip")) // the route read it
-			if at := skip + rows.Len(); int64(at) < total.Int() && rows.Len() > 0 {
+			if at := skip + listed; int64(at) < total.Int() && listed > 0 {
 				p.next = p.q.with("skip", strconv.Itoa(at))
 			}
 		}
@@ -337,8 +362,14 @@ func (t *tableWriter) end() error {
 // partNames are the columns that the parts of a hop make.
 var partNames = []string{"batch_queue", "retry", "ack", "backlog", "long_poll", "fetch_queue", "processing"}
 
+// hasPartNames tells that a list has an element for each part that is known of several messages.
+func hasPartNames(list reflect.Type) bool {
+	return list == reflect.TypeFor[[]Quantiles]() || list == reflect.TypeFor[[]PartStep]()
+}
+
 // columnsOf names the columns of a row: a struct within it is spread out, the parts
-// of a hop are a column each, and any other list is one column of JSON.
+// of a hop are a column each, what is told by part has its columns for each, and any
+// other list is one column of JSON.
 func columnsOf(t reflect.Type, prefix string, out []string) []string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -357,6 +388,10 @@ func columnsOf(t reflect.Type, prefix string, out []string) []string {
 		case typ == reflect.TypeFor[[]HopPart]():
 			for _, p := range partNames {
 				out = append(out, prefix+p+"_ns")
+			}
+		case hasPartNames(typ):
+			for _, part := range topicParts {
+				out = append(out, columnsOf(typ.Elem(), prefix+string(part)+".", nil)[1:]...) // without its name
 			}
 		case typ == reflect.TypeFor[Part]():
 			out = append(out, prefix+name+"_ns")
@@ -396,6 +431,20 @@ func cellsOf(v reflect.Value, out []string) []string {
 			}
 			for _, p := range partNames {
 				out = append(out, known[p])
+			}
+		case hasPartNames(typ):
+			for _, part := range topicParts {
+				at := 0
+				for at < f.Len() && f.Index(at).Field(0).String() != string(part) {
+					at++
+				}
+				if at < f.Len() {
+					out = append(out, cellsOf(f.Index(at), nil)[1:]...)
+					continue
+				}
+				for range typ.Elem().NumField() - 1 {
+					out = append(out, "")
+				}
 			}
 		case typ == reflect.TypeFor[Part]():
 			cell := ""

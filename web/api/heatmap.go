@@ -69,6 +69,39 @@ type Rebalance struct {
 	Causes []string `json:"causes"` // what members told
 }
 
+// HeatCell is one partition in one step, as a table has it.
+type HeatCell struct {
+	Partition *int32   `json:"partition"` // null: of messages whose partition nobody told
+	From      Nanos    `json:"from"`
+	To        Nanos    `json:"to"`
+	Messages  uint64   `json:"messages"`
+	Part      string   `json:"part"`
+	Stat      string   `json:"stat"`
+	ValueNs   *int64   `json:"valueNs"`
+	Owners    []string `json:"owners"` // who read it then
+}
+
+// table has the cells in which there is a message.
+func (m Heatmap) table(*query) tableRows {
+	cells := []HeatCell{}
+	for _, row := range m.Rows {
+		for slot, messages := range row.Counts {
+			if messages == 0 {
+				continue
+			}
+			from := m.From.ns() + int64(slot)*m.StepNs
+			c := HeatCell{Partition: row.Partition, From: nanos(from), To: nanos(from + m.StepNs), Messages: messages, Part: m.Part, Stat: m.Stat, ValueNs: row.Values[slot], Owners: []string{}}
+			for _, s := range row.Owned {
+				if name := m.Owners[s.Owner]; s.From.ns() < from+m.StepNs && s.To.ns() >= from && !slices.Contains(c.Owners, name) {
+					c.Owners = append(c.Owners, name)
+				}
+			}
+			cells = append(cells, c)
+		}
+	}
+	return tableRows{rows: cells, listed: len(m.Rows)}
+}
+
 const (
 	// together is how far apart in time owners may change in one rebalance.
 	together = time.Minute

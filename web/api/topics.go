@@ -112,6 +112,62 @@ type PartSeries struct {
 	P99Ns []*int64 `json:"p99Ns"`
 }
 
+// TopicStep is one side of a topic in one step, as a table has it.
+type TopicStep struct {
+	From     Nanos      `json:"from"`
+	To       Nanos      `json:"to"`
+	Side     string     `json:"side"` // written or read
+	Group    string     `json:"group"`
+	Messages uint64     `json:"messages"`
+	Failed   uint64     `json:"failed"`
+	Bytes    uint64     `json:"bytes"`
+	SizeP50  *int64     `json:"sizeP50"`
+	SizeP99  *int64     `json:"sizeP99"`
+	Parts    []PartStep `json:"parts"`
+}
+
+// PartStep is one part in one step.
+type PartStep struct {
+	Name  string `json:"name"`
+	P50Ns int64  `json:"p50Ns"`
+	P90Ns int64  `json:"p90Ns"`
+	P99Ns int64  `json:"p99Ns"`
+}
+
+// table has the steps of each side in which there is a message.
+func (d TopicDetail) table(*query) tableRows {
+	steps, bare := []TopicStep{}, 0
+	add := func(side string, s *TopicSide) {
+		if s.Series == nil {
+			bare++
+			return
+		}
+		for i, messages := range s.Series.Messages {
+			if messages == 0 {
+				continue
+			}
+			from := d.From.ns() + int64(i)*d.StepNs
+			step := TopicStep{
+				From: nanos(from), To: nanos(from + d.StepNs), Side: side, Group: s.Group, Messages: messages, Failed: s.Series.Failed[i], Bytes: s.Series.Bytes[i],
+				SizeP50: s.Series.SizeP50[i], SizeP99: s.Series.SizeP99[i], Parts: []PartStep{},
+			}
+			for _, p := range s.Series.Parts {
+				if p.P50Ns[i] != nil {
+					step.Parts = append(step.Parts, PartStep{p.Name, *p.P50Ns[i], *p.P90Ns[i], *p.P99Ns[i]})
+				}
+			}
+			steps = append(steps, step)
+		}
+	}
+	if d.Written != nil {
+		add("written", d.Written)
+	}
+	for i := range d.Groups {
+		add("read", &d.Groups[i])
+	}
+	return tableRows{rows: steps, more: d.CutGroups+bare > 0}
+}
+
 func (h *Handler) topicRoutes() {
 	h.handle("/api/v1/topics", []string{"from", "to", "text", "sort", "skip", "limit", "exact"}, h.topics)
 	h.handle("/api/v1/topics/{topic}", []string{"from", "to", "group"}, h.topic)

@@ -1,8 +1,11 @@
 package api
 
 import (
+	"encoding/csv"
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -92,6 +95,68 @@ func TestAHeatMapShowsOwnersAndWhenTheyChanged(t *testing.T) {
 	page := get[Heatmap](t, h, "/topics/payments.v2/heatmap?from=-1h&group=payments&skip=20&limit=10&part=ack&stat=p50", http.StatusOK)
 	if len(page.Rows) != 4 || *page.Rows[0].Partition != 20 || page.Total != 24 || len(page.Owners) != 0 {
 		t.Errorf("second page: %d rows of %d, owners %q; want 4 of 24, and none of what was written", len(page.Rows), page.Total, page.Owners)
+	}
+}
+
+func TestATopicAndItsHeatMapAreHadAsTables(t *testing.T) {
+	h := newHandler(t, hotTopic())
+	table := func(path string) (rows []map[string]string, more string) {
+		t.Helper()
+		r := exported(t, h, path+"&format=csv")
+		lines, err := csv.NewReader(r.Body).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range lines[1:] {
+			row := map[string]string{}
+			for i, name := range lines[0] {
+				row[name] = line[i]
+			}
+			rows = append(rows, row)
+		}
+		return rows, r.Trailer.Get("X-Hoptrace-More")
+	}
+	cells, more := table("/topics/payments.v2/heatmap?from=-1h&group=payments")
+	m := get[Heatmap](t, h, "/topics/payments.v2/heatmap?from=-1h&group=payments", http.StatusOK)
+	want := 0
+	for _, row := range m.Rows {
+		for _, n := range row.Counts {
+			if n > 0 {
+				want++
+			}
+		}
+	}
+	if len(cells) != want || want == 0 || more != "false" {
+		t.Fatalf("%d cells, more %s; want %d and false", len(cells), more, want)
+	}
+	hot := cells[slices.IndexFunc(cells, func(c map[string]string) bool {
+		return c["partition"] == "7" && c["from"] == string(nanos(m.From.ns()+50*m.StepNs))
+	})]
+	if hot["valueNs"] != strconv.FormatInt(*m.Rows[7].Values[50], 10) || hot["owners"] != `["payments-0"]` || hot["messages"] != "1" {
+		t.Errorf("the hot cell is %v, want what the map has", hot)
+	}
+	if page, _ := table("/topics/payments.v2/heatmap?from=-1h&group=payments&skip=23&limit=1"); len(page) == 0 || page[0]["partition"] != "23" {
+		t.Errorf("a page of one partition has %v", page)
+	}
+	if all, _ := table("/topics/payments.v2/heatmap?from=-1h&group=payments&skip=22"); len(all) == 0 || all[0]["partition"] != "22" || all[len(all)-1]["partition"] != "23" {
+		t.Errorf("from partition 22 on it has %v", all)
+	}
+	steps, _ := table("/topics/payments.v2?from=-1h&group=payments")
+	d := get[TopicDetail](t, h, "/topics/payments.v2?from=-1h&group=payments", http.StatusOK)
+	sum := map[string]int{}
+	for _, s := range steps {
+		n, _ := strconv.Atoi(s["messages"])
+		sum[s["side"]+s["group"]] += n
+	}
+	if sum["written"] != int(d.Written.Messages) || sum["readpayments"] != int(d.Groups[0].Messages) {
+		t.Errorf("the steps have %v messages, the topic %d written and %d read", sum, d.Written.Messages, d.Groups[0].Messages)
+	}
+	if last := steps[len(steps)-1]; last["side"] != "read" || last["residence.p99Ns"] == "" || last["batch_queue.p99Ns"] != "" {
+		t.Errorf("the last step is %v, want a read one with its own parts", last)
+	}
+	lines, _ := table("/topics?from=-1h")
+	if len(lines) == 0 || lines[0]["residence.p99Ns"] == "" || lines[0]["residence.negative"] == "" {
+		t.Errorf("topics are sent as %v, want columns for their parts", lines)
 	}
 }
 

@@ -122,7 +122,7 @@ type TopologyStep struct {
 }
 
 func (h *Handler) topologyRoutes() {
-	h.handle("/api/v1/topology", []string{"from", "to", "service", "topic", "group", "bars", "limit"}, h.topology)
+	h.handle("/api/v1/topology", []string{"from", "to", "service", "topic", "group", "bars", "limit", "rows"}, h.topology)
 	h.handle("/api/v1/topology/steps", []string{"from", "to", "service", "topic", "group"}, h.topologySteps)
 }
 
@@ -155,12 +155,23 @@ func tooMuch(err error) error {
 	return err
 }
 
+// topologyRows are what the rows of the topology's table can be.
+var topologyRows = []string{"edges", "nodes"}
+
+func (t Topology) table(q *query) tableRows {
+	if q.oneOf("rows", topologyRows...) == "nodes" {
+		return tableRows{rows: t.Nodes, more: t.CutNodes > 0}
+	}
+	return tableRows{rows: t.Edges, more: t.CutNodes > 0}
+}
+
 // topology answers /topology.
 func (h *Handler) topology(ctx context.Context, q *query) (any, error) {
 	if err := h.hasTopology(); err != nil {
 		return nil, err
 	}
 	r, limit, bars := q.topologyRange(), q.limit(most), q.bool("bars")
+	q.oneOf("rows", topologyRows...)
 	f := flowFilter{service: q.text("service"), topic: q.text("topic"), group: q.text("group")}
 	if q.fault != nil {
 		return nil, q.fault

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/csv"
 	"fmt"
 	"net/http"
 	"slices"
@@ -254,5 +255,24 @@ func TestTopologyOfNothingSaysSo(t *testing.T) {
 	}
 	if g := get[Topology](t, h, "/topology?topic=none", http.StatusOK); g.Finding.Rule != "no-match" {
 		t.Errorf("finding %s", g.Finding.Rule)
+	}
+}
+
+func TestNodesOfTheTopologyAreATable(t *testing.T) {
+	h := topologyHandler(t, fakestore.Orders(testNow))
+	g := get[Topology](t, h, "/topology", http.StatusOK)
+	for rows, want := range map[string]int{"": len(g.Edges), "&rows=edges": len(g.Edges), "&rows=nodes": len(g.Nodes)} {
+		r := exported(t, h, "/topology?format=csv"+rows)
+		lines, err := csv.NewReader(r.Body).ReadAll()
+		if err != nil || len(lines)-1 != want || r.Trailer.Get("X-Hoptrace-More") != "false" {
+			t.Errorf("%q gives %d rows (%v), more %s; want %d and false", rows, len(lines)-1, err, r.Trailer.Get("X-Hoptrace-More"), want)
+		}
+	}
+	if r := exported(t, h, "/topology?format=csv&rows=nodes&limit=3"); r.Trailer.Get("X-Hoptrace-More") != "true" {
+		t.Error("of a topology that is cut it does not say that there is more")
+	}
+	refused := get[Problem](t, h, "/topology?rows=links", http.StatusBadRequest)
+	if refused.Param != "rows" {
+		t.Errorf("rows=links is refused for %+v", refused)
 	}
 }

@@ -157,7 +157,8 @@ export interface paths {
         /**
          * One topic over time, what was written beside what each group read.
          * @description Series have slots elements, one each stepNs from from; there are at most 120.
-         *     Steps of less than five minutes are found from the rows themselves.
+         *     Steps of less than five minutes are found from the rows themselves. As a table
+         *     (format) it has a row for each side and step with a message.
          */
         get: operations["topic"];
         put?: never;
@@ -175,7 +176,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** One part of a topic by time and partition, with who read each partition and when that changed. */
+        /**
+         * One part of a topic by time and partition, with who read each partition and when that changed.
+         * @description As a table (format) it has a row for each cell with a message, of all partitions unless limit is given.
+         */
         get: operations["topicHeatmap"];
         put?: never;
         post?: never;
@@ -4639,6 +4643,8 @@ export interface operations {
                 to?: components["parameters"]["to"];
                 /** @description Whose parts are told over time; unless given those of the group that read most. */
                 group?: string;
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path: {
@@ -4677,6 +4683,8 @@ export interface operations {
                 skip?: number;
                 /** @description How many partitions, at most 200. */
                 limit?: number;
+                /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
+                format?: components["parameters"]["format"];
             };
             header?: never;
             path: {
@@ -4759,6 +4767,8 @@ export interface operations {
                 bars?: boolean;
                 /** @description At most so many nodes, those with the most messages. */
                 limit?: number;
+                /** @description What a table (format) has a row for. */
+                rows?: "edges" | "nodes";
                 /** @description The list as a file: CSV as RFC 4180, a JSON array, or one JSON object a line. */
                 format?: components["parameters"]["format"];
             };

@@ -83,6 +83,8 @@ export function rate(perSecond: number): string {
 
 /** 940 B, 1.18 kB, 12.4 MB: powers of 1000. */
 export function bytes(n: number): string {
+  // A size is whole; a rate may be less than some bytes.
+  if (n > 0 && n < 9.95 && !Number.isInteger(n)) return (n < 0.01 ? '< 0.01' : n.toPrecision(2)) + THIN + 'B'
   let value = n
   for (const unit of ['B', 'kB', 'MB', 'GB']) {
     const shown = unit === 'B' ? String(Math.round(value)) : three(value)

@@ -6,6 +6,7 @@ import type { Heatmap, HeatRow, Rebalance } from '../../api/types'
 import { withParams } from '../../lib/filters'
 import { count, date, duration, fullTime, plain, share } from '../../lib/format'
 import { useMedia, useWidth } from '../../lib/hooks'
+import { Export } from '../../parts/Export'
 import { Link } from '../../parts/Link'
 import { Pages } from '../../parts/Pages'
 import { Failed, Ghosts } from '../../parts/States'
@@ -63,6 +64,7 @@ export function Heat({ topic, group, params, ready, live }: { topic: string; gro
           <button type="button" className="pick" aria-pressed={asTable} onClick={() => set({ heat: asTable ? 'map' : 'table' })}>
             {asTable ? 'Show the map' : 'Show as a table'}
           </button>
+          <Export path={`/topics/${encodeURIComponent(topic)}/heatmap`} params={asked} what="cells" />
         </span>
       </header>
       {heat.error && !d ? (

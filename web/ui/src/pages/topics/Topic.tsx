@@ -8,6 +8,7 @@ import { ago, bytes, count, duration, fullTime, plain, rate } from '../../lib/fo
 import { useTitle } from '../../lib/hooks'
 import { useKeys, useRowKeys } from '../../lib/keys'
 import { useLive } from '../../lib/live'
+import { Export } from '../../parts/Export'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import type { Line } from '../../parts/LinesChart'
@@ -84,6 +85,7 @@ export function TopicPage({ topic, status }: { topic: string; status: Status | u
           ))}
           <Link to={'/issues' + withParams('', { query: 'topic:' + (/^[\w.-]+$/.test(topic) ? topic : JSON.stringify(topic)) })}>Issues</Link>
         </span>
+        <Export path={'/topics/' + encodeURIComponent(topic)} params={{ ...params, group }} what="steps" />
       </div>
       {detail.error && !d ? (
         <Failed error={detail.error} retry={() => void detail.refetch()} retrying={detail.isFetching} />

@@ -7,6 +7,7 @@ import { apiRange, readFilters, withParams } from '../../lib/filters'
 import { count, fullTime, minus } from '../../lib/format'
 import { useMedia, useTitle } from '../../lib/hooks'
 import { useKeys, useRowKeys } from '../../lib/keys'
+import { Export } from '../../parts/Export'
 import { Filters } from '../../parts/Filters'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
@@ -131,6 +132,8 @@ export function TopologyPage({ status }: { status: Status | undefined }) {
             Show everything
           </button>
         )}
+        <Export path="/topology" params={{ ...ways, ...span }} what="edges" named />
+        <Export path="/topology" params={{ ...ways, ...span, rows: 'nodes' }} what="nodes" named />
         {!asTable && (
           <form
             role="search"

@@ -22,6 +22,8 @@ export function Ages({ ages, width }: { ages: Data; width: number }) {
   const left = 44
   const step = (W - left) / Math.max(1, ages.buckets.length)
   const y = (n: number) => TOP + HEIGHT - (n / most) * HEIGHT
+  const last = ages.buckets.findLast((b) => b.fromNs > 0)
+  const factor = last ? last.toNs / last.fromNs : 0
   const every = Math.max(1, Math.ceil(66 / step))
   return (
     <figure style={{ margin: 0 }}>
@@ -109,10 +111,10 @@ export function Ages({ ages, width }: { ages: Data; width: number }) {
               <dd>{count(ages.unknown)}</dd>
             </div>
           )}
-          {ages.log && (
+          {ages.log && factor > 1 && (
             <div>
-              <dt>Bars grow by a factor</dt>
-              <dd />
+              <dt>Each bar reaches</dt>
+              <dd>{factor.toFixed(1)} times as far</dd>
             </div>
           )}
         </dl>

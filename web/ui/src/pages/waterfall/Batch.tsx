@@ -6,6 +6,7 @@ import { withParams } from '../../lib/filters'
 import { bytes, count, duration, plain, time, fullTime } from '../../lib/format'
 import { useWidth } from '../../lib/hooks'
 import { recordName } from '../../lib/parts'
+import { Export } from '../../parts/Export'
 import { Finding } from '../../parts/Finding'
 import { HopBar } from '../../parts/HopBar'
 import { Link } from '../../parts/Link'
@@ -39,6 +40,7 @@ export default function Batch({ trace, span, project, to, close }: { trace: stri
   return (
     <div className="batch">
       <Finding finding={b?.finding} failed={batch.error && !b && 'The batch cannot be shown'}>
+        <Export path={`/traces/${trace}/spans/${span}/batch`} params={{ project, order: order === 'oldest' ? undefined : order }} what="records" />
         <button type="button" className="pick" onClick={close}>
           Back to the trace <kbd aria-hidden="true">Esc</kbd>
         </button>

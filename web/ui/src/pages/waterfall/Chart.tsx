@@ -266,11 +266,18 @@ function Lane({ row, axis, width, height, origin, path, batch }: LaneProps) {
   const from = x(start)
   const w = Math.max(x(end) - from, 2)
   const bad = s.status === 'error'
+  const bar = (y: number, tall: number) => <rect x={from} y={y} width={w} height={tall} rx="2" fill={bad ? 'var(--bad)' : 'var(--faint)'} opacity={bad ? 0.9 : 0.55} />
   return (
     <svg width={width} height={height} role="img" aria-label={`Span ${s.name}: ${plain(duration(end - start))}${batch ? `, ${plain(count(batch.told ?? batch.records))} records` : ''}`}>
-      <rect x={from} y="10" width={w} height="10" rx="2" fill={bad ? 'var(--bad)' : 'var(--faint)'} opacity={bad ? 0.9 : 0.55} />
       {onPath}
-      {batch ? <BatchMark batch={batch} took={duration(end - start)} from={from} end={from + w} width={width} /> : <EndText from={from} end={from + w} width={width} text={duration(end - start)} />}
+      {batch ? (
+        <BatchMark batch={batch} took={duration(end - start)} from={from} end={from + w} width={width} bar={bar} />
+      ) : (
+        <>
+          {bar(10, 10)}
+          <EndText from={from} end={from + w} width={width} text={duration(end - start)} />
+        </>
+      )}
     </svg>
   )
 }
@@ -344,31 +351,40 @@ function ErrorBars({ hop, origin, x }: { hop: Hop; origin: string; x: (t: number
   )
 }
 
-/** A batch on its row: how long it took, a small distribution of ages, and the words for it. */
-function BatchMark({ batch, took, from, end, width }: { batch: Batch; took: string; from: number; end: number; width: number }) {
+/** A batch on its row: how long it took, a small distribution of ages, and the words for it. Where neither side of the bar has room, the bar is low and they stand above it. */
+function BatchMark({ batch, took, from, end, width, bar }: { batch: Batch; took: string; from: number; end: number; width: number; bar: (y: number, tall: number) => React.ReactNode }) {
   const project = new URLSearchParams(location.search).get('project') ?? undefined
   const ages = useQuery({
     queryKey: ['batch-ages', project, batch.traceId, batch.spanId],
     queryFn: ({ signal }) => ask<'/api/v1/traces/{id}/spans/{span}/batch'>(`/traces/${batch.traceId}/spans/${batch.spanId}/batch`, { project, limit: 1 }, signal),
     staleTime: 60_000,
   }).data?.ages
-  const bars = ages?.buckets ?? []
-  const most = Math.max(1, ...bars.map((b) => b.count))
+  if (!ages) {
+    return (
+      <>
+        {bar(10, 10)}
+        <EndText from={from} end={end} width={width} text={took} />
+      </>
+    )
+  }
+  const most = Math.max(1, ...ages.buckets.map((b) => b.count))
   const step = 4
-  const wide = bars.length * step
-  if (!ages) return <EndText from={from} end={end} width={width} text={took} />
+  const wide = ages.buckets.length * step
   const words = ages.known > 0 ? `half older than ${duration(ages.p50Ns)}, the oldest ${duration(ages.maxNs)}` : 'ages unknown'
-  const text = wide + textWidth(`${took} · ${words}`) + 22 < width ? `${took} · ${words}` : words
+  const text = [`${took} · ${words}`, words, took].find((t) => wide + textWidth(t) + 22 < width) ?? ''
   const room = wide + textWidth(text) + 22
   const right = end + room < width
-  const left = right ? end + 8 : Math.max(2, Math.min(from - room, width - room))
+  const above = !right && from < room
+  const left = right ? end + 8 : above ? 2 : from - room
+  const base = above ? 22 : 25
+  const tall = (n: number) => Math.max(n ? 1.5 : 0, (n / most) * (base - 6))
   return (
     <g>
-      {!right && from < room && <rect x={left - 4} y="2" width={room} height="26" fill="var(--panel)" opacity=".85" />}
-      {bars.map((b, i) => (
-        <rect key={i} x={left + i * step} y={25 - Math.max(b.count ? 1.5 : 0, (b.count / most) * 20)} width={step - 1} height={Math.max(b.count ? 1.5 : 0, (b.count / most) * 20)} fill={b.fromNs < 0 ? 'var(--bad)' : 'var(--backlog)'} />
+      {above ? bar(24.5, 4) : bar(10, 10)}
+      {ages.buckets.map((b, i) => (
+        <rect key={i} x={left + i * step} y={base - tall(b.count)} width={step - 1} height={tall(b.count)} fill={b.fromNs < 0 ? 'var(--bad)' : 'var(--backlog)'} />
       ))}
-      <text x={left + wide + 8} y="19">
+      <text x={left + wide + 8} y={above ? 18 : 19}>
         {text}
       </text>
     </g>
