@@ -44,6 +44,8 @@ export async function accessible(page: Page): Promise<void> {
   const { violations } = await new AxeBuilder({ page }).analyze();
   const told = violations.map((v) => `${v.id} (${v.impact ?? "?"}): ${v.help}: ${v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160)).join(" | ")}`);
   expect(told, "axe").toEqual([]);
+  const wide = await page.locator("svg.sw").evaluateAll((list) => list.filter((e) => e.getBoundingClientRect().width > 24).length);
+  expect(wide, "signs of parts that are stretched").toBe(0);
 }
 
 /** The sentence that the page begins with, once it is there. */
