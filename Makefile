@@ -83,6 +83,10 @@ $(TOOLS)/gofumpt $(TOOLS)/deadcode $(TOOLS)/benchstat &: tools/go.mod tools/go.s
 fmt: $(TOOLS)/gofumpt ## format the Go code
 	$(TOOLS)/gofumpt -w $$(git ls-files '*.go')
 
+.PHONY: pictures
+pictures: build libchdb ## take the pictures of README and docs anew
+	cd integration && PICTURES=$(CURDIR)/docs/pictures go test -run '^TestPictures$$' -count=1 -timeout 20m .
+
 .PHONY: bench
 bench: build libchdb ## the whole line, measured; Go benchmark lines for benchstat
 	cd integration && go test -run '^$$' -bench '^BenchmarkLine$$' -benchtime 1x -timeout 30m ./bench

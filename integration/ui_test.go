@@ -72,6 +72,30 @@ func TestUI(t *testing.T) {
 	stopClean(t, members)
 }
 
+// TestPictures takes the pictures that README and docs show; see `make pictures`.
+func TestPictures(t *testing.T) {
+	dir := os.Getenv("PICTURES")
+	if dir == "" {
+		t.Skip("no test: `make pictures` takes the pictures of README and docs with it")
+	}
+	h := harness.StartHoptrace(t, harness.Options{Settings: map[string]string{"lagwatch.interval": "2s", "lagwatch.window": "10s"}})
+	browser := harness.Chromium(t)
+	take := func(stage string, env ...string) {
+		t.Helper()
+		if f := playwright(t, h, browser, "pictures", append(env, "HOPTRACE_PICTURES="+dir, "HOPTRACE_STAGE="+stage)...); f != "" {
+			t.Error(f)
+		}
+	}
+	run := runOrders(t, h, ordersRun{count: 1800, rate: 15})
+	harness.WaitDrained(t, h.Kafka, time.Minute, "ingest-spans", "ingest-events", "events")
+	waitIssue(t, h, "CARD_DECLINED", run.ErrorsReported)
+	stopGroup(t, h, "reports", "orders")
+	time.Sleep(15 * time.Second) // until the lag desk has watched it for its window
+	take("example")
+	take("awkward", "HOPTRACE_AWKWARD="+sendAwkward(t, h))
+	stopClean(t, h)
+}
+
 // startMembers starts a server that an identity provider may sign people in to; the
 // browser's test makes the members and plays the provider at issuer. It has a dead
 // letter.
