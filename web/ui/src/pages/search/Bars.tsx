@@ -85,7 +85,7 @@ export default function Bars({ label, times, step, rows, failed, choose }: BarsP
     }
   }, [width, times, rows, failed, step])
   return (
-    <div className="timechart" ref={box}>
+    <div className="timechart" style={{ minHeight: 110 }} ref={box}>
       <div ref={host} role="img" aria-label={label} style={{ height: 110 }} />
       <div className="muted small readout" ref={readout} aria-hidden="true" />
     </div>

@@ -301,7 +301,8 @@ function HopLane({ hop: h, axis, width, height, origin, x, onPath }: { hop: Hop;
   const settle = h.settle
   const settleFrom = settle?.from ? x(minus(settle.from, origin)) : 0
   const settleTo = settle?.to ? Math.max(x(minus(settle.to, origin)), settleFrom + 1.5) : 0
-  const end = Math.max(from + 2, settleTo, ...list.map((s) => x(s.to)))
+  const work = Math.max(from + 2, ...list.map((s) => x(s.to)))
+  const end = Math.max(work, settleTo)
   // The wait that a break swallows writes its length on the break.
   const folded = axis.breaks.flatMap((b) =>
     list.filter((s) => s.kind !== 'negative' && Math.min(s.to, b.to) - Math.max(s.from, b.from) > (b.to - b.from) / 2).map((s) => ({ at: ((b.x0 + b.x1) / 2) * width, s })),
@@ -329,7 +330,7 @@ function HopLane({ hop: h, axis, width, height, origin, x, onPath }: { hop: Hop;
           </g>
         )
       })}
-      {folded.length === 0 && <EndText from={from} end={end} width={width} text={said} />}
+      {folded.length === 0 && <EndText from={from} end={work + textWidth(said) + 10 < settleFrom ? work : end} width={width} text={said} />}
     </svg>
   )
 }
