@@ -103,11 +103,6 @@ bench-queries: build libchdb ## the questions of the UI over a day of 10 million
 bench-scroll: build libchdb ## a trace of 10,000 spans scrolled in Chromium: milliseconds of the page's thread a frame
 	cd integration && HOPTRACE_BIN=$(CURDIR)/bin/hoptrace go test -run '^$$' -bench '^BenchmarkScroll$$' -benchtime 1x -timeout 15m ./bench
 
-.PHONY: pictures
-pictures: build libchdb ## take the pictures of README.md and docs/ anew, into docs/pictures
-	@mkdir -p docs/pictures
-	cd integration && PICTURES=$(CURDIR)/docs/pictures HOPTRACE_BIN=$(CURDIR)/bin/hoptrace go test -v -run '^TestPictures$$' -count 1 -timeout 15m ./pictures
-
 .PHONY: bench-instrumentation
 bench-instrumentation: ## what instrumentation costs a Kafka client, ours and its peers': make bench-instrumentation BROKERS="stub kafka"
 	@mkdir -p $(ARTEFACTS)
