@@ -114,11 +114,13 @@ func (h *Handler) heatmap(ctx context.Context, q *query) (any, error) {
 	if err := h.hasTopics(); err != nil {
 		return nil, err
 	}
-	names := make([]string, len(exporters.SummedParts))
-	for i, p := range exporters.SummedParts {
-		names[i] = string(p)
+	names := []string{string(exporters.PartResidence)}
+	for _, p := range exporters.SummedParts {
+		if p != exporters.PartResidence {
+			names = append(names, string(p))
+		}
 	}
-	part := q.oneOf("part", append([]string{string(exporters.PartResidence)}, names...)...)
+	part := q.oneOf("part", names...)
 	stat := q.oneOf("stat", "p99", "p95", "p90", "p50")
 	limit, skip := min(q.limit(maxHeatRows), maxHeatRows), q.skip()
 	ask := exporters.PartitionQuery{

@@ -73,6 +73,9 @@ func ForTopic(t Topic) Finding {
 	if t.Written != nil {
 		f.negative += negatives(t.Written)
 		for i := range t.Groups {
+			if t.Groups[i].Messages == 0 {
+				continue // that is a sentence of its own
+			}
 			if share, steps := ShortOf(t.Written.Steps, t.Groups[i].Steps); steps > f.shortSteps {
 				f.short, f.shortShare, f.shortSteps = &t.Groups[i], share, steps
 			}
@@ -180,6 +183,9 @@ var oneTopicTitles = []rule[topicFacts]{
 		p := f.hot.Partition
 		return say(text("partition "), link(strconv.Itoa(int(p)), f.messages(f.Selected.Group, &p)), text(" holds "),
 			Piece{Kind: KindShare, Value: f.hotShare, Href: f.page("group", f.Selected.Group, "part", string(exporters.PartResidence), "row", strconv.Itoa(int(p)))}, text(" of the wait in "), strong(f.Topic.Topic))
+	}},
+	{"absent", func(f topicFacts) bool { return f.Selected != nil && f.Selected.Messages == 0 }, ToneWarn, func(f topicFacts) []Piece {
+		return append(ofGroup(f.Selected.Group), text(" has not been seen to read "), strong(f.Topic.Topic), text(" in this time"))
 	}},
 	{"short", func(f topicFacts) bool { return f.short != nil }, ToneWarn, func(f topicFacts) []Piece {
 		return append(ofGroup(f.short.Group), text(" has read "), Piece{Kind: KindShare, Value: f.shortShare, Href: f.page("group", f.short.Group) + "#flow"}, text(" less than was written for "),

@@ -91,7 +91,7 @@ export function Lag({ status }: { status: Status | undefined }) {
       {lag.error && !d ? (
         <Failed error={lag.error} retry={() => void lag.refetch()} retrying={lag.isFetching} />
       ) : d && d.lines.length === 0 && shown.length === 0 ? (
-        <Nothing clusters={clusters} filtered={filtered} />
+        <Nothing clusters={clusters} filtered={filtered} beyond={(d?.total ?? 0) > 0} />
       ) : (
         <div className={'panel scroll' + (lag.isPlaceholderData ? ' stale' : '')}>
           <table aria-label="Lag" className="lag">
@@ -274,7 +274,16 @@ export function Clusters({ clusters, now }: { clusters: readonly LagCluster[]; n
   )
 }
 
-function Nothing({ clusters, filtered }: { clusters: readonly LagCluster[]; filtered: boolean }) {
+function Nothing({ clusters, filtered, beyond }: { clusters: readonly LagCluster[]; filtered: boolean; beyond: boolean }) {
+  if (beyond) {
+    return (
+      <Empty title="This page lies behind the last one">
+        <p>
+          <Link to="/lag">All groups</Link> begin on the first.
+        </p>
+      </Empty>
+    )
+  }
   if (clusters.length === 0) {
     return (
       <Empty title="Name a cluster to watch">

@@ -65,7 +65,7 @@ export function Messages({ status }: { status: Status | undefined }) {
         {(records.partition || records.offset_from || records.offset_to) && (
           <Link to={'/messages' + withParams(search, { partition: '', offset_from: '', offset_to: '', ...(f.order === 'sent' ? { order: '' } : {}) })} className="pick on" aria-label="Show all partitions and offsets">
             {records.partition && 'p' + records.partition}
-            {(records.offset_from || records.offset_to) && ` offsets ${records.offset_from || '0'} to ${records.offset_to ? String(BigInt(records.offset_to) - 1n) : 'the end'}`} ✕
+            {(records.offset_from || records.offset_to) && ` offsets ${records.offset_from || '0'} to ${/^\d+$/.test(records.offset_to) ? String(BigInt(records.offset_to) - 1n) : records.offset_to || 'the end'}`} ✕
           </Link>
         )}
         <Export path="/hops" params={{ ...params, order: f.order }} what="messages" />

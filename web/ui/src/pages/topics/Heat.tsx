@@ -71,11 +71,13 @@ export function Heat({ topic, group, params, ready, live }: { topic: string; gro
         <Failed error={heat.error} retry={() => void heat.refetch()} retrying={heat.isFetching} />
       ) : !d ? (
         <div className="loading heatroom" />
-      ) : d.rows.length === 0 ? (
+      ) : d.total === 0 ? (
         <p className="muted">No message of this topic was {['batch_queue', 'retry', 'ack'].includes(part) ? 'written' : group ? `read by group ${group}` : 'read'} in this time.</p>
       ) : (
         <div className={heat.isPlaceholderData ? 'stale' : ''}>
-          {asTable ? (
+          {d.rows.length === 0 ? (
+            <p className="muted">This page lies behind the last one.</p>
+          ) : asTable ? (
             <Rows d={d} topic={topic} marked={marked} open={(row) => set({ row: nameOf(row) === q.get('row') ? '' : nameOf(row), at: '' })} selected={q.get('row') ?? ''} />
           ) : (
             <>
