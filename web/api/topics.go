@@ -514,7 +514,7 @@ func sideFacts(s *TopicSide) *finding.TopicSide {
 	if s == nil {
 		return nil
 	}
-	out := &finding.TopicSide{Group: s.Group, Messages: s.Messages, Failed: s.Failed, Parts: map[exporters.PartName]exporters.Quantiles{}}
+	out := &finding.TopicSide{Group: s.Group, Messages: s.Messages, Failed: s.Failed, LagUnknown: s.LagNs == nil, Parts: map[exporters.PartName]exporters.Quantiles{}}
 	if s.LagNs != nil {
 		out.Lag = time.Duration(*s.LagNs)
 	}

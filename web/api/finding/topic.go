@@ -2,6 +2,7 @@ package finding
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +28,7 @@ type TopicSide struct {
 	Group            string
 	Messages, Failed uint64
 	Lag              time.Duration
+	LagUnknown       bool     // nobody tells what was written
 	Steps            []uint64 // messages in each step; nil when they are not told
 	Parts            map[exporters.PartName]exporters.Quantiles
 }
@@ -198,7 +200,11 @@ var oneTopicTitles = []rule[topicFacts]{
 		return say(strong(f.Topic.Topic), text(" is written, and nobody has been seen to read it"))
 	}},
 	{"part", func(f topicFacts) bool { return f.largest.d > 0 }, ToneOK, func(f topicFacts) []Piece {
-		return append(append(say(text("no reader is behind; messages of ")), strong(f.Topic.Topic), text(" spend longest in "+partWords[f.largest.name]+": p99 ")),
+		begin := "no reader is behind; messages of "
+		if slices.ContainsFunc(f.Groups, func(g TopicSide) bool { return g.LagUnknown }) {
+			begin = "messages of "
+		}
+		return append(append(say(text(begin)), strong(f.Topic.Topic), text(" spend longest in "+partWords[f.largest.name]+": p99 ")),
 			duration(f.largest.d).at(f.messages(f.Selected.Group, nil)))
 	}},
 	{"unknown", always[topicFacts], ToneOK, func(f topicFacts) []Piece {

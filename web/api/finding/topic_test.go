@@ -38,6 +38,7 @@ func TestTopicFindings(t *testing.T) {
 	f("part", "", func(in *Topic) { in.Partitions = hot[:2] }) // fair
 	f("behind", "Group g is 41s behind in orders", func(in *Topic) { in.Groups[0].Lag = 41 * time.Second })
 	f("short", "Group g has read 12.00% less than was written for 20m0s", func(in *Topic) { in.Groups[0].Steps = []uint64{100, 100, 88, 88, 88, 88, 0} })
+	f("part", "Messages of orders spend longest in processing", func(in *Topic) { in.Written, in.Groups[0].LagUnknown = nil, true })
 	f("absent", "Group g has not been seen to read orders in this time", func(in *Topic) { in.Groups[0] = TopicSide{Group: "g", Steps: make([]uint64, 7)} })
 	f("part", "3 measured parts are negative", func(in *Topic) {
 		in.Groups[0].Parts = map[exporters.PartName]exporters.Quantiles{exporters.PartLongPoll: {Count: 9, Negative: 3, P99: 1}, exporters.PartResidence: {Count: 600, Negative: 3}}

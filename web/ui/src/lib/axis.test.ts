@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { axisOf, deadTime, labelled, subtract, union } from './axis'
+import { axisOf, deadTime, labelled, lengthsOnBreaks, subtract, union } from './axis'
 import { plain } from './format'
 
 const ms = 1e6
@@ -74,4 +74,16 @@ it('a label gives way to the one before it, to the sign of a break and to the ed
   const labels = labelled({ ticks, breaks: [{ from: 0, to: 1, x0: 0.45, x1: 0.55 }] }, 500)
   expect(labels.map((t) => t.label)).toEqual(['0', '+100 ms', '+1 ms', '+0'])
   expect(labelled({ ticks: [tick(0, '0'), tick(0.02, '1 ms')], breaks: [] }, 300).map((t) => t.label)).toEqual(['0'])
+})
+
+it('a wait over several breaks writes its length once, where most of it lies', () => {
+  const breaks = [
+    { from: 10, to: 900, x0: 0.1, x1: 0.2 },
+    { from: 910, to: 950, x0: 0.4, x1: 0.5 },
+  ]
+  const wait = { kind: 'part', from: 5, to: 960 }
+  const short = { kind: 'part', from: 905, to: 960 }
+  expect(lengthsOnBreaks([wait], breaks)).toEqual([{ s: wait, b: breaks[0] }])
+  expect(lengthsOnBreaks([short], breaks)).toEqual([{ s: short, b: breaks[1] }])
+  expect(lengthsOnBreaks([{ kind: 'negative', from: 5, to: 960 }, { kind: 'part', from: 0, to: 9 }], breaks)).toEqual([])
 })

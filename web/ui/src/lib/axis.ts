@@ -176,6 +176,16 @@ function evenTicks(s: Live, many: number, again: boolean): Tick[] {
 /** Room in px beside the sign of a break. */
 const SIGN = 8
 
+/** The wait that breaks swallow writes its length on one of them: on that which swallows most of it. */
+export function lengthsOnBreaks<S extends Interval & { kind: string }>(list: readonly S[], breaks: readonly Break[]): { s: S; b: Break }[] {
+  return list.flatMap((s) => {
+    if (s.kind === 'negative') return []
+    const within = (b: Break) => Math.min(s.to, b.to) - Math.max(s.from, b.from)
+    const most = breaks.filter((b) => within(b) > (b.to - b.from) / 2).sort((a, b) => within(b) - within(a))[0]
+    return most ? [{ s, b: most }] : []
+  })
+}
+
 /** The ticks whose labels have room on an axis of so many px: beside each other, the signs of breaks and the right edge. */
 export function labelled(axis: Pick<Axis, 'ticks' | 'breaks'>, width: number): Tick[] {
   const signs = axis.breaks.map((b) => ((b.x0 + b.x1) / 2) * width)

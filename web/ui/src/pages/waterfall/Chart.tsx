@@ -2,7 +2,7 @@ import { useQuery } from '@tanstack/react-query'
 import { memo, useEffect, useMemo, useRef, useState } from 'react'
 import { ask } from '../../api/client'
 import type { Batch, Hop, Journey } from '../../api/types'
-import { labelled, MODES, type Axis, type Interval, type Mode } from '../../lib/axis'
+import { labelled, lengthsOnBreaks, MODES, type Axis, type Interval, type Mode } from '../../lib/axis'
 import { count, duration, minus, plain } from '../../lib/format'
 import { useMedia, useWindow } from '../../lib/hooks'
 import { textWidth } from '../../lib/measure'
@@ -303,10 +303,7 @@ function HopLane({ hop: h, axis, width, height, origin, x, onPath }: { hop: Hop;
   const settleTo = settle?.to ? Math.max(x(minus(settle.to, origin)), settleFrom + 1.5) : 0
   const work = Math.max(from + 2, ...list.map((s) => x(s.to)))
   const end = Math.max(work, settleTo)
-  // The wait that a break swallows writes its length on the break.
-  const folded = axis.breaks.flatMap((b) =>
-    list.filter((s) => s.kind !== 'negative' && Math.min(s.to, b.to) - Math.max(s.from, b.from) > (b.to - b.from) / 2).map((s) => ({ at: ((b.x0 + b.x1) / 2) * width, s })),
-  )
+  const folded = lengthsOnBreaks(list, axis.breaks).map(({ s, b }) => ({ at: ((b.x0 + b.x1) / 2) * width, s }))
   return (
     <svg width={width} height={height} role="img" aria-label={hopLabel(h)}>
       <HopShapes list={list} x={x} y={8} height={15} />
