@@ -2,6 +2,7 @@ import { useEffect, useRef } from 'react'
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
 import { useWidth } from '../lib/hooks'
+import { clockMarks } from './steps'
 
 export interface BandChartProps {
   /** What it shows, in words: its name for those who do not see it. */
@@ -57,7 +58,7 @@ export default function BandChart({ label, times, low, high, marks, format, read
             },
           },
           axes: [
-            { ...axis, space: 80, size: 28, values: (_, splits) => splits.map((t) => new Date(t * 1000).toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })) },
+            { ...axis, space: 80, size: 30, gap: 9, values: (_, splits) => clockMarks(splits) },
             { ...axis, size: 86, space: 34, values: (_, splits) => splits.map((v) => latest.current.format(v)) },
           ],
           series: [{}, { ...edge }, { ...edge }, { stroke: colour(token), width: 1.75, points: { show: times.length < 60, size: 4 }, spanGaps: false }],

@@ -3,6 +3,7 @@ import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
 import { useWidth } from '../lib/hooks'
 import { sparse } from './sparse'
+import { clockMarks } from './steps'
 
 export interface Line {
   label: string
@@ -58,7 +59,7 @@ export default function LinesChart({ label, times, lines, format, log = false, h
             y: log ? { distr: 3, range: (_, min, max) => (min > 0 && max > 0 ? [Math.pow(10, Math.floor(Math.log10(min))), Math.pow(10, Math.ceil(Math.log10(max * 1.01)))] : [1, 10]) } : { range: (_, _min, max) => [0, max > 0 ? max * 1.08 : 1] },
           },
           axes: [
-            { ...axis, space: 80, size: 28, values: (_, splits) => splits.map((t) => clock(t, latest.current.times)) },
+            { ...axis, space: 80, size: 30, gap: 9, values: (_, splits) => clockMarks(splits) },
             { ...axis, size: 70, space: 34, ...(log ? { splits: (_: uPlot, _axis: number, min: number, max: number) => decades(min, max) } : {}), values: (_, splits) => splits.map((v) => (v === null ? '' : latest.current.format(v))) },
           ],
           series: [
@@ -115,9 +116,3 @@ export function decades(min: number, max: number): number[] {
 
 
 /** A time on the axis: with its day when the axis spans more than one. */
-function clock(t: number, times: readonly number[]): string {
-  const d = new Date(t * 1000)
-  const long = times.length > 1 && times[times.length - 1]! - times[0]! > 36 * 3600
-  const hm = d.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })
-  return long ? d.toLocaleDateString('en-GB', { day: 'numeric', month: 'short' }) + (hm === '00:00' ? '' : ' ' + hm) : hm
-}

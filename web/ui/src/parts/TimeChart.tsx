@@ -3,6 +3,7 @@ import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
 import { useWidth } from '../lib/hooks'
 import { sparse } from './sparse'
+import { clockMarks } from './steps'
 
 export interface TimeChartProps {
   /** What it shows, in words: its name for those who do not see it. */
@@ -44,7 +45,7 @@ export default function TimeChart({ label, times, values, format, steps, token, 
           cursor: { y: false, drag: { setScale: false, x: false } },
           scales: { x: { time: true }, y: { range: (_, _min, max) => [0, max > 0 ? max * 1.08 : 1] } },
           axes: [
-            { ...axis, space: 80, size: 28, values: (_, splits) => splits.map((t) => clock(t, latest.current.times)) },
+            { ...axis, space: 80, size: 30, gap: 9, values: (_, splits) => clockMarks(splits) },
             { ...axis, size: 70, space: 34, ...(steps ? { incrs: steps as number[] } : {}), values: (_, splits) => splits.map((v) => latest.current.format(v)) },
           ],
           series: [{}, { stroke: colour(token), fill: `color-mix(in srgb, ${colour(token)} 18%, transparent)`, width: 1.75, points: { show: () => sparse(latest.current.values), size: 5 }, spanGaps: false }],
@@ -88,9 +89,3 @@ export default function TimeChart({ label, times, values, format, steps, token, 
 }
 
 /** A time on the axis: with its day when the axis spans more than one. */
-function clock(t: number, times: readonly number[]): string {
-  const d = new Date(t * 1000)
-  const long = times.length > 1 && times[times.length - 1]! - times[0]! > 36 * 3600
-  const hm = d.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })
-  return long ? d.toLocaleDateString('en-GB', { day: 'numeric', month: 'short' }) + (hm === '00:00' ? '' : ' ' + hm) : hm
-}

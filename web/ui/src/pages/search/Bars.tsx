@@ -3,6 +3,7 @@ import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
 import { count } from '../../lib/format'
 import { useWidth } from '../../lib/hooks'
+import { clockMarks } from '../../parts/steps'
 
 interface BarsProps {
   label: string
@@ -17,12 +18,6 @@ interface BarsProps {
 }
 
 /** A time on the axis: with its day when the axis is long, with seconds when it is short. */
-function clock(t: number, length: number): string {
-  const d = new Date(t * 1000)
-  const hm = d.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit', ...(length < 600 ? { second: '2-digit' } : {}) })
-  return length > 36 * 3600 ? d.toLocaleDateString('en-GB', { day: 'numeric', month: 'short' }) + (hm === '00:00' ? '' : ' ' + hm) : hm
-}
-
 /** How many rows there are over time; failed ones in red. Dragging chooses a stretch. */
 export default function Bars({ label, times, step, rows, failed, choose }: BarsProps) {
   const [box, width] = useWidth()
@@ -48,7 +43,7 @@ export default function Bars({ label, times, step, rows, failed, choose }: BarsP
           padding: [6, 12, 0, 0],
           cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false } },
           scales: { x: { time: true, range: () => [times[0]!, times[times.length - 1]! + step] }, y: { range: (_, _min, max) => [0, max > 0 ? max * 1.1 : 1] } },
-          axes: [{ ...axis, space: 90, size: 26, values: (_, splits) => splits.map((t) => clock(t, step * times.length)) }, { ...axis, size: 56, space: 30, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 1e7], values: (_, splits) => splits.map((v) => count(v)) }],
+          axes: [{ ...axis, space: 90, size: 28, gap: 9, values: (_, splits) => clockMarks(splits) }, { ...axis, size: 56, space: 30, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 1e7], values: (_, splits) => splits.map((v) => count(v)) }],
           series: [{}, { fill: colour('line-strong'), stroke: colour('line-strong'), width: 0, paths: bars, points: { show: false } }, { fill: colour('bad'), stroke: colour('bad'), width: 0, paths: bars, points: { show: false } }],
           hooks: {
             setCursor: [

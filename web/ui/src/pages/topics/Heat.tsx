@@ -190,7 +190,7 @@ function Map({ d, token, marked, mark }: { d: Heatmap; token: string; marked: Ce
             {[...paths].map(([kind, path]) => (
               <path key={kind} d={path} className={kind === 'unknown' ? 'unknown' : 'hb ' + kind} style={kind === 'unknown' || kind === 'negative' ? undefined : { fill: `var(--${token})` }} />
             ))}
-            {ticks(d.slots, g.step, 64).filter((s) => g.x(s) + 40 <= g.width).map((s) => (
+            {ticks(d.slots, g.step, 64).filter((s) => g.x(s) + (d.stepNs < 60e9 ? 52 : 40) <= g.width).map((s) => (
               <text key={s} x={g.x(s)} y={g.bottom + 14}>
                 {clock(stretchOf(d, s).from, d.stepNs < 60e9)}
               </text>
