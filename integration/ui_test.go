@@ -86,13 +86,19 @@ func TestPictures(t *testing.T) {
 			t.Error(f)
 		}
 	}
-	run := runOrders(t, h, ordersRun{count: 1800, rate: 15})
-	harness.WaitDrained(t, h.Kafka, time.Minute, "ingest-spans", "ingest-events", "events")
-	waitIssue(t, h, "CARD_DECLINED", run.ErrorsReported)
+	// It goes on to the end, so that pages of now have something to tell.
+	example := harness.Start(t, harness.Command{
+		Name: "example", Path: harness.Orders(t),
+		Args: []string{"--brokers", h.Kafka, "--otlp", h.GRPC, "--dsn", h.DSN(t), "--rate", "8"},
+	})
+	time.Sleep(3 * time.Minute)
 	stopGroup(t, h, "reports", "orders")
 	time.Sleep(15 * time.Second) // until the lag desk has watched it for its window
 	take("example")
 	take("awkward", "HOPTRACE_AWKWARD="+sendAwkward(t, h))
+	if err := example.Stop(time.Minute); err != nil {
+		t.Errorf("the example ended badly: %v", err)
+	}
 	stopClean(t, h)
 }
 

@@ -34,8 +34,9 @@ async function picture(page: Page, name: string, path: string, height: number, s
 
 interface Journey {
   traces: string[];
-  hops: { topic: string }[];
+  hops: { topic: string; record: { keyHash: string } }[];
   spans: unknown[];
+  events: unknown[];
 }
 
 /** The trace of an order of the example whose journey has the most of what `of` counts. */
@@ -51,17 +52,17 @@ async function order(request: APIRequestContext, of: (j: Journey) => number): Pr
 }
 
 if (stage === "example") {
-  test("waterfall and journey", async ({ page, request }) => {
-    const whole = await order(request, (j) => new Set(j.hops.map((h) => h.topic)).size * 100 + j.spans.length);
+  test("waterfall and find", async ({ page, request }) => {
+    const whole = await order(request, (j) => new Set(j.hops.map((h) => h.topic)).size * 100 + j.spans.length + 10 * j.events.length);
     for (const scheme of ["light", "dark"] as const) await picture(page, `waterfall-${scheme}`, `/traces/${whole}`, 760, scheme);
-    const dead = await order(request, (j) => j.hops.filter((h) => /dlq|retry/.test(h.topic)).length);
-    await picture(page, "journey", `/traces/${dead}?view=lanes`, 760);
+    const { keyHash } = (await get<Journey>(request, `/traces/${whole}`)).hops[0]!.record;
+    await picture(page, "find", `/find?from=-1h&q=key:${keyHash}`, 480);
   });
 
   test("topology, topic and lag", async ({ page }) => {
-    for (const scheme of ["light", "dark"] as const) await picture(page, `topology-${scheme}`, "/topology?from=-1h", 720, scheme);
+    for (const scheme of ["light", "dark"] as const) await picture(page, `topology-${scheme}`, "/topology?from=-10m", 720, scheme);
     await picture(page, "topic", "/topics/orders?from=-5m", 1330);
-    await picture(page, "lag", "/lag", 720);
+    await picture(page, "lag", "/lag?from=-30m", 720);
   });
 
   test("issue and search", async ({ page, request }) => {
@@ -72,8 +73,9 @@ if (stage === "example") {
     await picture(page, "search", "/search?in=hops&from=-1h&q=" + encodeURIComponent("topic:orders end_to_end>10ms"), 720);
   });
 } else {
-  test("batch, clocks and health", async ({ page }) => {
+  test("journey, batch, clocks and health", async ({ page }) => {
     const { caseOf } = await import("./awkward.js");
+    await picture(page, "journey", `/traces/${caseOf("retries and a dead letter").trace ?? ""}?view=lanes`, 760);
     const batch = caseOf("batch of 5,000");
     await page.goto(`/traces/${batch.trace ?? ""}`);
     await finding(page);
@@ -81,7 +83,7 @@ if (stage === "example") {
     await page.keyboard.press("Enter");
     await expect(page).toHaveURL(/batch=/);
     await picture(page, "batch", page.url(), 900);
-    await picture(page, "clocks", "/clocks?from=-6h", 720);
-    await picture(page, "health", "/health", 900);
+    await picture(page, "clocks", "/clocks?from=-1h", 480);
+    await picture(page, "health", "/health?from=-15m", 900);
   });
 }
