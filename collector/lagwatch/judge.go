@@ -237,7 +237,7 @@ func judge(samples []sample, p *exporters.LagPartition, f facts, whole, moved bo
 		return exporters.LagWarn, "it reads slower than is written"
 	case p.Deleted != exporters.LagUnknown && p.Deleted != exporters.LagNever && p.Behind > 2*f.interval && (p.Drained == exporters.LagNever || p.Drained > p.Deleted) && moved && whole:
 		return exporters.LagWarn, "retention deletes records before they are read"
-	case !whole && !moved && len(samples) >= minSamples && p.Behind > f.window:
+	case !whole && !moved && p.Behind > f.window:
 		return exporters.LagWarn, "its unread records are older than the window, and it is not watched for long enough to say why"
 	case !whole:
 		return exporters.LagOK, "watched for less than the window"

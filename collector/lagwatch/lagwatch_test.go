@@ -286,6 +286,7 @@ func TestStatesFollowFromTheSamplesOfAWindow(t *testing.T) {
 	f("stands, and nothing more is written", exporters.LagStall, nil, steps(13, func(int64) [2]int64 { return [2]int64{100, 200} }))
 	f("stands for a short time", exporters.LagOK, nil, steps(8, still))
 	f("stands for a short time, and its unread is old", exporters.LagWarn, func(x *facts) { x.window = 50 * time.Second }, steps(4, still))
+	f("seen twice, and its unread is old", exporters.LagWarn, func(x *facts) { x.window = 25 * time.Second }, steps(2, still))
 	f("nobody reads the old", exporters.LagStop, func(x *facts) { x.window, x.members = 50*time.Second, 0 }, steps(4, still))
 	f("stands without members", exporters.LagStop, func(x *facts) { x.members, x.owned, x.settled = 0, false, false }, steps(13, still))
 	f("stands, members unknown", exporters.LagStall, func(x *facts) { x.members, x.owned, x.settled = schemas.Unknown, false, false }, steps(13, still))
