@@ -205,15 +205,16 @@ func (h *Handler) topics(ctx context.Context, q *query) (any, error) {
 	}
 	stats := make([]exporters.TopicStats, 0, len(lines))
 	kept := lines[:0]
-	from := r.To.UnixNano()
+	// Rates are since the first message, as in the topology, whatever the words.
+	from := r.To.UnixNano() - int64(exporters.TopologySlot)
 	for _, l := range lines {
+		from = min(from, l.first)
 		if words == "" || strings.Contains(strings.ToLower(l.Topic+" "+l.Group), words) {
 			kept, stats = append(kept, l), append(stats, l.TopicStats)
-			from = min(from, l.first)
 		}
 	}
 	lines = kept[:min(len(kept), maxTopicLines)]
-	from = max(min(from, r.To.UnixNano()-int64(exporters.TopologySlot)), r.From.UnixNano())
+	from = max(from, r.From.UnixNano())
 	seconds := time.Duration(r.To.UnixNano() - from).Seconds()
 	slices.SortStableFunc(lines, func(a, b topicLine) int {
 		return cmp.Or(compareTopics(sort, &a, &b), strings.Compare(a.Topic, b.Topic), strings.Compare(a.Group, b.Group))

@@ -160,6 +160,27 @@ func TestATopicAndItsHeatMapAreHadAsTables(t *testing.T) {
 	}
 }
 
+func TestTheRateOfATopicIsTheSameWhateverTheWords(t *testing.T) {
+	store := hotTopic()
+	late := store.AllMessages[0]
+	late.Topic, late.Start, late.Written, late.End = "late", testNow.Add(-10*time.Minute).UnixNano(), 0, testNow.Add(-10*time.Minute).UnixNano()
+	store.AllMessages = append(store.AllMessages, late)
+	h := newHandler(t, store)
+	of := func(path string) float64 {
+		t.Helper()
+		for _, l := range get[TopicList](t, h, path, http.StatusOK).Topics {
+			if l.Topic == "late" {
+				return l.ProducedPerSecond + l.ConsumedPerSecond
+			}
+		}
+		t.Fatalf("%s has no topic late", path)
+		return 0
+	}
+	if all, some := of("/topics?from=-2h"), of("/topics?from=-2h&text=late"); all != some || all == 0 {
+		t.Errorf("%g a second among all topics, %g by itself", all, some)
+	}
+}
+
 func TestTopicsAreSortedPagedAndFoundByWords(t *testing.T) {
 	h := newHandler(t, fakestore.Orders(testNow))
 	all := get[TopicList](t, h, "/topics?from=-24h", http.StatusOK)
