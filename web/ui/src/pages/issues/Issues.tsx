@@ -1,4 +1,4 @@
-import { keepPreviousData, useQuery, useQueryClient } from '@tanstack/react-query'
+import { keepPreviousData, useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useState, type MouseEvent } from 'react'
 import { useLocation, useSearch } from 'wouter'
 import { ask } from '../../api/client'
@@ -18,7 +18,7 @@ import { NewOnes, showNew } from '../../parts/Live'
 import { Shell } from '../../parts/Shell'
 import { Empty, Failed, Ghosts } from '../../parts/States'
 import { Actions } from './Actions'
-import { choose, readChosen, writeChosen } from './choose'
+import { allThatMatch, choose, readChosen, writeChosen } from './choose'
 
 const ORDERS: [string, string][] = [
   ['date', 'last seen first'],
@@ -51,8 +51,17 @@ export function Issues({ status }: { status: Status | undefined }) {
   })
   const list = issues.data?.issues
   const newest = list?.[0]?.lastSeen
-  const chosen = (list ?? []).filter((i) => picked.has(i.id))
-  const setPicked = (ids: ReadonlySet<string>) => go(path + withParams(search, { chosen: writeChosen(ids) }), { replace: true })
+  // All that match are too many for a link: they are chosen until something else is.
+  const every = useMutation({ mutationFn: () => allThatMatch((before, limit) => ask<'/api/v1/issues'>('/issues', { ...params, before, limit })) })
+  const [everyOf, setEveryOf] = useState('')
+  const asked = JSON.stringify([params, before])
+  const all = everyOf === asked ? every.data : undefined
+  const chosen = all?.issues ?? (list ?? []).filter((i) => picked.has(i.id))
+  const wholePage = !!list && list.length > 0 && list.every((i) => picked.has(i.id))
+  const setPicked = (ids: ReadonlySet<string>) => {
+    setEveryOf('')
+    go(path + withParams(search, { chosen: writeChosen(ids) }), { replace: true })
+  }
   const pick = (id: string, shift: boolean) => {
     const next = choose((list ?? []).map((i) => i.id), { ids: picked, anchor }, id, shift)
     setAnchor(next.anchor)
@@ -96,8 +105,25 @@ export function Issues({ status }: { status: Status | undefined }) {
       </div>
       {chosen.length > 0 && (
         <div className="chosen">
-          <b>{chosen.length === 1 ? '1 issue chosen' : count(chosen.length) + ' issues chosen'}</b>
+          <b>
+            {chosen.length === 1 ? '1 issue chosen' : count(chosen.length) + ' issues chosen'}
+            {all && (all.more ? ', the first of those that match' : ', all that match')}
+          </b>
           <Actions issues={chosen} done={() => setPicked(new Set())} />
+          {wholePage && !all && (issues.data?.next || before) && (
+            <button
+              type="button"
+              className="linkish"
+              disabled={every.isPending}
+              onClick={() => {
+                setEveryOf(asked)
+                every.mutate()
+              }}
+            >
+              {every.isPending ? 'Reading all that match…' : 'Choose all that match'}
+            </button>
+          )}
+          {every.error && everyOf === asked && <span className="bad">They could not be read: {every.error.message}</span>}
           <button type="button" className="linkish" onClick={() => setPicked(new Set())}>
             Choose none
           </button>
@@ -128,7 +154,7 @@ export function Issues({ status }: { status: Status | undefined }) {
                     <input
                       type="checkbox"
                       aria-label="Choose all of this page"
-                      checked={!!list && chosen.length === list.length}
+                      checked={wholePage}
                       ref={(el) => {
                         if (el) el.indeterminate = chosen.length > 0 && chosen.length < (list?.length ?? 0)
                       }}
@@ -146,7 +172,7 @@ export function Issues({ status }: { status: Status | undefined }) {
                 <th className="num wide">First seen</th>
               </tr>
             </thead>
-            <tbody>{list ? list.map((i) => <Line key={i.id} i={i} picked={picked.has(i.id)} pick={can ? (shift) => pick(i.id, shift) : undefined} />) : <Ghosts rows={8} columns={can ? 9 : 8} />}</tbody>
+            <tbody>{list ? list.map((i) => <Line key={i.id} i={i} picked={!!all || picked.has(i.id)} pick={can ? (shift) => pick(i.id, shift) : undefined} />) : <Ghosts rows={8} columns={can ? 9 : 8} />}</tbody>
           </table>
         </div>
       )}

@@ -33,3 +33,19 @@ export function choose(list: readonly string[], was: Chosen, id: string, shift: 
   }
   return { ids, anchor: id }
 }
+
+/** As many issues as one action takes (PUT /api/v1/issues). */
+export const MOST_CHOSEN = 1000
+const PAGE = 500
+
+/** Reads all that match, page by page, and at most MOST_CHOSEN; more tells that there are others. */
+export async function allThatMatch<T>(page: (before: string | undefined, limit: number) => Promise<{ issues: readonly T[]; next?: string | null }>): Promise<{ issues: T[]; more: boolean }> {
+  const issues: T[] = []
+  let before: string | undefined
+  for (;;) {
+    const got = await page(before, Math.min(PAGE, MOST_CHOSEN - issues.length))
+    issues.push(...got.issues)
+    before = got.next || undefined
+    if (!before || issues.length >= MOST_CHOSEN || got.issues.length === 0) return { issues, more: !!before }
+  }
+}

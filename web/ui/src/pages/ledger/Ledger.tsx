@@ -117,8 +117,8 @@ function Line({ l, open, toggle }: { l: LedgerLine; open: boolean; toggle: () =>
             <td key={e.key} className={'num' + (n === 0 ? ' none' : '')} data-label={e.label}>
               {n === 0 ? (
                 '0'
-              ) : e.key === 'stored' && page ? (
-                <Link to={page} aria-label={`${plain(shown)} ${name} stored`}>
+              ) : e.key === 'parked' || (e.key === 'stored' && page) ? (
+                <Link to={e.key === 'parked' ? '/health/letters' : page!} aria-label={`${plain(shown)} ${name} ${e.label.toLowerCase()}`}>
                   {shown}
                 </Link>
               ) : (
