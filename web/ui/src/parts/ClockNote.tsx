@@ -7,8 +7,9 @@ import { Link } from './Link'
 export function PlusMinus({ u, host }: { u: { lo: number; hi: number; wide: boolean } | undefined; host?: string }) {
   if (!u || u.hi === u.lo) return null
   const half = duration((u.hi - u.lo) / 2)
+  // The bounds need not lie evenly around the value: an append is never before the request was written.
   return (
-    <Link to={'/clocks' + (host ? '?' + new URLSearchParams({ host }).toString() : '')} className="pm" aria-label={plain(`plus or minus ${half}${u.wide ? ', as much as the value itself' : ''}: show the clocks`)}>
+    <Link title={`truly between ${duration(u.lo)} and ${duration(u.hi)}`} to={'/clocks' + (host ? '?' + new URLSearchParams({ host }).toString() : '')} className="pm" aria-label={plain(`plus or minus ${half}${u.wide ? ', as much as the value itself' : ''}: show the clocks`)}>
       ± {half}
       {u.wide && ' (more than it is)'}
     </Link>
