@@ -85,7 +85,7 @@ fmt: $(TOOLS)/gofumpt ## format the Go code
 
 .PHONY: pictures
 pictures: build libchdb ## take the pictures of README and docs anew
-	cd integration && PICTURES=$(CURDIR)/docs/pictures go test -run '^TestPictures$$' -count=1 -timeout 20m .
+	cd integration && HOPTRACE_BIN=$(CURDIR)/bin/hoptrace ORDERS_BIN=$(CURDIR)/bin/orders PICTURES=$(CURDIR)/docs/pictures go test -run '^TestPictures$$' -count=1 -timeout 20m .
 
 .PHONY: bench
 bench: build libchdb ## the whole line, measured; Go benchmark lines for benchstat

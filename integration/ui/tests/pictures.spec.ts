@@ -62,7 +62,7 @@ if (stage === "example") {
   test("topology, topic and lag", async ({ page }) => {
     for (const scheme of ["light", "dark"] as const) await picture(page, `topology-${scheme}`, "/topology?from=-10m", 720, scheme);
     await picture(page, "topic", "/topics/orders?from=-5m", 1330);
-    await picture(page, "lag", "/lag?from=-30m", 720);
+    await picture(page, "lag", "/lag?lag_from=-30m", 720);
   });
 
   test("issue and search", async ({ page, request }) => {
@@ -84,6 +84,6 @@ if (stage === "example") {
     await expect(page).toHaveURL(/batch=/);
     await picture(page, "batch", page.url(), 900);
     await picture(page, "clocks", "/clocks?from=-1h", 480);
-    await picture(page, "health", "/health?from=-15m", 900);
+    await picture(page, "health", "/health?over=-15m", 900);
   });
 }

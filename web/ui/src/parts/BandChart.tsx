@@ -45,7 +45,7 @@ export default function BandChart({ label, times, low, high, marks, format, read
           width,
           height,
           legend: { show: false },
-          padding: [10, 20, 0, 0],
+          padding: [10, 28, 0, 0],
           cursor: { y: false, drag: { setScale: false, x: false } },
           scales: {
             x: { time: true },

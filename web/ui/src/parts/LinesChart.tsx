@@ -52,7 +52,7 @@ export default function LinesChart({ label, times, lines, format, log = false, h
           width,
           height,
           legend: { show: false },
-          padding: [8, 20, 0, 0],
+          padding: [8, 28, 0, 0],
           cursor: { y: false, drag: { setScale: false, x: false } },
           scales: {
             x: { time: true },

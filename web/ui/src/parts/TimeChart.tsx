@@ -41,7 +41,7 @@ export default function TimeChart({ label, times, values, format, steps, token, 
           width,
           height,
           legend: { show: false },
-          padding: [8, 20, 0, 0],
+          padding: [8, 28, 0, 0],
           cursor: { y: false, drag: { setScale: false, x: false } },
           scales: { x: { time: true }, y: { range: (_, _min, max) => [0, max > 0 ? max * 1.08 : 1] } },
           axes: [
