@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"context"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,7 +63,7 @@ func (s *Store) rowsOfRecords(ctx context.Context, project uint64, records []sch
 				continue
 			}
 			for _, ref := range records {
-				if m.Topic == ref.Topic && m.Partition == ref.Partition && m.Offset >= ref.Offset && m.Offset < ref.Offset+settleNear {
+				if m.Topic == ref.Topic && m.Partition == ref.Partition && m.Offset >= ref.Offset && m.Offset-ref.Offset < settleNear {
 					r := out[ref]
 					r.commits = append(r.commits, *m)
 					out[ref] = r
@@ -85,8 +86,8 @@ func (p *params) withCommits(records []schemas.RecordRef) string {
 		p.text("rt"+n, r.Topic)
 		p.int("rp"+n, int64(r.Partition))
 		p.int("ro"+n, r.Offset)
-		p.int("ru"+n, r.Offset+settleNear)
-		b.WriteString("topic = {rt" + n + ":String} AND partition = {rp" + n + ":Int32} AND offset >= {ro" + n + ":Int64} AND offset < {ru" + n + ":Int64} AND (side = 4 OR offset = {ro" + n + ":Int64})")
+		p.int("ru"+n, r.Offset+min(settleNear-1, math.MaxInt64-r.Offset))
+		b.WriteString("topic = {rt" + n + ":String} AND partition = {rp" + n + ":Int32} AND offset >= {ro" + n + ":Int64} AND offset <= {ru" + n + ":Int64} AND (side = 4 OR offset = {ro" + n + ":Int64})")
 	}
 	return "(" + b.String() + ")"
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -162,6 +163,7 @@ func messageRoundTrip(t *testing.T, s Spans) {
 		m.FirstWritten, m.Written, m.Acked, m.Appended, m.Asked, m.Answered, m.Handed, m.RecordTime = 1, -1, 1<<63-1, -1<<63, 1<<62, -1<<62, start*2, 3
 	})
 	add(func(m *schemas.Message) { m.Side, m.End = schemas.SideReceive, start-1 })
+	add(func(m *schemas.Message) { m.Partition, m.Offset = math.MaxInt32, math.MaxInt64 }) // behind which there is none
 	for _, text := range odd {
 		add(func(m *schemas.Message) {
 			m.Topic, m.Group, m.Service, m.ClientID, m.BootID = text, text, text, text, text
