@@ -127,9 +127,9 @@ func printFound(w io.Writer, f findFlags, r *api.Found) {
 			failed = "failed"
 		}
 		if x.TraceID != "" {
-			trace = "trace " + x.TraceID
+			trace = "\ttrace " + x.TraceID
 		}
-		fmt.Fprintf(t, "record\t%s\t%s\t%s → %s\t%s\t%s\t%s\n", name, at, x.Producer, strings.Join(x.Groups, ", "), failed, trace, f.server+withProject(x.Href, f.project))
+		fmt.Fprintf(t, "record\t%s\t%s\t%s → %s\t%s\t%s%s\n", name, at, x.Producer, strings.Join(x.Groups, ", "), failed, f.server+withProject(x.Href, f.project), trace)
 	}
 	for _, id := range r.Traces {
 		fmt.Fprintf(t, "trace\t%s\t\t\t\t%s\n", id, f.server+withProject("/traces/"+id, f.project))

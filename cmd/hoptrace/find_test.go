@@ -17,6 +17,8 @@ func TestWhatIsLookedForIsPrinted(t *testing.T) {
 		switch {
 		case strings.HasPrefix(r.URL.Path, "/api/v1/records/"):
 			_, _ = w.Write([]byte(`{"topic":"orders","partition":3,"offset":918273}`))
+		case asked == "told":
+			_, _ = w.Write([]byte("{" + finding + `,"records":[` + strings.TrimSuffix(one, "}") + `,"traceId":"a1b2"}],"traces":[],"spans":[],"next":null}`))
 		case asked == "nobody":
 			_, _ = w.Write([]byte("{" + finding + `,"records":[],"traces":[],"spans":[]}`))
 		case asked == "many":
@@ -42,6 +44,7 @@ func TestWhatIsLookedForIsPrinted(t *testing.T) {
 	}
 	f(find, 0, "The answer\nAnd why.\nrecord  orders/3@918273  2026-11-23 11:59:50.000Z  shop → audit, pay  failed  "+server.URL+"/records/orders/3/918273", "id:m-1")
 	f(find, 0, server.URL+"/records/orders/3/918273?project=2", "id:m-1", "--project=2")
+	f(find, 0, "/records/orders/3/918273  trace a1b2", "told")
 	f(find, 0, "and more: --from and --to narrow it", "many", "--from", "-1h")
 	f(find, 0, "trace   aa", "many")
 	f(find, 0, "GET", "many")
