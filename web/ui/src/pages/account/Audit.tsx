@@ -9,6 +9,7 @@ import { useRowKeys } from '../../lib/keys'
 import { text } from '../../lib/say'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
+import { Older } from '../../parts/Pages'
 import { Shell } from '../../parts/Shell'
 import { Empty, Failed, Ghosts } from '../../parts/States'
 import { minute } from './Account'
@@ -19,7 +20,7 @@ const PAGE = 50
 /** What was changed of settings and accounts, by whom; for admins. */
 export function Audit({ status }: { status: Status | undefined }) {
   const search = useSearch()
-  const [path, go] = useLocation()
+  const [path] = useLocation()
   const before = new URLSearchParams(search).get('before') ?? undefined
   const audit = useQuery({
     queryKey: ['audit', before],
@@ -85,15 +86,8 @@ export function Audit({ status }: { status: Status | undefined }) {
           </table>
         </div>
       )}
-      {audit.data && (before || audit.data.next) && (
-        <p className="pages">
-          {before && <Link to="/audit">Newest</Link>}
-          {audit.data.next && (
-            <button type="button" className="pick" disabled={audit.isPlaceholderData} onClick={() => go(path + withParams(search, { before: audit.data?.next ?? '' }))}>
-              Older changes
-            </button>
-          )}
-        </p>
+      {audit.data && (
+        <Older first={before ? '/audit' : ''} next={audit.data.next ? path + withParams(search, { before: audit.data.next }) : ''} nextWord="Older changes" stale={audit.isPlaceholderData} />
       )}
     </Shell>
   )

@@ -12,6 +12,7 @@ import { useCan } from '../../lib/session'
 import { Export } from '../../parts/Export'
 import { Finding } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
+import { Older } from '../../parts/Pages'
 import { Plan } from '../../parts/Plan'
 import { Shell } from '../../parts/Shell'
 import { Empty, Failed, Ghosts } from '../../parts/States'
@@ -172,16 +173,7 @@ export function Letters({ status }: { status: Status | undefined }) {
           {open && <Letter key={letterKey(open)} at={open} close={() => set({ letter: '' })} act={can ? (what) => { setPicked(new Set([letterKey(open)])); setPlan(what) } : undefined} />}
         </div>
       )}
-      {d && (
-        <p className="pages">
-          {before && <Link to={'/health/letters' + withParams(search, { before: '' })}>Newest</Link>}
-          {d.next && (
-            <button type="button" className="pick" disabled={letters.isPlaceholderData} onClick={() => set({ before: d.next ?? '' })}>
-              Older letters
-            </button>
-          )}
-        </p>
-      )}
+      {d && <Older first={before ? '/health/letters' + withParams(search, { before: '' }) : ''} next={d.next ? '/health/letters' + withParams(search, { before: d.next }) : ''} nextWord="Older letters" stale={letters.isPlaceholderData} />}
       {plan && (
         <LetterPlan
           what={plan}

@@ -15,6 +15,7 @@ import { Export } from '../../parts/Export'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { NewOnes, showNew } from '../../parts/Live'
+import { Older } from '../../parts/Pages'
 import { Shell } from '../../parts/Shell'
 import { Empty, Failed, Ghosts } from '../../parts/States'
 import { Actions } from './Actions'
@@ -177,15 +178,14 @@ export function Issues({ status }: { status: Status | undefined }) {
         </div>
       )}
       {issues.data && (
-        <p className="pages">
+        <Older
+          first={before ? path + withParams(search, { before: '', chosen: '' }) : ''}
+          next={issues.data.next ? path + withParams(search, { before: issues.data.next, chosen: '' }) : ''}
+          nextWord="Older issues"
+          stale={issues.isPlaceholderData}
+        >
           <Link to="/issues/discarded">Discarded issues</Link>
-          {before && <Link to={'/issues' + withParams(search, { before: '', chosen: '' })}>Newest</Link>}
-          {issues.data?.next && (
-            <button type="button" className="pick" disabled={issues.isPlaceholderData} onClick={() => go(path + withParams(search, { before: issues.data?.next ?? '', chosen: '' }))}>
-              Older issues
-            </button>
-          )}
-        </p>
+        </Older>
       )}
     </Shell>
   )

@@ -12,6 +12,7 @@ import { Export } from '../../parts/Export'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { NewOnes, showNew } from '../../parts/Live'
+import { Older } from '../../parts/Pages'
 import { Shell } from '../../parts/Shell'
 import { Empty, Failed, Ghosts } from '../../parts/States'
 import { keysOf, LEVELS, logsFinding, toneOf } from './logs'
@@ -119,16 +120,12 @@ export function Logs({ status }: { status: Status | undefined }) {
           </table>
         </div>
       )}
-      {(before || logs.data?.next) && (
-        <p className="pages">
-          {before && <Link to={'/logs' + withParams(search, { before: '', skip: '', open: '' })}>Newest</Link>}
-          {logs.data?.next && (
-            <button type="button" className="pick" disabled={logs.isPlaceholderData} onClick={() => go(path + withParams(search, { before: logs.data.next!.before, skip: logs.data.next!.skip ? String(logs.data.next!.skip) : '', open: '' }))}>
-              Older logs
-            </button>
-          )}
-        </p>
-      )}
+      <Older
+        first={before ? path + withParams(search, { before: '', skip: '', open: '' }) : ''}
+        next={logs.data?.next ? path + withParams(search, { before: logs.data.next.before, skip: logs.data.next.skip ? String(logs.data.next.skip) : '', open: '' }) : ''}
+        nextWord="Older logs"
+        stale={logs.isPlaceholderData}
+      />
     </Shell>
   )
 }

@@ -17,6 +17,7 @@ import { Finding, titleText } from '../../parts/Finding'
 import { HopBar, Swatch } from '../../parts/HopBar'
 import { Link } from '../../parts/Link'
 import { NewOnes, showNew } from '../../parts/Live'
+import { Older } from '../../parts/Pages'
 import { Shell } from '../../parts/Shell'
 import { Empty, Failed, Ghosts } from '../../parts/States'
 import { recordPath } from '../record/path'
@@ -24,7 +25,7 @@ import { recordPath } from '../record/path'
 /** Hops by themselves: the newest or the slowest of a topic and group. */
 export function Messages({ status }: { status: Status | undefined }) {
   const search = useSearch()
-  const [path, go] = useLocation()
+  const [path] = useLocation()
   const cache = useQueryClient()
   const [live, setLive] = useLive()
   const f = readFilters(search)
@@ -83,16 +84,13 @@ export function Messages({ status }: { status: Status | undefined }) {
           <HopTable hops={list} label="Messages" />
         </div>
       )}
-      {(before || hops.data?.next) && (
-        <p className="pages">
-          {before && <Link to={'/messages' + withParams(search, { before: '' })}>{f.order === 'slowest' ? 'Slowest' : 'Newest'}</Link>}
-          {hops.data?.next && (
-            <button type="button" className="pick" disabled={hops.isPlaceholderData} onClick={() => go(path + withParams(search, { before: hops.data?.next ?? '' }))}>
-              {f.order === 'slowest' ? 'Faster messages' : 'Older messages'}
-            </button>
-          )}
-        </p>
-      )}
+      <Older
+        first={before ? path + withParams(search, { before: '' }) : ''}
+        firstWord={f.order === 'slowest' ? 'Slowest' : 'Newest'}
+        next={hops.data?.next ? path + withParams(search, { before: hops.data.next }) : ''}
+        nextWord={f.order === 'slowest' ? 'Faster messages' : 'Older messages'}
+        stale={hops.isPlaceholderData}
+      />
     </Shell>
   )
 }

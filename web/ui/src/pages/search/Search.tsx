@@ -13,6 +13,7 @@ import { useCan, useSession } from '../../lib/session'
 import { Finding, titleText } from '../../parts/Finding'
 import { Link } from '../../parts/Link'
 import { NewOnes, showNew } from '../../parts/Live'
+import { Older } from '../../parts/Pages'
 import { Plan } from '../../parts/Plan'
 import { Shell } from '../../parts/Shell'
 import { Copy, Empty, Failed, Ghosts } from '../../parts/States'
@@ -155,16 +156,13 @@ export function SearchPage({ status }: { status: Status | undefined }) {
           Hops are left out of this order whose “{HOP_COLUMNS.find((c) => c.sort === by)?.label ?? by}” is unknown: <Link className="inline" to={path + withParams(search, { q: withTerm(q, '-has:' + by), order: '', cursor: '', project: '' })}>see them</Link>.
         </p>
       )}
-      {(cursor || rows.data?.next) && (
-        <p className="pages">
-          {cursor && <Link to={path + withParams(search, { cursor: '', project: '' })}>First page</Link>}
-          {rows.data?.next && (
-            <button type="button" className="pick" disabled={rows.isPlaceholderData} onClick={() => go(path + withParams(search, { cursor: rows.data.next! }))}>
-              Next page
-            </button>
-          )}
-        </p>
-      )}
+      <Older
+        first={cursor ? path + withParams(search, { cursor: '', project: '' }) : ''}
+        firstWord="First page"
+        next={rows.data?.next ? path + withParams(search, { cursor: rows.data.next }) : ''}
+        nextWord="Next page"
+        stale={rows.isPlaceholderData}
+      />
     </Shell>
   )
 }

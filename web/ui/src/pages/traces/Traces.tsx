@@ -14,12 +14,13 @@ import { Shell } from '../../parts/Shell'
 import { Empty, Failed, Ghosts } from '../../parts/States'
 import { Export } from '../../parts/Export'
 import { Filters } from '../../parts/Filters'
+import { Older } from '../../parts/Pages'
 
 const PAGE = 100
 
 export function Traces({ status }: { status: Status | undefined }) {
   const search = useSearch()
-  const [path, go] = useLocation()
+  const [path] = useLocation()
   const cache = useQueryClient()
   const [live, setLive] = useLive()
   const f = readFilters(search)
@@ -98,16 +99,7 @@ export function Traces({ status }: { status: Status | undefined }) {
           </table>
         </div>
       )}
-      {(before || traces.data?.next) && (
-        <p className="pages">
-          {before && <Link to={'/traces' + withParams(search, { before: '' })}>Newest</Link>}
-          {traces.data?.next && (
-            <button type="button" className="pick" disabled={traces.isPlaceholderData} onClick={() => go(path + withParams(search, { before: traces.data?.next ?? '' }))}>
-              Older traces
-            </button>
-          )}
-        </p>
-      )}
+      <Older first={before ? path + withParams(search, { before: '' }) : ''} next={traces.data?.next ? path + withParams(search, { before: traces.data.next }) : ''} nextWord="Older traces" stale={traces.isPlaceholderData} />
     </Shell>
   )
 }
