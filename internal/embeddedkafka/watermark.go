@@ -117,7 +117,8 @@ type snapshotSegment struct {
 }
 
 // restoreOffsets makes sure, before kfake loads logDir, that every partition
-// goes on where it ended. It returns the size of the log.
+// goes on where it ended and that its sums are right (see correctSums). It returns the
+// size of the log.
 func restoreOffsets(logDir, watermarkFile string, log *slog.Logger) (int64, error) {
 	var topics persistedTopics
 	if err := readJSON(filepath.Join(logDir, "topics.json"), &topics); err != nil {
@@ -142,6 +143,13 @@ func restoreOffsets(logDir, watermarkFile string, log *slog.Logger) (int64, erro
 			var size int64
 			for _, s := range segments {
 				size += s.size
+				n, err := correctSums(filepath.Join(dir, strconv.FormatInt(s.base, 10)+".dat"))
+				if err != nil {
+					return 0, err
+				}
+				if n > 0 {
+					log.Debug("sums of batches that the broker had stamped are put right", "topic", t.Name, "partition", p, "segment", s.base, "batches", n)
+				}
 			}
 			total += size
 			if size > 0 {
