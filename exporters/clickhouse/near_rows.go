@@ -37,7 +37,7 @@ func (s *Store) rowsOfRecords(ctx context.Context, project uint64, records []sch
 		ps.uint("project", project)
 		ps.int("few", fewRows+1)
 		committed := len(records) <= maxNamed
-		where := ""
+		var where string
 		if committed {
 			where = ps.withCommits(records)
 		} else {
