@@ -327,7 +327,7 @@ func findingHop(j joined) finding.Hop {
 	h := j.Hop
 	m, rec := mainRow(h), record(h)
 	out := finding.Hop{
-		ID: hopID(h), Topic: rec.Topic, Partition: rec.Partition, Service: m.Service, TraceID: m.TraceID.String(),
+		ID: hopID(h), Topic: rec.Topic, Partition: rec.Partition, Service: m.Service, TraceID: m.TraceID.String(), SpanID: m.SpanID.String(),
 		Behind: behind(h), Parts: j.parts(), Read: h.Consume != nil, Failed: m.Failed, Start: hopStart(j.placed()), End: hopEnd(j.placed()),
 		Sent: h.Produce != nil,
 	}

@@ -47,6 +47,10 @@ func TestJourneyFindings(t *testing.T) {
 	}
 	f("a backlog of known size", Journey{Duration: 3 * time.Hour, Hops: []Hop{hop(func(h *Hop) { h.Parts.Backlog, h.Behind = known(179*time.Minute), 3120 })}}, "reached", ToneOK,
 		"POST /checkout reached payments after 3h0m0s", "Almost all of it (99.44%) it lay in payments p1: group billing was 3120 records behind", "processed for 4ms")
+	ofBatch := func(h *Hop) {
+		h.TraceID, h.SpanID, h.Parts.Backlog, h.Behind = "aa", "bb", known(179*time.Minute), 3120
+	}
+	f("records that one span read", Journey{Duration: 3 * time.Hour, Hops: []Hop{hop(ofBatch), hop(ofBatch), hop(ofBatch)}}, "reached", ToneOK, "processed for 4ms")
 	f("done before it was sent", Journey{Duration: 4 * time.Second, Path: Path{Total: time.Second, Consumers: 1.2}, Hops: []Hop{hop(func(h *Hop) {
 		h.Parts.LongPoll, h.Parts.FetchQueue, h.Parts.EndToEnd = known(-4*time.Second), known(-5*time.Millisecond), known(-3900*time.Millisecond)
 	})}}, "backwards", ToneWarn, "POST /checkout reached payments, but two clocks disagree by 4s or more", "How long it took in all is unknown: payments p1 was done before it was sent", "2 parts are negative")

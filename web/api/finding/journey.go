@@ -56,6 +56,7 @@ type Hop struct {
 	Group     string
 	Service   string // the consumer's
 	TraceID   string
+	SpanID    string // of the side that TraceID is of: one span may have read several records
 	Behind    int64 // records after this one when it was fetched; schemas.Unknown when not told
 	Parts     schemas.HopParts
 	Read      bool
@@ -110,6 +111,7 @@ func ForJourney(j Journey) Finding {
 	}
 	f := journeyFacts{Journey: j}
 	sentOn := map[string]bool{}
+	worked := map[string]bool{} // spans whose work is counted: one that read several records did it once
 	f.unsent = true
 	for _, h := range j.Hops {
 		f.unsent = f.unsent && !h.Sent
@@ -150,7 +152,10 @@ func ForJourney(j Journey) Finding {
 				f.largest = stretch{s.name, h, s.part.Duration}
 			}
 			if s.name == exporters.PartProcessing {
-				f.worked += s.part.Duration
+				if span := h.TraceID + h.SpanID; h.SpanID == "" || !worked[span] {
+					worked[span] = true
+					f.worked += s.part.Duration
+				}
 				f.workKnown = true
 			}
 		}

@@ -30,6 +30,7 @@ type Reading struct {
 func ForTopology(t Topology) Finding {
 	f := topologyFacts{Topology: t}
 	for _, r := range t.Readings {
+		f.reads = f.reads || r.Messages > 0
 		if r.Unseen == "" && r.Messages == 0 && r.Lag > f.stopped.Lag {
 			f.stopped = r
 		}
@@ -59,6 +60,7 @@ type topologyFacts struct {
 	Topology
 	stopped, stands, behind, slowest, failing Reading
 	behindAll                                 int
+	reads                                     bool // any group
 }
 
 // muchBehind is a lag that is worth a sentence: some records are always on
@@ -117,6 +119,9 @@ var topologyTitles = []rule[topologyFacts]{
 	}},
 	{"unread", func(f topologyFacts) bool { return f.Groups == 0 }, ToneWarn, func(topologyFacts) []Piece {
 		return say(text("records are written, and nobody has been seen to read them"))
+	}},
+	{"read-nothing", func(f topologyFacts) bool { return !f.reads }, ToneEmpty, func(topologyFacts) []Piece {
+		return say(text("no group read anything in this time"))
 	}},
 	{"unknown", always[topologyFacts], ToneOK, func(f topologyFacts) []Piece {
 		return append(many(f.Groups, "group reads", "groups read"), text("; how long records wait is unknown"))

@@ -40,6 +40,7 @@ func TestTopologyFindings(t *testing.T) {
 	f("stands", ToneBad, Topology{Readings: []Reading{fine, unseen}},
 		"Group sessions stands still in clicks, 40s behind | Records wait longest between orders and group payments: p99 9ms. 2 services, one topic, 2 groups; nothing is left out.")
 	f("unread", ToneWarn, Topology{Unread: []string{"logs"}}, "Records are written, and nobody has been seen to read them | 2 services, one topic, 0 groups; nothing is left out.")
+	f("read-nothing", ToneEmpty, Topology{Readings: []Reading{{Topic: "orders", Group: "audit"}}}, "No group read anything in this time | 2 services, one topic, one group; nothing is left out.")
 	f("unknown", ToneOK, Topology{Readings: []Reading{{Topic: "orders", Messages: 3}}, Unread: []string{"logs", "more"}},
 		"One group reads; how long records wait is unknown | 2 topics are written and nobody has been seen to read them, logs among them. 2 services, one topic, one group; nothing is left out.")
 }

@@ -122,7 +122,7 @@ function Line({ h }: { h: Hop }) {
       <td className="muted wide" title={h.end ? fullTime(h.end) : undefined}>
         {h.end ? time(h.end) : 'unknown'}
       </td>
-      <td>
+      <td className="names">
         <Link to={`/traces/${trace}?row=${encodeURIComponent(h.id)}`} data-row className="rowlink" aria-label={recordName(h)}>
           {h.topic}
         </Link>{' '}
@@ -131,7 +131,7 @@ function Line({ h }: { h: Hop }) {
         </span>
         {h.failed && <span className="tag bad gap">failed</span>}
       </td>
-      <td className="wide">
+      <td className="wide names">
         {h.producer?.service || <span className="unknown-word">unknown</span>} <span className="muted">→</span> {h.group || <span className="muted">{h.consumer ? 'no group' : 'as sent'}</span>}
       </td>
       <td className="num">
