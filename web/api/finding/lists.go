@@ -213,8 +213,8 @@ var topicTitles = []rule[topicsFacts]{
 		return say(text("no message passed a topic in this time"))
 	}},
 	{"backlog", func(f topicsFacts) bool { return f.waitP99 > 0 && f.waitPart == exporters.PartBacklog }, ToneWarn, func(f topicsFacts) []Piece {
-		return say(text("messages wait longest in "), strong(f.wait.Topic), text(": group "+f.wait.Group+" is up to "),
-			duration(f.waitP99).at(messagesHref(f.wait)), text(" behind (p99)"))
+		return say(text("messages wait longest in "), strong(f.wait.Topic), text(": group "+f.wait.Group+" was "),
+			duration(f.waitP99).at(messagesHref(f.wait)), text(" behind at p99"))
 	}},
 	{"wait", func(f topicsFacts) bool { return f.waitP99 > 0 }, ToneOK, func(f topicsFacts) []Piece {
 		return say(text("no group is behind for long; messages wait longest in "+partWords[f.waitPart]+" of "), strong(f.wait.Topic),
