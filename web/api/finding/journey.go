@@ -57,7 +57,7 @@ type Hop struct {
 	Service   string // the consumer's
 	TraceID   string
 	SpanID    string // of the side that TraceID is of: one span may have read several records
-	Behind    int64 // records after this one when it was fetched; schemas.Unknown when not told
+	Behind    int64  // records after this one when it was fetched; schemas.Unknown when not told
 	Parts     schemas.HopParts
 	Read      bool
 	Failed    bool
