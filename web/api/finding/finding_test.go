@@ -1,6 +1,7 @@
 package finding
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -144,6 +145,10 @@ func TestListFindings(t *testing.T) {
 		{Topic: "orders", Group: "o", Consumed: 10, Parts: parts(exporters.PartLongPoll, time.Millisecond)},
 		{Topic: "payments", Group: "p", Consumed: 10, Failed: 1, Parts: parts(exporters.PartBacklog, time.Hour)},
 	}), "backlog", "Messages wait longest in payments: group p was 1h0m0s behind at p99 | Its processing takes 1s at p99. Group p fails on 10.00% of what it reads from payments.")
+	failing := ForTopics([]exporters.TopicStats{{Topic: "payments", Group: "p", Consumed: 10, Failed: 1, Parts: parts(exporters.PartBacklog, time.Hour)}})
+	if !slices.ContainsFunc(failing.Text, func(p Piece) bool { return p.Href == "/messages?group=p&q=status%3Aerror&topic=payments" }) {
+		t.Errorf("what failed leads elsewhere: %+v", failing.Text)
+	}
 	f("linger", ForTopics([]exporters.TopicStats{{Topic: "orders", Group: "o", Parts: parts(exporters.PartBatchQueue, time.Second)}}), "wait", "in the batch queue of orders: p99 1s")
 	f("nobody reads", ForTopics([]exporters.TopicStats{{Topic: "orders", Produced: 5}}), "unread", "no group has been seen to read them")
 	f("one is not read", ForTopics([]exporters.TopicStats{{Topic: "audit", Produced: 5}, {Topic: "orders", Group: "o", Consumed: 9, Parts: parts(exporters.PartBacklog, time.Second)}}), "backlog", "5 records of audit nobody has been seen to read.")

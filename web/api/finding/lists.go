@@ -236,7 +236,7 @@ var topicTexts = []rule[topicsFacts]{
 		return say(text("its processing takes "), duration(f.wait.Parts[exporters.PartProcessing].P99), text(" at p99."))
 	}},
 	{"failing", func(f topicsFacts) bool { return f.failing.Failed > 0 }, "", func(f topicsFacts) []Piece {
-		return say(text("group "), strong(f.failing.Group), text(" fails on "), share(float64(f.failing.Failed), float64(f.failing.Consumed)).at(query("/issues")),
+		return say(text("group "), strong(f.failing.Group), text(" fails on "), share(float64(f.failing.Failed), float64(f.failing.Consumed)).at(query("/messages", "topic", f.failing.Topic, "group", f.failing.Group, "q", "status:error")),
 			text(" of what it reads from "), strong(f.failing.Topic), text("."))
 	}},
 	{"some-unread", func(f topicsFacts) bool { return len(f.unread) > 0 && f.groups > 0 }, "", func(f topicsFacts) []Piece {
