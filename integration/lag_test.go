@@ -156,6 +156,9 @@ func (g lagGroup) check(t *testing.T, h *harness.Hoptrace, written time.Time) {
 		if len(d.Lines) != 1 || d.Lines[0].State != g.state {
 			return fmt.Errorf("it is %+v", d)
 		}
+		if len(d.Partitions) == 1 && d.Partitions[0].BehindNs == nil { // each round dates one group's
+			return fmt.Errorf("its first unread record has no age yet: %+v", d)
+		}
 		return nil
 	})
 	line := d.Lines[0]

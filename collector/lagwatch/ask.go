@@ -314,9 +314,10 @@ const dateRounds = 14
 
 // search is one record that is being dated.
 type search struct {
-	log    *logClock
-	at     place
-	offset int64
+	log     *logClock
+	at      place
+	offset  int64
+	undated bool // nothing is known of it
 
 	// The record's time lies between lo and hi, Unix ms, where the log was at loEnd
 	// and hiEnd.
@@ -406,7 +407,6 @@ func (c *cluster) date(ctx context.Context, now time.Time, todo []*search) error
 	for _, s := range todo {
 		if !s.failed {
 			s.log.found(s.offset, (s.lo+s.hi)/2*int64(time.Millisecond))
-			s.log.asked = s.offset + 1
 		}
 	}
 	return nil

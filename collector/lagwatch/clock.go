@@ -21,7 +21,10 @@ import (
 
 // mark says that at a time the end of the log was there: records below it were
 // appended before, those from it on after.
-type mark struct{ at, end int64 } // Unix ns, offset
+type mark struct {
+	at, end int64 // Unix ns, offset
+	asked   bool  // the record at end was dated by asking: it is from that very time
+}
 
 // maxMarks bounds the marks of one log: spaced by a tenth of their age they
 // reach back some years.
@@ -30,7 +33,6 @@ const maxMarks = 256
 // logClock dates the offsets of one partition.
 type logClock struct {
 	marks []mark // by time; ends never fall
-	asked int64  // the last offset that was asked for by timestamp, plus one
 }
 
 // add notes the end of the log at a time.
@@ -38,23 +40,39 @@ func (c *logClock) add(at, end int64) {
 	n := len(c.marks)
 	switch {
 	case n > 0 && end < c.marks[n-1].end:
-		*c = logClock{marks: append(c.marks[:0], mark{at, end})} // made anew: the old offsets mean other records
+		*c = logClock{marks: append(c.marks[:0], mark{at: at, end: end})} // made anew: the old offsets mean other records
 		return
 	case n > 1 && c.marks[n-1].end == end && c.marks[n-2].end == end:
 		c.marks[n-1].at = at // nothing came: the later of the two moves
 		return
 	}
-	c.marks = append(c.marks, mark{at, end})
+	c.marks = append(c.marks, mark{at: at, end: end})
 	c.thin(at)
 }
 
-// found adds that the record at offset has a time.
+// found adds that the record at offset has a time. Where the record's own clock, or
+// the little that a search leaves open, says otherwise than the marks around it,
+// theirs is the nearest that is possible.
 func (c *logClock) found(offset, at int64) {
-	i, _ := slices.BinarySearchFunc(c.marks, offset, func(m mark, o int64) int { return int(min(max(m.end-o, -1), 1)) })
-	if i < len(c.marks) && c.marks[i].end == offset || i < len(c.marks) && at > c.marks[i].at || i > 0 && at < c.marks[i-1].at {
-		return // the record's own clock says otherwise than ours; ours stays
+	i := c.behind(offset)
+	if i < len(c.marks) {
+		at = min(at, c.marks[i].at)
 	}
-	c.marks = slices.Insert(c.marks, i, mark{at, offset})
+	if i > 0 {
+		at = max(at, c.marks[i-1].at)
+	}
+	c.marks = slices.Insert(c.marks, i, mark{at: at, end: offset, asked: true})
+}
+
+// behind is the first mark at which the record at offset was in the log.
+func (c *logClock) behind(offset int64) int {
+	i, _ := slices.BinarySearchFunc(c.marks, offset, func(m mark, o int64) int {
+		if m.end > o {
+			return 1
+		}
+		return -1
+	})
+	return i
 }
 
 // thin drops marks whose neighbours lie closer together than a tenth of their age.
@@ -79,20 +97,17 @@ func (c *logClock) thin(now int64) {
 	}
 }
 
-// date tells when the record at offset was appended. It is sure when the marks
-// around it are close: within two rounds or a fifth of its age.
+// date tells when the record at offset was appended. It is sure when that was asked,
+// or the marks around it are close: within two rounds or a fifth of its age.
 func (c *logClock) date(offset, now int64, interval time.Duration) (at int64, sure bool) {
-	i, _ := slices.BinarySearchFunc(c.marks, offset, func(m mark, o int64) int {
-		if m.end > o {
-			return 1
-		}
-		return -1
-	})
-	// c.marks[i] is the first whose end is behind the record.
+	i := c.behind(offset)
 	if i == 0 || i == len(c.marks) {
 		return 0, false
 	}
 	a, b := c.marks[i-1], c.marks[i]
+	if a.asked && a.end == offset {
+		return a.at, true
+	}
 	at = a.at + int64((float64(offset-a.end)+0.5)/float64(b.end-a.end)*float64(b.at-a.at))
 	gap := b.at - a.at
 	return at, gap <= int64(2*interval+interval/2) || gap <= (now-at)/5

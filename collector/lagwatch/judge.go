@@ -65,7 +65,7 @@ func (t *track) add(s sample, window time.Duration) {
 		if n == maxStarts {
 			t.starts = append(t.starts[:0], t.starts[1:]...)
 		}
-		t.starts = append(t.starts, mark{s.at, s.start})
+		t.starts = append(t.starts, mark{at: s.at, end: s.start})
 	}
 	// One sample at or before the begin stays, so that the time is covered whole.
 	drop := 0

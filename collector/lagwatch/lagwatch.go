@@ -315,31 +315,32 @@ func (c *cluster) place(s *seen) {
 	}
 }
 
-// dateUnread finds the time of what is unread where the marks do not tell.
+// dateUnread finds the time of what is unread where the marks do not tell: of one
+// record a log, those first of which nothing is known.
 func (c *cluster) dateUnread(ctx context.Context, s *seen) error {
 	now := s.at.UnixNano()
-	var todo []*search
+	todo := map[place]*search{}
 	for _, g := range s.groups {
 		for at, committed := range g.committed {
 			l, ok := s.logs[at]
 			from := max(committed, l.start)
-			if !ok || from >= l.end || len(todo) == maxDated {
+			if !ok || from >= l.end {
 				continue
 			}
 			log := c.logs[at]
-			if _, sure := log.date(from, now, c.cfg.Interval); sure || log.asked == from+1 {
-				continue
+			when, sure := log.date(from, now, c.cfg.Interval)
+			// Kafka answers one question a partition; another group's is the next round's.
+			switch other := todo[at]; {
+			case sure, other == nil && len(todo) == maxDated, other != nil && (when != 0 || other.undated):
+			default:
+				todo[at] = &search{log: log, at: at, offset: from, undated: when == 0, hi: s.at.UnixMilli(), hiEnd: l.end}
 			}
-			if slices.ContainsFunc(todo, func(x *search) bool { return x.at == at }) {
-				continue // another group of the same log; the next round is its
-			}
-			todo = append(todo, &search{log: log, at: at, offset: from, hi: s.at.UnixMilli(), hiEnd: l.end})
 		}
 	}
 	if len(todo) == 0 {
 		return nil
 	}
-	return c.date(ctx, s.at, todo)
+	return c.date(ctx, s.at, slices.Collect(maps.Values(todo)))
 }
 
 // group judges all partitions of one group.

@@ -514,6 +514,35 @@ func TestAStretchWithoutRecordsIsNotInterpolated(t *testing.T) {
 	}
 }
 
+// TestRecordsOfOneLogAreDatedEachThoughTheAnswersOverlap has four groups at a log from
+// before the watch. A search leaves up to 50 ms open, and the records lie closer.
+func TestRecordsOfOneLogAreDatedEachThoughTheAnswersOverlap(t *testing.T) {
+	const hour = 3600e9
+	var c logClock
+	c.add(3*hour, 100)
+	for offset, at := range map[int64]int64{40: 40e6, 10: 60e6, 70: 30e6, 99: 4 * hour} {
+		c.found(offset, at)
+	}
+	for _, offset := range []int64{10, 40, 70} {
+		if at, sure := c.date(offset, 3*hour, time.Second); !sure || at < 30e6 || at > 60e6 {
+			t.Errorf("record %d at %v, sure %v; want some 50ms, and no question more", offset, time.Duration(at), sure)
+		}
+	}
+	// The record's own clock is ahead; it was there when the watch began.
+	if at, sure := c.date(99, 3*hour, time.Second); !sure || at != 3*hour {
+		t.Errorf("record 99 at %v, sure %v; want 3h0m0s", time.Duration(at), sure)
+	}
+}
+
+func TestTheLastRecordOfALogIsAsOldAsItSays(t *testing.T) {
+	var c logClock
+	c.add(3*3600e9, 100)
+	c.found(99, 0)
+	if at, sure := c.date(99, 3*3600e9, time.Second); !sure || at != 0 {
+		t.Errorf("it is from %v, sure %v; want 0s", time.Duration(at), sure)
+	}
+}
+
 func TestGlobsChooseGroups(t *testing.T) {
 	f := func(name string, include, exclude []string, want bool) {
 		t.Helper()
