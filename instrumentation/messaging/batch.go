@@ -12,7 +12,8 @@ import (
 )
 
 // maxBatchLinks bounds the links of a batch's process span. Above it the oldest
-// records are linked, and others evenly chosen; the rest is counted.
+// records are linked, and others evenly chosen; the rest is counted, and named by
+// offsets.
 const (
 	maxBatchLinks  = maxLinks
 	maxBatchOldest = 32
@@ -45,10 +46,10 @@ func (c *Consumer) StartBatch(ctx context.Context, ds []Delivery, at int64) (con
 	}
 	r := record.Span{Start: at}
 	r.Set(consumeCount, int64(len(ds)))
-	dropped := 0
+	dropped, without := 0, 0
 	op := c.batchOperation(key, oneBroker(ds))
 	p := c.begin(ctx, op, &r, nil, trace.SpanContextFromContext(ctx), false, trace.SpanContext{}, nil, func() (links []trace.Link) {
-		links, dropped = batchLinks(ds, key)
+		links, dropped, without = batchLinks(ds, key)
 		return links
 	}, nil)
 	eldest := ds[oldest]
@@ -58,8 +59,13 @@ func (c *Consumer) StartBatch(ctx context.Context, ds []Delivery, at int64) (con
 	for i := range ds {
 		p.rare.batch[i] = ds[i].facts()
 	}
-	if dropped > 0 && p.span.IsRecording() {
-		p.span.SetAttributes(attribute.Int(AttrBatchLinksLeftOut, dropped))
+	if p.span.IsRecording() {
+		if dropped > 0 {
+			p.span.SetAttributes(attribute.Int(AttrBatchLinksLeftOut, dropped))
+		}
+		if dropped > 0 || without > 0 {
+			p.span.SetAttributes(attribute.String(AttrBatchRecords, runsOf(ds, key.topic == "")))
+		}
 	}
 	return p.hook(), p
 }
@@ -82,7 +88,9 @@ func oneBroker(ds []Delivery) Server {
 	return ds[0].Broker
 }
 
-func batchLinks(ds []Delivery, common partitionKey) (links []trace.Link, dropped int) {
+// batchLinks also counts the records that it has no link to: beyond the bound, and
+// those that carry no context.
+func batchLinks(ds []Delivery, common partitionKey) (links []trace.Link, dropped, without int) {
 	chosen := make([]int, 0, min(len(ds), maxBatchLinks))
 	if len(ds) <= maxBatchLinks {
 		for i := range ds {
@@ -119,6 +127,7 @@ func batchLinks(ds []Delivery, common partitionKey) (links []trace.Link, dropped
 		d, hash := &ds[i], hashes[begin:ends[at]]
 		begin = ends[at]
 		if !d.creation.IsValid() {
+			without++
 			continue
 		}
 		from := len(attrs)
@@ -147,5 +156,5 @@ func batchLinks(ds []Delivery, common partitionKey) (links []trace.Link, dropped
 			links = append(links, l.links()...)
 		}
 	}
-	return links, dropped
+	return links, dropped, without
 }

@@ -97,3 +97,27 @@ func BenchmarkReceiveAndProcess(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkRunsOf names the records of a large batch by offset, beside its 128 links.
+func BenchmarkRunsOf(b *testing.B) {
+	const records = 5000
+	co := benchCore(b, 1).Consumer(ConsumerConfig{})
+	at := co.Partition("orders", 3)
+	ds := make([]Delivery, records)
+	for i := range ds {
+		ds[i] = Delivery{Partition: at, Offset: int64(i), RecordTime: int64(i/7) * 1e6, Asked: 1 + int64(i/500), Answered: 2 + int64(i/500), Handed: 3, HighWatermark: records, creation: remote(1)}
+	}
+	for _, what := range []string{"links", "runs"} {
+		b.Run(what, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if what == "links" {
+					batchLinks(ds, partitionKey{"orders", 3})
+				} else {
+					runsOf(ds, false)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/records, "ns/record")
+		})
+	}
+}

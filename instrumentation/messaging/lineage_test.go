@@ -116,7 +116,7 @@ func TestABatchLinksToTheEarlierAttemptsOfItsRecords(t *testing.T) {
 		Deliver(t.Context(), &d, headers)
 		ds = append(ds, d)
 	}
-	links, _ := batchLinks(ds, partitionKey{"orders-retry", 0})
+	links, _, _ := batchLinks(ds, partitionKey{"orders-retry", 0})
 	if len(links) != 4 || !links[3].SpanContext.Equal(remote(9)) {
 		t.Fatalf("%d links; want three to the records and one to the earlier attempt: %v", len(links), links)
 	}

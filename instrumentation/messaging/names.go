@@ -78,6 +78,15 @@ const (
 	// AttrBatchLinksLeftOut, on the process span of a batch and on the send span of a
 	// request with create spans: records that it has no link to, beyond the bound.
 	AttrBatchLinksLeftOut = "hoptrace.batch.links_left_out"
+	// AttrBatchRecords, on the process span of a batch that has no link to some of its
+	// records, beyond the bound or since they carry no context, names all of them: runs
+	// of offsets, separated by spaces, each
+	//
+	//	topic/partition:first-last:asked:answered:handed:record_time:high_watermark
+	//
+	// without topic/ where the span tells it, without -last for one record, and with
+	// nothing for a time that is unknown or differs within the run.
+	AttrBatchRecords = "hoptrace.batch.records"
 
 	// AttrPathway is the hash of a record's pathway, 16 hexadecimal digits.
 	AttrPathway = "hoptrace.pathway"

@@ -93,8 +93,45 @@ func TestLinksOfALargeBatchAreBounded(t *testing.T) {
 	if len(s.Links()) != 128 || number(t, s, messaging.AttrBatchLinksLeftOut) != 372 {
 		t.Errorf("%d links, %d left out", len(s.Links()), number(t, s, messaging.AttrBatchLinksLeftOut))
 	}
+	if n := recordsNamed(t, s); n != 500 {
+		t.Errorf("%d are named by offset, want all 500", n)
+	}
 	if r.pending.count != 0 {
 		t.Errorf("%d are still pending", r.pending.count)
+	}
+}
+
+// recordsNamed counts the records that a batch's span names by their offsets.
+func recordsNamed(t *testing.T, s span) (n int64) {
+	t.Helper()
+	for _, kv := range s.Attributes() {
+		if kv.Key != messaging.AttrBatchRecords {
+			continue
+		}
+		runs, err := messaging.ParseRuns(kv.Value.AsString())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range runs {
+			n += r.Last - r.First + 1
+		}
+	}
+	return n
+}
+
+func TestABatchNamesRecordsThatCarryNoContext(t *testing.T) {
+	rec := record()
+	r := newReaderHooks(kafka.ReaderConfig{Topic: "orders"}, newConfig([]Option{WithTracerProvider(rec), WithoutReceiveSpans(), WithExplicitProcessing()}))
+	msgs := make([]kafka.Message, 3)
+	for i := range msgs {
+		msgs[i] = kafka.Message{Topic: "orders", Partition: 2, Offset: int64(i), Time: time.Now()}
+		r.handOver(context.Background(), now(), now(), &msgs[i])
+	}
+	if err := r.ProcessBatch(within(t), msgs, func(context.Context, []kafka.Message) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if s := rec.wait(t, "process orders", 1)[0]; len(s.Links()) != 0 || recordsNamed(t, s) != 3 {
+		t.Errorf("%d links, %d records by offset; want 0 and 3", len(s.Links()), recordsNamed(t, s))
 	}
 }
 

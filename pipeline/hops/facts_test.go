@@ -30,7 +30,7 @@ func row(side schemas.Side, change func(m *schemas.Message)) schemas.Message {
 func wantRows(t *testing.T, s schemas.Span, want ...schemas.Message) {
 	t.Helper()
 	s.Attributes = slices.Clone(s.Attributes) // Derive takes off what rows hold
-	rows, malformed := Derive(nil, &s)
+	rows, malformed := new(Request).Derive(nil, &s)
 	if d := cmp.Diff(want, rows); d != "" || malformed != 0 {
 		t.Errorf("rows differ (-want +got), %d malformed:\n%s", malformed, d)
 	}
@@ -111,6 +111,41 @@ func TestABatchTellsOfEachRecordWhatItsLinkTells(t *testing.T) {
 		row(schemas.SideProcess, func(m *schemas.Message) {
 			m.Group, m.Topic, m.Partition, m.Offset, m.CreationTrace, m.CreationSpan, m.Position.Index = "g", "payments", 0, 8, traceA, spanC, 2<<8+1
 		}))
+}
+
+func TestABatchGivesARowForEachRecordThatItNamesByOffset(t *testing.T) {
+	s := operation(schemas.KindConsumer, "process", messaging.AttrBatchMessageCount, "4", messaging.AttrConsumerGroup, "g", messaging.AttrBatchRecords, "5:7-9:3:4:5:2:9 payments/0:7")
+	s.Links = []schemas.Link{{TraceID: traceA, SpanID: spanA, Attributes: attrs(messaging.AttrKafkaOffset, "7", messaging.AttrPartitionID, "5")}}
+	named := func(place uint32, partition int32, offset int64, change func(*schemas.Message)) schemas.Message {
+		return row(schemas.SideProcess, func(m *schemas.Message) {
+			m.Group, m.Topic, m.Partition, m.Offset, m.Position.Index = "g", "orders", partition, offset, 2<<8+place
+			change(m)
+		})
+	}
+	times := func(m *schemas.Message) {
+		m.Asked, m.Answered, m.Handed, m.RecordTime, m.HighWatermark = 3, 4, 5, 2, 9
+	}
+	wantRows(t, s,
+		named(0, 5, 7, func(m *schemas.Message) { m.CreationTrace, m.CreationSpan = traceA, spanA }),
+		named(1, 5, 8, times), named(2, 5, 9, times),
+		named(3, 0, 7, func(m *schemas.Message) { m.Topic = "payments" }))
+}
+
+func TestRecordsNamedByOffsetAreBounded(t *testing.T) {
+	var r Request
+	rows := 0
+	for i := range uint32(runRows) {
+		s := operation(schemas.KindConsumer, "process", messaging.AttrBatchRecords, "0:0-9223372036854775807 0:9223372036854775807")
+		s.Position.Index = i
+		out, malformed := r.Derive(nil, &s)
+		if len(out) > linkRows || malformed != 0 {
+			t.Fatalf("%d rows of one span, %d malformed", len(out), malformed)
+		}
+		rows += len(out)
+	}
+	if rows != runRows {
+		t.Errorf("%d rows, want %d of a request", rows, runRows)
+	}
 }
 
 func TestReceiveSpansOfEveryWrapperOfOursGiveNoRow(t *testing.T) {

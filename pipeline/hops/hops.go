@@ -16,6 +16,11 @@ import (
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
+// Request makes the rows of one request's spans.
+type Request struct {
+	ofRuns int // rows of records that are named by offsets alone, at most runRows
+}
+
 // Derive appends the rows of one span to dst and tells how many attribute
 // values it could not read: those are unknown in the row and stay on the span.
 // The hoptrace.* attributes that a row now holds are taken off the span. Rows
@@ -31,8 +36,8 @@ import (
 //
 // A receive span of our own wrappers gives no row: the process span of the same
 // record does. A span about several records gives a row a link that
-// carries an offset, and none otherwise.
-func Derive(dst []schemas.Message, s *schemas.Span) (rows []schemas.Message, malformed int) {
+// carries an offset, and one a record that it names by offsets alone.
+func (r *Request) Derive(dst []schemas.Message, s *schemas.Span) (rows []schemas.Message, malformed int) {
 	f := fields{partition: schemas.Unknown, offset: schemas.Unknown, highWatermark: schemas.Unknown, bodySize: schemas.Unknown}
 	if !f.read(s.Attributes) {
 		return dst, 0
@@ -76,8 +81,9 @@ func Derive(dst []schemas.Message, s *schemas.Span) (rows []schemas.Message, mal
 	switch {
 	case side == schemas.SideSettle:
 		dst = settled(dst, m, s)
-	case f.count > 1 || (f.offset == schemas.Unknown && linksWithOffset(s.Links) > 0):
+	case f.count > 1 || len(f.runs) > 0 || (f.offset == schemas.Unknown && linksWithOffset(s.Links) > 0):
 		dst, malformed = perLink(dst, m, s)
+		dst = r.perRun(dst, before, m, s, f.runs)
 	case f.topic == "":
 	default:
 		if carries(side, s.Kind) {
@@ -157,6 +163,9 @@ func creation(s *schemas.Span, f *fields) (schemas.TraceID, schemas.SpanID) {
 	return schemas.TraceID{}, schemas.SpanID{}
 }
 
+// runRows bounds the rows of one request's records that are named by offsets alone.
+const runRows = 1 << 16
+
 // linkRows bounds the rows of one span; a request has at most rowSpans spans.
 const (
 	linkRows = 1 << 13
@@ -232,6 +241,46 @@ func perLink(dst []schemas.Message, m schemas.Message, s *schemas.Span) ([]schem
 	return dst, malformed
 }
 
+// perRun appends a row for each record that the span names by its offset alone, that
+// is, of which no link made one of those from the place before on. It has the places
+// behind those of the links.
+func (r *Request) perRun(dst []schemas.Message, before int, m schemas.Message, s *schemas.Span, runs []messaging.Run) []schemas.Message {
+	if len(runs) == 0 {
+		return dst
+	}
+	linked := make(map[schemas.RecordRef]struct{}, len(dst)-before)
+	for i := range dst[before:] {
+		linked[dst[before+i].Record()] = struct{}{}
+	}
+	m.BodySize, m.KeyHash, m.MessageID = schemas.Unknown, 0, "" // what a span tells of one record is not true of each
+	// A run of few bytes may say that it had all records there are.
+	n, steps := len(s.Links), 2*linkRows
+	for _, run := range runs {
+		row := m
+		if row.Topic = cmp.Or(run.Topic, m.Topic); row.Topic == "" {
+			continue
+		}
+		row.Partition = run.Partition
+		row.Asked, row.Answered, row.Handed, row.RecordTime = run.Asked, run.Answered, run.Handed, run.RecordTime
+		if row.HighWatermark = run.HighWatermark; row.HighWatermark == 0 {
+			row.HighWatermark = schemas.Unknown
+		}
+		for row.Offset = run.First; steps > 0 && n < rowsOf(s.Position.Index, linkRows) && r.ofRuns < runRows; row.Offset++ {
+			steps--
+			if _, is := linked[row.Record()]; !is {
+				row.Position.Index = rowIndex(s.Position.Index, n)
+				dst = append(dst, row)
+				n++
+				r.ofRuns++
+			}
+			if row.Offset == run.Last {
+				break
+			}
+		}
+	}
+	return dst
+}
+
 // settled appends the row of a commit. One of several partitions tells no
 // offset; then each link is a record's.
 func settled(dst []schemas.Message, m schemas.Message, s *schemas.Span) []schemas.Message {
@@ -296,6 +345,7 @@ type fields struct {
 	key, messageID, conversation        string
 	attempts                            uint16
 	estimated, hasError, ours, earlier  bool
+	runs                                []messaging.Run
 	retryTopic                          string
 	retryPartition                      int32
 	retryOffset, retryFirstSeen         int64
@@ -493,6 +543,14 @@ func (f *fields) own(key, value string) bool {
 			f.retryAttempt = uint16(n) //nolint:gosec // bounded by number
 		}
 		return ok
+	case messaging.AttrBatchRecords:
+		runs, err := messaging.ParseRuns(value)
+		if err != nil {
+			f.malformed++
+			return false
+		}
+		f.runs = runs
+		return true
 	case messaging.AttrRetryEarlier:
 		f.earlier = value == "true"
 		return false

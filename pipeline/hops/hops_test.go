@@ -46,7 +46,7 @@ func TestASendSpanOfOursBecomesAProducerRow(t *testing.T) {
 			messaging.AttrProduceAppended, "3000", messaging.AttrProduceAttempts, "2", messaging.AttrProduceThrottle, "17",
 			messaging.AttrKeyHash, "18446744073709551615", "app", "kept"),
 	}
-	rows, malformed := Derive(nil, &s)
+	rows, malformed := new(Request).Derive(nil, &s)
 	want := []schemas.Message{{
 		Project: 7, Side: schemas.SideProduce, Topic: "orders", Partition: 2, Offset: 1234, Service: "checkout",
 		ClientID: "client-1", Instance: "client-1", BootID: "boot-1", TraceID: traceA, SpanID: spanA, Start: 1000, End: 5000,
@@ -76,7 +76,7 @@ func TestAProcessSpanOfOursBecomesAConsumerRowWithTheLinkAsCreationContext(t *te
 			messaging.AttrConsumeHanded, "5", messaging.AttrConsumeRecordTime, "1", messaging.AttrConsumeHighWatermark, "1",
 			messaging.AttrConsumeEstimated, "true"),
 	}
-	rows, _ := Derive(nil, &s)
+	rows, _ := new(Request).Derive(nil, &s)
 	want := unknown(schemas.SideProcess)
 	want.Partition, want.Offset, want.Group = 0, 0, "payments"
 	want.TraceID, want.SpanID, want.CreationTrace, want.CreationSpan = traceB, spanB, traceA, spanA
@@ -91,7 +91,7 @@ func TestOlderAndForeignNamesAreRead(t *testing.T) {
 	f := func(name string, kind schemas.SpanKind, a []schemas.Attribute, want func(*schemas.Message)) {
 		t.Helper()
 		s := schemas.Span{TraceID: traceA, SpanID: spanA, Kind: kind, Attributes: a}
-		rows, malformed := Derive(nil, &s)
+		rows, malformed := new(Request).Derive(nil, &s)
 		row := unknown(schemas.SideProduce)
 		row.TraceID, row.SpanID = traceA, spanA
 		want(&row)
@@ -136,7 +136,7 @@ func TestSpansThatAreAboutNoRecordGiveNoRow(t *testing.T) {
 	f := func(name string, s schemas.Span) {
 		t.Helper()
 		before := len(s.Attributes)
-		if rows, _ := Derive(nil, &s); len(rows) != 0 {
+		if rows, _ := new(Request).Derive(nil, &s); len(rows) != 0 {
 			t.Errorf("%s: got %d rows, want none: %+v", name, len(rows), rows)
 		}
 		if len(s.Attributes) != before {
@@ -167,7 +167,7 @@ func TestABatchSpanGivesARowForEachLinkWithAnOffset(t *testing.T) {
 			{TraceID: traceA, SpanID: spanC, Attributes: attrs("messaging.kafka.offset", "eleven")},
 		},
 	}
-	rows, malformed := Derive(nil, &s)
+	rows, malformed := new(Request).Derive(nil, &s)
 	row := unknown(schemas.SideProcess)
 	row.TraceID, row.SpanID, row.Start, row.End, row.CreationTrace = traceB, spanB, 1, 2, traceA
 	one, two := row, row
@@ -187,7 +187,7 @@ func TestCreationContextIsTheMatchingLinkThenTheFirstThenTheParent(t *testing.T)
 	}
 	f := func(name string, s schemas.Span, want schemas.SpanRef) {
 		t.Helper()
-		rows, _ := Derive(nil, &s)
+		rows, _ := new(Request).Derive(nil, &s)
 		if len(rows) != 1 {
 			t.Fatalf("%s: got %d rows, want 1", name, len(rows))
 		}
@@ -210,7 +210,7 @@ func TestValuesThatAreNoNumbersAreUnknownAndCountedAndStayOnTheSpan(t *testing.T
 		"messaging.operation.type", "send", "messaging.destination.partition.id", "2147483648", "messaging.kafka.offset", "-2",
 		messaging.AttrProduceWritten, "yesterday", messaging.AttrProduceAcked, "0", messaging.AttrProduceAttempts, "70000", messaging.AttrKeyHash, "-1",
 		messaging.AttrProduceAppended, "6")}
-	rows, malformed := Derive(nil, &s)
+	rows, malformed := new(Request).Derive(nil, &s)
 	want := unknown(schemas.SideProduce)
 	want.Appended = 6
 	if d := cmp.Diff([]schemas.Message{want}, rows); d != "" || malformed != 6 {
@@ -234,7 +234,7 @@ func TestRowsOfDifferentSpansNeverShareAPosition(t *testing.T) {
 		for j := range linkRows + 10 { // more than one span may give
 			s.Links = append(s.Links, schemas.Link{TraceID: traceA, SpanID: spanA, Attributes: attrs("messaging.kafka.offset", string(rune('0'+j%10)))})
 		}
-		rows, _ := Derive(nil, &s)
+		rows, _ := new(Request).Derive(nil, &s)
 		if len(rows) != linkRows {
 			t.Fatalf("got %d rows of one span, want the bound %d", len(rows), linkRows)
 		}
@@ -254,7 +254,7 @@ func TestARowKnowsTheReleaseOfItsProgram(t *testing.T) {
 			TraceID: traceA, SpanID: spanA, Kind: schemas.KindProducer, Service: service, Resource: resource,
 			Attributes: append(attrs(messaging.AttrSystem, "kafka", messaging.AttrOperationType, "send", messaging.AttrDestinationName, "orders"), more...),
 		}
-		rows, _ := Derive(nil, &s)
+		rows, _ := new(Request).Derive(nil, &s)
 		if len(rows) != 1 || rows[0].Release != want {
 			t.Errorf("%s %v %v: %+v, want release %q", service, resource, more, rows, want)
 		}
@@ -273,7 +273,7 @@ func TestARowKnowsWhichProcessItIsOf(t *testing.T) {
 			TraceID: traceA, SpanID: spanA, Kind: schemas.KindConsumer, Service: "shop", Resource: attrs(resource...),
 			Attributes: attrs(messaging.AttrSystem, "kafka", messaging.AttrOperationType, "process", messaging.AttrDestinationName, "orders", messaging.AttrClientID, clientID),
 		}
-		rows, _ := Derive(nil, &s)
+		rows, _ := new(Request).Derive(nil, &s)
 		if len(rows) != 1 || rows[0].Instance != want {
 			t.Errorf("%v: %+v, want instance %q", resource, rows, want)
 		}

@@ -159,6 +159,7 @@ func (s *Spans) record(ctx context.Context, r *consume.Record) (refusal, err err
 	malformed, spansBefore, messagesBefore := 0, 0, 0
 	replay := r.Offset <= zone.end
 	out := s.spans[:before]
+	var rows hops.Request
 	for i := range kept {
 		span := &kept[i]
 		span.Project, span.Source, span.Position.Offset = from.project, zone.source, r.Offset
@@ -171,7 +172,7 @@ func (s *Spans) record(ctx context.Context, r *consume.Record) (refusal, err err
 		}
 		n := len(s.messages)
 		var bad int
-		s.messages, bad = hops.Derive(s.messages, span)
+		s.messages, bad = rows.Derive(s.messages, span)
 		malformed += bad
 		if replay {
 			all := s.messages

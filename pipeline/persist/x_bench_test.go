@@ -113,8 +113,9 @@ func BenchmarkDecodeNormalizeHops(b *testing.B) {
 		}
 		messages = messages[:0]
 		kept := normalize.Spans(normalize.Config{}, spans, received.UnixNano(), &dropped)
+		var rows hops.Request
 		for i := range kept {
-			messages, _ = hops.Derive(messages, &kept[i])
+			messages, _ = rows.Derive(messages, &kept[i])
 		}
 		if len(kept) != benchSpans || len(messages) != benchSpans/2 {
 			b.Fatalf("%d spans, %d messages", len(kept), len(messages))

@@ -63,7 +63,7 @@ func Make(seed uint64, now time.Time) ([]*tracecollector.ExportTraceServiceReque
 	b := newBuilder(seed, now)
 	told := Told{Seed: seed, Now: now}
 	for _, make := range []func(*builder) Case{
-		longWait, negative, batch, foreignBatch, retries, missingProducer, fortyServices, names, tenThousand, twoGroups,
+		longWait, negative, batch, foreignBatch, cutBatch, retries, missingProducer, fortyServices, names, tenThousand, twoGroups,
 		hotPartition, unread, oddSpans, longTopic, slashTopic, manyLinks, apart, cycle, deep,
 	} {
 		told.Cases = append(told.Cases, make(b))

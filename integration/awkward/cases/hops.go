@@ -72,7 +72,7 @@ const BatchSize = 5000
 const batchLinks, batchOldest = 128, 32 // as the wrappers bound and choose them
 
 // batch is one process span over 5,000 records of four producers, the oldest 40
-// minutes old. The wrappers link to 128 of them and count the others.
+// minutes old. The wrappers link to 128 of them and name the others by their offsets.
 func batch(b *builder) Case {
 	from := []program{{"meter-a", "edge-1"}, {"meter-b", "edge-1"}, {"meter-c", "edge-1"}, {"meter-d", "edge-1"}}
 	to := program{"meter-rollup", "edge-1"}
@@ -99,7 +99,8 @@ func batch(b *builder) Case {
 	s := b.add(to, b.trace(), nil, "process "+topic, tracepb.Span_SPAN_KIND_CONSUMER, handed, 812*time.Millisecond,
 		text(messaging.AttrSystem, messaging.SystemKafka), text(messaging.AttrOperationType, messaging.OperationProcess), text(messaging.AttrOperationName, messaging.OperationProcess),
 		text(messaging.AttrDestinationName, topic), text(messaging.AttrPartitionID, "0"), text(messaging.AttrConsumerGroup, "meter-rollup"),
-		number(messaging.AttrBatchMessageCount, BatchSize), number(messaging.AttrBatchLinksLeftOut, BatchSize-batchLinks))
+		number(messaging.AttrBatchMessageCount, BatchSize), number(messaging.AttrBatchLinksLeftOut, BatchSize-batchLinks),
+		text(messaging.AttrBatchRecords, fmt.Sprintf("0:%d-%d:%d:%d:%d::%d", first, first+BatchSize-1, asked, answered, handed, first+BatchSize)))
 	chosen := make([]int, 0, batchLinks)
 	for i := range batchOldest { // the records lie in the order of their times
 		chosen = append(chosen, i)
@@ -118,7 +119,7 @@ func batch(b *builder) Case {
 	}
 	b.add(to, s.TraceId, s.SpanId, "INSERT rollups", client, handed+20e6, 700*time.Millisecond, text("db.system.name", "clickhouse"))
 	return Case{
-		Name: "batch of 5,000", Says: "one process span over 5,000 records of four producers, ages from 20 ms to 40 m, 128 of them linked", Trace: hexOf(s),
+		Name: "batch of 5,000", Says: "one process span over 5,000 records of four producers, ages from 20 ms to 40 m; 128 are linked, the others named by their offsets", Trace: hexOf(s),
 		Topic: topic, Offset: first, Group: "meter-rollup",
 		Figures: map[string]float64{"messages": BatchSize, "links": batchLinks, "leftOut": BatchSize - batchLinks, "oldest": ms(oldest), "processing": 818},
 	}
@@ -126,20 +127,37 @@ func batch(b *builder) Case {
 
 // foreignBatch is a batch of an SDK that links to all of its 300 records and tells no times.
 func foreignBatch(b *builder) Case {
+	c := b.foreign("legacy.rows", 300, 300)
+	c.Name, c.Says = "foreign batch", "a batch of 300 with a link to each, from an SDK that tells no times of Kafka"
+	return c
+}
+
+// cutBatch is a batch of an SDK that links to the first 128 records, as OpenTelemetry's
+// do by default, and tells of the others only that they are.
+func cutBatch(b *builder) Case {
+	c := b.foreign("legacy.pages", 400, batchLinks)
+	c.Name, c.Says = "cut foreign batch", "a batch of 400 of which its SDK kept 128 links"
+	return c
+}
+
+func (b *builder) foreign(topic string, records, linked int) Case {
 	from, to := program{"legacy-export", ""}, program{"legacy-import", ""}
-	const topic, records = "legacy.rows", 300
 	at := b.ago(9 * time.Minute)
 	s := b.add(to, b.trace(), nil, topic+" process", tracepb.Span_SPAN_KIND_CONSUMER, at, 2*time.Second,
 		text(messaging.AttrSystem, messaging.SystemKafka), text(messaging.AttrOperationType, messaging.OperationProcess), text(messaging.AttrOperationName, "process"),
-		text(messaging.AttrDestinationName, topic), text(messaging.AttrConsumerGroup, "legacy-import"), number(messaging.AttrBatchMessageCount, records))
+		text(messaging.AttrDestinationName, topic), text(messaging.AttrConsumerGroup, "legacy-import"), number(messaging.AttrBatchMessageCount, int64(records)))
 	for i := range records {
 		sent := b.add(from, b.trace(), nil, topic+" publish", tracepb.Span_SPAN_KIND_PRODUCER, at-int64(30+i)*1e8, 2*time.Millisecond,
 			record{topic: topic, partition: int32(i % 3), offset: int64(i / 3)}.attributes(messaging.OperationSend)...) //nolint:gosec // below three
+		if i >= linked {
+			s.DroppedLinksCount++
+			continue
+		}
 		l := linkTo(sent)
 		l.Attributes = []*common.KeyValue{text(messaging.AttrPartitionID, strconv.Itoa(i%3)), number(messaging.AttrKafkaOffset, int64(i/3))}
 		s.Links = append(s.Links, l)
 	}
-	return Case{Name: "foreign batch", Says: "a batch of 300 with a link to each, from an SDK that tells no times of Kafka", Trace: hexOf(s), Topic: topic, Group: "legacy-import", Figures: map[string]float64{"messages": records}}
+	return Case{Trace: hexOf(s), Topic: topic, Group: "legacy-import", Figures: map[string]float64{"messages": float64(records), "links": float64(linked)}}
 }
 
 // retries is a payment that failed on its topic and on two retry topics, and lies on

@@ -106,26 +106,34 @@ test("a batch of 5,000 is one row with a distribution of ages", async ({ page, r
   const c = caseOf("batch of 5,000");
   const trace = await traceOf(request, c.name);
   const b = trace.batches[0]!;
-  expect([b.told, b.records]).toEqual([figure(c, "messages"), figure(c, "links")]);
+  expect(b.records, "the wrapper links to 128, and names the others by their offsets").toBe(figure(c, "messages"));
   const { ages } = await get<{ ages: { known: number; maxNs: number; buckets: { count: number }[] } }>(request, `/traces/${b.traceId}/spans/${b.spanId}/batch?limit=1`);
-  expect(ages.known).toBe(figure(c, "links"));
-  expect(ages.buckets.reduce((sum, x) => sum + x.count, 0)).toBe(figure(c, "links"));
+  expect(ages.known).toBe(figure(c, "messages"));
+  expect(ages.buckets.reduce((sum, x) => sum + x.count, 0)).toBe(figure(c, "messages"));
   expect(Math.abs(ages.maxNs / MS - figure(c, "oldest")), "ms that the oldest is off").toBeLessThan(50);
   await page.goto("/traces/" + c.trace!);
   expect(await finding(page)).toMatch(/read 5\s000 records at once, as group meter-rollup/u);
   await expect(page.getByRole("table", { name: "Waterfall" }).getByRole("row")).toHaveCount(1 + trace.spans.length);
   await page.getByRole("button", { name: "Open the batch of 5 000 records" }).click();
-  await expect(page.getByRole("img", { name: /^Ages of 128 records/ })).toBeVisible();
-  await expect(page.getByText(/names 128: its program bounds the links/)).toBeVisible();
+  await expect(page.getByRole("img", { name: /^Ages of 5 000 records/ })).toBeVisible();
 
   // The same by the wrapper and a real broker; a program of another SDK links to all.
   const real = caseOf("a real batch of 5,000");
   const record = await get<{ hops: Hop[] }>(request, `/records/${real.topic!}/${real.partition}/${real.offset}`);
   const read = await get<Trace>(request, "/traces/" + record.hops[0]!.consumer!.traceId);
-  expect(read.batches[0]?.told).toBe(figure(real, "messages"));
+  expect(read.batches[0]?.records).toBe(figure(real, "messages"));
+  expect(record.hops[0]!.producer, "a record that has no link leads to its producer").not.toBeNull();
   expect(read.spans.length).toBeLessThan(10);
   const foreign = (await traceOf(request, "foreign batch")).batches[0]!;
   expect(foreign.records).toBe(figure(caseOf("foreign batch"), "messages"));
+
+  // One that bounds its links and names nothing else.
+  const cut = caseOf("cut foreign batch");
+  const some = (await traceOf(request, cut.name)).batches[0]!;
+  expect([some.told, some.records]).toEqual([figure(cut, "messages"), figure(cut, "links")]);
+  await page.goto("/traces/" + cut.trace!);
+  await page.getByRole("button", { name: "Open the batch of 400 records" }).click();
+  await expect(page.getByText(/names 128: its program bounds the links/)).toBeVisible();
 });
 
 test("a payment goes over two retry topics to a dead letter", async ({ page, request }) => {

@@ -23,6 +23,17 @@ type BatchFacts struct {
 	PartShare       float64
 }
 
+// all is how many records there were, as far as is told.
+func (f BatchFacts) all() int { return max(f.Told, f.Records) }
+
+// them are the records of which anything is known.
+func (f BatchFacts) them() string {
+	if f.Records < f.all() {
+		return "those that it names"
+	}
+	return "them"
+}
+
 // ForBatch says how old the records of one batch were.
 func ForBatch(f BatchFacts) Finding {
 	out := first(batchTitles, f)
@@ -32,17 +43,17 @@ func ForBatch(f BatchFacts) Finding {
 
 var batchTitles = []rule[BatchFacts]{
 	{"batch-unknown", func(f BatchFacts) bool { return f.Known == 0 }, ToneWarn, func(f BatchFacts) []Piece {
-		return append(append(say(strong(f.Name), text(" read ")), manyAt(f.Records, "record", "records", batchByPlace)...), text(", and nobody tells their age"))
+		return append(append(say(strong(f.Name), text(" read ")), manyAt(f.all(), "record", "records", batchByPlace)...), text(", and nobody tells their age"))
 	}},
 	{"batch-negative", func(f BatchFacts) bool { return f.Negative*2 > f.Known }, ToneWarn, func(f BatchFacts) []Piece {
-		return append(append(say(strong(f.Name), text(" read ")), manyAt(f.Records, "record", "records", batchNegative)...), text(", most of them before they were sent: two clocks disagree"))
+		return append(append(say(strong(f.Name), text(" read ")), manyAt(f.all(), "record", "records", batchNegative)...), text(", most of "+f.them()+" before they were sent: two clocks disagree"))
 	}},
-	{"batch-one", func(f BatchFacts) bool { return f.Records == 1 }, ToneOK, func(f BatchFacts) []Piece {
+	{"batch-one", func(f BatchFacts) bool { return f.all() == 1 }, ToneOK, func(f BatchFacts) []Piece {
 		return say(strong(f.Name), text(" read one record, "), duration(f.Oldest).at(f.OldestHref), text(" old"))
 	}},
 	{"batch", always[BatchFacts], ToneOK, func(f BatchFacts) []Piece {
-		s := append(say(strong(f.Name), text(" read ")), manyAt(f.Records, "record", "records", batchByPlace)...)
-		return append(s, text(", half of them older than "), duration(f.Median).at(batchByAge))
+		s := append(say(strong(f.Name), text(" read ")), manyAt(f.all(), "record", "records", batchByPlace)...)
+		return append(s, text(", half of "+f.them()+" older than "), duration(f.Median).at(batchByAge))
 	}},
 }
 

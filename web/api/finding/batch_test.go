@@ -35,6 +35,9 @@ func TestBatchFindingsLeadToWhatTheyCount(t *testing.T) {
 	f("retries, by which nothing is ordered", part, "batch", "their ages was retries", "?order=place&skip=0", "?order=oldest&skip=0", "/records/orders/2/7")
 	part.Negative = 2
 	f("most below zero", part, "batch-negative", "2 ages are negative", "?order=youngest&skip=0", "/records/orders/2/7", "?order=youngest&skip=0")
+	cut := oldest
+	cut.Told = 5000
+	f("more than it names", cut, "batch", "read 5000 records, half of those that it names older than 1s", "?order=place&skip=0", "?order=oldest&skip=0", "/records/orders/2/7")
 	one := BatchFacts{Records: 1, Known: 1, Median: time.Minute, Oldest: time.Minute, OldestTopic: "orders", OldestHref: "/records/orders/2/7"}
 	f("one", one, "batch-one", "process orders read one record, 1m0s old", "/records/orders/2/7")
 	f("one of unknown age", BatchFacts{Records: 1}, "batch-unknown", "read one record, and nobody tells their age", "?order=place&skip=0")
