@@ -161,12 +161,10 @@ func (p *treeParser[T]) one(depth int) (Tree[T], *Error) {
 	c := p.s[p.at]
 	if c == '(' {
 		p.at++
-		p.open++
 		e, err := p.any(depth + 1)
 		if err != nil {
 			return Tree[T]{}, err
 		}
-		p.open--
 		if p.at == len(p.s) {
 			return Tree[T]{}, p.errorf(from, from+1, "close it with )", "( is not closed")
 		}

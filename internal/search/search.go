@@ -278,10 +278,9 @@ type Error struct {
 func (e *Error) Error() string { return fmt.Sprintf("at %d: %s (%s)", e.Pos+1, e.Message, e.Hint) }
 
 type parser struct {
-	s    string
-	at   int
-	open int // parentheses
-	now  time.Time
+	s   string
+	at  int
+	now time.Time
 }
 
 func (p *parser) errorf(from, to int, hint, format string, args ...any) *Error {
@@ -489,8 +488,8 @@ func (p *parser) values(t Term, key string) (Term, *Error) {
 	return t, nil
 }
 
-// word reads a quoted or a bare word. A bare one ends at a space, at the parenthesis
-// that closes one before it, and in a list at a comma or a bracket.
+// word reads a quoted or a bare word. A bare one ends at a space, at a parenthesis that
+// closes none within it, and in a list at a comma or a bracket.
 func (p *parser) word(inList bool) (string, bool, *Error) {
 	ends := func(c byte) bool { return space(c) || inList && (c == ',' || c == ']') }
 	if p.at < len(p.s) && p.s[p.at] == '"' {
@@ -503,17 +502,23 @@ func (p *parser) word(inList bool) (string, bool, *Error) {
 		}
 		return word, true, nil
 	}
-	from, nested := p.at, 0
+	from, nested, opened := p.at, 0, 0
 	for ; p.at < len(p.s) && !ends(p.s[p.at]); p.at++ {
 		c := p.s[p.at]
 		if c == '(' {
+			if nested == 0 {
+				opened = p.at
+			}
 			nested++
 		} else if c == ')' {
-			if nested == 0 && p.open > 0 {
+			if nested == 0 {
 				break
 			}
 			nested--
 		}
+	}
+	if nested > 0 {
+		return "", false, p.errorf(opened, p.at, "close it with ), or put the text in quotes", "( within %q is not closed", p.s[from:p.at])
 	}
 	return p.s[from:p.at], false, nil
 }

@@ -142,6 +142,7 @@ func TestErrorsTellThePlaceAndWhatIsAllowed(t *testing.T) {
 	f("!", 0, "nothing to negate")
 	f("(is:resolved", 0, "not closed")
 	f("is:resolved )", 12, "closes nothing")
+	f("crashed (evaluating", 8, "is not closed")
 	f("level:error ()", 12, "holds nothing")
 	f("is:new OR topic:orders", 10, "is and topic cannot be alternatives: two stores answer for them (ask twice: once for what is kept of an issue, and once for what is kept of its events")
 	f("card OR customer:acme", 8, "message and customer cannot")

@@ -29,5 +29,6 @@ describe('the query of the list of issues', () => {
     expect(term('release', 'shop@1.2.3')).toBe('release:shop@1.2.3')
     expect(term('my key', 'a "b" *')).toBe('tags[my key]:"a \\"b\\" *"')
     expect(term('customer', '')).toBe('customer:""')
+    expect(term('version', 'v1(beta')).toBe('version:"v1(beta"')
   })
 })

@@ -1,3 +1,5 @@
+import { valueOf } from './complete'
+
 /** The states that the list of issues has a chip for; all is none of them. */
 export const STATES = ['unresolved', 'new', 'regressed', 'escalating', 'archived', 'resolved', 'all'] as const
 
@@ -44,5 +46,5 @@ export function withState(query: string, state: IssueState): string {
 /** A term of the query language. */
 export function term(key: string, value: string): string {
   const k = /^[A-Za-z_][\w.-]*$/.test(key) ? key : `tags[${key}]`
-  return k + ':' + (/^[^\s"*,[\]<>]+$/.test(value) ? value : '"' + value.replace(/([\\"])/g, '\\$1') + '"')
+  return k + ':' + valueOf(value)
 }
