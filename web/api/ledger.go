@@ -171,7 +171,7 @@ func verdict(lines []LedgerLine, backlog []exporters.Backlog, known bool) (balan
 	}
 	defer func() {
 		if len(untold) > 0 {
-			text += "; collectors have not told of " + strings.Join(untold, ", ") + " that have their end: they do so within seconds, unless one was killed"
+			text += "; collectors have not told of " + strings.Join(untold, ", ") + " that have their end: they do so within seconds, unless one was killed or another program wrote to the topics"
 		}
 	}()
 	switch {

@@ -156,7 +156,7 @@ function Reasons({ l }: { l: LedgerLine }) {
       </p>
       {l.untold > 0 && (
         <p className="muted">
-          Of {amount(l.category, l.untold)} of them collectors have not told yet that they took them. They do so within seconds, unless one was killed.
+          Of {amount(l.category, l.untold)} of them collectors have not told yet that they took them. They do so within seconds, unless one was killed or another program wrote to the topics.
         </p>
       )}
       {l.reasons.length === 0 ? (

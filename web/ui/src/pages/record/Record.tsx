@@ -15,6 +15,7 @@ import { Link } from '../../parts/Link'
 import { Shell } from '../../parts/Shell'
 import { Failed, Ghosts } from '../../parts/States'
 import { retryWords } from '../journey/lanes'
+import { between } from './between'
 import { placeOf, recordPath } from './path'
 import '../journey/journey.css'
 
@@ -356,13 +357,13 @@ function Field({ name, children }: { name: string; children: ReactNode }) {
 function Neighbours({ near, offset }: { near: Near; offset: number }) {
   const side = (r: Near['before'], word: string) => {
     if (!r || r.offset === null) return <div className="muted">{word}: none is stored</div>
-    const between = Math.abs(offset - r.offset) - 1
+    const left = between(near, offset, r.offset)
     return (
       <div>
         {word}: <Link to={r.href} className="inline" aria-label={`${word}: offset ${plain(count(r.offset))}`}>{count(r.offset)}</Link>{' '}
         <span className="muted">
           {time(r.last)}
-          {between > 0 && `, ${count(between)} between ${between === 1 ? 'is' : 'are'} not stored`}
+          {left > 0 && `, ${count(left)} between ${left === 1 ? 'is' : 'are'} not stored`}
         </span>
         {r.failed && <span className="tag bad gap">failed</span>}
       </div>
