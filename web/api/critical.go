@@ -69,8 +69,8 @@ type stretch struct {
 // had failed before, where it sends that one on. A child of a span that was
 // over, as what a consumer did with the sender's context, is no part of it. Where
 // nobody was seen to read, the end is that of the last record's way into the broker.
-func criticalPath(spans []schemas.Span, hops []joined, rows []Hop) Critical {
-	w := newCriticalWalk(spans, hops, rows)
+func criticalPath(spans []schemas.Span, hops []joined, rows []Hop, batches []Batch) Critical {
+	w := newCriticalWalk(spans, hops, rows, batches)
 	at, t, ok := w.last()
 	if !ok {
 		return Critical{Segments: []CriticalPiece{}, Shares: []CriticalShare{}}
@@ -89,6 +89,7 @@ type criticalWalk struct {
 	spans []schemas.Span
 	hops  []joined
 	rows  []Hop // of hops
+	works []workOn
 
 	index    map[schemas.SpanRef]int
 	children [][]int // of a span, last end first; without those that read a hop
@@ -97,12 +98,15 @@ type criticalWalk struct {
 	sends    map[int][]int
 	consumed map[schemas.RecordRef]int // hop by its record
 	entered  []bool
-	under    []int // hop that the span works on; -1 outside
+	under    []int // place in works of what the span works on; -1 outside
 	left     map[int]bool
 	out      []stretch
 }
 
-func newCriticalWalk(spans []schemas.Span, hops []joined, rows []Hop) *criticalWalk {
+// workOn is what spans work on: the record of a hop, or the records of a batch.
+type workOn struct{ topic, group string }
+
+func newCriticalWalk(spans []schemas.Span, hops []joined, rows []Hop, batches []Batch) *criticalWalk {
 	w := &criticalWalk{
 		spans: spans, hops: hops, rows: rows, index: make(map[schemas.SpanRef]int, len(spans)), children: make([][]int, len(spans)), next: make([]int, len(spans)),
 		reads: map[int]int{}, sends: map[int][]int{}, consumed: map[schemas.RecordRef]int{}, entered: make([]bool, len(spans)), left: map[int]bool{},
@@ -141,13 +145,7 @@ func newCriticalWalk(spans []schemas.Span, hops []joined, rows []Hop) *criticalW
 	for _, list := range w.children {
 		slices.SortStableFunc(list, func(a, b int) int { return cmp.Compare(spans[b].End, spans[a].End) })
 	}
-	w.under = make([]int, len(spans))
-	for i := range w.under {
-		w.under[i] = -2
-	}
-	for i := range spans {
-		w.hopAbove(i)
-	}
+	w.findWork(batches)
 	return w
 }
 
@@ -169,8 +167,38 @@ func (w *criticalWalk) parent(i int) (int, bool) {
 	return p, ok && p != i
 }
 
-// hopAbove is the hop on whose record a span works. Each span is walked once.
-func (w *criticalWalk) hopAbove(i int) int {
+// findWork finds what each span works on: that of the nearest reader above it.
+func (w *criticalWalk) findWork(batches []Batch) {
+	w.under = make([]int, len(w.spans))
+	for i := range w.under {
+		w.under[i] = -2
+	}
+	of := make(map[int]int, len(w.reads)) // place in works of a reader's
+	for at, hop := range w.reads {
+		of[at] = len(w.works)
+		w.works = append(w.works, workOn{w.rows[hop].Topic, w.rows[hop].Group})
+	}
+	// The records of a batch are no hops where it stands alone, in its own trace.
+	for i := range batches {
+		b := &batches[i]
+		at := slices.IndexFunc(w.spans, func(s schemas.Span) bool { return s.SpanID.String() == b.SpanID && s.TraceID.String() == b.TraceID })
+		if _, is := of[at]; is || at < 0 {
+			continue
+		}
+		topic := ""
+		if len(b.Topics) == 1 {
+			topic = b.Topics[0]
+		}
+		of[at] = len(w.works)
+		w.works = append(w.works, workOn{topic, b.Group})
+	}
+	for i := range w.spans {
+		w.workAbove(i, of)
+	}
+}
+
+// workAbove walks each span once.
+func (w *criticalWalk) workAbove(i int, of map[int]int) {
 	var path []int
 	found := -1
 	for at := i; ; {
@@ -180,8 +208,8 @@ func (w *criticalWalk) hopAbove(i int) int {
 		}
 		w.under[at] = -1 // ends a circle
 		path = append(path, at)
-		if hop, ok := w.reads[at]; ok {
-			found = hop
+		if work, ok := of[at]; ok {
+			found = work
 			break
 		}
 		p, ok := w.parent(at)
@@ -193,7 +221,6 @@ func (w *criticalWalk) hopAbove(i int) int {
 	for _, at := range path {
 		w.under[at] = found
 	}
-	return found
 }
 
 // last is where a path ends: the reader that was done last, or the span that
@@ -248,8 +275,8 @@ func (w *criticalWalk) own(i int, from, to int64) {
 	}
 	s := &w.spans[i]
 	part, topic, group := partWork, "", ""
-	if hop := w.under[i]; hop >= 0 {
-		part, topic, group = string(exporters.PartProcessing), w.rows[hop].Topic, w.rows[hop].Group
+	if work := w.under[i]; work >= 0 {
+		part, topic, group = string(exporters.PartProcessing), w.works[work].topic, w.works[work].group
 	}
 	w.add(stretch{part: part, row: s.SpanID.String(), span: s, service: s.Service, topic: topic, group: group, from: from, to: to})
 }

@@ -87,6 +87,10 @@ func TestTheCriticalPathGoesThroughTheBroker(t *testing.T) {
 		[]schemas.Message{sent(ref(1, 2), "orders", 20), read(ref(2, 1), "orders", 110, 140), sent(ref(2, 2), "pay", 120), read(ref(3, 1), "pay", 200, 210)},
 		"work web 10-20, batch_queue p-orders 20-22, ack p-orders 22-25, backlog orders 25-110, long_poll orders 110-111, fetch_queue c-orders 111-113, processing orders 113-120, "+
 			"batch_queue p-pay 120-122, ack p-pay 122-125, backlog pay 125-200, long_poll pay 200-201, fetch_queue c-pay 201-203, processing pay 203-210")
+	another := read(ref(1, 3), "orders", 110, 140)
+	another.Offset = 2
+	f("a batch alone, whose records are no hops", []schemas.Span{process, at(ref(1, 4), 3, "db", 120, 130)}, []schemas.Message{read(ref(1, 3), "orders", 110, 140), another},
+		"processing orders 113-120, processing db 120-130, processing orders 130-140")
 	lost := read(ref(1, 3), "orders", 110, 140)
 	lost.BootID = "other"
 	f("between two clocks", []schemas.Span{at(ref(1, 1), 0, "web", 10, 30), send, process}, []schemas.Message{sent(ref(1, 2), "orders", 20), lost},
@@ -117,7 +121,7 @@ func TestAPathOfManyPiecesIsCutAndItsSharesAreWhole(t *testing.T) {
 		s := at(schemas.SpanRef{TraceID: fakestore.TraceID(1), SpanID: schemas.SpanID{7, byte(i >> 8), byte(i)}}, 1, "child", int64(i*4+1), int64(i*4+3))
 		spans = append(spans, s)
 	}
-	c := criticalPath(spans, nil, nil)
+	c := criticalPath(spans, nil, nil, nil)
 	if !c.Cut || len(c.Segments) != maxCritical || c.TotalNs != 20_000 {
 		t.Errorf("%d pieces, cut %v, total %d; want %d of more, 20000", len(c.Segments), c.Cut, c.TotalNs, maxCritical)
 	}

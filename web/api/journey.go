@@ -654,7 +654,7 @@ func journeyJSON(id schemas.TraceID, w *journeyWalk, spans []schemas.Span, hops 
 	for _, e := range events {
 		facts.Errors = append(facts.Errors, finding.Error{Title: e.Title, Href: "/issues/" + e.Issue + "/events/" + e.ID})
 	}
-	out.Critical = criticalPath(placed, hops, out.Hops)
+	out.Critical = criticalPath(placed, hops, out.Hops, out.Batches)
 	facts.Path = pathFacts(out.Critical)
 	for _, b := range out.Batches {
 		records := b.Records
