@@ -48,7 +48,7 @@ func (r *Reader) StartProcess(ctx context.Context, msg kafka.Message) (context.C
 
 // ProcessBatch runs fn on msgs, which this Reader handed out, inside one process
 // span that links to the sender of each, and returns fn's error. The span links
-// to at most 128 of them and tells how many were left out; the measures count
+// to at most 128 of them and names the others by their offsets; the measures count
 // each. A panic of fn ends the span as an error and goes on.
 //
 // A Reader whose messages are processed in batches is made with
