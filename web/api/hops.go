@@ -395,7 +395,7 @@ func (h *Handler) hops(ctx context.Context, q *query) (any, error) {
 	if hq.Sent {
 		out.Finding = finding.ForSent(len(facts), len(facts) == hq.Limit, oldest(found), q.now)
 	} else {
-		out.Finding = finding.ForHops(facts, hq.Slowest)
+		out.Finding = finding.ForHops(facts, hq.Slowest, q.text("q"))
 	}
 	return out, nil
 }

@@ -156,7 +156,7 @@ func (h *Handler) issueMessages(ctx context.Context, q *query) (any, error) {
 		return nil, fmt.Errorf("cannot join the events of issue %d with messages: %w", issue.ID, err)
 	}
 	out := issueMessagesJSON(&m)
-	out.Finding = finding.ForMessages(finding.Messages{Href: "/issues/" + issueID(issue.ID), IssueMessages: m})
+	out.Finding = finding.ForMessages(m)
 	return out, nil
 }
 

@@ -219,7 +219,7 @@ func (h *Handler) topics(ctx context.Context, q *query) (any, error) {
 	slices.SortStableFunc(lines, func(a, b topicLine) int {
 		return cmp.Or(compareTopics(sort, &a, &b), strings.Compare(a.Topic, b.Topic), strings.Compare(a.Group, b.Group))
 	})
-	out := TopicList{Finding: finding.ForTopics(stats), From: nanos(from), To: nanos(r.To.UnixNano()), Total: len(lines), Topics: []TopicStats{}}
+	out := TopicList{Finding: finding.ForTopics(stats, q.text("from"), q.text("to")), From: nanos(from), To: nanos(r.To.UnixNano()), Total: len(lines), Topics: []TopicStats{}}
 	lines = lines[min(skip, len(lines)):]
 	for _, l := range lines[:min(limit, len(lines))] {
 		t := TopicStats{

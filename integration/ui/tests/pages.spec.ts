@@ -148,6 +148,10 @@ test("an issue shows its event, why it is one issue, and the message that caused
   await expect(about).toContainText("Age");
   await expect(about.getByRole("heading", { name: "Why these are one issue" })).toBeVisible();
   await expect(page.getByRole("region", { name: "Event" })).toContainText("takePayment");
+  // The numbers of the finding lead to what they count.
+  await page.locator(".sum").getByRole("link", { name: /^\d+$/ }).first().click();
+  await expect(page.getByRole("table", { name: "Events" })).toBeInViewport();
+  await page.goBack();
   await accessible(page);
   await shot(page, "issue-light");
   const first = page.url();

@@ -152,6 +152,28 @@ func all[F any](rules []rule[F], facts F) []Piece {
 
 func always[F any](F) bool { return true }
 
+// groupDoes begins a sentence about a group, or about all readers that are in none.
+func groupDoes(name, one, many string) []Piece {
+	if name == "" {
+		return say(text("readers without a group" + many))
+	}
+	if one == "" {
+		return say(text("group "), strong(name))
+	}
+	return say(text("group "), strong(name), text(one))
+}
+
+// itReads goes on with it.
+func itReads(name string) string {
+	if name == "" {
+		return "they read"
+	}
+	return "it reads"
+}
+
+// here is the first page of the same list, of which one thing is asked otherwise.
+func here(name, value string) string { return query("", name, value) + "&before=" }
+
 func query(path string, pairs ...string) string {
 	v := url.Values{}
 	for i := 0; i+1 < len(pairs); i += 2 {

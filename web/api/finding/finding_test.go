@@ -130,32 +130,35 @@ func TestListFindings(t *testing.T) {
 	f("some failed", ForTraces(Traces{Count: 9, Failed: 2, Slowest: slow}), "some-failed", "2 of 9 traces have errors")
 	f("all failed", ForTraces(Traces{Count: 9, Failed: 9, Slowest: slow}), "all-failed", "Errors in 9 traces")
 
-	f("no message", ForHops(nil, false), "nothing", "No message was read")
-	f("work", ForHops([]Hop{hop(nil)}, false), "working", "worked on for 75.00% of their known time")
+	f("no message", ForHops(nil, false, ""), "nothing", "No message was read")
+	f("work", ForHops([]Hop{hop(nil)}, false, ""), "working", "worked on for 75.00% of their known time")
 	f("waiting", ForHops([]Hop{hop(func(h *Hop) {
 		h.Parts.Backlog, h.Parts.EndToEnd, h.Failed = known(32*time.Millisecond), known(40*time.Millisecond), true
-	})}, true), "waiting", "spent 85.00% of their known time waiting | The slowest took 40ms in payments p1; its largest part is the backlog with 32ms. One of them failed.")
-	f("unknown", ForHops([]Hop{hop(func(h *Hop) { h.Parts = schemas.HopParts{} })}, false), "unknown", "One message, and no part")
+	})}, true, ""), "waiting", "spent 85.00% of their known time waiting | The slowest took 40ms in payments p1; its largest part is the backlog with 32ms. One of them failed.")
+	f("unknown", ForHops([]Hop{hop(func(h *Hop) { h.Parts = schemas.HopParts{} })}, false, ""), "unknown", "One message, and no part")
 
 	parts := func(name exporters.PartName, p99 time.Duration) map[exporters.PartName]exporters.Quantiles {
 		return map[exporters.PartName]exporters.Quantiles{name: {Count: 1, P99: p99}, exporters.PartProcessing: {Count: 1, P99: time.Second}}
 	}
-	f("no topic", ForTopics(nil), "nothing", "No message passed a topic")
+	f("no topic", ForTopics(nil, "", ""), "nothing", "No message passed a topic")
 	f("behind", ForTopics([]exporters.TopicStats{
 		{Topic: "orders", Group: "o", Consumed: 10, Parts: parts(exporters.PartLongPoll, time.Millisecond)},
 		{Topic: "payments", Group: "p", Consumed: 10, Failed: 1, Parts: parts(exporters.PartBacklog, time.Hour)},
-	}), "backlog", "Messages wait longest in payments: group p was 1h0m0s behind at p99 | Its processing takes 1s at p99. Group p fails on 10.00% of what it reads from payments.")
-	failing := ForTopics([]exporters.TopicStats{{Topic: "payments", Group: "p", Consumed: 10, Failed: 1, Parts: parts(exporters.PartBacklog, time.Hour)}})
+	}, "", ""), "backlog", "Messages wait longest in payments: group p was 1h0m0s behind at p99 | Its processing takes 1s at p99. Group p fails on 10.00% of what it reads from payments.")
+	failing := ForTopics([]exporters.TopicStats{{Topic: "payments", Group: "p", Consumed: 10, Failed: 1, Parts: parts(exporters.PartBacklog, time.Hour)}}, "", "")
 	if !slices.ContainsFunc(failing.Text, func(p Piece) bool { return p.Href == "/messages?group=p&q=status%3Aerror&topic=payments" }) {
 		t.Errorf("what failed leads elsewhere: %+v", failing.Text)
 	}
-	f("linger", ForTopics([]exporters.TopicStats{{Topic: "orders", Group: "o", Parts: parts(exporters.PartBatchQueue, time.Second)}}), "wait", "in the batch queue of orders: p99 1s")
-	f("nobody reads", ForTopics([]exporters.TopicStats{{Topic: "orders", Produced: 5}}), "unread", "no group has been seen to read them")
-	f("one is not read", ForTopics([]exporters.TopicStats{{Topic: "audit", Produced: 5}, {Topic: "orders", Group: "o", Consumed: 9, Parts: parts(exporters.PartBacklog, time.Second)}}), "backlog", "5 records of audit nobody has been seen to read.")
-	if got := ForTopics([]exporters.TopicStats{{Topic: "orders", Produced: 2}, {Topic: "orders", Group: "o", Consumed: 100, Parts: parts(exporters.PartBacklog, time.Second)}}); strings.Contains(got.String(), "nobody") {
+	f("linger", ForTopics([]exporters.TopicStats{{Topic: "orders", Group: "o", Parts: parts(exporters.PartBatchQueue, time.Second)}}, "", ""), "wait", "in the batch queue of orders: p99 1s")
+	f("nobody reads", ForTopics([]exporters.TopicStats{{Topic: "orders", Produced: 5}}, "", ""), "unread", "no group has been seen to read them")
+	f("one is not read", ForTopics([]exporters.TopicStats{{Topic: "audit", Produced: 5}, {Topic: "orders", Group: "o", Consumed: 9, Parts: parts(exporters.PartBacklog, time.Second)}}, "", ""), "backlog", "5 records of audit nobody has been seen to read.")
+	if got := ForTopics([]exporters.TopicStats{{Topic: "orders", Produced: 2}, {Topic: "orders", Group: "o", Consumed: 100, Parts: parts(exporters.PartBacklog, time.Second)}}, "", ""); strings.Contains(got.String(), "nobody") {
 		t.Errorf("two records on their way are called unread: %s", got)
 	}
-	f("nothing known", ForTopics([]exporters.TopicStats{{Topic: "orders", Group: "o", Consumed: 9}}), "unknown", "how long its messages wait is unknown")
+	f("readers without a group", ForTopics([]exporters.TopicStats{{Topic: "audit", Produced: 100, Consumed: 98, Failed: 49, Parts: parts(exporters.PartBacklog, time.Minute)}}, "", ""), "backlog",
+		"Messages wait longest in audit: readers without a group were 1m0s behind at p99 | Its processing takes 1s at p99. Readers without a group fail on 50.00% of what they read from audit.")
+	f("some that no reader without a group had", ForTopics([]exporters.TopicStats{{Topic: "audit", Produced: 100, Consumed: 90}}, "", ""), "unknown", "10 records of audit nobody has been seen to read.")
+	f("nothing known", ForTopics([]exporters.TopicStats{{Topic: "orders", Group: "o", Consumed: 9}}, "", ""), "unknown", "how long its messages wait is unknown")
 
 	worst := Issue{Title: "CARD_DECLINED", Href: "/issues/7", Events: 90, Records: 4}
 	f("no issue", ForIssues(Issues{}), "nothing", "Nothing broke")
@@ -164,6 +167,59 @@ func TestListFindings(t *testing.T) {
 	f("new ones", ForIssues(Issues{Count: 3, Events: 200, New: 2, Worst: worst}), "new", "3 issues, 2 of them new in the last hour")
 	f("one new", ForIssues(Issues{Count: 1, Events: 90, New: 1, Worst: worst}), "one-new", "One issue, and it is new")
 	f("old ones", ForIssues(Issues{Count: 1, Events: 90, Worst: worst, More: true}), "some", "One issue, none of them new")
+}
+
+// TestNumbersLeadToWhatTheyCount wants the link of each number of a list's sentences.
+func TestNumbersLeadToWhatTheyCount(t *testing.T) {
+	f := func(name string, got Finding, want map[string]string) {
+		t.Helper()
+		led := map[string]string{}
+		for _, p := range append(got.Title, got.Text...) {
+			if p.Href != "" {
+				led[Finding{Title: []Piece{p}}.String()] = p.Href
+			}
+		}
+		for piece, href := range want {
+			if led[piece] != href {
+				t.Errorf("%s: %q leads to %q in %s; want %q", name, piece, led[piece], got, href)
+			}
+		}
+	}
+	slow := exporters.TraceSummary{TraceID: schemas.TraceID{1}, Root: "POST /checkout", Service: "checkout", Duration: time.Minute}
+	f("traces", ForTraces(Traces{Count: 9, Failed: 2, Slowest: slow}), map[string]string{"2": "?errors=true&before=", "1m0s": "/traces/" + slow.TraceID.String()})
+	h := hop(func(h *Hop) {
+		h.Parts.Backlog, h.Parts.EndToEnd, h.Failed = known(32*time.Millisecond), known(40*time.Millisecond), true
+	})
+	worst := "/traces/" + h.TraceID + "?row=" + h.ID
+	f("messages", ForHops([]Hop{h, h}, false, "topic:a OR topic:b"), map[string]string{
+		"85.00%": "?order=slowest&before=", "40ms": worst, "32ms": worst, "2": "?q=%28topic%3Aa+OR+topic%3Ab%29+status%3Aerror&before=",
+	})
+	f("the slowest messages", ForHops([]Hop{h, h}, true, ""), map[string]string{"85.00%": "", "2": "?q=status%3Aerror&before="})
+	one := func(topic, group string, negative uint64) exporters.TopicStats {
+		return exporters.TopicStats{Topic: topic, Group: group, Produced: 5, Consumed: 5, Parts: map[exporters.PartName]exporters.Quantiles{
+			exporters.PartBacklog: {Count: 1, P99: time.Second, Negative: negative}, exporters.PartAck: {Count: 1, Negative: negative},
+		}}
+	}
+	topics := []exporters.TopicStats{one("read", "g", 2)}
+	for _, name := range []string{"a", "b/c", "d", "e", "f", "g"} {
+		topics = append(topics, exporters.TopicStats{Topic: name, Produced: 5})
+	}
+	all := ForTopics(topics, "1d", "")
+	f("topics", all, map[string]string{
+		"4": "/search?from=1d&in=hops&q=ack%3C0ms+OR+backlog%3C0ms", "5": "/topics/a?from=1d#flow", "a": "/topics/a?from=1d", "b/c": "/topics/b%2Fc?from=1d", "e": "/topics/e?from=1d", "f": "",
+	})
+	if want := "5 records of a nobody has been seen to read, and some of b/c, d, e and 2 more topics."; !strings.Contains(all.String(), want) {
+		t.Errorf("%q lacks %q", all, want)
+	}
+	f("issues", ForIssues(Issues{Count: 3, Events: 200, New: 2, Worst: Issue{Title: "E", Href: "/issues/7", Events: 90, Records: 4}}), map[string]string{
+		"2": "?sort=new&before=", "90": "/issues/7#events", "4": "/issues/7#messages",
+	})
+	f("an event", ForEvent(Event{Events: 312, Records: 4, Topic: "payments", Partition: 1, Waterfall: "/traces/x", AgeKnown: true, Age: time.Hour, WaitKnown: true, Waited: time.Hour}), map[string]string{
+		"312": "#events", "4": "#messages", "1h0m0s": "/traces/x", "100.00%": "/traces/x",
+	})
+	f("a search", ForSearch(Search{Subject: "spans", Query: "a:b", Asked: true, Total: 100, Failed: 10, Step: time.Minute}), map[string]string{
+		"10.00%": "?in=spans&q=%28a%3Ab%29+status%3Aerror&cursor=",
+	})
 }
 
 func TestEventFindings(t *testing.T) {

@@ -45,7 +45,7 @@ var issueTitles = []rule[Issues]{
 		return say(text("one issue, and it is new in the last hour"))
 	}},
 	{"new", func(f Issues) bool { return f.New > 0 }, ToneBad, func(f Issues) []Piece {
-		return append(many(f.Count, "issue", "issues"), text(", "), count(f.New), text(" of them new in the last hour"))
+		return append(many(f.Count, "issue", "issues"), text(", "), count(f.New).at(here("sort", "new")), text(" of them new in the last hour"))
 	}},
 	{"some", always[Issues], ToneWarn, func(f Issues) []Piece {
 		return append(many(f.Count, "issue", "issues"), text(", none of them new in the last hour"))
@@ -54,10 +54,10 @@ var issueTitles = []rule[Issues]{
 
 var issueTexts = []rule[Issues]{
 	{"worst", func(f Issues) bool { return f.Count > 0 && f.Worst.Events > 0 }, "", func(f Issues) []Piece {
-		s := say(text("most events: "), link(f.Worst.Title, f.Worst.Href), text(" with "), count(f.Worst.Events).bold())
+		s := say(text("most events: "), link(f.Worst.Title, f.Worst.Href), text(" with "), count(f.Worst.Events).bold().at(f.Worst.Href+eventsPlace))
 		if f.Worst.Records > 0 {
 			s = append(s, text(" from "))
-			s = append(s, many(f.Worst.Records, "record", "records")...)
+			s = append(s, manyAt(f.Worst.Records, "record", "records", f.Worst.Href+messagesPlace)...)
 		}
 		return append(s, text("."))
 	}},
@@ -65,6 +65,12 @@ var issueTexts = []rule[Issues]{
 		return say(text("older issues are on the next page."))
 	}},
 }
+
+// Places on the page of an issue.
+const (
+	eventsPlace   = "#events"
+	messagesPlace = "#messages"
+)
 
 // Event is what the page of an issue's event knows.
 type Event struct {
@@ -95,30 +101,30 @@ var eventTitles = []rule[Event]{
 
 var eventTexts = []rule[Event]{
 	{"one-record-many-times", func(f Event) bool { return f.Records == 1 && f.Events > 1 }, "", func(f Event) []Piece {
-		return say(text("all "), count(f.Events).bold(), text(" events come from "), strong("one record"), text("."))
+		return say(text("all "), count(f.Events).bold().at(eventsPlace), text(" events come from "), strong("one record").at(messagesPlace), text("."))
 	}},
 	{"few-records", func(f Event) bool { return f.Records > 1 && f.Events >= 2*f.Records }, "", func(f Event) []Piece {
-		return say(text("all "), count(f.Events).bold(), text(" events come from "), count(f.Records).bold(), text(" records."))
+		return say(text("all "), count(f.Events).bold().at(eventsPlace), text(" events come from "), count(f.Records).bold().at(messagesPlace), text(" records."))
 	}},
 	{"each-its-record", func(f Event) bool { return f.Records > 1 && f.Events < 2*f.Records }, "", func(f Event) []Piece {
-		return say(count(f.Events).bold(), text(" events from "), count(f.Records).bold(), text(" records."))
+		return say(count(f.Events).bold().at(eventsPlace), text(" events from "), count(f.Records).bold().at(messagesPlace), text(" records."))
 	}},
 	{"single", func(f Event) bool { return f.Events == 1 }, "", func(Event) []Piece { return say(text("it happened once.")) }},
 	{"no-records", func(f Event) bool { return f.Records == 0 && f.Events > 1 }, "", func(f Event) []Piece {
-		return say(count(f.Events).bold(), text(" events; none names its record itself."))
+		return say(count(f.Events).bold().at(eventsPlace), text(" events; none names its record itself."))
 	}},
 	{"age", func(f Event) bool { return f.Topic != "" && f.AgeKnown }, "", func(f Event) []Piece {
-		return say(text("this one broke on a record of "), strong(f.place()).at(f.Waterfall), text(" that was "), duration(f.Age).bold(), text(" old."))
+		return say(text("this one broke on a record of "), strong(f.place()).at(f.Waterfall), text(" that was "), duration(f.Age).bold().at(f.Waterfall), text(" old."))
 	}},
 	{"waited", func(f Event) bool {
 		return f.AgeKnown && f.WaitKnown && f.Age > 0 && float64(f.Waited) >= mostly*float64(f.Age)
 	}, "", func(f Event) []Piece {
-		return say(share(min(1, float64(f.Waited)/float64(f.Age)), 1), text(" of that it waited; the code that failed was not the slow part."))
+		return say(share(min(1, float64(f.Waited)/float64(f.Age)), 1).at(f.Waterfall), text(" of that it waited; the code that failed was not the slow part."))
 	}},
 	{"not-waited", func(f Event) bool {
 		return f.AgeKnown && f.WaitKnown && f.Age > 0 && float64(f.Waited) < mostly*float64(f.Age)
 	}, "", func(f Event) []Piece {
-		return say(text("not: an old message — it waited for "), duration(f.Waited), text(" of that only."))
+		return say(text("not: an old message — it waited for "), duration(f.Waited).at(f.Waterfall), text(" of that only."))
 	}},
 	{"no-message", func(f Event) bool { return f.Topic == "" }, "", func(Event) []Piece {
 		return say(text("this one names no Kafka message."))

@@ -1,6 +1,8 @@
 package finding
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hoptrace/hoptrace/exporters"
@@ -41,7 +43,7 @@ var traceTitles = []rule[Traces]{
 		return append(append(say(text("errors in ")), shown(f)...), text(": every one that is shown"))
 	}},
 	{"some-failed", func(f Traces) bool { return f.Failed > 0 }, ToneWarn, func(f Traces) []Piece {
-		s := append(say(count(f.Failed).at(query("/traces", "errors", "true")), text(" of ")), shown(f)...)
+		s := append(say(count(f.Failed).at(here("errors", "true")), text(" of ")), shown(f)...)
 		if f.Failed == 1 {
 			return append(s, text(" has an error"))
 		}
@@ -55,13 +57,14 @@ var traceTitles = []rule[Traces]{
 var traceTexts = []rule[Traces]{
 	{"slowest", func(f Traces) bool { return f.Count > 0 }, "", func(f Traces) []Piece {
 		return say(text("the slowest, "), link(f.Slowest.Root, "/traces/"+f.Slowest.TraceID.String()), text(" of "+f.Slowest.Service+", took "),
-			duration(f.Slowest.Duration).bold(), text("."))
+			duration(f.Slowest.Duration).bold().at("/traces/"+f.Slowest.TraceID.String()), text("."))
 	}},
 }
 
-// ForHops says what the messages on the page wait for.
-func ForHops(hops []Hop, slowest bool) Finding {
-	f := hopsFacts{n: len(hops), slowest: slowest}
+// ForHops says what the messages on the page wait for. The query is what they were
+// asked for by.
+func ForHops(hops []Hop, slowest bool, query string) Finding {
+	f := hopsFacts{n: len(hops), slowest: slowest, query: query}
 	for _, h := range hops {
 		if h.Parts.EndToEnd.Known && h.Parts.EndToEnd.Duration > f.worst.Parts.EndToEnd.Duration {
 			f.worst = h
@@ -91,9 +94,23 @@ func ForHops(hops []Hop, slowest bool) Finding {
 type hopsFacts struct {
 	n, failed    int
 	slowest      bool
+	query        string
 	worst        Hop
 	largest      stretch
 	sum, waiting time.Duration
+}
+
+// spent is a share of the time of the messages, which leads to those that took most.
+func (f hopsFacts) spent(d time.Duration) Piece {
+	p := share(float64(d), float64(f.sum))
+	if f.slowest {
+		return p // these are they
+	}
+	return p.at(here("order", "slowest"))
+}
+
+func (f hopsFacts) worstHref() string {
+	return query("/traces/"+f.worst.TraceID, "row", f.worst.ID)
 }
 
 // waits are the parts in which nobody works on the message.
@@ -110,10 +127,10 @@ var hopTitles = []rule[hopsFacts]{
 		return say(text("no message was read in this time"))
 	}},
 	{"waiting", func(f hopsFacts) bool { return f.sum > 0 && float64(f.waiting) >= mostly*float64(f.sum) }, ToneWarn, func(f hopsFacts) []Piece {
-		return say(text("these messages spent "), share(float64(f.waiting), float64(f.sum)), text(" of their known time waiting"))
+		return say(text("these messages spent "), f.spent(f.waiting), text(" of their known time waiting"))
 	}},
 	{"working", func(f hopsFacts) bool { return f.sum > 0 }, ToneOK, func(f hopsFacts) []Piece {
-		return say(text("these messages were worked on for "), share(float64(f.sum-f.waiting), float64(f.sum)), text(" of their known time"))
+		return say(text("these messages were worked on for "), f.spent(f.sum-f.waiting), text(" of their known time"))
 	}},
 	{"unknown", always[hopsFacts], ToneOK, func(f hopsFacts) []Piece {
 		return append(many(f.n, "message", "messages"), text(", and no part of their time is known"))
@@ -122,11 +139,15 @@ var hopTitles = []rule[hopsFacts]{
 
 var hopTexts = []rule[hopsFacts]{
 	{"worst", func(f hopsFacts) bool { return f.worst.TraceID != "" && f.largest.d > 0 }, "", func(f hopsFacts) []Piece {
-		return say(text("the slowest took "), duration(f.worst.Parts.EndToEnd.Duration).bold().at(query("/traces/"+f.worst.TraceID, "row", f.worst.ID)),
-			text(" in "), strong(f.worst.place()), text("; its largest part is "+partWords[f.largest.name]+" with "), duration(f.largest.d), text("."))
+		return say(text("the slowest took "), duration(f.worst.Parts.EndToEnd.Duration).bold().at(f.worstHref()),
+			text(" in "), strong(f.worst.place()), text("; its largest part is "+partWords[f.largest.name]+" with "), duration(f.largest.d).at(f.worstHref()), text("."))
 	}},
 	{"failed", func(f hopsFacts) bool { return f.failed > 0 }, "", func(f hopsFacts) []Piece {
-		return append(many(f.failed, "of them", "of them"), text(" failed."))
+		q := "status:error"
+		if f.query != "" {
+			q = "(" + f.query + ") " + q
+		}
+		return append(manyAt(f.failed, "of them", "of them", here("q", q)), text(" failed."))
 	}},
 }
 
@@ -153,22 +174,25 @@ var sentTitles = []rule[sentFacts]{
 	}},
 }
 
-// ForTopics says where messages wait longest.
-func ForTopics(stats []exporters.TopicStats) Finding {
-	f := topicsFacts{n: len(stats)}
+// ForTopics says where messages wait longest; from and to are the time of the page, for
+// links.
+func ForTopics(stats []exporters.TopicStats, from, to string) Finding {
+	f := topicsFacts{n: len(stats), from: from, to: to}
 	read := map[string]uint64{}
 	for _, s := range stats {
-		if s.Group != "" {
-			read[s.Topic] += s.Consumed
-		}
+		read[s.Topic] += s.Consumed
 	}
 	for _, s := range stats {
 		if s.Group == "" {
-			// Some records are always on their way.
-			if s.Produced > 0 && float64(s.Produced) > fewUnread*float64(read[s.Topic]) {
-				f.unread = append(f.unread, s)
+			// What no reader without a group had, either. Some records are always on their way.
+			left := s
+			left.Produced -= min(s.Produced, s.Consumed)
+			if left.Produced > 0 && float64(left.Produced) > fewUnread*float64(read[s.Topic]) {
+				f.unread = append(f.unread, left)
 			}
-			continue
+			if s.Consumed == 0 {
+				continue
+			}
 		}
 		f.groups++
 		for name, q := range s.Parts {
@@ -182,8 +206,10 @@ func ForTopics(stats []exporters.TopicStats) Finding {
 		if s.Failed > 0 && (f.failing.Consumed == 0 || float64(s.Failed)*float64(f.failing.Consumed) > float64(f.failing.Failed)*float64(s.Consumed)) {
 			f.failing = s
 		}
-		for _, q := range s.Parts {
-			f.negative += q.Negative
+		for name, q := range s.Parts {
+			if f.negative += q.Negative; q.Negative > 0 && !slices.Contains(f.negatives, name) {
+				f.negatives = append(f.negatives, name)
+			}
 		}
 	}
 	out := first(topicTitles, f)
@@ -192,6 +218,7 @@ func ForTopics(stats []exporters.TopicStats) Finding {
 }
 
 type topicsFacts struct {
+	from, to  string
 	n, groups int
 	wait      exporters.TopicStats
 	waitPart  exporters.PartName
@@ -199,26 +226,46 @@ type topicsFacts struct {
 	failing   exporters.TopicStats
 	unread    []exporters.TopicStats
 	negative  uint64
+	negatives []exporters.PartName
 }
+
+// negativeQuery finds the messages of which one of the parts is below zero.
+func negativeQuery(parts []exporters.PartName) string {
+	slices.Sort(parts)
+	terms := make([]string, len(parts))
+	for i, p := range parts {
+		terms[i] = string(p) + "<0ms"
+	}
+	return strings.Join(terms, " OR ")
+}
+
+// namedUnread is how many more topics with unread records are named.
+const namedUnread = 3
 
 // fewUnread is the share of unread records that is not worth a sentence.
 const fewUnread = 0.05
 
-func messagesHref(s exporters.TopicStats) string {
-	return query("/messages", "topic", s.Topic, "group", s.Group, "order", "slowest")
+func (f topicsFacts) at(path string, pairs ...string) string {
+	return query(path, append([]string{"from", f.from, "to", f.to}, pairs...)...)
 }
+
+func (f topicsFacts) slowest() string {
+	return f.at("/messages", "topic", f.wait.Topic, "group", f.wait.Group, "order", "slowest")
+}
+
+func (f topicsFacts) topic(name string) string { return f.at(TopicHref(name)) }
 
 var topicTitles = []rule[topicsFacts]{
 	{"nothing", func(f topicsFacts) bool { return f.n == 0 }, ToneEmpty, func(topicsFacts) []Piece {
 		return say(text("no message passed a topic in this time"))
 	}},
 	{"backlog", func(f topicsFacts) bool { return f.waitP99 > 0 && f.waitPart == exporters.PartBacklog }, ToneWarn, func(f topicsFacts) []Piece {
-		return say(text("messages wait longest in "), strong(f.wait.Topic), text(": group "+f.wait.Group+" was "),
-			duration(f.waitP99).at(messagesHref(f.wait)), text(" behind at p99"))
+		return append(append(say(text("messages wait longest in "), strong(f.wait.Topic), text(": ")), groupDoes(f.wait.Group, " was ", " were ")...),
+			duration(f.waitP99).at(f.slowest()), text(" behind at p99"))
 	}},
 	{"wait", func(f topicsFacts) bool { return f.waitP99 > 0 }, ToneOK, func(f topicsFacts) []Piece {
 		return say(text("no group is behind for long; messages wait longest in "+partWords[f.waitPart]+" of "), strong(f.wait.Topic),
-			text(": p99 "), duration(f.waitP99).at(messagesHref(f.wait)))
+			text(": p99 "), duration(f.waitP99).at(f.slowest()))
 	}},
 	{"unread", func(f topicsFacts) bool { return f.groups == 0 }, ToneWarn, func(f topicsFacts) []Piece {
 		return say(text("records are produced, and no group has been seen to read them"))
@@ -233,21 +280,29 @@ var topicTexts = []rule[topicsFacts]{
 		q := f.wait.Parts[exporters.PartProcessing]
 		return f.waitP99 > 0 && q.Count > 0
 	}, "", func(f topicsFacts) []Piece {
-		return say(text("its processing takes "), duration(f.wait.Parts[exporters.PartProcessing].P99), text(" at p99."))
+		return say(text("its processing takes "), duration(f.wait.Parts[exporters.PartProcessing].P99).at(f.at(TopicHref(f.wait.Topic), "group", f.wait.Group)), text(" at p99."))
 	}},
 	{"failing", func(f topicsFacts) bool { return f.failing.Failed > 0 }, "", func(f topicsFacts) []Piece {
-		return say(text("group "), strong(f.failing.Group), text(" fails on "), share(float64(f.failing.Failed), float64(f.failing.Consumed)).at(query("/messages", "topic", f.failing.Topic, "group", f.failing.Group, "q", "status:error")),
-			text(" of what it reads from "), strong(f.failing.Topic), text("."))
+		return append(groupDoes(f.failing.Group, " fails on ", " fail on "), share(float64(f.failing.Failed), float64(f.failing.Consumed)).at(f.at("/messages", "topic", f.failing.Topic, "group", f.failing.Group, "q", "status:error")),
+			text(" of what "+itReads(f.failing.Group)+" from "), strong(f.failing.Topic), text("."))
 	}},
 	{"some-unread", func(f topicsFacts) bool { return len(f.unread) > 0 && f.groups > 0 }, "", func(f topicsFacts) []Piece {
 		u := f.unread[0]
-		s := append(many(u.Produced, "record", "records"), text(" of "), strong(u.Topic), text(" nobody has been seen to read"))
-		if len(f.unread) > 1 {
-			s = append(s, text(", and some of "), count(len(f.unread)-1), text(" more topics"))
+		s := append(manyAt(u.Produced, "record", "records", f.topic(u.Topic)+"#flow"), text(" of "), strong(u.Topic).at(f.topic(u.Topic)), text(" nobody has been seen to read"))
+		for i, more := range f.unread[1:] {
+			if i == namedUnread {
+				s = append(s, text(" and "), count(len(f.unread)-1-i), text(" more topics"))
+				break
+			}
+			between := ", "
+			if i == 0 {
+				between = ", and some of "
+			}
+			s = append(s, text(between), strong(more.Topic).at(f.topic(more.Topic)))
 		}
 		return append(s, text("."))
 	}},
 	{"negative", func(f topicsFacts) bool { return f.negative > 0 }, "", func(f topicsFacts) []Piece {
-		return append(many(f.negative, "measured part is", "measured parts are"), text(" negative: clocks disagree."))
+		return append(manyAt(f.negative, "measured part is", "measured parts are", f.at("/search", "in", "hops", "q", negativeQuery(f.negatives))), text(" negative: clocks disagree."))
 	}},
 }

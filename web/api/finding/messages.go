@@ -9,12 +9,6 @@ import (
 	"github.com/hoptrace/hoptrace/schemas"
 )
 
-// Messages is what the page of an issue knows of the messages behind it.
-type Messages struct {
-	Href string // of the issue
-	exporters.IssueMessages
-}
-
 // When a sentence is worth saying. A claim about records must be very unlikely to
 // be chance: were each failing record drawn from all that were processed, all would
 // have the value less than once in a thousand issues.
@@ -31,10 +25,10 @@ const (
 )
 
 // ForMessages says what sets the messages behind an issue apart.
-func ForMessages(m Messages) Finding {
-	f := messagesFacts{Messages: m, told: map[exporters.Dimension]exporters.MessageValue{}}
+func ForMessages(m exporters.IssueMessages) Finding {
+	f := messagesFacts{IssueMessages: m, told: map[exporters.Dimension]exporters.MessageValue{}}
 	for _, d := range m.By {
-		if v, ok := telling(m.IssueMessages, d); ok {
+		if v, ok := telling(m, d); ok {
 			f.told[d.Dimension] = v
 		}
 	}
@@ -48,8 +42,8 @@ func ForMessages(m Messages) Finding {
 	if _, ok := f.told[exporters.DimRelease]; ok {
 		delete(f.told, exporters.DimMember)
 	}
-	f.older, f.younger = old(m.IssueMessages)
-	f.some, f.someEvents = someRecords(m.IssueMessages)
+	f.older, f.younger = old(m)
+	f.some, f.someEvents = someRecords(m)
 	out := first(messageTitles, f)
 	for _, r := range messageTexts {
 		if r.Name != out.Rule && r.When(f) {
@@ -60,7 +54,7 @@ func ForMessages(m Messages) Finding {
 }
 
 type messagesFacts struct {
-	Messages
+	exporters.IssueMessages
 	told       map[exporters.Dimension]exporters.MessageValue
 	older      time.Duration // only messages older than this fail; zero: so do others
 	younger    float64       // share of all records that were younger
@@ -155,7 +149,7 @@ func (f messagesFacts) worstHref() string {
 	if len(f.Worst) > 0 && !f.Worst[0].TraceID.IsZero() {
 		return "/traces/" + f.Worst[0].TraceID.String()
 	}
-	return f.Href
+	return eventsPlace
 }
 
 // reads is how often the records of most events were read, by what is stored; zero when
@@ -180,9 +174,9 @@ func (f messagesFacts) worstEvents() (n uint64) {
 // whole is "all 312 events" or "300 of 312 events".
 func (f messagesFacts) whole() []Piece {
 	if f.Placed == f.Events {
-		return say(text("all "), count(f.Events).bold().at(f.Href), text(" events"))
+		return say(text("all "), count(f.Events).bold().at(eventsPlace), text(" events"))
 	}
-	return say(count(f.Placed).bold().at(f.Href), text(" of "), count(f.Events), text(" events"))
+	return say(count(f.Placed).bold().at(eventsPlace), text(" of "), count(f.Events), text(" events"))
 }
 
 func (f messagesFacts) failing() []Piece {
@@ -221,7 +215,7 @@ var messageTitles = append([]rule[messagesFacts]{
 		if f.Events == 1 {
 			return say(text("no message is known to have caused its event"))
 		}
-		return say(text("no message is known to have caused its "), count(f.Events).at(f.Href), text(" events"))
+		return say(text("no message is known to have caused its "), count(f.Events).at(eventsPlace), text(" events"))
 	}},
 	{"one-record", func(f messagesFacts) bool { return f.Records == 1 && f.Placed >= minEach }, ToneBad, func(f messagesFacts) []Piece {
 		s := append(f.whole(), text(" come from "), strong("one record").at(f.worstHref()))
@@ -243,16 +237,16 @@ var messageTitles = append([]rule[messagesFacts]{
 		if f.FewestEvents == f.MostEvents {
 			return append(s, count(f.MostEvents).at(f.worstHref()), text(" times each"))
 		}
-		return append(s, count(f.FewestEvents).at(f.Href), text(" to "), count(f.MostEvents).at(f.worstHref()), text(" times each"))
+		return append(s, count(f.FewestEvents).at(eventsPlace), text(" to "), count(f.MostEvents).at(f.worstHref()), text(" times each"))
 	}},
 	{"some-records", func(f messagesFacts) bool { return f.some > 0 }, ToneBad, func(f messagesFacts) []Piece {
-		return append(say(count(f.someEvents).bold().at(f.Href), text(" of "), count(f.Events), text(" events come from ")), append(many(f.some, "record", "records"),
+		return append(say(count(f.someEvents).bold().at(eventsPlace), text(" of "), count(f.Events), text(" events come from ")), append(manyAt(f.some, "record", "records", f.worstHref()),
 			text(" of "), count(f.Records).at(f.worstHref()))...)
 	}},
 }, append(messageRules, rule[messagesFacts]{"too-few", func(f messagesFacts) bool { return f.Records < minFailing }, ToneOK, func(f messagesFacts) []Piece {
-	return append(append(many(f.Placed, "event", "events"), text(" from ")), append(many(f.Records, "record", "records"), text(": too few to tell what sets them apart"))...)
+	return append(append(manyAt(f.Placed, "event", "events", eventsPlace), text(" from ")), append(manyAt(f.Records, "record", "records", f.worstHref()), text(": too few to tell what sets them apart"))...)
 }}, rule[messagesFacts]{"no-baseline", func(f messagesFacts) bool { return f.Sample == 0 }, ToneOK, func(f messagesFacts) []Piece {
-	return append(append(many(f.Placed, "event", "events"), text(" from ")), append(many(f.Records, "record", "records"), text("; how other records compare is not known, no span about them is stored"))...)
+	return append(append(manyAt(f.Placed, "event", "events", eventsPlace), text(" from ")), append(manyAt(f.Records, "record", "records", f.worstHref()), text("; how other records compare is not known, no span about them is stored"))...)
 }}, rule[messagesFacts]{"nothing", always[messagesFacts], ToneOK, func(messagesFacts) []Piece {
 	return say(text("nothing about the messages sets these apart"))
 }})...)

@@ -11,7 +11,7 @@ import (
 
 // failures are n records, each of one event, of a topic whose 1,000 other records
 // lie in four partitions and are seconds old; change sets what the case is about.
-func failures(n uint64, change func(*exporters.IssueMessages)) Messages {
+func failures(n uint64, change func(*exporters.IssueMessages)) exporters.IssueMessages {
 	m := exporters.IssueMessages{Events: n, Placed: n, Records: n, FewestEvents: 1, MostEvents: 1, Sample: 1, First: 5000, Last: 9000}
 	m.Worst = []exporters.RecordEvents{{Record: schemas.RecordRef{Topic: "orders", Partition: 3, Offset: 7}, Events: 1, TraceID: schemas.TraceID{1}}}
 	for _, d := range exporters.Dimensions {
@@ -26,7 +26,7 @@ func failures(n uint64, change func(*exporters.IssueMessages)) Messages {
 	if change != nil {
 		change(&m)
 	}
-	return Messages{Href: "/issues/7", IssueMessages: m}
+	return m
 }
 
 // among gives a dimension's value so many records of the baseline.
@@ -41,7 +41,7 @@ func among(d exporters.Dimension, baseline uint64) func(*exporters.IssueMessages
 }
 
 func TestMessageFindings(t *testing.T) {
-	f := func(name string, m Messages, rule string, want ...string) {
+	f := func(name string, m exporters.IssueMessages, rule string, want ...string) {
 		t.Helper()
 		got := ForMessages(m)
 		if got.Rule != rule {
@@ -144,7 +144,7 @@ func TestMessageFindings(t *testing.T) {
 	}), "no-baseline", "40 events from 40 records; how other records compare is not known")
 	f("no record", failures(0, func(m *exporters.IssueMessages) { m.Events = 9 }), "no-record", "No message is known to have caused its 9 events")
 	f("no record of one", failures(0, func(m *exporters.IssueMessages) { m.Events = 1 }), "no-record", "caused its event")
-	f("no event", Messages{}, "no-events")
+	f("no event", exporters.IssueMessages{}, "no-events")
 	f("cut", failures(40, func(m *exporters.IssueMessages) { m.More = true }), "nothing", "Only the newest 100000 events were looked at.")
 }
 

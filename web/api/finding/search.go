@@ -28,8 +28,9 @@ func (s Search) noun(n uint64) string {
 	return s.Subject
 }
 
+// href is the search's own page with another query: its time and columns stay.
 func (s Search) href(q string, pairs ...string) string {
-	return query("/search", append([]string{"in", s.Subject, "q", q}, pairs...)...)
+	return query("", append([]string{"in", s.Subject, "q", q}, pairs...)...) + "&cursor="
 }
 
 // with adds a term to the query.
@@ -88,10 +89,10 @@ var searchTitles = []rule[Search]{
 
 var searchTexts = []rule[Search]{
 	{Name: "share", When: func(s Search) bool { return s.burst() && s.Total > 0 }, Say: func(s Search) []Piece {
-		return append(s.found(), text("; "), share(float64(s.Failed), float64(s.Total)), text(" failed."))
+		return append(s.found(), text("; "), share(float64(s.Failed), float64(s.Total)).at(s.href(s.with("status:error"))), text(" failed."))
 	}},
 	{Name: "rest", When: func(s Search) bool { return !s.burst() && s.Failed > 0 && s.Failed < s.Total }, Say: func(s Search) []Piece {
-		return say(share(float64(s.Failed), float64(s.Total)), text(" failed; see "), link("those that did not", s.href(s.with("-status:error"))), text("."))
+		return say(share(float64(s.Failed), float64(s.Total)).at(s.href(s.with("status:error"))), text(" failed; see "), link("those that did not", s.href(s.with("-status:error"))), text("."))
 	}},
 	{Name: "unknown", When: func(s Search) bool { return s.Unknown > 0 }, Say: func(s Search) []Piece {
 		more := " more hops"

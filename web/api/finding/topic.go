@@ -170,13 +170,6 @@ func (f topicFacts) messages(group string, partition *int32) string {
 	return query("/messages", pairs...)
 }
 
-func ofGroup(name string) []Piece {
-	if name == "" {
-		return say(text("readers without a group"))
-	}
-	return say(text("group "), strong(name))
-}
-
 var oneTopicTitles = []rule[topicFacts]{
 	{"nothing", func(f topicFacts) bool { return f.Written == nil && len(f.Groups) == 0 }, ToneEmpty, func(f topicFacts) []Piece {
 		return say(text("no message passed "), strong(f.Topic.Topic), text(" in this time"))
@@ -187,14 +180,14 @@ var oneTopicTitles = []rule[topicFacts]{
 			Piece{Kind: KindShare, Value: f.hotShare, Href: f.page("group", f.Selected.Group, "part", string(exporters.PartResidence), "row", strconv.Itoa(int(p)))}, text(" of the wait in "), strong(f.Topic.Topic))
 	}},
 	{"absent", func(f topicFacts) bool { return f.Selected != nil && f.Selected.Messages == 0 }, ToneWarn, func(f topicFacts) []Piece {
-		return append(ofGroup(f.Selected.Group), text(" has not been seen to read "), strong(f.Topic.Topic), text(" in this time"))
+		return append(groupDoes(f.Selected.Group, " has not been seen to read ", " have not been seen to read "), strong(f.Topic.Topic), text(" in this time"))
 	}},
 	{"short", func(f topicFacts) bool { return f.short != nil }, ToneWarn, func(f topicFacts) []Piece {
-		return append(ofGroup(f.short.Group), text(" has read "), Piece{Kind: KindShare, Value: f.shortShare, Href: f.page("group", f.short.Group) + "#flow"}, text(" less than was written for "),
+		return append(groupDoes(f.short.Group, " has read ", " have read "), Piece{Kind: KindShare, Value: f.shortShare, Href: f.page("group", f.short.Group) + "#flow"}, text(" less than was written for "),
 			duration(time.Duration(f.shortSteps)*f.Step))
 	}},
 	{"behind", func(f topicFacts) bool { return f.behind != nil }, ToneWarn, func(f topicFacts) []Piece {
-		return append(ofGroup(f.behind.Group), text(" is "), duration(f.behind.Lag).at(f.messages(f.behind.Group, nil)), text(" behind in "), strong(f.Topic.Topic))
+		return append(groupDoes(f.behind.Group, " is ", " are "), duration(f.behind.Lag).at(f.messages(f.behind.Group, nil)), text(" behind in "), strong(f.Topic.Topic))
 	}},
 	{"unread", func(f topicFacts) bool { return len(f.Groups) == 0 }, ToneWarn, func(f topicFacts) []Piece {
 		return say(strong(f.Topic.Topic), text(" is written, and nobody has been seen to read it"))
@@ -217,14 +210,14 @@ var oneTopicTexts = []rule[topicFacts]{
 		return append(append(say(text("its records wait "), duration(f.hot.Part.P99).at(f.messages(f.Selected.Group, &f.hot.Partition)), text(" at p99, in one of ")), many(len(f.Partitions), "partition", "partitions")...), text("."))
 	}},
 	{"short", func(f topicFacts) bool { return f.short != nil && f.hot != nil }, "", func(f topicFacts) []Piece {
-		return append(ofGroup(f.short.Group), text(" has read "), Piece{Kind: KindShare, Value: f.shortShare, Href: f.page("group", f.short.Group) + "#flow"}, text(" less than was written for "),
+		return append(groupDoes(f.short.Group, " has read ", " have read "), Piece{Kind: KindShare, Value: f.shortShare, Href: f.page("group", f.short.Group) + "#flow"}, text(" less than was written for "),
 			duration(time.Duration(f.shortSteps)*f.Step), text("."))
 	}},
 	{"behind", func(f topicFacts) bool { return f.behind != nil && (f.hot != nil || f.short != nil) }, "", func(f topicFacts) []Piece {
-		return append(ofGroup(f.behind.Group), text(" is "), duration(f.behind.Lag).at(f.messages(f.behind.Group, nil)), text(" behind."))
+		return append(groupDoes(f.behind.Group, " is ", " are "), duration(f.behind.Lag).at(f.messages(f.behind.Group, nil)), text(" behind."))
 	}},
 	{"failing", func(f topicFacts) bool { return f.Selected != nil && f.Selected.Failed > 0 }, "", func(f topicFacts) []Piece {
-		return append(ofGroup(f.Selected.Group), text(" fails on "), share(float64(f.Selected.Failed), float64(f.Selected.Messages)).at(query("/issues", "query", "topic:"+quoted(f.Topic.Topic))), text(" of what it reads."))
+		return append(groupDoes(f.Selected.Group, " fails on ", " fail on "), share(float64(f.Selected.Failed), float64(f.Selected.Messages)).at(query("/issues", "query", "topic:"+quoted(f.Topic.Topic))), text(" of what "+itReads(f.Selected.Group)+"."))
 	}},
 	{"negative", func(f topicFacts) bool { return f.negative > 0 }, "", func(f topicFacts) []Piece {
 		return append(many(f.negative, "measured part is", "measured parts are"), text(" negative: clocks disagree."))

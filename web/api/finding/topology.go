@@ -86,13 +86,6 @@ func (f topologyFacts) topic(name string) string {
 	return query(TopicHref(name), "from", f.From, "to", f.To)
 }
 
-func group(r Reading) []Piece {
-	if r.Group == "" {
-		return say(text("readers without a group"))
-	}
-	return say(text("group "), strong(r.Group))
-}
-
 var topologyTitles = []rule[topologyFacts]{
 	{"no-match", func(f topologyFacts) bool { return f.Topics == 0 && f.Filtered }, ToneEmpty, func(topologyFacts) []Piece {
 		return say(text("no message passed this way in this time"))
@@ -101,20 +94,20 @@ var topologyTitles = []rule[topologyFacts]{
 		return say(text("no message passed a topic in this time"))
 	}},
 	{"stopped", func(f topologyFacts) bool { return f.stopped.Lag >= muchBehind }, ToneBad, func(f topologyFacts) []Piece {
-		return append(group(f.stopped), text(" has read nothing of "), strong(f.stopped.Topic), text(" and is "), duration(f.stopped.Lag).at(f.edge(f.stopped)), text(" behind"))
+		return append(groupDoes(f.stopped.Group, " has read nothing of ", " have read nothing of "), strong(f.stopped.Topic), text(" and is "), duration(f.stopped.Lag).at(f.edge(f.stopped)), text(" behind"))
 	}},
 	{"stands", func(f topologyFacts) bool { return f.stands.Group != "" }, ToneBad, func(f topologyFacts) []Piece {
-		s := append(group(f.stands), text(" stands still in "), strong(f.stands.Topic))
+		s := append(groupDoes(f.stands.Group, " stands still in ", " stand still in "), strong(f.stands.Topic))
 		if f.stands.Lag > 0 {
 			s = append(s, text(", "), duration(f.stands.Lag).at(f.edge(f.stands)), text(" behind"))
 		}
 		return s
 	}},
 	{"behind", func(f topologyFacts) bool { return f.behind.Lag >= muchBehind }, ToneWarn, func(f topologyFacts) []Piece {
-		return append(group(f.behind), text(" is "), duration(f.behind.Lag).at(f.edge(f.behind)), text(" behind in "), strong(f.behind.Topic))
+		return append(groupDoes(f.behind.Group, " is ", " are "), duration(f.behind.Lag).at(f.edge(f.behind)), text(" behind in "), strong(f.behind.Topic))
 	}},
 	{"wait", func(f topologyFacts) bool { return f.slowest.Wait > 0 }, ToneOK, func(f topologyFacts) []Piece {
-		return append(append(say(text("no group is behind; records wait longest between "), strong(f.slowest.Topic), text(" and ")), group(f.slowest)...),
+		return append(append(say(text("no group is behind; records wait longest between "), strong(f.slowest.Topic), text(" and ")), groupDoes(f.slowest.Group, "", "")...),
 			text(": p99 "), duration(f.slowest.Wait).at(f.edge(f.slowest)))
 	}},
 	{"unread", func(f topologyFacts) bool { return f.Groups == 0 }, ToneWarn, func(topologyFacts) []Piece {
@@ -133,10 +126,10 @@ var topologyTexts = []rule[topologyFacts]{
 		return append(manyAt(f.behindAll-1, "more reading is", "more readings are", query("/lag", "state", "not-ok")), text(" behind by 10 seconds or more."))
 	}},
 	{"slowest", func(f topologyFacts) bool { return f.slowest.Wait > 0 && f.behind.Lag >= muchBehind }, "", func(f topologyFacts) []Piece {
-		return append(append(say(text("records wait longest between "), strong(f.slowest.Topic), text(" and ")), group(f.slowest)...), text(": p99 "), duration(f.slowest.Wait).at(f.messages(f.slowest)), text("."))
+		return append(append(say(text("records wait longest between "), strong(f.slowest.Topic), text(" and ")), groupDoes(f.slowest.Group, "", "")...), text(": p99 "), duration(f.slowest.Wait).at(f.messages(f.slowest)), text("."))
 	}},
 	{"failing", func(f topologyFacts) bool { return f.failing.Failed > 0 }, "", func(f topologyFacts) []Piece {
-		return append(group(f.failing), text(" fails on "), share(float64(f.failing.Failed), float64(f.failing.Messages)).at(f.edge(f.failing)), text(" of what it reads from "), strong(f.failing.Topic), text("."))
+		return append(groupDoes(f.failing.Group, " fails on ", " fail on "), share(float64(f.failing.Failed), float64(f.failing.Messages)).at(f.edge(f.failing)), text(" of what "+itReads(f.failing.Group)+" from "), strong(f.failing.Topic), text("."))
 	}},
 	{"unread", func(f topologyFacts) bool { return len(f.Unread) > 0 && f.Groups > 0 }, "", func(f topologyFacts) []Piece {
 		if len(f.Unread) == 1 {

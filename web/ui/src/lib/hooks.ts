@@ -14,6 +14,32 @@ export function useWidth(): [(el: HTMLElement | null) => void, number] {
   return [setElement, width]
 }
 
+/** Goes to the place that the URL names behind #, and stays there while what is above it comes. */
+export function usePlace(path: string): void {
+  useEffect(() => {
+    const id = location.hash.slice(1)
+    if (!id) return
+    const go = () => document.getElementById(id)?.scrollIntoView({ block: 'start' })
+    const observer = new ResizeObserver(go)
+    observer.observe(document.body)
+    const main = document.getElementById('main')
+    if (main) observer.observe(main)
+    const end = () => {
+      observer.disconnect()
+      for (const name of HANDS) removeEventListener(name, end)
+    }
+    const late = setTimeout(end, 10_000)
+    for (const name of HANDS) addEventListener(name, end, { passive: true })
+    return () => {
+      clearTimeout(late)
+      end()
+    }
+  }, [path])
+}
+
+/** What a person does to go elsewhere. */
+const HANDS = ['wheel', 'touchmove', 'keydown', 'pointerdown'] as const
+
 export function useMedia(query: string): boolean {
   const subscribe = useCallback(
     (changed: () => void) => {

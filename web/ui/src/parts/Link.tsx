@@ -7,14 +7,17 @@ const ALONG = [
   ['lag_from', '/lag'],
 ] as const
 
-/** A link within the application. "?row=x" changes the page's own parameters. */
+/** A link within the application. "?row=x" changes the page's own parameters, "?row=" takes one away. */
 export function useTo(): (to: string) => string {
   const [path] = useLocation()
   const search = useSearch()
   return (to) => {
     const own = new URLSearchParams(search)
     if (to.startsWith('?')) {
-      for (const [k, v] of new URLSearchParams(to)) own.set(k, v)
+      for (const [k, v] of new URLSearchParams(to)) {
+        if (v) own.set(k, v)
+        else own.delete(k)
+      }
       return path + '?' + own.toString()
     }
     for (const [name, pages] of ALONG) {

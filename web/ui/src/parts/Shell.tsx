@@ -3,6 +3,7 @@ import { useLocation, useSearch } from 'wouter'
 import type { Status } from '../api/types'
 import { DEFAULT_FROM, pinTimes, readFilters, readTyped, timeWords, typedOf, withParams } from '../lib/filters'
 import { asked, looksUp } from '../lib/find'
+import { usePlace } from '../lib/hooks'
 import { useKeys } from '../lib/keys'
 import { chooseTheme, chosenTheme, THEMES } from '../lib/theme'
 import { AccountMenu } from './AccountMenu'
@@ -71,8 +72,9 @@ export interface ShellProps {
 }
 
 export function Shell({ page, status, back, filters, wanted, allProjects, ownSearch, ranged, live, children }: ShellProps) {
-  const [, go] = useLocation()
+  const [path, go] = useLocation()
   const to = useTo()
+  usePlace(path)
   const [help, setHelp] = useState(false)
   const [toast, setToast] = useState('')
   const search = useRef<HTMLInputElement>(null)

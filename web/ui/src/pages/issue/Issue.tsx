@@ -176,7 +176,7 @@ function Others({ id, shown, list, next, before, error }: OthersProps) {
   const few = 12
   if (error) return <p className="bad">Its other events cannot be listed: {error.message}</p>
   return (
-    <section className="panel scroll">
+    <section className="panel scroll" id="events">
       <table aria-label="Events">
         <thead>
           <tr>

@@ -78,7 +78,7 @@ export function Messages({ id }: { id: string }) {
   })
   const d = found.data
   return (
-    <section className="panel pad messages" aria-label="Messages" aria-busy={found.isFetching}>
+    <section className="panel pad messages" id="messages" aria-label="Messages" aria-busy={found.isFetching}>
       <h2>Messages</h2>
       {found.error && !d ? (
         <p className="bad" role="alert">
