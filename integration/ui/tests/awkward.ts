@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { AxeBuilder } from "@axe-core/playwright";
 import type { APIRequestContext, Page } from "@playwright/test";
-import { expect, finding, shot } from "./fixtures.js";
+import { ALSO, expect, finding, shot } from "./fixtures.js";
 
 export interface Case {
   name: string;
@@ -71,7 +71,7 @@ export async function bears(page: Page, path: string): Promise<void> {
 async function faults(page: Page, rules?: string[]): Promise<string[]> {
   await expect(page.locator(".panel.stale")).toHaveCount(0);
   let axe = new AxeBuilder({ page }).setLegacyMode().exclude("tbody > tr:nth-child(n+9)").exclude("[role=rowgroup] > [role=row]:nth-child(n+13)");
-  if (rules) axe = axe.withRules(rules);
+  axe = rules ? axe.withRules(rules) : axe.options(ALSO);
   const { violations } = await axe.analyze();
   return violations.map((v) => `${v.id} (${v.impact ?? "?"}): ${v.help}: ${v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160)).join(" | ")}`);
 }
@@ -91,6 +91,7 @@ export async function look(page: Page, name: string, path: string): Promise<void
   await page.setViewportSize({ width: 390, height: 844 });
   await expect(page.locator("[aria-busy=true]")).toHaveCount(0);
   await sideways(page, path);
+  expect.soft(await faults(page, ["target-size"]), `${path}: axe on a phone`).toEqual([]);
   await shot(page, picture + "-390");
   await page.setViewportSize(size);
 }

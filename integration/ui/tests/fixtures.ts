@@ -37,11 +37,14 @@ export async function shot(page: Page, name: string): Promise<void> {
   await page.screenshot({ path: `${shots}/${name}.png` });
 }
 
+/** The rule of WCAG 2.2 that axe has, and does not ask by itself. */
+export const ALSO = { rules: { "target-size": { enabled: true } } };
+
 /** The page has no fault that axe finds, contrast included. */
 export async function accessible(page: Page): Promise<void> {
   // What is shown while an answer is awaited is dimmed.
   await expect(page.locator(".stale:not(tr)")).toHaveCount(0);
-  const { violations } = await new AxeBuilder({ page }).analyze();
+  const { violations } = await new AxeBuilder({ page }).options(ALSO).analyze();
   const told = violations.map((v) => `${v.id} (${v.impact ?? "?"}): ${v.help}: ${v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160)).join(" | ")}`);
   expect(told, "axe").toEqual([]);
   const wide = await page.locator("svg.sw").evaluateAll((list) => list.filter((e) => e.getBoundingClientRect().width > 24).length);

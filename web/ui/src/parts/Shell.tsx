@@ -121,14 +121,16 @@ export function Shell({ page, status, back, filters, wanted, allProjects, ownSea
             <circle cx="24.5" cy="20" r="2.6" fill="var(--process)" stroke="none" />
           </svg>
         </Link>
-        {PAGES.map((p) => (
-          <Link key={p.name} to={p.path} className={p.name === page ? 'on' : ''} aria-current={p.name === page ? 'page' : undefined}>
-            <svg viewBox="0 0 20 20" aria-hidden="true">
-              <path d={p.icon} />
-            </svg>
-            {p.name}
-          </Link>
-        ))}
+        <div className="railpages">
+          {PAGES.map((p) => (
+            <Link key={p.name} to={p.path} className={p.name === page ? 'on' : ''} aria-current={p.name === page ? 'page' : undefined}>
+              <svg viewBox="0 0 20 20" aria-hidden="true">
+                <path d={p.icon} />
+              </svg>
+              {p.name}
+            </Link>
+          ))}
+        </div>
         <div className="low">
           <AccountMenu />
           <ThemeButton />

@@ -334,7 +334,7 @@ function Facts({ d, hops, life }: { d: Detail; hops: readonly Hop[]; life: Detai
         <section>
           <h2>Traces</h2>
           {d.traces.slice(0, 20).map((t) => (
-            <div key={t} className="mono">
+            <div key={t} className="mono ids">
               <Link to={'/traces/' + t}>{t.slice(0, 16)}…</Link>
             </div>
           ))}
