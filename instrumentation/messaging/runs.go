@@ -77,7 +77,7 @@ func parseRun(text string) (r Run, err error) {
 	}
 	partition, err := strconv.ParseInt(place, 10, 32)
 	if err != nil || partition < 0 {
-		return r, errors.New("want a partition, as 7:")
+		return r, errors.New("want a partition from 0 on")
 	}
 	r.Partition = int32(partition)
 	offsets, rest, _ := strings.Cut(rest, ":")
