@@ -193,8 +193,13 @@ func (h *Handler) topology(ctx context.Context, q *query) (any, error) {
 		g.watched = watchedLag(&report)
 		g.ours = f == (flowFilter{}) && report.Project == q.project.ID
 	}
-	g.fill(f.through(flows), limit)
-	out := g.answer(bars)
+	flows = f.through(flows)
+	g.fill(flows)
+	out := g.answer()
+	g.keep(&out, flows, limit)
+	if bars {
+		g.addBars(&out)
+	}
 	out.From, out.To = nanos(from), nanos(r.To.UnixNano())
 	out.Finding = finding.ForTopology(g.facts(&out, q)) // what is said is of all
 	g.trim(&out)
@@ -312,7 +317,7 @@ type topologyGraph struct {
 	span    time.Duration
 	nodes   map[string]*topologyNode
 	edges   map[string]*topologyEdge
-	kept    map[string]bool // nodes that are shown, by id
+	kept    map[string]bool // nodes that are shown, by id; see keep
 	total   TopologyTotal
 }
 
@@ -330,27 +335,15 @@ func way(f *exporters.Flow) []string {
 	return []string{nodeID(nodeService, f.Service), nodeID(nodeTopic, f.Topic)}
 }
 
-// fill takes flows, the busiest first, and keeps their nodes as long as these are at
-// most limit: what is shown is then shown with both its ends.
-func (g *topologyGraph) fill(flows []exporters.Flow, limit int) {
+// fill takes flows, the busiest first.
+func (g *topologyGraph) fill(flows []exporters.Flow) {
 	for i := range flows {
 		f := &flows[i]
-		ids, fresh := way(f), 0
-		for _, id := range ids {
-			if !g.kept[id] {
-				fresh++
-			}
-		}
 		if f.Reads {
 			g.total.Read += f.Messages
 			g.total.Failed += f.Failed
 		} else {
 			g.total.Written += f.Messages
-		}
-		if len(g.kept)+fresh <= limit {
-			for _, id := range ids {
-				g.kept[id] = true
-			}
 		}
 		g.add(f)
 	}
@@ -362,6 +355,82 @@ func (g *topologyGraph) fill(flows []exporters.Flow, limit int) {
 			g.total.Topics++
 		default:
 			g.total.Groups++
+		}
+	}
+}
+
+// namedEdges is how many edges stand out by each of what the finding and the page
+// name: that most are behind, wait and fail.
+const namedEdges = 6
+
+// keep chooses at most limit nodes: those that stand out, which may be half, and those
+// of the busiest flows. What is shown is then shown with both its ends.
+func (g *topologyGraph) keep(t *Topology, flows []exporters.Flow, limit int) {
+	take := func(most int, ids ...string) {
+		fresh := 0
+		for _, id := range ids {
+			if !g.kept[id] {
+				fresh++
+			}
+		}
+		if len(g.kept)+fresh > most {
+			return
+		}
+		for _, id := range ids {
+			g.kept[id] = true
+		}
+	}
+	if len(g.nodes) > limit {
+		worst := worstEdges(t.Edges)
+		for i := range namedEdges {
+			for _, by := range worst {
+				if i < len(by) {
+					take(limit/2, by[i].From, by[i].To)
+				}
+			}
+		}
+	}
+	for i := range flows {
+		take(limit, way(&flows[i])...)
+	}
+	t.CutNodes = g.cut()
+}
+
+// worstEdges are those furthest behind, of the longest wait and of the largest share
+// of failures, as the page lists them.
+func worstEdges(edges []TopologyEdge) [3][]TopologyEdge {
+	most := func(size func(e *TopologyEdge) float64) []TopologyEdge {
+		found := slices.DeleteFunc(slices.Clone(edges), func(e TopologyEdge) bool { return size(&e) <= 0 })
+		slices.SortStableFunc(found, func(a, b TopologyEdge) int { return cmp.Compare(size(&b), size(&a)) })
+		return found[:min(len(found), namedEdges)]
+	}
+	return [...][]TopologyEdge{
+		most(func(e *TopologyEdge) float64 {
+			if e.Kind != edgeRead || e.LagNs == nil {
+				return 0
+			}
+			return float64(*e.LagNs)
+		}),
+		most(func(e *TopologyEdge) float64 {
+			if e.Kind != edgeRead || e.Latency == nil {
+				return 0
+			}
+			return float64(e.Latency.P99Ns)
+		}),
+		most(func(e *TopologyEdge) float64 {
+			if e.Kind == edgeProcess || e.Messages == 0 {
+				return 0
+			}
+			return float64(e.Failed) / float64(e.Messages)
+		}),
+	}
+}
+
+// addBars tells the distribution of each edge that is shown.
+func (g *topologyGraph) addBars(t *Topology) {
+	for i := range t.Edges {
+		if e := &t.Edges[i]; g.shows(e) && e.Latency != nil {
+			e.Latency = latencyJSON(g.edges[e.ID].latencies, true)
 		}
 	}
 }
@@ -437,8 +506,8 @@ func latencyJSON(l exporters.Latencies, bars bool) *TopologyLatency {
 	return out
 }
 
-func (g *topologyGraph) answer(bars bool) Topology {
-	out := Topology{Nodes: make([]TopologyNode, 0, len(g.nodes)), Edges: make([]TopologyEdge, 0, len(g.edges)), Total: g.total, CutNodes: g.cut()}
+func (g *topologyGraph) answer() Topology {
+	out := Topology{Nodes: make([]TopologyNode, 0, len(g.nodes)), Edges: make([]TopologyEdge, 0, len(g.edges)), Total: g.total}
 	for _, n := range g.nodes {
 		n.LastSeen = known(n.lastSeen)
 		out.Nodes = append(out.Nodes, n.TopologyNode)
@@ -446,7 +515,7 @@ func (g *topologyGraph) answer(bars bool) Topology {
 	for _, e := range g.edges {
 		e.LastSeen = known(e.lastSeen)
 		e.PerSecond = float64(e.Messages) / g.span.Seconds()
-		e.Latency = latencyJSON(e.latencies, bars && g.shows(&e.TopologyEdge))
+		e.Latency = latencyJSON(e.latencies, false)
 		if newest := g.newest[e.topic]; e.Kind == edgeRead && newest != 0 && e.newest != 0 {
 			lag := newest - e.newest
 			e.LagNs = &lag

@@ -135,15 +135,25 @@ var topologyTexts = []rule[topologyFacts]{
 		if len(f.Unread) == 1 {
 			return say(strong(f.Unread[0]).at(f.topic(f.Unread[0])), text(" is written and nobody has been seen to read it."))
 		}
-		return say(count(len(f.Unread)), text(" topics are written and nobody has been seen to read them, "), strong(f.Unread[0]).at(f.topic(f.Unread[0])), text(" among them."))
+		s := say(count(len(f.Unread)), text(" topics are written and nobody has been seen to read them: "))
+		for i, name := range f.Unread[:min(len(f.Unread), namedUnread)] {
+			if i > 0 {
+				s = append(s, text(", "))
+			}
+			s = append(s, strong(name).at(f.topic(name)))
+		}
+		if len(f.Unread) > namedUnread {
+			s = append(s, text(" and others"))
+		}
+		return append(s, text("."))
 	}},
 	{"counts", func(f topologyFacts) bool { return f.Topics > 0 }, "", func(f topologyFacts) []Piece {
 		s := append(manyAt(f.Services, "service", "services", query("/topology", "from", f.From, "to", f.To, "view", "table")), text(", "))
 		s = append(append(s, manyAt(f.Topics, "topic", "topics", query("/topics", "from", f.From, "to", f.To))...), text(", "))
-		s = append(s, manyAt(f.Groups, "group", "groups", "/lag")...)
+		s = append(s, manyAt(f.Groups, "group", "groups", query("/topology", "from", f.From, "to", f.To, "view", "table"))...)
 		if f.CutNodes == 0 {
 			return append(s, text("; nothing is left out."))
 		}
-		return append(s, text("; the "), count(f.CutNodes), text(" with the fewest messages are left out: filter to see them."))
+		return append(s, text("; "), count(f.CutNodes), text(" of few messages are left out: filter to see them."))
 	}},
 }

@@ -1,6 +1,6 @@
 import { memo, useEffect, useMemo, useRef, useState, type KeyboardEvent, type PointerEvent } from 'react'
 import type { Topology, TopologyEdge, TopologyNode } from '../../api/types'
-import { around, edgeLines, edgeName, firstView, fit, fitName, inView, nextNode, nodeLine, nodeName, nodeStates, nameOf, toneOf, widthOf, zoom, type Arrow, type Neighbourhood, type NodeState, type View } from './graph'
+import { around, edgeLines, edgeName, firstView, fit, fitName, inView, nextNode, nodeLine, nodeName, nodeStates, nameOf, signsOf, standingOut, toneOf, widthOf, zoom, type Arrow, type Neighbourhood, type NodeState, type View } from './graph'
 import { middleOf, NODE_HEIGHT as H, NODE_WIDTH as W, pathOf, type Layout, type Point } from './layout'
 
 /** Smaller than this, what cannot be read is left out. */
@@ -149,6 +149,9 @@ export function Graph({ graph, seconds, layout, selected, select, view: wanted, 
   const shown = size.width > 0 ? inView(layout.nodes.values(), view, size.width, size.height) : layout.nodes.size
   const names = view.k >= NAMES_FROM
   const labels = view.k >= LABELS_FROM
+  const worst = useMemo(() => standingOut(graph), [graph])
+  // What is pointed at and what was found come first.
+  const signs = names || size.width === 0 ? [] : signsOf([lit, ...(near && near.nodes.size < 30 ? near.nodes : []), ...(found && found.size < 30 ? found : []), ...(lit || found ? [] : worst)], layout.nodes, view, size.width, size.height)
   return (
     <div className="tgraph" onKeyDown={onKey}>
       <div className="zoom" role="group" aria-label="Zoom">
@@ -190,6 +193,15 @@ export function Graph({ graph, seconds, layout, selected, select, view: wanted, 
             <Scene graph={graph} seconds={seconds} layout={layout} selected={selected} select={select} found={found} near={near} entry={entry} names={names} labels={labels} hover={setHover} focus={setFocus} />
           </g>
         )}
+        {signs.length > 0 && (
+          <g className="signs" aria-hidden="true">
+            {signs.map((s) => (
+              <text key={s.id} x={s.x} y={s.y}>
+                {s.text}
+              </text>
+            ))}
+          </g>
+        )}
       </svg>
     </div>
   )
@@ -229,7 +241,7 @@ const Scene = memo(function Scene({ graph, seconds, layout, selected, select, fo
                     found={isFound(n.id)}
                     selected={n.id === selected}
                     entry={n.id === entry}
-                    names={names || (isFound(n.id) && (found?.size ?? 0) < 30)}
+                    names={names}
                     select={select}
                     hover={hover}
                     focus={focus}

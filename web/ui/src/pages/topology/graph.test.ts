@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Topology, TopologyEdge, TopologyNode } from '../../api/types'
 import { plain } from '../../lib/format'
-import { around, edgeLabel, edgeName, firstView, fit, fitName, inView, nextNode, nodeLine, nodeStates, numbersAt, readView, sortEdges, toneOf, viewText, widthOf, worst, zoom } from './graph'
+import { around, edgeLabel, edgeName, firstView, fit, fitName, inView, nextNode, nodeLine, nodeStates, numbersAt, readView, signsOf, sortEdges, standingOut, toneOf, viewText, widthOf, worst, zoom } from './graph'
 import { layersOf, layout, middleOf, NODE_WIDTH, pathOf, rowsOf } from './layout'
 import { clockOf, stepsOf } from './steps'
 
@@ -251,4 +251,26 @@ it('names the worst first', () => {
   expect(w.behind.map((e) => e.to)).toEqual(['g:audit'])
   expect(w.failing.map((e) => e.to)).toEqual(['t:charges'])
   expect(w.waiting.length).toBe(2)
+})
+
+describe('names beside nodes that are too small for them', () => {
+  const places = new Map([
+    ['t:orders', { x: 1000, y: 1000 }],
+    ['g:billing', { x: 1100, y: 1000 }],
+    ['s:shop', { x: 3000, y: 1000 }],
+    ['s:edge', { x: 10, y: 2000 }],
+    ['s:away', { x: 9000, y: 1000 }],
+  ])
+  const view = { x: 0, y: 0, k: 0.1 }
+  it('lie over no other, within the frame, and the first comes first', () => {
+    const signs = signsOf(['t:orders', 'g:billing', 't:orders', 's:shop', 's:edge', 's:away', 's:none'], places, view, 400, 400)
+    expect(signs.map((s) => s.text)).toEqual(['orders', 'shop', 'edge'])
+    expect(signs[2]!.x).toBe(2)
+    expect(signsOf(['g:billing', 't:orders'], places, view, 400, 400).map((s) => s.text)).toEqual(['billing'])
+  })
+  it('are of the ends of what stands out', () => {
+    const e = (to: string, failed: number, lagNs: number) => ({ id: to, kind: 'read', from: 't:orders', to, messages: 10, failed, lagNs, latency: null }) as unknown as TopologyEdge
+    const graph = { edges: [e('g:calm', 0, 0), e('g:late', 0, 60e9), e('g:broken', 5, 0)] } as unknown as Topology
+    expect(standingOut(graph)).toEqual(['g:late', 't:orders', 'g:broken', 't:orders'])
+  })
 })

@@ -1,7 +1,7 @@
 // What the graph says, as pure functions.
 import type { Topology, TopologyEdge, TopologyNode } from '../../api/types'
 import { count, duration, rate, share } from '../../lib/format'
-import type { Layout } from './layout'
+import { NODE_HEIGHT, type Layout } from './layout'
 
 /** A lag that is worth colour and words; some records are always on their way. */
 export const MUCH_BEHIND_NS = 10e9
@@ -239,6 +239,41 @@ export function inView(points: Iterable<{ x: number; y: number }>, v: View, widt
     if (x >= 0 && x <= width && y >= 0 && y <= height) n++
   }
   return n
+}
+
+/** A name beside its node, in px of the frame, where the graph is too small for names within. */
+export interface Sign {
+  id: string
+  x: number
+  y: number
+  text: string
+}
+
+const SIGN_HEIGHT = 14
+const SIGN_WIDTH = 190
+
+/** Names of those nodes that have room for one, the first before the others. */
+export function signsOf(ids: Iterable<string>, places: ReadonlyMap<string, { x: number; y: number }>, v: View, width: number, height: number): Sign[] {
+  const out: (Sign & { to: number })[] = []
+  for (const id of ids) {
+    const at = places.get(id)
+    if (!at || out.some((o) => o.id === id)) continue
+    const text = fitName(nameOf(id), SIGN_WIDTH)
+    const wide = 6.9 * [...text].length
+    const centre = at.x * v.k + v.x
+    const y = at.y * v.k + v.y - 0.5 * NODE_HEIGHT * v.k - 4
+    if (centre < 0 || centre > width || y < 0 || y > height) continue
+    const x = Math.min(Math.max(centre - wide / 2, 2), Math.max(width - wide - 2, 2))
+    if (out.some((o) => Math.abs(o.y - y) < SIGN_HEIGHT && x < o.to + 6 && o.x < x + wide + 6)) continue
+    out.push({ id, x, y, text, to: x + wide })
+  }
+  return out.map(({ id, x, y, text }) => ({ id, x, y, text }))
+}
+
+/** The nodes at the ends of what stands out, the worst first. */
+export function standingOut(t: Topology): string[] {
+  const w = worst(t, 3)
+  return [0, 1, 2].flatMap((i) => [w.behind[i], w.failing[i], w.waiting[i]]).flatMap((e) => (e ? [e.to, e.from] : []))
 }
 
 /** Nearer or farther by a factor, with the point (px, py) of the frame where it is. */
