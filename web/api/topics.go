@@ -206,16 +206,16 @@ func (h *Handler) topics(ctx context.Context, q *query) (any, error) {
 	stats := make([]exporters.TopicStats, 0, len(lines))
 	kept := lines[:0]
 	// Rates are since the first message, as in the topology, whatever the words.
-	from := r.To.UnixNano() - int64(exporters.TopologySlot)
+	first := r.To.UnixNano()
 	for _, l := range lines {
-		from = min(from, l.first)
+		first = min(first, l.first)
 		if words == "" || strings.Contains(strings.ToLower(l.Topic+" "+l.Group), words) {
 			kept, stats = append(kept, l), append(stats, l.TopicStats)
 		}
 	}
 	lines = kept[:min(len(kept), maxTopicLines)]
-	from = max(from, r.From.UnixNano())
-	seconds := time.Duration(r.To.UnixNano() - from).Seconds()
+	over := since(first, r)
+	from, seconds := r.To.Add(-over).UnixNano(), over.Seconds()
 	slices.SortStableFunc(lines, func(a, b topicLine) int {
 		return cmp.Or(compareTopics(sort, &a, &b), strings.Compare(a.Topic, b.Topic), strings.Compare(a.Group, b.Group))
 	})
@@ -232,6 +232,22 @@ func (h *Handler) topics(ctx context.Context, q *query) (any, error) {
 		out.Topics = append(out.Topics, t)
 	}
 	return out, nil
+}
+
+// since is what rates are over: from the first message on, a slot at least, and no more
+// than was asked for.
+func since(first int64, r exporters.Range) time.Duration {
+	to := r.To.UnixNano()
+	return time.Duration(to - max(min(first, to-int64(exporters.TopologySlot)), r.From.UnixNano()))
+}
+
+// firstOf is when the first message of sums was seen.
+func firstOf(sums []exporters.TopicSum) int64 {
+	first := int64(math.MaxInt64)
+	for i := range sums {
+		first = min(first, sums[i].Sum.FirstSeen)
+	}
+	return first
 }
 
 // topicLine is one line of /topics as it is sorted and shown.
@@ -461,7 +477,7 @@ func (h *Handler) topic(ctx context.Context, q *query) (any, error) {
 		return nil, fmt.Errorf("cannot read the sums of topic %q: %w", clip(name, 100), tooMuch(err))
 	}
 	out := TopicDetail{Topic: name, From: nanos(r.From.UnixNano()), To: nanos(r.To.UnixNano()), StepNs: int64(step), Slots: slots, Groups: []TopicSide{}}
-	newest, seconds := newestOf(whole), r.To.Sub(r.From).Seconds()
+	newest, seconds := newestOf(whole), since(firstOf(whole), r).Seconds()
 	for i := range whole {
 		side := sideJSON(&whole[i], newest, seconds)
 		if !whole[i].Reads {

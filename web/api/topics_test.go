@@ -181,6 +181,17 @@ func TestTheRateOfATopicIsTheSameWhateverTheWords(t *testing.T) {
 	}
 }
 
+func TestATopicHasTheSameRateInTheListAndOnItsPage(t *testing.T) {
+	h := newHandler(t, hotTopic()) // an hour of messages in a day
+	list := get[TopicList](t, h, "/topics?from=-24h&limit=1", http.StatusOK).Topics[0]
+	d := get[TopicDetail](t, h, "/topics/payments.v2?from=-24h", http.StatusOK)
+	for what, pair := range map[string][2]float64{"written": {list.ProducedPerSecond, d.Written.PerSecond}, "read": {list.ConsumedPerSecond, d.Groups[0].PerSecond}} {
+		if pair[0] < 0.39 || pair[0] > 0.41 || pair[1]/pair[0] < 0.99 || pair[1]/pair[0] > 1.01 {
+			t.Errorf("%s: %v a second in the list, %v on the page; want 0.4 on both", what, pair[0], pair[1])
+		}
+	}
+}
+
 func TestTopicsAreSortedPagedAndFoundByWords(t *testing.T) {
 	h := newHandler(t, fakestore.Orders(testNow))
 	all := get[TopicList](t, h, "/topics?from=-24h", http.StatusOK)

@@ -122,7 +122,11 @@ var lagTitles = []rule[lagFacts]{
 		return append(append(lagGroup(f.stop), text(" has stopped: nobody reads for it")), behindBy(f.stop)...)
 	}},
 	{"warn", func(f lagFacts) bool { return f.warn != nil }, ToneWarn, func(f lagFacts) []Piece {
-		return append(append(lagGroup(f.warn), text(" falls behind")), behindBy(f.warn)...)
+		what := " leaves old records unread" // for how long and why it was not watched yet
+		if f.warn.Written > f.warn.Read {
+			what = " falls behind"
+		}
+		return append(append(lagGroup(f.warn), text(what)), behindBy(f.warn)...)
 	}},
 	{"rewind", func(f lagFacts) bool { return f.rewind != nil }, ToneWarn, func(f lagFacts) []Piece {
 		return append(lagGroup(f.rewind), text(" reads records again: its committed offset went back"))

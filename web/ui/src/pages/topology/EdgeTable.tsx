@@ -70,7 +70,7 @@ function Row({ e, selected, select }: { e: TopologyEdge; selected: boolean; sele
       </td>
       <td className="num wide">{e.latency ? duration(e.latency.p50Ns) : <span className="faint">–</span>}</td>
       <td className="num">{e.latency ? duration(e.latency.p99Ns) : <span className="faint">–</span>}</td>
-      <td className="num">{e.lagNs === null ? <span className="faint">–</span> : behind ? <span className={'tag ' + (tone === 'bad' && e.messages === 0 ? 'bad' : 'warn')}>{duration(e.lagNs)}</span> : duration(e.lagNs)}</td>
+      <td className="num">{e.lagNs === null ? <span className="faint">–</span> : behind ? <span className={'tag ' + (tone === 'bad' && e.messages === 0 ? 'bad' : 'warn')}>{duration(e.lagNs)}</span> : e.lagNs === 0 ? '0' : duration(e.lagNs)}</td>
       <td className="num wide">{e.failed > 0 ? <span className="tag bad">{share(e.failed / e.messages)}</span> : <span className="faint">0</span>}</td>
       <td className="num wide" title={e.lastSeen ? fullTime(e.lastSeen) : undefined}>
         {e.lastSeen ? ago(e.lastSeen) : <span className="faint">–</span>}

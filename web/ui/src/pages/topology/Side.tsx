@@ -64,7 +64,7 @@ function EdgeSide({ e, select, span, project }: SideProps & { e: TopologyEdge })
           {e.kind === 'read' && (
             <>
               <dt>Behind</dt>
-              <dd className={behind ? 'warnword' : ''}>{e.lagNs === null ? <span className="unknown-word">unknown</span> : duration(e.lagNs)}</dd>
+              <dd className={behind ? 'warnword' : ''}>{e.lagNs === null ? <span className="unknown-word">unknown</span> : e.lagNs === 0 ? '0' : duration(e.lagNs)}</dd>
             </>
           )}
           <dt>Last seen</dt>
